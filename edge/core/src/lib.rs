@@ -5,6 +5,7 @@
 //! at every door.
 #![forbid(unsafe_code)]
 
+pub mod door;
 mod exchange;
 
 pub use exchange::{
