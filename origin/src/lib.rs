@@ -1,1 +1,6 @@
-//! Not written yet.
+//! The thin native origin: ingest, ladder, packager, breaks, publisher, API.
+#![forbid(unsafe_code)]
+
+pub mod creative;
+pub mod grid;
+pub mod live;

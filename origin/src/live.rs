@@ -1,0 +1,310 @@
+//! One running event: its input, ladder, packager and store, and the answers to everything below `/live/{event}/`.
+//!
+//! Owns the life of an event's media. Owns no decision about breaks: those come from [`Breaks`]. Invariant: what was published
+//! once is never published otherwise, whatever is killed and restarted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::creative::Library;
+use crate::grid::{Grid, GridError, Kind};
+
+/// What the origin is told about an event's media.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    /// Identifier of the event.
+    pub event: String,
+    /// Folder of this event alone; made when absent.
+    pub data: PathBuf,
+    /// Where picture and sound come from.
+    pub input: Input,
+    /// Audio languages (BCP 47, lower case), the default first; at least one.
+    pub languages: Vec<String>,
+    /// What the ladder may use.
+    pub ladder: LadderLimits,
+    /// Frames a second of the output; `None`: the file's own, 25 for the test match, 30 for a publisher.
+    pub frame_rate: Option<(u32, u32)>,
+    /// Segment duration asked for, in milliseconds.
+    pub segment_ms: u32,
+    /// Part target asked for, in milliseconds.
+    pub part_ms: u32,
+    /// Seconds of media that a playlist lists.
+    pub window_s: u32,
+    /// Seconds of media that stay on disk.
+    pub dvr_s: u32,
+}
+
+/// Where picture and sound come from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The built-in match: field, ball, score, clocks, and a tone of its own per language.
+    TestMatch,
+    /// A media file, played in real time and looped.
+    File(PathBuf),
+    /// A publisher (OBS, ffmpeg) that connects to this address with the application `live` and this stream key.
+    Rtmp {
+        /// Address to listen on.
+        listen: std::net::SocketAddr,
+        /// Secret that the publisher must name as stream key.
+        stream_key: String,
+    },
+}
+
+/// What the ladder may use.
+#[derive(Debug, Clone)]
+pub struct LadderLimits {
+    /// Tallest rung in lines; the source's own height limits as well.
+    pub max_height: u32,
+    /// Part of the machine's cores that encoding may use, 0 to 1.
+    pub cpu_share: f64,
+}
+
+impl Default for LadderLimits {
+    fn default() -> Self {
+        Self {
+            max_height: 1080,
+            cpu_share: 0.25,
+        }
+    }
+}
+
+/// One track that viewers can choose; fixed for the event's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rendition {
+    /// Identifier, as in URLs: `v720`, `a-en`.
+    pub id: String,
+    /// Picture or sound.
+    pub kind: Kind,
+    /// RFC 6381 codec.
+    pub codecs: String,
+    /// Pixels; `None` for audio.
+    pub width: Option<u32>,
+    /// Lines; `None` for audio.
+    pub height: Option<u32>,
+    /// Frames a second as numerator and denominator; `None` for audio.
+    pub frame_rate: Option<(u32, u32)>,
+    /// Peak bits a second of a segment.
+    pub bandwidth: u64,
+    /// Mean bits a second.
+    pub average_bandwidth: u64,
+    /// BCP 47 language; `None` for video.
+    pub language: Option<String>,
+    /// Name for a menu.
+    pub name: String,
+    /// Audio channels; `None` for video.
+    pub channels: Option<u8>,
+    /// After how many segments the cut repeats, see [`Grid::phases`].
+    pub phases: u64,
+    /// Whether a player chooses it unasked.
+    pub default: bool,
+}
+
+/// How far publishing has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Position {
+    /// First sequence number of which nothing is published in any rendition.
+    pub next_msn: u64,
+}
+
+/// A break as a playlist announces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DateRange {
+    /// Unique in the event, never used again.
+    pub id: String,
+    /// `CLASS`, where there is one.
+    pub class: Option<String>,
+    /// Unix milliseconds at which it starts.
+    pub start_ms: u64,
+    /// Planned length in milliseconds.
+    pub planned_duration_ms: Option<u64>,
+    /// Length in milliseconds once it is known for good.
+    pub duration_ms: Option<u64>,
+    /// Splice command (`splice_info_section`) out of the content.
+    pub scte35_out: Option<Vec<u8>>,
+    /// Splice command back into the content.
+    pub scte35_in: Option<Vec<u8>>,
+}
+
+/// What a playlist says of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BreaksView {
+    /// Ledger revision that the playlist is written under.
+    pub revision: u64,
+    /// Breaks that may be announced; those outside of the window are left out by the writer.
+    pub dateranges: Vec<DateRange>,
+}
+
+/// Why the ledger could not freeze a segment; publishing is tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger could not be written before segment {msn}: {reason}")]
+pub struct FreezeError {
+    /// The segment that waits.
+    pub msn: u64,
+    /// What failed.
+    pub reason: String,
+}
+
+/// The ledger, as the packager and the playlist writer see it.
+pub trait Breaks: Send + Sync + 'static {
+    /// Called once for each sequence number that gets media or a gap, in order, before the first part of `msn` becomes visible in any rendition.
+    /// Returns when what is frozen there is on disk. May block; runs on a thread of its own.
+    ///
+    /// # Errors
+    /// When it is not on disk; nothing of `msn` is published, and the call is made again.
+    fn before_publish(&self, msn: u64) -> Result<(), FreezeError>;
+
+    /// What the playlists say now. Cheap: called for every playlist.
+    fn view(&self) -> BreaksView;
+}
+
+/// Why an event cannot start; says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Lengths and frame rate do not fit.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// A folder or file cannot be used.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was opened.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// ffmpeg or ffprobe cannot be started.
+    #[error(
+        "{program} cannot be started ({reason}): install it, for example with `apt-get install ffmpeg`"
+    )]
+    Ffmpeg {
+        /// `ffmpeg` or `ffprobe`.
+        program: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+    /// The input has no picture that can be read.
+    #[error("the input {input} cannot be used: {reason}")]
+    Input {
+        /// File, or the kind of input.
+        input: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The RTMP port is taken.
+    #[error(
+        "cannot listen for a publisher on {address} ({source}): stop what uses the port or choose another"
+    )]
+    Listen {
+        /// Asked address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The data folder belongs to an event made with other settings.
+    #[error(
+        "the data folder {path} was made with other settings ({reason}): choose another folder, or these settings"
+    )]
+    Changed {
+        /// The event's folder.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+}
+
+/// What an operator sees of an event's media.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// `waiting` (no input yet), `live`, or `interrupted` (input lost, gaps are published).
+    pub state: &'static str,
+    /// How far publishing has come.
+    pub next_msn: u64,
+    /// Milliseconds from a part's end on the grid to its publication, of the last part.
+    pub behind_ms: u64,
+    /// How often the encoder was started.
+    pub encoder_starts: u64,
+}
+
+/// A running event. Clones are handles of the same event.
+#[derive(Clone)]
+pub struct Live {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    grid: Grid,
+}
+
+impl Live {
+    /// Starts the event, or goes on with what its data folder holds. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: LiveConfig, breaks: Arc<dyn Breaks>) -> Result<Self, StartError> {
+        let _ = breaks;
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let fps = config.frame_rate.unwrap_or((25, 1));
+        let grid = Grid::new(
+            now.as_millis() as u64,
+            fps,
+            config.segment_ms,
+            config.part_ms,
+        )?;
+        Ok(Self {
+            inner: Arc::new(Inner { grid }),
+        })
+    }
+
+    /// The event's time base.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.inner.grid
+    }
+
+    /// What viewers can choose. Empty until a publisher's first picture is seen; then fixed. Complete once [`Live::ready`] returned.
+    #[must_use]
+    pub fn renditions(&self) -> Vec<Rendition> {
+        Vec::new()
+    }
+
+    /// How far publishing has come.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { next_msn: 0 }
+    }
+
+    /// Returns when every rendition has three whole segments, the least that a live playlist may hold.
+    pub async fn ready(&self) {
+        std::future::pending().await
+    }
+
+    /// What an operator sees.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            state: "waiting",
+            next_msn: 0,
+            behind_ms: 0,
+            encoder_starts: 0,
+        }
+    }
+
+    /// The creatives conditioned for this event.
+    #[must_use]
+    pub fn creatives(&self) -> Library {
+        Library::default()
+    }
+
+    /// Answers GET and HEAD of everything below `/live/{event}/`. Holds blocking playlist requests and hinted parts.
+    pub async fn handle(&self, request: &http::Request<()>) -> http::Response<Bytes> {
+        let _ = request;
+        http::Response::new(Bytes::new())
+    }
+
+    /// Ends encoder and listener, and returns when they are gone.
+    pub async fn shutdown(&self) {}
+}
