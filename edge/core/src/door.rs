@@ -3,6 +3,12 @@
 //! Owns the reading of a [`Want`]'s times and of the few HTTP fields that a door must understand. Owns no cache, no
 //! socket and no decision about a viewer. Invariant: two doors that ask here with the same values behave alike.
 
+mod flights;
+mod stamp;
+
+pub use flights::{Flights, Lead, Seen, Turn, Waiting};
+pub use stamp::Stamp;
+
 use crate::{Relay, Response, Source, Want};
 
 /// What a door's platform gives. A reader sees here what is missing at a door; the bytes of an answer never depend on it.

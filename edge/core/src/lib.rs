@@ -5,20 +5,52 @@
 //! at every door.
 #![forbid(unsafe_code)]
 
-pub mod door;
-mod exchange;
+use std::collections::BTreeMap;
 
+mod api;
+pub mod cohort;
+mod context;
+pub mod document;
+mod exchange;
+pub mod flags;
+pub mod keyring;
+mod live;
+pub mod multivariant;
+mod page;
+pub mod pass;
+pub mod playlist;
+pub mod problem;
+pub mod route;
+pub mod signed_url;
+
+use context::{Context, Flow, Held, stop};
+use problem::Problem;
+use route::{Route, Target};
+
+pub use api::API_BUDGET_MS;
 pub use exchange::{
-    Client, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response, Source, Step, Store, Want,
+    Client, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response, Source, Step, Store,
+    Want,
 };
+
+/// Most steps of one exchange. The longest decision takes seven; more is a fault, and ends.
+const STEPS_MAX: u32 = 16;
 
 /// The core with the parsed documents that it keeps between exchanges; one a thread or instance, cheap to make.
 #[derive(Debug, Default)]
-pub struct Core {}
+pub struct Core {
+    held: Held,
+}
 
 /// One request on its way to a response.
 #[derive(Debug)]
-pub struct Exchange {}
+pub struct Exchange {
+    request: Request,
+    /// Keys of what was asked for last, in the order of the wants.
+    asked: Vec<String>,
+    arrived: BTreeMap<String, Got>,
+    steps: u32,
+}
 
 impl Core {
     /// A core that holds nothing yet.
@@ -28,15 +60,106 @@ impl Core {
     }
 
     /// Starts the exchange for `request`.
-    pub fn begin(&mut self, _request: Request) -> (Exchange, Step) {
-        let response = Response { status: 503, headers: Vec::new(), body: Vec::new(), store: Vec::new() };
-        (Exchange {}, Step::Respond(response))
+    pub fn begin(&mut self, request: Request) -> (Exchange, Step) {
+        let mut exchange = Exchange {
+            request,
+            asked: Vec::new(),
+            arrived: BTreeMap::new(),
+            steps: 0,
+        };
+        let step = exchange.step(self);
+        (exchange, step)
     }
 }
 
 impl Exchange {
-    /// Goes on with what came of the last [`Step::Fetch`] or [`Step::Relay`], in its order.
-    pub fn resume(&mut self, _core: &mut Core, _got: Vec<Got>) -> Step {
-        Step::Respond(Response { status: 503, headers: Vec::new(), body: Vec::new(), store: Vec::new() })
+    /// Goes on with what came of the last [`Step::Fetch`] or [`Step::Relay`], in its order. What is left out has failed.
+    pub fn resume(&mut self, core: &mut Core, got: Vec<Got>) -> Step {
+        let failed = std::iter::repeat(Got::Failed(Failure::Unreachable));
+        let asked = std::mem::take(&mut self.asked);
+        self.arrived
+            .extend(asked.into_iter().zip(got.into_iter().chain(failed)));
+        self.step(core)
+    }
+
+    fn step(&mut self, core: &mut Core) -> Step {
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return Step::Respond(Problem::EdgeFailed.response());
+        }
+        let mut cx = Context {
+            held: &mut core.held,
+            request: &self.request,
+            arrived: &self.arrived,
+        };
+        let step = match decide(&mut cx) {
+            Ok(response) => Step::Respond(response),
+            Err(step) => *step,
+        };
+        match &step {
+            Step::Fetch(wants) => self.asked.extend(wants.iter().map(|want| want.key.clone())),
+            Step::Relay(relay) => self.asked.push(relay.want.key.clone()),
+            Step::Respond(_) => {}
+        }
+        step
+    }
+}
+
+/// The decision for a request, as far as it goes with what has come.
+fn decide(cx: &mut Context<'_>) -> Flow<Response> {
+    let request = cx.request;
+    let Ok(target) = Target::parse(&request.target) else {
+        return stop(Problem::TargetAmbiguous.response());
+    };
+    let Some(route) = target.route() else {
+        return stop(Problem::RouteUnknown.response());
+    };
+    match request.method.as_str() {
+        "GET" | "HEAD" => {}
+        "OPTIONS" => return Ok(preflight()),
+        _ => return stop(Problem::MethodNotAllowed.response()),
+    }
+    match route {
+        Route::Entry { event } => live::entry(cx, &target.path, event, target.query),
+        Route::Multivariant { event, pass } => live::renewal(cx, event, pass),
+        Route::MediaPlaylist {
+            event,
+            pass,
+            rendition,
+        } => live::media_playlist(cx, event, pass, rendition, target.query),
+        Route::Object {
+            event,
+            pass,
+            rendition,
+            path,
+        } => live::object(cx, event, pass, rendition, path),
+        Route::Api(path) => api::answer(cx, path, target.query),
+        Route::Page(file) => page::answer(cx, file),
+    }
+}
+
+/// CORS: players on other sites may play.
+fn preflight() -> Response {
+    let headers = vec![
+        live::header("access-control-allow-origin", "*"),
+        live::header("access-control-allow-methods", "GET, HEAD, OPTIONS"),
+        live::header("access-control-allow-headers", "authorization, range"),
+        live::header("access-control-max-age", "86400"),
+    ];
+    Response {
+        status: 204,
+        headers,
+        body: Vec::new(),
+        store: Vec::new(),
+    }
+}
+
+impl Request {
+    /// The value of a header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }

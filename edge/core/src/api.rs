@@ -1,0 +1,177 @@
+//! `/api/...`: the origin within its time budget, else the stored snapshot.
+//!
+//! Owns when a snapshot stands in and how that is told. Invariant: a request about one user (it carries `authorization`) is never answered from, and never put into,
+//! anything that is shared; and a snapshot bound to places is not shown where the place is not known.
+
+use crate::context::{Context, Flow, has_failed, stop};
+use crate::document::Snapshot;
+use crate::exchange::{Got, Object, Relay, Response, Source, Want};
+use crate::flags::{Flags, PANIC, SNAPSHOTS, Subject};
+use crate::live::header;
+use crate::problem::Problem;
+
+/// Milliseconds that the origin has for an API answer before the snapshot takes its place.
+pub const API_BUDGET_MS: u32 = 800;
+/// Milliseconds for which an API answer is shared.
+const API_FRESH_MS: u32 = 1000;
+const API_BYTES_MAX: u32 = 1 << 20;
+/// Milliseconds until an answer about one user, which nothing can stand in for, has failed.
+const PERSONAL_TIMEOUT_MS: u32 = 10_000;
+/// Longest query of a shared API answer.
+const QUERY_BYTES_MAX: usize = 1024;
+/// A `retry-after` between 1 s and 4 s spreads those who come back.
+const RETRY_SPREAD_S: u32 = 5;
+
+/// An API request.
+pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> Flow<Response> {
+    let target = target(path, query)?;
+    if cx.request.header("authorization").is_some() {
+        return personal(cx, target);
+    }
+    let scope = scope(path);
+    let flags = cx.flags(scope)?;
+    let client = &cx.request.client;
+    let subject = Subject {
+        event: Some(scope),
+        country: client.country.as_deref(),
+        region: client.region.as_deref(),
+        ..Subject::default()
+    };
+    if !flags.is_on(PANIC, false, subject) {
+        let got = cx.want(shared_want(target))?;
+        if let (Got::Object(object), false) = (got, has_failed(got)) {
+            return Ok(from_origin(object));
+        }
+    }
+    stored(cx, path, query, &flags, subject)
+}
+
+/// Passed on as it is, to the viewer alone.
+fn personal(cx: &Context<'_>, target: String) -> Flow<Response> {
+    let want = Want {
+        fresh_ms: 0,
+        missing_ms: 0,
+        collapse: false,
+        timeout_ms: PERSONAL_TIMEOUT_MS,
+        forward: vec!["authorization".to_owned()],
+        ..shared_want(target)
+    };
+    let headers = vec![
+        header("cache-control", "private, no-store"),
+        header("access-control-allow-origin", "*"),
+    ];
+    match cx.relay(Relay { want, headers })? {
+        got @ Got::Object(object) if !has_failed(got) => {
+            let mut response = from_origin(object);
+            response.headers.retain(|(name, _)| name != "cache-control");
+            response
+                .headers
+                .push(header("cache-control", "private, no-store"));
+            Ok(response)
+        }
+        _ => stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S)),
+    }
+}
+
+fn shared_want(target: String) -> Want {
+    Want {
+        key: format!("origin{target}"),
+        source: Source::Origin(target),
+        fresh_ms: API_FRESH_MS,
+        stale_ms: 0,
+        stale_error_ms: 0,
+        missing_ms: API_FRESH_MS,
+        collapse: true,
+        timeout_ms: API_BUDGET_MS,
+        forward: Vec::new(),
+        max_bytes: API_BYTES_MAX,
+    }
+}
+
+fn from_origin(object: &Object) -> Response {
+    let content_type = object
+        .headers
+        .iter()
+        .find(|(name, _)| name == "content-type");
+    let content_type = content_type.map_or("application/json", |(_, value)| value);
+    let headers = vec![
+        header("content-type", content_type),
+        header("cache-control", "public, max-age=1"),
+        header("access-control-allow-origin", "*"),
+    ];
+    Response {
+        status: object.status,
+        headers,
+        body: object.body.clone(),
+        store: Vec::new(),
+    }
+}
+
+fn stored(
+    cx: &mut Context<'_>,
+    path: &str,
+    query: Option<&str>,
+    flags: &Flags,
+    subject: Subject<'_>,
+) -> Flow<Response> {
+    let snapshot = match query {
+        None if flags.is_on(SNAPSHOTS, true, subject) => cx.snapshot(path)?,
+        // A snapshot is of a path alone: with a query it would be the answer to another question.
+        _ => None,
+    };
+    let Some(snapshot) = snapshot.filter(|snapshot| snapshot.path == path) else {
+        return stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S));
+    };
+    if !may_see(&snapshot, cx.request.client.country.as_deref()) {
+        return stop(Problem::RegionExcluded.response());
+    }
+    let age_s = cx.request.now_ms.saturating_sub(snapshot.taken_ms) / 1000;
+    let (fresh_s, stale_s) = (u64::from(snapshot.fresh_s), u64::from(snapshot.stale_s));
+    let band = match age_s {
+        age if age < fresh_s => "fresh",
+        age if age < fresh_s.saturating_add(stale_s) => "stale",
+        _ => return stop(cx.unavailable(Problem::SnapshotExpired, RETRY_SPREAD_S)),
+    };
+    let headers = vec![
+        ("content-type".to_owned(), snapshot.content_type),
+        header("cache-control", "public, max-age=1"),
+        header("access-control-allow-origin", "*"),
+        header("access-control-expose-headers", "age, sightscreen-snapshot"),
+        ("age".to_owned(), age_s.to_string()),
+        header("sightscreen-snapshot", band),
+    ];
+    Ok(Response {
+        status: 200,
+        headers,
+        body: snapshot.body.into_bytes(),
+        store: Vec::new(),
+    })
+}
+
+fn may_see(snapshot: &Snapshot, country: Option<&str>) -> bool {
+    snapshot.countries.is_empty()
+        || country.is_some_and(|country| snapshot.countries.iter().any(|c| c == country))
+}
+
+/// The target at the origin, parameters sorted so that their order makes no other cache key.
+fn target(path: &str, query: Option<&str>) -> Flow<String> {
+    let Some(query) = query else {
+        return Ok(path.to_owned());
+    };
+    if query.len() > QUERY_BYTES_MAX {
+        return stop(Problem::QueryInvalid.response());
+    }
+    let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    pairs.sort_unstable();
+    Ok(format!("{path}?{}", pairs.join("&")))
+}
+
+/// The event that the path is about, else `site`: whose flags hold.
+fn scope(path: &str) -> &str {
+    let event = path
+        .strip_prefix("/api/events/")
+        .and_then(|rest| rest.split('/').next());
+    event
+        .filter(|event| crate::route::is_identifier(event))
+        .unwrap_or("site")
+}

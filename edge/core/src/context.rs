@@ -1,0 +1,315 @@
+//! What a decision has at hand: the request, what was fetched for it, and the documents that the core keeps.
+//!
+//! Owns how a decision waits: it is written as one function from start to end that is run again, from the start, each time
+//! something it asked for has come. Every `?` is a place where it may stop to wait. Does not own any decision. Invariant: a decision depends on its context alone, so each run
+//! takes the same way as the one before it and a step further.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::de::DeserializeOwned;
+
+use crate::document::{self, Event, Keys, Pods, Snapshot};
+use crate::exchange::{Failure, Got, Object, Relay, Request, Response, Source, Step, Want};
+use crate::flags::Flags;
+use crate::keyring::Keyring;
+use crate::problem::Problem;
+
+/// The rest of a decision, or the step with which it stops here.
+pub(crate) type Flow<T> = Result<T, Box<Step>>;
+
+/// Milliseconds for which a document is used without looking for a newer one. A kill switch takes at most this and [`DOCUMENT_STALE_MS`].
+const DOCUMENT_FRESH_MS: u32 = 1000;
+/// Milliseconds for which an edge may use a document while a newer one is on the way.
+const DOCUMENT_STALE_MS: u32 = 2000;
+/// Milliseconds for which a document outlives an origin that does not answer: longer than any match.
+const DOCUMENT_STALE_ERROR_MS: u32 = 24 * 3600 * 1000;
+const DOCUMENT_MISSING_MS: u32 = 1000;
+const DOCUMENT_TIMEOUT_MS: u32 = 2000;
+const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
+/// Milliseconds for which an immutable document is kept: a year.
+const IMMUTABLE_MS: u32 = u32::MAX / 2;
+/// Milliseconds for which the keyring is used without asking for it again.
+const KEYRING_FRESH_MS: u32 = 60_000;
+/// Most documents of one kind that the core keeps parsed.
+const HELD_MAX: usize = 256;
+
+/// The documents that the core keeps parsed between exchanges.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    keyring: Option<(Rc<Keyring>, u64)>,
+    keys: Shelf<Keys>,
+    events: Shelf<Event>,
+    flags: Shelf<Flags>,
+    pods: Shelf<Pods>,
+}
+
+/// Parsed documents of one kind by name; `None` is one that the origin does not have.
+#[derive(Debug)]
+struct Shelf<T>(BTreeMap<String, (Option<Rc<T>>, u64)>);
+
+/// See the module.
+pub(crate) struct Context<'a> {
+    pub(crate) held: &'a mut Held,
+    pub(crate) request: &'a Request,
+    /// What has come, by the key that it was wanted under.
+    pub(crate) arrived: &'a BTreeMap<String, Got>,
+}
+
+impl<'a> Context<'a> {
+    /// All keys.
+    pub(crate) fn keyring(&mut self) -> Flow<Rc<Keyring>> {
+        const KEY: &str = "keyring";
+        if let Some((keyring, until_ms)) = &self.held.keyring
+            && self.request.now_ms < *until_ms
+        {
+            return Ok(Rc::clone(keyring));
+        }
+        let known = self.held.keyring.take().map(|(keyring, _)| keyring);
+        let parsed = match self.arrived.get(KEY) {
+            None => {
+                self.held.keyring = known.map(|keyring| (keyring, 0));
+                return fetch(keyring_want(KEY));
+            }
+            Some(Got::Object(object)) if object.status == 200 => {
+                Keyring::parse(&object.body).ok().map(Rc::new)
+            }
+            Some(_) => None,
+        };
+        let keyring = parsed
+            .or(known)
+            .ok_or_else(|| respond(Problem::EdgeFailed.response()))?;
+        let until_ms = self
+            .request
+            .now_ms
+            .saturating_add(u64::from(KEYRING_FRESH_MS));
+        self.held.keyring = Some((Rc::clone(&keyring), until_ms));
+        Ok(keyring)
+    }
+
+    /// The event and the keys in force for it, asked for together.
+    pub(crate) fn event_and_keys(&mut self, event: &str) -> Flow<(Rc<Event>, Rc<Keys>)> {
+        let (events, keys) = (format!("events/{event}"), format!("keys/{event}"));
+        let keyring = self.keyring()?;
+        let document = self.document(
+            |held| &mut held.events,
+            &events,
+            &keyring,
+            |event: &Event| event.fault().is_none(),
+        );
+        let in_force = self.document(|held| &mut held.keys, &keys, &keyring, |_| true);
+        match (document, in_force) {
+            (Ok(Some(document)), Ok(Some(in_force))) => Ok((document, in_force)),
+            (Ok(None), _) | (_, Ok(None)) => stop(Problem::EventUnknown.response()),
+            (Err(one), Err(other)) => Err(both(*one, *other)),
+            (Err(step), _) | (_, Err(step)) => Err(step),
+        }
+    }
+
+    /// The flags of an event or of `site`; none where there is no such document.
+    pub(crate) fn flags(&mut self, scope: &str) -> Flow<Rc<Flags>> {
+        let keyring = self.keyring()?;
+        let flags = self.document(
+            |held| &mut held.flags,
+            &format!("flags/{scope}"),
+            &keyring,
+            |_| true,
+        )?;
+        Ok(flags.unwrap_or_default())
+    }
+
+    /// The cohort's pods as of a revision; `None` where they cannot be had.
+    pub(crate) fn pods(
+        &mut self,
+        event: &str,
+        revision: u64,
+        cohort: &str,
+    ) -> Flow<Option<Rc<Pods>>> {
+        let keyring = self.keyring()?;
+        let name = format!("pods/{event}/{revision}/{cohort}");
+        match self.document(|held| &mut held.pods, &name, &keyring, Pods::is_sound) {
+            Err(step) if matches!(*step, Step::Respond(_)) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// The snapshot of an API path; `None` where there is none to be had. Not kept: it is looked at while the origin is away.
+    pub(crate) fn snapshot(&mut self, path: &str) -> Flow<Option<Snapshot>> {
+        let keyring = self.keyring()?;
+        let name = format!("snapshots{path}");
+        let key = format!("document/{name}");
+        Ok(match self.arrived.get(&key) {
+            None => return fetch(document_want(&name, key)),
+            Some(Got::Object(object)) if object.status == 200 => {
+                document::read_json(&name, &object.body, &keyring).ok()
+            }
+            Some(_) => None,
+        })
+    }
+
+    /// A document from its shelf, or from what has come; `None` where the origin says that there is none.
+    fn document<T: DeserializeOwned>(
+        &mut self,
+        shelf: impl Fn(&mut Held) -> &mut Shelf<T>,
+        name: &str,
+        keyring: &Keyring,
+        is_sound: impl Fn(&T) -> bool,
+    ) -> Flow<Option<Rc<T>>> {
+        let now_ms = self.request.now_ms;
+        let known = shelf(self.held).0.get(name).cloned();
+        if let Some((document, until_ms)) = &known
+            && now_ms < *until_ms
+        {
+            return Ok(document.clone());
+        }
+        let key = format!("document/{name}");
+        let fresh_ms = u64::from(document_want(name, String::new()).fresh_ms);
+        let read = |object: &Object| {
+            document::read_json::<T>(name, &object.body, keyring)
+                .ok()
+                .filter(&is_sound)
+        };
+        let came = match self.arrived.get(&key) {
+            None => return fetch(document_want(name, key)),
+            Some(Got::Object(object)) if object.status == 200 => {
+                read(object).map(|document| Some(Rc::new(document)))
+            }
+            Some(Got::Object(object)) if is_missing(object.status) => Some(None),
+            Some(_) => None,
+        };
+        // A document that did not come, or is not genuine, leaves the one before it in force.
+        let document = match (came, known) {
+            (Some(came), _) => came,
+            (None, Some((Some(known), _))) => Some(known),
+            (None, _) => return stop(self.unavailable(Problem::OriginUnavailable, 2)),
+        };
+        let missing_ms = u64::from(DOCUMENT_MISSING_MS);
+        let until_ms = now_ms.saturating_add(if document.is_some() {
+            fresh_ms
+        } else {
+            missing_ms
+        });
+        shelf(self.held).put(name, document.clone(), until_ms);
+        Ok(document)
+    }
+
+    /// What came of a want, or the wait for it.
+    pub(crate) fn want(&self, want: Want) -> Flow<&'a Got> {
+        match self.arrived.get(&want.key) {
+            Some(got) => Ok(got),
+            None => fetch(want),
+        }
+    }
+
+    /// Streams an object past the core, or goes on with why that was not possible.
+    pub(crate) fn relay(&self, relay: Relay) -> Flow<&'a Got> {
+        match self.arrived.get(&relay.want.key) {
+            Some(got) => Ok(got),
+            None => Err(Box::new(Step::Relay(relay))),
+        }
+    }
+
+    /// A problem with a jittered `retry-after` of whole seconds, below `target_duration` where that leaves a choice, so that the viewers of one failure do not come back at once.
+    pub(crate) fn unavailable(&self, problem: Problem, target_duration: u32) -> Response {
+        let choices = target_duration.saturating_sub(1).max(1);
+        problem
+            .retry_after(1 + u32::try_from(self.request.entropy % u64::from(choices)).unwrap_or(0))
+    }
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Shelf<T> {
+    fn put(&mut self, name: &str, document: Option<Rc<T>>, until_ms: u64) {
+        if self.0.len() >= HELD_MAX && !self.0.contains_key(name) {
+            let oldest = self
+                .0
+                .iter()
+                .min_by_key(|(_, (_, until_ms))| *until_ms)
+                .map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.0.remove(&name));
+        }
+        self.0.insert(name.to_owned(), (document, until_ms));
+    }
+}
+
+/// Stops with a want.
+fn fetch<T>(want: Want) -> Flow<T> {
+    Err(Box::new(Step::Fetch(vec![want])))
+}
+
+/// Stops with a response.
+pub(crate) fn stop<T>(response: Response) -> Flow<T> {
+    Err(respond(response))
+}
+
+pub(crate) fn respond(response: Response) -> Box<Step> {
+    Box::new(Step::Respond(response))
+}
+
+/// One step for two that can go at the same time.
+fn both(one: Step, other: Step) -> Box<Step> {
+    match (one, other) {
+        (Step::Fetch(mut wants), Step::Fetch(more)) => {
+            wants.extend(more);
+            Box::new(Step::Fetch(wants))
+        }
+        (Step::Fetch(_), ready) | (ready, _) => Box::new(ready),
+    }
+}
+
+pub(crate) fn is_missing(status: u16) -> bool {
+    matches!(status, 404 | 410)
+}
+
+/// Whether the origin failed, as opposed to having said no.
+pub(crate) fn has_failed(got: &Got) -> bool {
+    match got {
+        Got::Object(object) => object.status >= 500,
+        Got::Missing => false,
+        Got::Failed(Failure::Timeout | Failure::Unreachable | Failure::TooLarge) => true,
+    }
+}
+
+fn keyring_want(key: &str) -> Want {
+    Want {
+        source: Source::Keyring,
+        key: key.to_owned(),
+        fresh_ms: 0,
+        stale_ms: 0,
+        stale_error_ms: 0,
+        missing_ms: 0,
+        collapse: false,
+        timeout_ms: DOCUMENT_TIMEOUT_MS,
+        forward: Vec::new(),
+        max_bytes: DOCUMENT_BYTES_MAX,
+    }
+}
+
+fn document_want(name: &str, key: String) -> Want {
+    let immutable = name.starts_with("pods/");
+    Want {
+        source: Source::Document(name.to_owned()),
+        key,
+        fresh_ms: if immutable {
+            IMMUTABLE_MS
+        } else {
+            DOCUMENT_FRESH_MS
+        },
+        stale_ms: if immutable { 0 } else { DOCUMENT_STALE_MS },
+        stale_error_ms: if immutable {
+            IMMUTABLE_MS
+        } else {
+            DOCUMENT_STALE_ERROR_MS
+        },
+        missing_ms: if immutable { 0 } else { DOCUMENT_MISSING_MS },
+        collapse: true,
+        timeout_ms: DOCUMENT_TIMEOUT_MS,
+        forward: Vec::new(),
+        max_bytes: DOCUMENT_BYTES_MAX,
+    }
+}
