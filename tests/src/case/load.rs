@@ -1,0 +1,83 @@
+//! Case files on disk.
+//!
+//! Owns finding and reading them, and what is wrong with one, in words that name the file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Case;
+
+/// Folder below the cases that holds shared payloads.
+pub(crate) const FIXTURES: &str = "fixtures";
+
+/// One case as read.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Area and name, such as `playlist/in-break`.
+    pub name: String,
+    /// Folder of the file, in which its golden files lie.
+    pub dir: PathBuf,
+    /// What the file says.
+    pub case: Case,
+}
+
+/// Every case below `root` whose name holds `filter`, by name.
+///
+/// # Errors
+/// Every fault of every file, one a line.
+pub fn load_all(root: &Path, filter: Option<&str>) -> Result<Vec<Loaded>, String> {
+    let mut files = Vec::new();
+    find(root, &mut files).map_err(|e| format!("{}: {e}", root.display()))?;
+    files.sort();
+    let (mut cases, mut faults) = (Vec::new(), Vec::new());
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file).with_extension("").display().to_string();
+        match load(&file, name) {
+            Ok(case) if filter.is_none_or(|f| case.name.contains(f)) => cases.push(case),
+            Ok(_) => {}
+            Err(fault) => faults.push(format!("{}: {fault}", file.display())),
+        }
+    }
+    if faults.is_empty() { Ok(cases) } else { Err(faults.join("\n")) }
+}
+
+fn find(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.ends_with(FIXTURES) {
+            find(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "toml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn load(file: &Path, name: String) -> Result<Loaded, String> {
+    let text = fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let case: Case = toml::from_str(&text).map_err(|e| e.to_string())?;
+    if case.step.is_empty() {
+        return Err("a case needs at least one [[step]]".into());
+    }
+    if let Some(door) = case.not_at.keys().find(|door| !crate::doors::NAMES.contains(&door.as_str())) {
+        return Err(format!("not_at: there is no door {door:?}"));
+    }
+    Ok(Loaded { name, dir: file.parent().unwrap_or(Path::new(".")).to_owned(), case })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_named_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "about = \"x\"\n[[origin]]\ntarget = \"/\"\nstats = 3\n[[step]]\nrequest = \"GET /\"\nexpect = { status = 200 }\n";
+        fs::write(dir.path().join("a.toml"), text).unwrap();
+        fs::write(dir.path().join("b.toml"), text.replace("stats = 3\n", "").replace("request", "reqest")).unwrap();
+        let faults = load_all(dir.path(), None).unwrap_err();
+        assert!(faults.contains("a.toml") && faults.contains("stats"), "{faults}");
+        assert!(faults.contains("b.toml") && faults.contains("reqest"), "{faults}");
+    }
+}

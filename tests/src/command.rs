@@ -1,0 +1,149 @@
+//! The command line of `sightscreen-cases`.
+//!
+//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, with `, N skipped` where a case was.
+#![allow(clippy::print_stdout, reason = "the output of a command line tool")]
+
+use std::path::PathBuf;
+
+use crate::case::{Loaded, keyring_json, load_all, now_ms};
+use crate::doors::{Door, NAMES, Running, Surroundings};
+use crate::origin::Origin;
+use crate::run::Runner;
+
+const USAGE: &str = "usage: sightscreen-cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH] [--root DIR]";
+/// Lines of a door's own output that a failure shows.
+const LOG_LINES: usize = 15;
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Options {
+    doors: Vec<&'static Door>,
+    cases: Option<PathBuf>,
+    filter: Option<String>,
+    bless: bool,
+    spin: Option<PathBuf>,
+    root: PathBuf,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Options {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, with the usage.
+    pub fn from_args(mut args: lexopt::Parser) -> Result<Self, String> {
+        use lexopt::prelude::*;
+        let usage = |e: lexopt::Error| format!("{e}\n{USAGE}");
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut options = Self { doors: Vec::new(), cases: None, filter: None, bless: false, spin: None, root };
+        while let Some(arg) = args.next().map_err(usage)? {
+            match arg {
+                Long("bless") => options.bless = true,
+                Long("door") => options.doors.extend(doors(&text(&mut args)?)?),
+                Long("cases") => options.cases = Some(text(&mut args)?.into()),
+                Long("filter") => options.filter = Some(text(&mut args)?),
+                Long("spin") => options.spin = Some(text(&mut args)?.into()),
+                Long("root") => options.root = text(&mut args)?.into(),
+                _ => return Err(usage(arg.unexpected())),
+            }
+        }
+        if options.doors.is_empty() {
+            return Err(format!("no --door\n{USAGE}"));
+        }
+        Ok(options)
+    }
+}
+
+fn text(args: &mut lexopt::Parser) -> Result<String, String> {
+    let value = args.value().map_err(|e| format!("{e}\n{USAGE}"))?;
+    value.into_string().map_err(|value| format!("{} is not UTF-8", value.display()))
+}
+
+fn doors(name: &str) -> Result<Vec<&'static Door>, String> {
+    if name == "all" {
+        return Ok(NAMES.iter().filter_map(|name| Door::named(name)).collect());
+    }
+    Door::named(name).map(|door| vec![door]).ok_or_else(|| format!("there is no door {name:?}\n{USAGE}"))
+}
+
+/// Runs everything and prints it; false where anything failed.
+///
+/// # Errors
+/// Where nothing could be run: a case file that cannot be read.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let folder = options.cases.clone().unwrap_or_else(|| options.root.join("tests/cases"));
+    let cases = load_all(&folder, options.filter.as_deref())?;
+    if cases.is_empty() {
+        return Err(format!("no case in {}", folder.display()));
+    }
+    let mut tally = Tally::default();
+    for door in &options.doors {
+        run_door(door, &cases, &folder, options, &mut tally)?;
+    }
+    let skipped = if tally.skipped > 0 { format!(", {} skipped", tally.skipped) } else { String::new() };
+    println!("{} passed, {} failed{skipped}", tally.passed, tally.failed);
+    Ok(tally.failed == 0)
+}
+
+fn run_door(door: &'static Door, cases: &[Loaded], folder: &PathBuf, options: &Options, tally: &mut Tally) -> Result<(), String> {
+    let mut origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
+    let with = Surroundings {
+        root: options.root.clone(),
+        origin: origin.addr(),
+        keyring: keyring_json(),
+        spin: options.spin.clone(),
+    };
+    let running = match door.start(&with) {
+        Ok(running) => running,
+        Err(fault) => {
+            println!("FAIL {}: the door does not start: {fault}", door.name);
+            tally.failed += cases.len();
+            return Ok(());
+        }
+    };
+    let run_id = base36(now_ms().unsigned_abs());
+    for (at, loaded) in cases.iter().enumerate() {
+        if let Some(reason) = loaded.case.not_at.get(door.name) {
+            println!("skip {}: {}: {reason}", door.name, loaded.name);
+            tally.skipped += 1;
+            continue;
+        }
+        let event = format!("ev-{run_id}-{at:03}");
+        let mut runner = Runner { door, addr: running.addr, origin: &mut origin, cases: folder, bless: options.bless };
+        let outcome = runner.run(loaded, event);
+        report(door, loaded, &running, outcome, tally);
+    }
+    Ok(())
+}
+
+fn report(door: &Door, loaded: &Loaded, running: &Running, outcome: Result<(), String>, tally: &mut Tally) {
+    match outcome {
+        Ok(()) => {
+            println!("ok   {}: {}", door.name, loaded.name);
+            tally.passed += 1;
+        }
+        Err(fault) => {
+            println!("FAIL {}: {}: {}\n{fault}", door.name, loaded.name, loaded.case.about);
+            let log = running.log_tail(LOG_LINES);
+            if !log.is_empty() {
+                println!("  the door wrote:\n{log}");
+            }
+            tally.failed += 1;
+        }
+    }
+}
+
+fn base36(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    while number > 0 {
+        digits.extend(char::from_digit(u32::try_from(number % 36).unwrap_or(0), 36));
+        number /= 36;
+    }
+    digits.iter().rev().collect()
+}

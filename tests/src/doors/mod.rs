@@ -1,0 +1,123 @@
+//! The doors, each launched for real, and the one table of what they can do.
+//!
+//! Owns names, capabilities and how a door is started and stopped. Invariant: every door is given the same origin, keyring
+//! and geo header, and nothing else.
+
+mod cache;
+mod cloudflare;
+mod fastly;
+mod host;
+mod native;
+mod process;
+mod spin;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use process::Process;
+
+/// Every door, in the order of `--door all`.
+pub const NAMES: [&str; 5] = ["native", "host", "fastly", "cloudflare", "spin"];
+/// The header in which cases say where a viewer is.
+pub const GEO_HEADER: &str = "x-geo";
+/// A cold start with a compiler in it, on a busy machine.
+const START: Duration = Duration::from_secs(90);
+
+/// A kind of door.
+#[derive(Debug)]
+pub struct Door {
+    /// Its name on the command line and in `not_at`.
+    pub name: &'static str,
+    /// What it can do; cases name these in `without`.
+    pub has: &'static [&'static str],
+    start: fn(&Surroundings) -> Result<Running, String>,
+}
+
+/// The one table: `cache` keeps wants, `stale` answers from a stale copy while it refreshes, `collapse` asks once for many, `results` keeps whole
+/// responses, `relay-cache` keeps and collapses relayed objects, `documents` outlives the origin.
+static DOORS: [Door; 5] = [
+    Door { name: "native", has: &["cache", "stale", "collapse", "results", "documents"], start: start_native },
+    Door { name: "host", has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"], start: host::start },
+    Door { name: "fastly", has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"], start: fastly::start },
+    Door { name: "cloudflare", has: &["cache", "documents"], start: cloudflare::start },
+    Door { name: "spin", has: &["documents"], start: spin::start },
+];
+
+/// What a door is started with.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Root of the repository.
+    pub root: PathBuf,
+    /// The scripted origin.
+    pub origin: SocketAddr,
+    /// The keyring's JSON.
+    pub keyring: String,
+    /// The `spin` to use in place of the one on PATH.
+    pub spin: Option<PathBuf>,
+}
+
+/// A door that serves; it is stopped when dropped.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    process: Option<Process>,
+}
+
+impl Door {
+    /// The door of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        DOORS.iter().find(|door| door.name == name)
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// What is missing and what to run, or what the door's process said.
+    pub fn start(&self, with: &Surroundings) -> Result<Running, String> {
+        (self.start)(with)
+    }
+}
+
+impl Running {
+    /// The last lines that the door's process wrote.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.process.as_ref().map(|process| process.log_tail(lines)).unwrap_or_default()
+    }
+}
+
+fn start_native(with: &Surroundings) -> Result<Running, String> {
+    let addr = native::start(with.origin, &with.keyring).map_err(|e| format!("native door: {e}"))?;
+    Ok(Running { addr, process: None })
+}
+
+/// The first of these files that exists, else what to run.
+fn built(candidates: &[PathBuf], build: &str) -> Result<PathBuf, String> {
+    let found = candidates.iter().find(|path| path.is_file());
+    found.cloned().ok_or_else(|| {
+        let looked: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        format!("not built: looked for {}; run `{build}`", looked.join(", "))
+    })
+}
+
+/// `$CARGO_TARGET_DIR`, else `target` below the root.
+fn target_dir(with: &Surroundings) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| with.root.join("target"), PathBuf::from)
+}
+
+/// The folder in which tools are kept between builds.
+fn tools_dir() -> PathBuf {
+    let cache = std::env::var_os("SIGHTSCREEN_CACHE").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/sightscreen");
+    cache.unwrap_or_else(home).join("tools")
+}
+
+/// The program on PATH, else below the tools folder.
+fn tool(name: &str, kept: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file());
+    on_path.or_else(|| Some(tools_dir().join(kept)).filter(|path| path.is_file()))
+}

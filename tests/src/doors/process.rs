@@ -1,0 +1,73 @@
+//! A door's process: started on a free port, watched until it listens, killed with all its children when dropped.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How often a starting door is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running process in a group of its own.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    log: PathBuf,
+    /// Configuration, state and log; removed with the process.
+    _dir: TempDir,
+}
+
+impl Process {
+    /// Runs `command`, which is to listen at `addr`, within `limit`.
+    pub(super) fn start(mut command: Command, addr: SocketAddr, dir: TempDir, limit: Duration) -> Result<Self, String> {
+        let log = dir.path().join("door.log");
+        let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let errors = file.try_clone().map_err(|e| e.to_string())?;
+        command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
+        let program = command.get_program().display().to_string();
+        let child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
+        let mut process = Self { child, log, _dir: dir };
+        let deadline = Instant::now() + limit;
+        while TcpStream::connect_timeout(&addr, POLL).is_err() {
+            let ended = process.child.try_wait().ok().flatten();
+            if ended.is_some() || Instant::now() > deadline {
+                let what = ended.map_or("does not listen".to_owned(), |status| format!("ended with {status}"));
+                return Err(format!("{program} {what}; it wrote:\n{}", process.log_tail(30)));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(process)
+    }
+
+    pub(super) fn log_tail(&self, lines: usize) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The group's number is the child's: it was started with one of its own.
+        let group = format!("-{}", self.child.id());
+        drop(Command::new("kill").args(["-KILL", "--", &group]).status());
+        drop(self.child.wait());
+    }
+}
+
+/// A port that was free a moment ago.
+pub(super) fn free_addr() -> Result<SocketAddr, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
+    listener.local_addr().map_err(|e| e.to_string())
+}
+
+/// A folder of the process's own.
+pub(super) fn new_dir(door: &str) -> Result<TempDir, String> {
+    tempfile::Builder::new().prefix(&format!("sightscreen-{door}-")).tempdir().map_err(|e| e.to_string())
+}

@@ -1,0 +1,230 @@
+//! The scripted origin: one real server that answers what the running case says.
+//!
+//! Owns the listening socket, the scripts by target and the record of what was asked. Knows nothing of cases.
+//! Invariant: what is not scripted is answered 404 and recorded like everything else.
+
+use std::collections::HashMap;
+use std::io::{self, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::wire::{self, Headers, Request};
+
+/// How long a `hang` holds a connection; longer than any want waits.
+const HANG: Duration = Duration::from_secs(30);
+
+/// One scripted answer.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers beside `content-length`.
+    pub headers: Headers,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// Wait before anything is sent.
+    pub delay: Duration,
+    /// What goes wrong.
+    pub fault: Option<Fault>,
+}
+
+/// What goes wrong with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is reset before any byte.
+    Reset,
+    /// Nothing is ever sent.
+    Hang,
+    /// The connection is closed after this many bytes of a longer body.
+    Cut(usize),
+}
+
+/// The answers to the same target, in order; the last one repeats.
+#[derive(Debug, Default)]
+struct Script {
+    answers: Vec<Answer>,
+    next: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    scripts: HashMap<String, Script>,
+    seen: Vec<Request>,
+    open: HashMap<u64, TcpStream>,
+    connections: u64,
+}
+
+/// The running server; it stops when dropped.
+#[derive(Debug)]
+pub struct Origin {
+    addr: SocketAddr,
+    state: Arc<Mutex<State>>,
+    accepting: Option<Accepting>,
+}
+
+#[derive(Debug)]
+struct Accepting {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Origin {
+    /// Starts on a free port of the loopback address.
+    ///
+    /// # Errors
+    /// When there is no socket to be had.
+    pub fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let addr = listener.local_addr()?;
+        let mut origin = Self { addr, state: Arc::default(), accepting: None };
+        origin.accept_on(listener);
+        Ok(origin)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Sets the answers to `target` from now on.
+    pub fn script(&self, target: String, answers: Vec<Answer>) {
+        lock(&self.state).scripts.insert(target, Script { answers, next: 0 });
+    }
+
+    /// Everything asked since the last call.
+    #[must_use]
+    pub fn take_seen(&self) -> Vec<Request> {
+        std::mem::take(&mut lock(&self.state).seen)
+    }
+
+    /// Closes the port and every connection: the next connection is refused.
+    pub fn go_down(&mut self) {
+        if let Some(Accepting { stop, thread }) = self.accepting.take() {
+            stop.store(true, Ordering::SeqCst);
+            // Wakes the accept call, which then sees `stop`.
+            drop(TcpStream::connect(self.addr));
+            drop(thread.join());
+        }
+        for (_, stream) in lock(&self.state).open.drain() {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// Opens the same port again.
+    ///
+    /// # Errors
+    /// When another process took the port in between.
+    pub fn come_back(&mut self) -> io::Result<()> {
+        if self.accepting.is_none() {
+            self.accept_on(TcpListener::bind(self.addr)?);
+        }
+        Ok(())
+    }
+
+    fn accept_on(&mut self, listener: TcpListener) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (state, stopped) = (Arc::clone(&self.state), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let state = Arc::clone(&state);
+                thread::spawn(move || drop(hold(stream, &state)));
+            }
+        });
+        self.accepting = Some(Accepting { stop, thread });
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.go_down();
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves one connection and forgets it, so that the last handle to it closes here.
+fn hold(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
+    let id = {
+        let mut state = lock(state);
+        state.connections += 1;
+        let id = state.connections;
+        state.open.insert(id, stream.try_clone()?);
+        id
+    };
+    let keeper = stream.try_clone()?;
+    let served = serve(stream, state);
+    lock(state).open.remove(&id);
+    drop(keeper);
+    served
+}
+
+/// Answers the requests of one connection, kept alive between whole answers.
+fn serve(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut writer = stream.try_clone()?;
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = wire::read_request(&mut reader)? {
+        let answer = next_answer(state, request.clone());
+        thread::sleep(answer.delay);
+        if !send(&mut writer, &request, &answer)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn next_answer(state: &Mutex<State>, request: Request) -> Answer {
+    let mut state = lock(state);
+    let answer = match state.scripts.get_mut(&request.target) {
+        Some(script) => {
+            let at = script.next.min(script.answers.len().saturating_sub(1));
+            script.next += 1;
+            script.answers.get(at).cloned()
+        }
+        None => None,
+    };
+    state.seen.push(request);
+    answer.unwrap_or_else(|| Answer { status: 404, body: b"not scripted\n".to_vec(), ..Answer::default() })
+}
+
+/// Sends the answer; false where the connection is to be closed.
+fn send(writer: &mut TcpStream, request: &Request, answer: &Answer) -> io::Result<bool> {
+    let mut headers = answer.headers.clone();
+    headers.push(("content-length".into(), answer.body.len().to_string()));
+    let mut head = format!("HTTP/1.1 {} -\r\n", answer.status);
+    for (name, value) in &headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    let body: &[u8] = if request.method == "HEAD" { &[] } else { &answer.body };
+    match answer.fault {
+        None => {
+            writer.write_all(&[head.as_bytes(), body].concat())?;
+            Ok(true)
+        }
+        Some(Fault::Cut(at)) => {
+            writer.write_all(&[head.as_bytes(), body.get(..at).unwrap_or(body)].concat())?;
+            writer.flush()?;
+            Ok(false)
+        }
+        Some(Fault::Reset) => {
+            // A linger of zero turns the close into a reset.
+            socket2::SockRef::from(&*writer).set_linger(Some(Duration::ZERO))?;
+            Ok(false)
+        }
+        Some(Fault::Hang) => {
+            thread::sleep(HANG);
+            Ok(false)
+        }
+    }
+}
