@@ -9,7 +9,7 @@ mod stamp;
 pub use flights::{Flights, Lead, Seen, Turn, Waiting};
 pub use stamp::Stamp;
 
-use crate::{Relay, Response, Source, Want};
+use crate::{Relay, Source, Want};
 
 /// What a door's platform gives. A reader sees here what is missing at a door; the bytes of an answer never depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,36 +276,6 @@ pub fn event_of(source: &Source) -> Option<&str> {
         return None;
     }
     rest.split('/').next().filter(|event| !event.is_empty())
-}
-
-/// The answer when the door itself failed: the core trapped, no keyring could be had, a setting is missing.
-#[must_use]
-pub fn edge_failed() -> Response {
-    problem(500, "edge-failed", "The edge failed")
-}
-
-/// The answer when the door has no room or no time left for the request.
-#[must_use]
-pub fn edge_overloaded() -> Response {
-    problem(503, "edge-overloaded", "The edge is overloaded")
-}
-
-fn problem(status: u16, code: &str, title: &str) -> Response {
-    let body = format!(
-        r#"{{"type":"urn:sightscreen:problem:{code}","title":"{title}","status":{status}}}"#
-    );
-    Response {
-        status,
-        headers: vec![
-            (
-                "content-type".to_owned(),
-                "application/problem+json".to_owned(),
-            ),
-            ("cache-control".to_owned(), "no-store".to_owned()),
-        ],
-        body: body.into_bytes(),
-        store: Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod api;
 pub mod cohort;
 mod context;
 pub mod document;
+pub mod door;
 mod exchange;
 pub mod flags;
 pub mod keyring;
