@@ -149,7 +149,8 @@ pub struct FreezeError {
 
 /// The ledger, as the packager and the playlist writer see it.
 pub trait Breaks: Send + Sync + 'static {
-    /// Called once for each sequence number that gets media or a gap, in order, before the first part of `msn` becomes visible in any rendition.
+    /// Called once for each sequence number that gets media or a gap, in order, before anything that names `msn` becomes visible in any rendition: its first
+    /// part, or the preload hint for it, which is visible as soon as `msn - 1` is whole (RFC 8216bis 4.4.5.3: the hint's URI is the later part's, so what plays there must be frozen by then).
     /// Returns when what is frozen there is on disk. May block; runs on a thread of its own.
     ///
     /// # Errors
