@@ -1,0 +1,246 @@
+//! The desk: the one place where breaks are announced, frozen, cut short and ended.
+//!
+//! Owns the ledger of a running event and the order of what happens to it. Invariant: nothing that lies before `floor` is changed, because it
+//! may be published or hinted.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sightscreen_core::document::Pods;
+
+use super::decision::Decision;
+use super::ledger::{Announced, CohortPod, Entry, Frozen, GENERIC, Ledger, Pod, Record, RuleError, State, break_id};
+use super::log::{Log, LogError};
+use super::scte35;
+use crate::grid::Grid;
+use crate::live::{Breaks, BreaksView, DateRange, FreezeError};
+
+/// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds its breaks.
+const WINDOW_MARGIN: u64 = 8;
+/// Segments between the next unpublished one and the start of a break: time for every door to fetch the frozen pods.
+const LEAD_SEGMENTS: u64 = 2;
+
+/// What the desk asks when a break is decided.
+pub trait Decide: Send + Sync + 'static {
+    /// The pods of a break of `length` segments, for every cohort. Must not wait.
+    fn decide(&self, length: u64) -> Decision;
+    /// Whether ads are on.
+    fn ads_on(&self) -> bool;
+}
+
+/// The breaks of a running event.
+pub struct Desk {
+    event: String,
+    /// Milliseconds of media that playlists can list.
+    window_ms: u64,
+    decide: Arc<dyn Decide>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    log: Log,
+    ledger: Ledger,
+    /// Decisions of announced breaks that are not frozen yet.
+    decisions: HashMap<String, Decision>,
+    /// First sequence number of which nothing is published yet.
+    floor: u64,
+    view: BreaksView,
+}
+
+impl Desk {
+    /// Opens the event's ledger. `window_s` is the longest window of its playlists in seconds.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn open(path: &Path, event: &str, window_s: u32, decide: Arc<dyn Decide>) -> Result<Self, LogError> {
+        let (log, ledger) = Log::open(path, event)?;
+        let view = view(&ledger);
+        let inner = Inner { log, ledger, decisions: HashMap::new(), floor: 0, view };
+        Ok(Self { event: event.to_owned(), window_ms: u64::from(window_s) * 1000, decide, inner: Mutex::new(inner) })
+    }
+
+    /// Tells what was published before this process began: nothing before `next_msn` can change any more.
+    pub fn resume_at(&self, next_msn: u64) {
+        let mut inner = self.lock();
+        inner.floor = inner.floor.max(next_msn);
+    }
+
+    /// Announces a break of `length` segments at the next boundary that leaves the lead.
+    ///
+    /// # Errors
+    /// [`RuleError::Overlap`] while another break stands there; [`LogError::Io`] when it is not on disk.
+    pub fn announce(&self, grid: &Grid, next_msn: u64, length: u64) -> Result<Announced, LogError> {
+        let mut inner = self.lock();
+        let start = inner.floor.max(next_msn) + LEAD_SEGMENTS;
+        let number = inner.ledger.next_number();
+        let (start_ms, end_ms) = (grid.start_ms(start), grid.start_ms(start.saturating_add(length)));
+        let plan =
+            Announced { id: break_id(number), number, start, length, start_ms, length_ms: end_ms.saturating_sub(start_ms) };
+        inner.append(vec![Entry::Announced(plan.clone())])?;
+        let decision = self.decide.decide(length);
+        tracing::info!(event = self.event, id = plan.id, start, length, levels = %decision.summary(), "break announced");
+        inner.decisions.insert(plan.id.clone(), decision);
+        Ok(plan)
+    }
+
+    /// Ends a break at the next boundary of which nothing is published, or calls it off when it is not frozen yet.
+    ///
+    /// # Errors
+    /// [`RuleError`] when it is over or unknown; [`LogError::Io`] when it is not on disk.
+    pub fn return_early(&self, id: &str) -> Result<Record, LogError> {
+        let mut inner = self.lock();
+        let record = inner.ledger.find(id).ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        let entry = match record.state {
+            State::Announced => Entry::Cancelled { id: id.to_owned() },
+            State::Frozen => cut(record, inner.floor)?,
+            state => return Err(RuleError::State { id: id.to_owned(), state, asked: "returned from" }.into()),
+        };
+        inner.append(vec![entry])?;
+        inner.decisions.remove(id);
+        let record = inner.ledger.find(id).cloned().ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        tracing::info!(event = self.event, id, state = ?record.state, length = record.plan.length, "break returned early");
+        Ok(record)
+    }
+
+    /// The ledger as it stands.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.lock().ledger.clone()
+    }
+
+    /// The pods document of a revision, however old; `None` when there is no such revision yet.
+    #[must_use]
+    pub fn pods(&self, revision: u64, cohort: &str) -> Option<Pods> {
+        let inner = self.lock();
+        if revision == inner.ledger.revision() {
+            return Some(inner.ledger.pods(&self.event, cohort));
+        }
+        inner.log.at(revision).map(|ledger| ledger.pods(&self.event, cohort))
+    }
+
+    /// The entries that are due before `msn` is published: breaks that end there, and breaks that start no later than the
+    /// segment after it, whose first part is hinted while `msn` goes out.
+    fn due(&self, inner: &Inner, floor: u64) -> Vec<Entry> {
+        let mut ledger = inner.ledger.clone();
+        let mut entries = Vec::new();
+        while let Some(entry) = self.next_due(&ledger, inner, floor) {
+            if let Err(error) = ledger.apply(&entry) {
+                tracing::error!(event = self.event, %error, "an entry that is due does not follow; left out");
+                break;
+            }
+            entries.push(entry);
+        }
+        entries
+    }
+
+    fn next_due(&self, ledger: &Ledger, inner: &Inner, floor: u64) -> Option<Entry> {
+        let open = ledger.records().iter().find(|r| matches!(r.state, State::Announced | State::Frozen))?;
+        match open.state {
+            State::Announced if open.plan.start <= floor => Some(self.freeze(ledger, open, inner, floor)),
+            State::Frozen if open.end() <= floor => Some(Entry::Ended { id: open.plan.id.clone() }),
+            _ => None,
+        }
+    }
+
+    fn freeze(&self, ledger: &Ledger, record: &Record, inner: &Inner, floor: u64) -> Entry {
+        let plan = &record.plan;
+        // A restart loses the decision but not the announcement.
+        let mut decision = inner.decisions.get(&plan.id).cloned().unwrap_or_else(|| self.decide.decide(plan.length));
+        if !self.decide.ads_on() {
+            decision = decision.suppressed("the flag ads is off");
+        }
+        let segment_ms = (plan.length_ms / plan.length).max(1);
+        let window = self.window_ms / segment_ms + WINDOW_MARGIN;
+        let generic = decision.cohorts.get(GENERIC).copied().unwrap_or_default();
+        // A cohort that the schema no longer has may still be in passes.
+        let earlier = ledger.cohorts().map(|cohort| (cohort.to_owned(), generic));
+        let share = |(cohort, pod): (String, usize)| {
+            let discontinuities_before = ledger.discontinuities(&cohort);
+            (cohort, CohortPod { pod, discontinuities_before })
+        };
+        let cohorts = earlier.chain(decision.cohorts).map(share).collect();
+        let window_start = floor.saturating_sub(window).max(ledger.window_start());
+        Entry::Frozen(Arc::new(Frozen { id: plan.id.clone(), window_start, pods: decision.pods, cohorts }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is made whole by one assignment, so a panic elsewhere leaves nothing half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Breaks for Desk {
+    fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+        let mut inner = self.lock();
+        let floor = inner.floor.max(msn.saturating_add(1));
+        let entries = self.due(&inner, floor);
+        if !entries.is_empty() {
+            inner.append(entries.clone()).map_err(|error| FreezeError { msn, reason: error.to_string() })?;
+        }
+        inner.floor = floor;
+        for entry in &entries {
+            if let Entry::Frozen(frozen) = entry {
+                inner.decisions.remove(&frozen.id);
+                log_frozen(&self.event, frozen);
+            }
+        }
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        self.lock().view.clone()
+    }
+}
+
+impl Inner {
+    fn append(&mut self, entries: Vec<Entry>) -> Result<(), LogError> {
+        self.log.append(&mut self.ledger, entries)?;
+        self.view = view(&self.ledger);
+        Ok(())
+    }
+}
+
+/// The early return of a frozen break, at or after `floor`.
+fn cut(record: &Record, floor: u64) -> Result<Entry, RuleError> {
+    let plan = &record.plan;
+    // A frozen break has at least one segment, because the doors may have hinted it.
+    let length = floor.saturating_sub(plan.start).max(1);
+    if length >= plan.length {
+        return Err(RuleError::State { id: plan.id.clone(), state: record.state, asked: "cut short: its last segment is out" });
+    }
+    let length_ms = plan.length_ms * length / plan.length;
+    Ok(Entry::Returned { id: plan.id.clone(), length, length_ms })
+}
+
+fn view(ledger: &Ledger) -> BreaksView {
+    let window_start = ledger.window_start();
+    let listed = ledger.records().iter().filter(|r| r.end() >= window_start && r.has_ads());
+    BreaksView { revision: ledger.revision(), dateranges: listed.map(date_range).collect() }
+}
+
+fn date_range(record: &Record) -> DateRange {
+    let plan = &record.plan;
+    let over = record.returned || record.state == State::Ended;
+    DateRange {
+        id: plan.id.clone(),
+        class: None,
+        start_ms: plan.start_ms,
+        planned_duration_ms: Some(record.planned_ms),
+        duration_ms: over.then_some(plan.length_ms),
+        scte35_out: Some(scte35::out(plan.number, plan.start_ms, record.planned_ms)),
+        scte35_in: over.then(|| scte35::back(plan.number, plan.start_ms + plan.length_ms)),
+    }
+}
+
+fn log_frozen(event: &str, frozen: &Frozen) {
+    let id = frozen.id.as_str();
+    tracing::info!(event, id, pods = frozen.pods.len(), cohorts = frozen.cohorts.len(), "break frozen");
+    let causes = frozen.pods.iter().flat_map(|pod: &Pod| pod.causes.iter().map(move |cause| (pod.level, cause)));
+    for (level, cause) in causes {
+        tracing::warn!(event, id, ?level, cause, "break frozen with less than asked");
+    }
+}
+
+#[cfg(test)]
+mod tests;

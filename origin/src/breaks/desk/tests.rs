@@ -1,0 +1,254 @@
+//! Any sequence of commands, kills and flag changes: what a viewer could have seen never changes.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::breaks::decision::{Pattern, Playable, Rule, Stock, Table};
+use crate::breaks::ledger::NONE;
+
+const COHORTS: [&str; 3] = ["x.a", "x.b", "y.a"];
+const WINDOW_S: u32 = 60;
+
+/// A decider whose creatives change all the time, as in a bad night.
+struct Moods {
+    ads: AtomicBool,
+    mood: AtomicU64,
+}
+
+impl Stock for Moods {
+    fn creative(&self, name: &str) -> Result<Playable, String> {
+        let mood = self.mood.load(Ordering::Relaxed);
+        if mood.is_multiple_of(5) { Err(format!("{name} is corrupt")) } else { Ok(Playable { id: name.into(), segments: 1 + mood % 4 }) }
+    }
+    fn slates(&self) -> Vec<Playable> {
+        let slate = |segments| Playable { id: format!("slate-{segments}"), segments };
+        if self.mood.load(Ordering::Relaxed) % 7 == 6 { vec![] } else { vec![slate(2), slate(1)] }
+    }
+}
+
+impl Decide for Moods {
+    fn decide(&self, length: u64) -> Decision {
+        let rule = |pattern, creatives: &[&str]| Rule {
+            pattern: Pattern::parse(pattern),
+            creatives: creatives.iter().map(ToString::to_string).collect(),
+        };
+        let table = Table {
+            rules: vec![rule("x.*", &["one", "two"]), rule("y.a", &["three"])],
+            generic: vec!["gen".into()],
+            fallback: vec![],
+        };
+        let cohorts = COHORTS.map(String::from);
+        table.decide(&cohorts, length, self)
+    }
+    fn ads_on(&self) -> bool {
+        self.ads.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Announce(u64),
+    Return(u32),
+    Publish(u64),
+    Ads(bool),
+    Mood(u64),
+    Kill { torn: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1_u64..9).prop_map(Step::Announce),
+        2 => (1_u32..12).prop_map(Step::Return),
+        8 => (1_u64..4).prop_map(Step::Publish),
+        1 => any::<bool>().prop_map(Step::Ads),
+        2 => any::<u64>().prop_map(Step::Mood),
+        1 => (0_usize..400).prop_map(|torn| Step::Kill { torn }),
+    ]
+}
+
+/// What viewers of one cohort were shown: at every published number, the creative and its index, and the discontinuities before it.
+type Shown = BTreeMap<(&'static str, u64), (Option<(String, u64)>, u64)>;
+
+struct Night {
+    folder: tempfile::TempDir,
+    moods: Arc<Moods>,
+    desk: Desk,
+    grid: Grid,
+    next: u64,
+    revision: u64,
+    shown: Shown,
+    /// Pods documents that were handed out, by revision and cohort.
+    handed: BTreeMap<(u64, &'static str), Pods>,
+}
+
+impl Night {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let moods = Arc::new(Moods { ads: AtomicBool::new(true), mood: AtomicU64::new(1) });
+        let desk = Desk::open(&folder.path().join("ledger"), "demo", WINDOW_S, moods.clone()).unwrap();
+        let grid = Grid::new(1_700_000_000_000, (25, 1), 2000, 200).unwrap();
+        Self { folder, moods, desk, grid, next: 50, revision: 0, shown: Shown::new(), handed: BTreeMap::new() }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Announce(length) => drop(self.desk.announce(&self.grid, self.next, length)),
+            Step::Return(number) => drop(self.desk.return_early(&break_id(number))),
+            Step::Publish(count) => (0..count).for_each(|_| self.publish()),
+            Step::Ads(on) => self.moods.ads.store(on, Ordering::Relaxed),
+            Step::Mood(mood) => self.moods.mood.store(mood, Ordering::Relaxed),
+            Step::Kill { torn } => self.kill(torn),
+        }
+        self.check();
+    }
+
+    fn publish(&mut self) {
+        self.desk.before_publish(self.next).unwrap();
+        self.next += 1;
+        self.show();
+    }
+
+    /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment after it.
+    fn show(&mut self) {
+        let revision = self.desk.view().revision;
+        let first = self.next.saturating_sub(u64::from(WINDOW_S) / 2);
+        for cohort in COHORTS.into_iter().chain(["generic"]) {
+            let pods = self.desk.pods(revision, cohort).unwrap();
+            assert!(pods.is_sound(), "{pods:?}");
+            for number in first..self.next {
+                let playing = pods.playing(number).map(|p| (p.creative.to_owned(), p.index));
+                let seen = (playing, pods.discontinuity_sequence(number));
+                let before = self.shown.entry((cohort, number)).or_insert_with(|| seen.clone());
+                assert_eq!(*before, seen, "{cohort} at {number} changed in revision {revision}");
+            }
+            let counts = (first..=self.next).map(|n| pods.discontinuity_sequence(n));
+            assert!(counts.is_sorted(), "a discontinuity sequence fell");
+            self.handed.insert((revision, cohort), pods);
+        }
+    }
+
+    fn kill(&mut self, torn: usize) {
+        let path = self.folder.path().join("ledger");
+        let bytes = std::fs::read(&path).unwrap();
+        // A kill in the middle of the next append leaves some of its bytes, never its line end.
+        let half = br#"{"entry":"frozen","id":"b1","window_start":3,"pods":[{"level":"cohort","slots":[{"offset":0,"#;
+        let torn = &half[..torn.min(half.len())];
+        std::fs::write(&path, [&bytes, torn].concat()).unwrap();
+        self.desk = Desk::open(&path, "demo", WINDOW_S, self.moods.clone()).unwrap();
+        self.desk.resume_at(self.next);
+        assert_eq!(self.desk.view().revision, self.revision);
+    }
+
+    fn check(&mut self) {
+        let ledger = self.desk.ledger();
+        assert!(ledger.revision() >= self.revision);
+        self.revision = ledger.revision();
+        let mut end = 0;
+        for record in ledger.records().iter().filter(|r| r.state != State::Cancelled) {
+            assert!(end == 0 || record.plan.start > end, "breaks touch");
+            end = record.end();
+        }
+        for ((revision, cohort), pods) in &self.handed {
+            assert_eq!(self.desk.pods(*revision, cohort).as_ref(), Some(pods), "revision {revision} changed");
+        }
+        assert!(self.desk.pods(self.revision, NONE).unwrap().breaks.is_empty());
+        assert!(self.desk.pods(self.revision + 1, "generic").is_none());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_was_shown_changes(steps in prop::collection::vec(step(), 1..60)) {
+        let mut night = Night::new();
+        for step in &steps {
+            night.take(step);
+        }
+    }
+}
+
+fn running() -> Night {
+    let mut night = Night::new();
+    night.desk.announce(&night.grid, night.next, 6).unwrap();
+    for _ in 0..4 {
+        night.publish();
+    }
+    night
+}
+
+#[test]
+fn a_break_starts_after_its_lead_and_is_frozen_one_segment_before() {
+    let mut night = Night::new();
+    let plan = night.desk.announce(&night.grid, night.next, 6).unwrap();
+    assert_eq!((plan.id.as_str(), plan.start), ("b1", 52));
+    assert!(night.desk.view().dateranges.is_empty());
+    night.publish();
+    assert_eq!(night.desk.ledger().find("b1").unwrap().state, State::Announced);
+    night.publish();
+    let view = night.desk.view();
+    assert_eq!((view.revision, view.dateranges.len()), (2, 1));
+    assert_eq!((view.dateranges[0].start_ms, view.dateranges[0].duration_ms), (night.grid.start_ms(52), None));
+}
+
+#[test]
+fn an_early_return_cuts_at_the_next_unpublished_segment() {
+    let night = running();
+    // Published: 50 to 53; the break is 52 to 57.
+    let record = night.desk.return_early("b1").unwrap();
+    assert_eq!((record.plan.length, record.returned), (2, true));
+    let range = night.desk.view().dateranges.remove(0);
+    assert_eq!((range.duration_ms, range.planned_duration_ms, range.scte35_in.is_some()), (Some(4000), Some(12_000), true));
+    // Its last segment is out, so it cannot return earlier still, and the next break leaves a segment between.
+    assert!(night.desk.return_early("b1").is_err());
+    let next = night.desk.announce(&night.grid, night.next, 3).unwrap();
+    assert_eq!((record.end(), next.start), (54, 56));
+}
+
+#[test]
+fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
+    let night = running();
+    let revision = night.desk.view().revision;
+    let refused = night.desk.announce(&night.grid, night.next, 2).unwrap_err().to_string();
+    assert!(refused.contains("start at segment 59 or later"), "{refused}");
+    assert_eq!(night.desk.view().revision, revision);
+}
+
+#[test]
+fn a_break_is_called_off_before_it_is_frozen() {
+    let mut night = Night::new();
+    night.desk.announce(&night.grid, night.next, 6).unwrap();
+    assert_eq!(night.desk.return_early("b1").unwrap().state, State::Cancelled);
+    let again = night.desk.announce(&night.grid, night.next, 6).unwrap();
+    assert_eq!((again.id.as_str(), again.start), ("b2", 52));
+    night.take(&Step::Publish(3));
+    assert_eq!(night.desk.pods(4, "x.a").unwrap().breaks.len(), 1);
+}
+
+#[test]
+fn without_the_flag_the_content_goes_on() {
+    let mut night = Night::new();
+    night.desk.announce(&night.grid, night.next, 6).unwrap();
+    night.take(&Step::Ads(false));
+    night.take(&Step::Publish(3));
+    let pods = night.desk.pods(2, "x.a").unwrap();
+    assert_eq!((pods.breaks[0].slots.len(), pods.discontinuities), (0, 0));
+    assert!(night.desk.view().dateranges.is_empty());
+}
+
+#[test]
+fn a_downtime_over_a_whole_break_freezes_and_ends_it_in_order() {
+    let mut night = Night::new();
+    night.take(&Step::Announce(2));
+    night.take(&Step::Kill { torn: 40 });
+    // Publication goes on far behind the break; the time between is gaps.
+    night.next = 70;
+    night.publish();
+    let ledger = night.desk.ledger();
+    assert_eq!((ledger.revision(), ledger.find("b1").unwrap().state), (3, State::Ended));
+    assert_eq!(night.desk.pods(3, "x.a").unwrap().discontinuity_sequence(70), ledger.discontinuities("x.a"));
+}

@@ -1,0 +1,382 @@
+//! The ledger: what was announced, frozen, cut short and ended, and the rules that every entry keeps.
+//!
+//! Owns the state of all breaks of one event as the fold of its entries. Does no IO and reads no clock. Invariant: an entry that
+//! [`Ledger::apply`] accepts changes nothing that an earlier revision said about a segment that may have been published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sightscreen_core::document::{Break, Pods, Slot};
+
+/// The cohort that exists in every schema.
+pub const GENERIC: &str = "generic";
+/// The cohort that sees no ads.
+pub const NONE: &str = "none";
+
+/// One line of the log. Every entry makes the next revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Entry {
+    /// A break will start.
+    Announced(Announced),
+    /// What every cohort sees in a break is fixed; its first segment may be published from now on.
+    Frozen(Arc<Frozen>),
+    /// The break ends early.
+    Returned {
+        /// The break.
+        id: String,
+        /// New length in segments.
+        length: u64,
+        /// New length in milliseconds.
+        length_ms: u64,
+    },
+    /// The break was called off before it was frozen.
+    Cancelled {
+        /// The break.
+        id: String,
+    },
+    /// The first segment after the break may be published from now on.
+    Ended {
+        /// The break.
+        id: String,
+    },
+}
+
+/// A break that will start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announced {
+    /// `b` and the number.
+    pub id: String,
+    /// Counts announcements from 1; also the SCTE-35 splice event id.
+    pub number: u32,
+    /// Media sequence number of the first segment.
+    pub start: u64,
+    /// Planned segments.
+    pub length: u64,
+    /// Unix milliseconds at which the first segment starts.
+    pub start_ms: u64,
+    /// Planned milliseconds.
+    pub length_ms: u64,
+}
+
+/// What every cohort sees in one break.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frozen {
+    /// The break.
+    pub id: String,
+    /// Lowest media sequence number that a playlist of this revision or a later one may list.
+    pub window_start: u64,
+    /// The distinct pods of this break.
+    pub pods: Vec<Pod>,
+    /// Which pod each cohort sees. `generic` is always here, and speaks for cohorts that were never named. A cohort named once is named in every later
+    /// break, so that its discontinuities are counted on.
+    pub cohorts: BTreeMap<String, CohortPod>,
+}
+
+/// A decided pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pod {
+    /// How good the decision was.
+    pub level: Level,
+    /// Why it was no better; empty when nothing went wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// What plays. Empty: the content goes on.
+    pub slots: Vec<Slot>,
+}
+
+/// A cohort's share of a frozen break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CohortPod {
+    /// Index into [`Frozen::pods`].
+    pub pod: usize,
+    /// Discontinuities of all earlier breaks of this cohort.
+    pub discontinuities_before: u64,
+}
+
+/// How good a decision was, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The cohort's own pod.
+    Cohort,
+    /// The generic pod.
+    Generic,
+    /// The fallback pod.
+    Fallback,
+    /// Slate alone.
+    Slate,
+    /// No ads: the content goes on.
+    Suppressed,
+}
+
+/// Where a break stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Will start.
+    Announced,
+    /// Decided for good; starting or on the air.
+    Frozen,
+    /// Over.
+    Ended,
+    /// Called off before it was frozen.
+    Cancelled,
+}
+
+/// One break, as the entries so far tell it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// As announced; `length` and `length_ms` are those in force.
+    pub plan: Announced,
+    /// As announced, in milliseconds.
+    pub planned_ms: u64,
+    /// Where it stands.
+    pub state: State,
+    /// Whether an early return cut it.
+    pub returned: bool,
+    /// What every cohort sees, once frozen.
+    pub frozen: Option<Arc<Frozen>>,
+}
+
+/// The fold of a log.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    records: Vec<Record>,
+    revision: u64,
+}
+
+/// Why an entry cannot follow those before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// Ids count up and are never used again.
+    #[error("break {found} follows break {expected} in number: ids are never used twice or left out")]
+    Id {
+        /// The id that comes next.
+        expected: String,
+        /// The id in the entry.
+        found: String,
+    },
+    /// A break has no segments, or does not fit 53 bits.
+    #[error("break {0} has no usable start and length")]
+    Length(String),
+    /// No content between two breaks.
+    #[error(
+        "a break at segment {start} touches {earlier}, which returns at segment {end}: start at segment {} or later", .end + 1
+    )]
+    Overlap {
+        /// Asked start.
+        start: u64,
+        /// The earlier break.
+        earlier: String,
+        /// Its return.
+        end: u64,
+    },
+    /// No break of that id.
+    #[error("there is no break {0}")]
+    Unknown(String),
+    /// The break is past that, or not there yet.
+    #[error("break {id} is {state:?} and cannot be {asked}")]
+    State {
+        /// The break.
+        id: String,
+        /// Where it stands.
+        state: State,
+        /// What was asked.
+        asked: &'static str,
+    },
+    /// The frozen pods do not fit the break.
+    #[error("the pods frozen for break {0} do not fit it")]
+    Pods(String),
+}
+
+impl Ledger {
+    /// Entries so far.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All breaks in order.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The number of the next break.
+    #[must_use]
+    pub fn next_number(&self) -> u32 {
+        u32::try_from(self.records.len()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// The break of that id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<&Record> {
+        self.records.iter().find(|record| record.plan.id == id)
+    }
+
+    /// The cohorts of the last frozen break, which every later one names too.
+    pub fn cohorts(&self) -> impl Iterator<Item = &str> {
+        let last = self.records.iter().rev().find_map(|record| record.frozen.as_ref());
+        last.into_iter().flat_map(|frozen| frozen.cohorts.keys().map(String::as_str))
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// [`RuleError`]; the ledger is then as before.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), RuleError> {
+        match entry {
+            Entry::Announced(plan) => self.announce(plan)?,
+            Entry::Frozen(frozen) => self.freeze(frozen)?,
+            Entry::Returned { id, length, length_ms } => self.cut(id, *length, *length_ms)?,
+            Entry::Cancelled { id } => self.step(id, State::Announced, State::Cancelled, "cancelled")?,
+            Entry::Ended { id } => self.step(id, State::Frozen, State::Ended, "ended")?,
+        }
+        self.revision += 1;
+        Ok(())
+    }
+
+    /// Discontinuities of this cohort in all frozen breaks.
+    #[must_use]
+    pub fn discontinuities(&self, cohort: &str) -> u64 {
+        let last = self.records.iter().rev().find_map(|record| record.for_cohort(cohort));
+        last.map_or(0, |b| b.discontinuities_before + b.discontinuity_positions().count() as u64)
+    }
+
+    /// The pods document of `cohort` at this revision: every frozen break that a playlist may still touch.
+    #[must_use]
+    pub fn pods(&self, event: &str, cohort: &str) -> Pods {
+        let (mut breaks, mut discontinuities) = (Vec::new(), 0);
+        if cohort != NONE {
+            let window_start = self.window_start();
+            let listed = self.records.iter().filter(|record| record.end() >= window_start);
+            breaks.extend(listed.filter_map(|record| record.for_cohort(cohort)));
+            discontinuities = self.discontinuities(cohort);
+        }
+        Pods { event: event.to_owned(), revision: self.revision, cohort: cohort.to_owned(), discontinuities, breaks }
+    }
+
+    /// Lowest media sequence number that a playlist of this revision may list.
+    #[must_use]
+    pub fn window_start(&self) -> u64 {
+        self.records.iter().filter_map(|record| record.frozen.as_ref()).map(|frozen| frozen.window_start).max().unwrap_or(0)
+    }
+
+    fn announce(&mut self, plan: &Announced) -> Result<(), RuleError> {
+        const SEQUENCE_MAX: u64 = 1 << 53;
+        let number = self.next_number();
+        let expected = break_id(number);
+        if plan.id != expected || plan.number != number {
+            return Err(RuleError::Id { expected, found: plan.id.clone() });
+        }
+        if plan.length == 0 || plan.start >= SEQUENCE_MAX || plan.length >= SEQUENCE_MAX {
+            return Err(RuleError::Length(plan.id.clone()));
+        }
+        if let Some(earlier) = self.last_standing().filter(|earlier| plan.start <= earlier.end()) {
+            let (earlier, end) = (earlier.plan.id.clone(), earlier.end());
+            return Err(RuleError::Overlap { start: plan.start, earlier, end });
+        }
+        let (planned_ms, state) = (plan.length_ms, State::Announced);
+        self.records.push(Record { plan: plan.clone(), planned_ms, state, returned: false, frozen: None });
+        Ok(())
+    }
+
+    fn freeze(&mut self, frozen: &Arc<Frozen>) -> Result<(), RuleError> {
+        let index = self.in_state(&frozen.id, State::Announced, "frozen")?;
+        let earlier_open = self.records[..index].iter().find(|r| matches!(r.state, State::Announced | State::Frozen));
+        if let Some(open) = earlier_open {
+            return Err(RuleError::State { id: open.plan.id.clone(), state: open.state, asked: "followed by a frozen break" });
+        }
+        let length = self.records[index].plan.length;
+        let fits = frozen.cohorts.contains_key(GENERIC)
+            && self.cohorts().all(|cohort| frozen.cohorts.contains_key(cohort))
+            && frozen.pods.iter().all(|pod| pod.covers(length))
+            && frozen.cohorts.iter().all(|(cohort, share)| {
+                share.pod < frozen.pods.len() && share.discontinuities_before == self.discontinuities(cohort)
+            });
+        if !fits {
+            return Err(RuleError::Pods(frozen.id.clone()));
+        }
+        self.records[index].frozen = Some(Arc::clone(frozen));
+        self.records[index].state = State::Frozen;
+        Ok(())
+    }
+
+    fn cut(&mut self, id: &str, length: u64, length_ms: u64) -> Result<(), RuleError> {
+        let index = self.in_state(id, State::Frozen, "cut short")?;
+        let record = &mut self.records[index];
+        if length == 0 || length >= record.plan.length {
+            return Err(RuleError::Length(id.to_owned()));
+        }
+        (record.plan.length, record.plan.length_ms, record.returned) = (length, length_ms, true);
+        Ok(())
+    }
+
+    fn step(&mut self, id: &str, from: State, to: State, asked: &'static str) -> Result<(), RuleError> {
+        let index = self.in_state(id, from, asked)?;
+        self.records[index].state = to;
+        Ok(())
+    }
+
+    fn in_state(&self, id: &str, state: State, asked: &'static str) -> Result<usize, RuleError> {
+        let index = self.records.iter().position(|record| record.plan.id == id);
+        let index = index.ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        let found = self.records[index].state;
+        if found == state { Ok(index) } else { Err(RuleError::State { id: id.to_owned(), state: found, asked }) }
+    }
+
+    fn last_standing(&self) -> Option<&Record> {
+        self.records.iter().rev().find(|record| record.state != State::Cancelled)
+    }
+}
+
+impl Record {
+    /// Media sequence number of the first segment after the break.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.plan.start + self.plan.length
+    }
+
+    /// The break as `cohort` sees it, once frozen.
+    #[must_use]
+    pub fn for_cohort(&self, cohort: &str) -> Option<Break> {
+        let (pod, discontinuities_before) = self.pod(cohort)?;
+        let (id, start, length) = (self.plan.id.clone(), self.plan.start, self.plan.length);
+        Some(Break { id, start, length, discontinuities_before, slots: pod.slots.clone() })
+    }
+
+    /// The decided pod of `cohort`, and the discontinuities before it.
+    fn pod(&self, cohort: &str) -> Option<(&Pod, u64)> {
+        let frozen = self.frozen.as_ref()?;
+        let share = frozen.cohorts.get(cohort).or_else(|| frozen.cohorts.get(GENERIC))?;
+        Some((frozen.pods.get(share.pod)?, share.discontinuities_before))
+    }
+
+    /// Whether ads play in it.
+    #[must_use]
+    pub fn has_ads(&self) -> bool {
+        self.frozen.as_ref().is_some_and(|frozen| frozen.pods.iter().any(|pod| !pod.slots.is_empty()))
+    }
+}
+
+impl Pod {
+    /// Whether the slots fill `length` segments exactly, or there are none.
+    fn covers(&self, length: u64) -> bool {
+        let end = self.slots.iter().try_fold(0_u64, |at, slot| {
+            (slot.offset == at && slot.segments > 0).then(|| at.checked_add(slot.segments)).flatten()
+        });
+        self.slots.is_empty() || end == Some(length)
+    }
+}
+
+/// The identifier of the break with that number.
+#[must_use]
+pub fn break_id(number: u32) -> String {
+    format!("b{number}")
+}

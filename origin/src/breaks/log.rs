@@ -1,0 +1,237 @@
+//! The ledger on disk: one JSON line per entry, synced before anyone sees it.
+//!
+//! Owns the file format and its recovery. Invariant: an entry that [`Log::append`] has accepted is read back after any kill, and one that was not
+//! accepted is never read.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{Entry, Ledger, RuleError};
+
+/// Largest log that is read: far above what a year of breaks makes.
+const LOG_BYTES_MAX: u64 = 256 << 20;
+
+/// First line: what the file is.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    /// Version of the format.
+    ledger: u32,
+    /// The event.
+    event: String,
+}
+
+/// An open log, with all entries that it holds.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    path: PathBuf,
+    /// Bytes up to the end of the last accepted line.
+    length: u64,
+    entries: Vec<Entry>,
+    /// A write failed in a way that leaves the file's content unknown.
+    broken: bool,
+}
+
+/// Why the log cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The disk says no.
+    #[error("{path}: {source}: check that the folder is writable and the disk is not full")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line other than a torn last one is not an entry.
+    #[error("{path} line {line}: {reason}: the ledger was changed from outside; restore it, or move it away to start the event anew")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The entry breaks a rule of the ledger.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// An earlier write failed; nothing is added until a restart has read what is really on disk.
+    #[error("{0}: an earlier write failed: restart to recover from what is on disk")]
+    Broken(PathBuf),
+}
+
+impl Log {
+    /// Opens or makes the log at `path`, cuts off a torn last line, and replays it.
+    ///
+    /// # Errors
+    /// [`LogError::Io`], or [`LogError::Corrupt`] for any line that cannot be what was written.
+    pub fn open(path: &Path, event: &str) -> Result<(Self, Ledger), LogError> {
+        let io = |source| LogError::Io { path: path.to_owned(), source };
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        let mut bytes = Vec::new();
+        (&mut file).take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.len() as u64 > LOG_BYTES_MAX {
+            let reason = format!("larger than {LOG_BYTES_MAX} bytes");
+            return Err(LogError::Corrupt { path: path.to_owned(), line: 1, reason });
+        }
+        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        if whole < bytes.len() {
+            tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "the last line of the ledger was torn and never in force; dropped");
+        }
+        let (entries, ledger) = replay(&bytes[..whole], path, event)?;
+        let mut log = Self { file, path: path.to_owned(), length: whole as u64, entries, broken: false };
+        log.cut_back().map_err(io)?;
+        if whole == 0 {
+            let header = Header { ledger: 1, event: event.to_owned() };
+            log.write(&[line(&header, path)?]).map_err(io)?;
+            sync_folder(path).map_err(io)?;
+        }
+        Ok((log, ledger))
+    }
+
+    /// Adds entries, all or none, and returns when they are on disk. `ledger` is moved on with them.
+    ///
+    /// # Errors
+    /// [`LogError::Rule`] with nothing written; [`LogError::Io`] with nothing in force.
+    pub fn append(&mut self, ledger: &mut Ledger, entries: Vec<Entry>) -> Result<(), LogError> {
+        if self.broken {
+            return Err(LogError::Broken(self.path.clone()));
+        }
+        let mut next = ledger.clone();
+        entries.iter().try_for_each(|entry| next.apply(entry))?;
+        let lines = entries.iter().map(|entry| line(entry, &self.path)).collect::<Result<Vec<_>, _>>()?;
+        if let Err(source) = self.write(&lines) {
+            // After a failed sync nobody knows what a later one would cover, so only a restart goes on.
+            self.broken = true;
+            let _ = self.cut_back();
+            return Err(LogError::Io { path: self.path.clone(), source });
+        }
+        self.entries.extend(entries);
+        *ledger = next;
+        Ok(())
+    }
+
+    /// The ledger as of `revision`; `None` when there is no such revision yet.
+    #[must_use]
+    pub fn at(&self, revision: u64) -> Option<Ledger> {
+        let entries = self.entries.get(..usize::try_from(revision).ok()?)?;
+        let mut ledger = Ledger::default();
+        // Every entry passed these rules before it was kept.
+        entries.iter().try_for_each(|entry| ledger.apply(entry)).ok()?;
+        Some(ledger)
+    }
+
+    fn write(&mut self, lines: &[Vec<u8>]) -> std::io::Result<()> {
+        let bytes = lines.concat();
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.file.write_all(&bytes)?;
+        self.file.sync_data()?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn cut_back(&mut self) -> std::io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.sync_data()
+    }
+}
+
+fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<Entry>, Ledger), LogError> {
+    let corrupt = |line: usize, reason: String| LogError::Corrupt { path: path.to_owned(), line, reason };
+    let mut lines = bytes.split_inclusive(|&b| b == b'\n').enumerate();
+    let (mut entries, mut ledger) = (Vec::new(), Ledger::default());
+    if let Some((_, first)) = lines.next() {
+        let header: Header = serde_json::from_slice(first).map_err(|e| corrupt(1, format!("not a ledger header ({e})")))?;
+        if header.ledger != 1 || header.event != event {
+            return Err(corrupt(1, format!("a ledger of format {} for event {:?}, expected format 1 for {event:?}", header.ledger, header.event)));
+        }
+    }
+    for (index, text) in lines {
+        let entry: Entry = serde_json::from_slice(text).map_err(|e| corrupt(index + 1, format!("not an entry ({e})")))?;
+        ledger.apply(&entry).map_err(|e| corrupt(index + 1, e.to_string()))?;
+        entries.push(entry);
+    }
+    Ok((entries, ledger))
+}
+
+fn line(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, LogError> {
+    let io = |e: serde_json::Error| LogError::Io { path: path.to_owned(), source: e.into() };
+    let mut line = serde_json::to_vec(value).map_err(io)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// A new file survives a power cut only when its folder entry is on disk too.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::breaks::ledger::{Announced, break_id};
+
+    fn announced(number: u32, start: u64) -> Entry {
+        let id = break_id(number);
+        Entry::Announced(Announced { id, number, start, length: 5, start_ms: start * 2000, length_ms: 10_000 })
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped_at_every_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
+        log.append(&mut ledger, vec![announced(1, 10)]).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        log.append(&mut ledger, vec![announced(2, 20)]).unwrap();
+        let after = std::fs::read(&path).unwrap();
+        drop(log);
+        for cut in before.len()..after.len() {
+            std::fs::write(&path, &after[..cut]).unwrap();
+            let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
+            assert_eq!(ledger.revision(), 1, "cut at {cut}");
+            log.append(&mut ledger, vec![announced(2, 30)]).unwrap();
+            drop(log);
+            assert_eq!(Log::open(&path, "demo").unwrap().1.revision(), 2);
+        }
+    }
+
+    #[test]
+    fn any_other_damage_is_an_error_that_names_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
+        log.append(&mut ledger, vec![announced(1, 10), announced(2, 20)]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let fault = |text: String| {
+            std::fs::write(&path, text).unwrap();
+            Log::open(&path, "demo").unwrap_err().to_string()
+        };
+        assert!(fault(text.replace("\"start\":10", "\"start\":x")).contains("line 2"));
+        assert!(fault(text.replace("\"start\":20", "\"start\":15")).contains("line 3"));
+        assert!(fault(text.replace("demo", "other")).contains("line 1"));
+        assert!(fault(text.replace("\"length\":5", "\"length\":0")).contains("line 2"));
+    }
+
+    #[test]
+    fn an_entry_against_the_rules_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
+        log.append(&mut ledger, vec![announced(1, 10)]).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        assert!(log.append(&mut ledger, vec![announced(2, 15)]).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert_eq!((ledger.revision(), log.at(1).unwrap().revision()), (1, 1));
+        assert!(log.at(2).is_none());
+    }
+}
