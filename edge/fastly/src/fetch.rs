@@ -1,0 +1,273 @@
+//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same time.
+//!
+//! Owns the way of a want: cache, origin, last good copy. Owns no bytes afterwards. Invariant: this exchange finishes what it leads
+//! before it waits for others, so that two exchanges never wait for each other.
+
+use crate::cache::{self, Lookup, Outcome};
+use crate::documents;
+use crate::upstream::{Answer, Flight, land_all};
+use fastly::cache::core::{PendingTransaction, Transaction};
+use sightscreen_core::door::{self, Lifetime};
+use sightscreen_core::{Failure, Got, Object, Source, Want};
+use std::time::{Duration, Instant};
+
+/// What one exchange carries from want to want.
+pub(crate) struct Exchange {
+    /// Headers of the viewer that a want may forward.
+    pub(crate) headers: Vec<(String, String)>,
+    /// When the request came, by the clock that entries are stamped with.
+    pub(crate) started_ms: u64,
+    /// What is done after the viewer has the answer.
+    pub(crate) later: Vec<Later>,
+}
+
+/// Work that no viewer waits for.
+pub(crate) enum Later {
+    /// A stale entry was used, and this exchange is to replace it.
+    Refresh(Want, Transaction),
+    /// A document changed: the platform's store takes the new copy.
+    KeepDocument(String, Vec<u8>),
+}
+
+enum Job {
+    Done(Got),
+    Flying(Flight, Option<Transaction>),
+    Waiting(PendingTransaction),
+}
+
+impl Exchange {
+    /// The answers to `wants`, in their order. `keyring` is asked where a want is for it.
+    pub(crate) fn fetch(&mut self, wants: &[Want], keyring: Option<&[u8]>) -> Vec<Got> {
+        let started = Instant::now();
+        let mut jobs: Vec<Job> = wants
+            .iter()
+            .map(|want| self.start(want, started, keyring))
+            .collect();
+        let mut flights: Vec<&mut Flight> = jobs
+            .iter_mut()
+            .filter_map(|job| {
+                if let Job::Flying(flight, _) = job {
+                    Some(flight)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        land_all(&mut flights);
+        let jobs: Vec<Job> = jobs
+            .into_iter()
+            .zip(wants)
+            .map(|(job, want)| match job {
+                Job::Flying(flight, leads) => Job::Done(self.settle(want, flight.result(), leads)),
+                other => other,
+            })
+            .collect();
+        jobs.into_iter()
+            .zip(wants)
+            .map(|(job, want)| self.finish(job, want, started))
+            .collect()
+    }
+
+    fn start(&mut self, want: &Want, started: Instant, keyring: Option<&[u8]>) -> Job {
+        match &want.source {
+            Source::Keyring => return Job::Done(keyring_answer(keyring)),
+            // Asked for alone, by `results`.
+            Source::Result => return Job::Done(Got::Missing),
+            Source::Document(_) | Source::Origin(_) => {}
+        }
+        if !uses_cache(want) {
+            return Job::Flying(self.send(want, deadline(want, started)), None);
+        }
+        match cache::look_up(&want.key, self.started_ms) {
+            Lookup::Pending(pending) if want.collapse => Job::Waiting(pending),
+            Lookup::Pending(_) => Job::Flying(self.send(want, deadline(want, started)), None),
+            Lookup::Ready(outcome) => self.go_on(want, outcome, deadline(want, started)),
+        }
+    }
+
+    fn go_on(&mut self, want: &Want, outcome: Outcome, deadline: Instant) -> Job {
+        match outcome {
+            Outcome::Hit(entry, leads) => {
+                let got = entry.object(want.max_bytes);
+                self.later
+                    .extend(leads.map(|leads| Later::Refresh(want.clone(), leads)));
+                Job::Done(
+                    got.map_or_else(|failure| self.fall_back(want, Err(failure)), Got::Object),
+                )
+            }
+            Outcome::Lead(leads) => Job::Flying(self.send(want, deadline), Some(leads)),
+            Outcome::Alone => Job::Flying(self.send(want, deadline), None),
+            Outcome::TimedOut => Job::Done(self.fall_back(want, Err(Failure::Timeout))),
+        }
+    }
+
+    /// Ends a job, waiting for the one who leads, and leading where that one gave up.
+    fn finish(&mut self, job: Job, want: &Want, started: Instant) -> Got {
+        let job = match job {
+            Job::Waiting(pending) => {
+                let left = deadline(want, started).saturating_duration_since(Instant::now());
+                let patience = left.max(Duration::from_millis(1));
+                let outcome = cache::wait(pending, patience, self.started_ms);
+                self.go_on(want, outcome, deadline(want, started))
+            }
+            other => other,
+        };
+        match job {
+            Job::Done(got) => got,
+            Job::Flying(mut flight, leads) => {
+                land_all(&mut [&mut flight]);
+                self.settle(want, flight.result(), leads)
+            }
+            Job::Waiting(_) => Got::Failed(Failure::Timeout),
+        }
+    }
+
+    fn send(&self, want: &Want, deadline: Instant) -> Flight {
+        Flight::send(want, &self.forwarded(want), deadline)
+    }
+
+    /// The viewer's headers that go along with `want`.
+    pub(crate) fn forwarded(&self, want: &Want) -> Vec<(String, String)> {
+        let is_named = |name: &String| want.forward.contains(name);
+        self.headers
+            .iter()
+            .filter(|(name, _)| is_named(name))
+            .cloned()
+            .collect()
+    }
+
+    /// Stores an answer for those who wait and those who come, and falls back where there is none.
+    fn settle(
+        &mut self,
+        want: &Want,
+        result: Result<Answer, Failure>,
+        leads: Option<Transaction>,
+    ) -> Got {
+        let event = door::event_of(&want.source);
+        let object = match result {
+            Ok(answer) => {
+                self.keep(want, &answer, leads);
+                Ok(answer.object)
+            }
+            Err(failure) => {
+                if let Some(leads) = leads {
+                    let stamp = cache::stamp(Err(failure), Vec::new(), Lifetime::default());
+                    cache::fulfil(leads, &stamp, &[], event);
+                }
+                Err(failure)
+            }
+        };
+        self.fall_back(want, object)
+    }
+
+    /// The answer, or the last good copy where asking failed and the want allows one.
+    fn fall_back(&self, want: &Want, object: Result<Object, Failure>) -> Got {
+        let is_failure = door::is_failure(object.as_ref().ok().map(|object| object.status));
+        if is_failure && let Some(copy) = last_good(want) {
+            return Got::Object(copy);
+        }
+        object.map_or_else(Got::Failed, Got::Object)
+    }
+
+    /// Writes an answer where the want and the origin's `cache-control` let it be written.
+    fn keep(&mut self, want: &Want, answer: &Answer, leads: Option<Transaction>) {
+        let event = door::event_of(&want.source);
+        let Answer {
+            object,
+            cache_control,
+        } = answer;
+        let lifetime = Lifetime::of(want, object.status, cache_control.as_deref());
+        let Some(lifetime) = lifetime else {
+            if let Some(leads) = leads {
+                let _ = leads.cancel_insert_or_update();
+            }
+            return;
+        };
+        let stamp = cache::stamp(Ok(object.status), object.headers.clone(), lifetime);
+        if let Some(leads) = leads {
+            cache::fulfil(leads, &stamp, &object.body, event);
+        }
+        if object.status != 200 {
+            return;
+        }
+        let is_document = matches!(want.source, Source::Document(_));
+        if let Source::Document(name) = &want.source
+            && !cache::last_good(&want.key, true).is_some_and(|copy| {
+                copy.object(want.max_bytes)
+                    .is_ok_and(|old| old.body == object.body)
+            })
+        {
+            self.later
+                .push(Later::KeepDocument(name.clone(), object.body.clone()));
+        }
+        if is_document || lifetime.stale_error_ms > 0 {
+            cache::put_last_good(&want.key, is_document, &stamp, &object.body, event);
+        }
+    }
+
+    /// Does what no viewer waits for.
+    pub(crate) fn finish_later(&mut self) {
+        for later in std::mem::take(&mut self.later) {
+            match later {
+                Later::KeepDocument(name, body) => documents::put(&name, &body),
+                Later::Refresh(want, leads) => {
+                    let mut flight = self.send(&want, deadline(&want, Instant::now()));
+                    land_all(&mut [&mut flight]);
+                    self.refresh(&want, flight.result(), leads);
+                }
+            }
+        }
+        // A refreshed document may have left its copy to write.
+        if !self.later.is_empty() {
+            self.finish_later();
+        }
+    }
+
+    /// A refresh that fails leaves the stale entry as it is, for the next one to try.
+    fn refresh(&mut self, want: &Want, result: Result<Answer, Failure>, leads: Transaction) {
+        match result {
+            Ok(answer) if !door::is_failure(Some(answer.object.status)) => {
+                self.keep(want, &answer, Some(leads));
+            }
+            _ => drop(leads.cancel_insert_or_update()),
+        }
+    }
+}
+
+/// When `want` has failed.
+pub(crate) fn deadline(want: &Want, started: Instant) -> Instant {
+    started + Duration::from_millis(want.timeout_ms.into())
+}
+
+/// Whether `want` has anything to do with the cache.
+pub(crate) fn uses_cache(want: &Want) -> bool {
+    door::is_shared(want) && (want.collapse || want.fresh_ms > 0 || want.stale_ms > 0)
+}
+
+fn keyring_answer(keyring: Option<&[u8]>) -> Got {
+    keyring.map_or(Got::Failed(Failure::Unreachable), |keyring| {
+        Got::Object(Object {
+            status: 200,
+            headers: Vec::new(),
+            body: keyring.to_vec(),
+        })
+    })
+}
+
+fn last_good(want: &Want) -> Option<Object> {
+    let name = match &want.source {
+        Source::Document(name) => Some(name),
+        _ if want.stale_error_ms > 0 && door::is_shared(want) => None,
+        _ => return None,
+    };
+    let copy = cache::last_good(&want.key, name.is_some());
+    if let Some(object) = copy.and_then(|copy| copy.object(want.max_bytes).ok()) {
+        return Some(object);
+    }
+    let body = documents::get(name?, want.max_bytes)?;
+    Some(Object {
+        status: 200,
+        headers: Vec::new(),
+        body,
+    })
+}

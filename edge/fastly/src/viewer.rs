@@ -1,0 +1,99 @@
+//! From the platform's request to the core's, and from the core's response to the platform's.
+//!
+//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the headers that the core reads go in, and
+//! only the headers that the core or the contract names go out.
+
+use crate::abi;
+use crate::cache::now_ms;
+use fastly::geo::geo_lookup;
+use fastly::http::HeaderValue;
+use fastly::http::header::HeaderName;
+use fastly::{Body, Response, device_detection};
+use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
+use std::hash::{BuildHasher, Hasher};
+
+/// The core's request for the platform's.
+pub(crate) fn request(incoming: &fastly::Request, geo_header: Option<&str>) -> Request {
+    Request {
+        method: incoming.get_method_str().to_owned(),
+        target: origin_form(&abi::raw_url(incoming)),
+        headers: headers(incoming),
+        client: client(incoming, geo_header),
+        now_ms: now_ms(),
+        // The hasher's keys are the host's random bits, drawn once an instance and then stepped.
+        entropy: std::hash::RandomState::new().build_hasher().finish(),
+    }
+}
+
+/// Path and query of an absolute URL, untouched.
+fn origin_form(url: &[u8]) -> String {
+    let url = String::from_utf8_lossy(url);
+    match url.split_once("://") {
+        Some((_, rest)) => rest
+            .find(['/', '?'])
+            .map_or("/", |start| &rest[start..])
+            .to_owned(),
+        None => url.into_owned(),
+    }
+}
+
+fn headers(incoming: &fastly::Request) -> Vec<(String, String)> {
+    REQUEST_HEADERS
+        .iter()
+        .flat_map(|name| {
+            incoming
+                .get_header_all(*name)
+                .filter_map(|value| Some(((*name).to_owned(), value.to_str().ok()?.to_owned())))
+        })
+        .collect()
+}
+
+fn client(incoming: &fastly::Request, geo_header: Option<&str>) -> Client {
+    let (country, region) = match geo_header {
+        Some(name) => incoming
+            .get_header_str(name)
+            .map_or((None, None), door::geography),
+        None => platform_geography(incoming),
+    };
+    let mobile = incoming
+        .get_header_str("user-agent")
+        .and_then(device_detection::lookup)
+        .and_then(|device| device.is_mobile());
+    Client {
+        country,
+        region,
+        mobile,
+    }
+}
+
+fn platform_geography(incoming: &fastly::Request) -> (Option<String>, Option<String>) {
+    let Some(geo) = incoming.get_client_ip_addr().and_then(geo_lookup) else {
+        return (None, None);
+    };
+    let country = geo.country_code().to_ascii_uppercase();
+    let with_region = geo
+        .region()
+        .map(|region| door::geography(&format!("{country}-{}", region.to_ascii_uppercase())));
+    match with_region {
+        Some((Some(country), region)) => (Some(country), region),
+        _ => door::geography(&country),
+    }
+}
+
+/// Sends status and headers with a body that is the platform's own.
+pub(crate) fn send(status: u16, headers: &[(String, String)], body: Body) {
+    response(status, headers).with_body(body).send_to_client();
+}
+
+/// The platform's response, still without a body.
+pub(crate) fn response(status: u16, headers: &[(String, String)]) -> Response {
+    let mut response = Response::from_status(status);
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let value = HeaderValue::from_str(value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            response.append_header(name, value);
+        }
+    }
+    response
+}
