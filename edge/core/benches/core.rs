@@ -54,7 +54,12 @@ fn main() {
 
     let playlist = content_playlist();
     let pods = pods();
-    let how = Stitch { rendition: "720p", phases: 1, pods: Some(&pods), latency: Latency::Low };
+    let how = Stitch {
+        rendition: "720p",
+        phases: 1,
+        pods: Some(&pods),
+        latency: Latency::Low,
+    };
     let mut stitched = Vec::new();
     stitch(playlist.as_bytes(), how, &mut stitched).unwrap();
     assert!(stitched.windows(16).any(|w| w == b"../ads/c-1/720p/"));
@@ -87,7 +92,10 @@ fn measure(name: &str, times: u32, mut run: impl FnMut()) {
         start.elapsed() / times
     });
     let best = best.min().unwrap_or_default();
-    println!(r#"{{"name":"{name}","ns":{},"allocations":{allocations}}}"#, best.as_nanos());
+    println!(
+        r#"{{"name":"{name}","ns":{},"allocations":{allocations}}}"#,
+        best.as_nanos()
+    );
 }
 
 fn pass(keyring: &Keyring) -> String {
@@ -112,38 +120,74 @@ fn content_playlist() -> String {
          #EXT-X-PART-INF:PART-TARGET=0.2\n#EXT-X-SIGHTSCREEN-LEDGER:17\n#EXT-X-MEDIA-SEQUENCE:1000\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-MAP:URI=\"init.mp4\"\n",
     );
     for n in 1000..1030_u64 {
-        text.push_str(&format!("#EXT-X-PROGRAM-DATE-TIME:2026-11-20T12:{:02}:{:02}.000Z\n", (n * 2 / 60) % 60, n * 2 % 60));
+        text.push_str(&format!(
+            "#EXT-X-PROGRAM-DATE-TIME:2026-11-20T12:{:02}:{:02}.000Z\n",
+            (n * 2 / 60) % 60,
+            n * 2 % 60
+        ));
         let parts = if n >= 1027 { 10 } else { 0 };
         for part in 0..parts {
             let independent = if part == 0 { ",INDEPENDENT=YES" } else { "" };
-            text.push_str(&format!("#EXT-X-PART:DURATION=0.2{independent},URI=\"{n}.{part}.m4s\"\n"));
+            text.push_str(&format!(
+                "#EXT-X-PART:DURATION=0.2{independent},URI=\"{n}.{part}.m4s\"\n"
+            ));
         }
         text.push_str(&format!("#EXTINF:2.000,\n{n}.m4s\n"));
     }
     text.push_str("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"1030.0.m4s\"\n");
     for other in ["360p", "160p", "audio-en", "audio-hi"] {
-        text.push_str(&format!("#EXT-X-RENDITION-REPORT:URI=\"../{other}/index.m3u8\",LAST-MSN=1029,LAST-PART=9\n"));
+        text.push_str(&format!(
+            "#EXT-X-RENDITION-REPORT:URI=\"../{other}/index.m3u8\",LAST-MSN=1029,LAST-PART=9\n"
+        ));
     }
     text
 }
 
 fn pods() -> Pods {
-    let slot = |offset, creative: &str| Slot { offset, creative: creative.into(), segments: 5 };
-    let one = Break { id: "b1".into(), start: 1022, length: 10, discontinuities_before: 3, slots: vec![slot(0, "c-1"), slot(5, "c-2")] };
-    Pods { event: "final".into(), revision: 17, cohort: "18-34.f.metro.mobile.hi".into(), discontinuities: 6, breaks: vec![one] }
+    let slot = |offset, creative: &str| Slot {
+        offset,
+        creative: creative.into(),
+        segments: 5,
+    };
+    let one = Break {
+        id: "b1".into(),
+        start: 1022,
+        length: 10,
+        discontinuities_before: 3,
+        slots: vec![slot(0, "c-1"), slot(5, "c-2")],
+    };
+    Pods {
+        event: "final".into(),
+        revision: 17,
+        cohort: "18-34.f.metro.mobile.hi".into(),
+        discontinuities: 6,
+        breaks: vec![one],
+    }
 }
 
 fn playlist_request(pass: &str) -> Request {
     let target = format!("/live/final/{pass}/720p/index.m3u8?_HLS_msn=1030&_HLS_part=0");
-    let headers = vec![("user-agent".to_owned(), "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0".to_owned())];
-    Request { method: "GET".to_owned(), target, headers, now_ms: NOW_MS, entropy: 7, ..Request::default() }
+    let headers = vec![(
+        "user-agent".to_owned(),
+        "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0".to_owned(),
+    )];
+    Request {
+        method: "GET".to_owned(),
+        target,
+        headers,
+        now_ms: NOW_MS,
+        entropy: 7,
+        ..Request::default()
+    }
 }
 
 /// Gives the core its documents; whether it then asks for the cached result.
 fn warm(core: &mut Core, keyring: &Keyring, request: Request) -> bool {
     let (mut exchange, mut step) = core.begin(request);
     for _ in 0..4 {
-        let Step::Fetch(wants) = &step else { return false };
+        let Step::Fetch(wants) = &step else {
+            return false;
+        };
         if wants[0].source == Source::Result {
             return true;
         }
@@ -154,12 +198,27 @@ fn warm(core: &mut Core, keyring: &Keyring, request: Request) -> bool {
 }
 
 fn answer(want: &Want, keyring: &Keyring) -> Got {
-    let object = |body: Vec<u8>| Got::Object(Object { status: 200, headers: vec![], body });
+    let object = |body: Vec<u8>| {
+        Got::Object(Object {
+            status: 200,
+            headers: vec![],
+            body,
+        })
+    };
     match &want.source {
         Source::Keyring => object(KEYRING.into()),
         Source::Document(name) => {
-            let payload = if name.starts_with("keys/") { r#"{"mint":"k1","pass":["k1"],"url":["u1"]}"# } else { EVENT };
-            object(document::write(name, 1, payload.as_bytes(), keyring.first(Purpose::Document)))
+            let payload = if name.starts_with("keys/") {
+                r#"{"mint":"k1","pass":["k1"],"url":["u1"]}"#
+            } else {
+                EVENT
+            };
+            object(document::write(
+                name,
+                1,
+                payload.as_bytes(),
+                keyring.first(Purpose::Document),
+            ))
         }
         Source::Origin(_) | Source::Result => Got::Missing,
     }

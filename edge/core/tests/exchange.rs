@@ -1,0 +1,286 @@
+//! Whole exchanges against an origin in memory: the order of wants, and what ends an exchange. Bytes are the cases' business.
+#![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
+
+use std::collections::BTreeMap;
+
+use sightscreen_core::document;
+use sightscreen_core::keyring::{Keyring, Purpose};
+use sightscreen_core::{
+    Core, Failure, Got, Object, Request, Response, Source, Step, Want, signed_url,
+};
+
+const NOW_MS: u64 = 1_790_000_000_000;
+const KEYRING: &str = r#"{"document":{"d1":"00112233445566778899aabbccddeeff"},"pass":{"k1":"00112233445566778899aabbccddeeff"},
+    "url":{"u1":"00112233445566778899aabbccddeeff"}}"#;
+const EVENT: &str = r#"{"event":"final","title":"Final","target_duration":2,"plans":[{"id":"free","max_height":720}],"default_plan":"free",
+    "cohorts":[{"name":"age","values":["18-34","35-plus"],"default":"35-plus"}],"pass":{"ttl_s":600,"session_s":900},
+    "renditions":[{"id":"720p","kind":"video","codecs":"avc1.64001f","bandwidth":3000000,"average_bandwidth":2500000,"phases":1,"width":1280,"height":720,"frame_rate":25.0},
+                  {"id":"1080p","kind":"video","codecs":"avc1.640028","bandwidth":6000000,"average_bandwidth":5500000,"phases":1,"width":1920,"height":1080,"frame_rate":25.0},
+                  {"id":"audio-en","kind":"audio","codecs":"mp4a.40.2","bandwidth":130000,"average_bandwidth":128000,"phases":4,"language":"en","default":true}]}"#;
+const PODS: &str = r#"{"event":"final","revision":3,"cohort":"18-34","discontinuities":2,
+    "breaks":[{"id":"b1","start":8,"length":1,"discontinuities_before":0,"slots":[{"offset":0,"creative":"ad","segments":1}]}]}"#;
+const CONTENT: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-SIGHTSCREEN-LEDGER:3\n#EXT-X-MEDIA-SEQUENCE:8\n#EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:2.000,\n8.m4s\n#EXTINF:2.000,\n9.m4s\n";
+
+/// An origin, its documents, and what an edge keeps of results.
+struct World {
+    core: Core,
+    keyring: Keyring,
+    documents: BTreeMap<String, String>,
+    origin: BTreeMap<String, Got>,
+    results: BTreeMap<String, Response>,
+    asked: Vec<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        let keys = r#"{"mint":"k1","pass":["k1"],"url":["u1"]}"#;
+        let documents = [
+            ("events/final", EVENT),
+            ("keys/final", keys),
+            ("pods/final/3/18-34", PODS),
+        ];
+        let origin = [
+            ("/live/final/720p/index.m3u8", got(200, CONTENT)),
+            ("/api/events/final/score", got(200, "{}")),
+        ];
+        Self {
+            core: Core::new(),
+            keyring: Keyring::parse(KEYRING.as_bytes()).unwrap(),
+            documents: documents
+                .iter()
+                .map(|(n, d)| ((*n).into(), (*d).into()))
+                .collect(),
+            origin: origin.into_iter().map(|(n, g)| (n.to_owned(), g)).collect(),
+            results: BTreeMap::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    fn get(&mut self, target: &str, now_ms: u64) -> Response {
+        let request = Request {
+            method: "GET".into(),
+            target: target.into(),
+            now_ms,
+            entropy: 5,
+            ..Request::default()
+        };
+        let (mut exchange, mut step) = self.core.begin(request);
+        loop {
+            let got = match step {
+                Step::Respond(response) => {
+                    let kept = response.store.iter().filter(|store| store.fresh_ms > 0);
+                    self.results
+                        .extend(kept.map(|store| (store.key.clone(), response.clone())));
+                    return response;
+                }
+                Step::Relay(relay) => vec![self.answer(&relay.want)],
+                Step::Fetch(wants) => {
+                    if let Some(result) = self.results.get(&wants[0].key) {
+                        return result.clone();
+                    }
+                    wants.iter().map(|want| self.answer(want)).collect()
+                }
+            };
+            step = exchange.resume(&mut self.core, got);
+        }
+    }
+
+    fn answer(&mut self, want: &Want) -> Got {
+        self.asked.push(want.key.clone());
+        match &want.source {
+            Source::Keyring => got(200, KEYRING),
+            Source::Result => Got::Missing,
+            Source::Origin(target) => self.origin.get(target).cloned().unwrap_or(got(404, "")),
+            Source::Document(name) => match self.documents.get(name) {
+                None => got(404, ""),
+                Some(payload) => {
+                    let key = self.keyring.first(Purpose::Document);
+                    Got::Object(Object {
+                        status: 200,
+                        headers: vec![],
+                        body: document::write(name, 1, payload.as_bytes(), key),
+                    })
+                }
+            },
+        }
+    }
+
+    /// The path of the pass folder that an entry with these claims leads to.
+    fn enter(&mut self, claims: &[(&str, &str)]) -> String {
+        let target = signed_url::sign(
+            "/live/final/main.m3u8",
+            claims,
+            NOW_MS / 1000 + 60,
+            self.keyring.first(Purpose::Url),
+        );
+        let response = self.get(&target, NOW_MS);
+        let text = String::from_utf8(response.body).unwrap();
+        let uri = text
+            .lines()
+            .find(|line| line.ends_with("720p/index.m3u8"))
+            .unwrap_or_else(|| panic!("{text}"));
+        format!("/live/final/{}", uri.trim_end_matches("720p/index.m3u8"))
+    }
+}
+
+fn got(status: u16, body: &str) -> Got {
+    Got::Object(Object {
+        status,
+        headers: vec![],
+        body: body.into(),
+    })
+}
+
+fn text(response: &Response) -> &str {
+    std::str::from_utf8(&response.body).unwrap()
+}
+
+#[test]
+fn a_viewer_enters_and_sees_the_ads_of_the_cohort() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "18-34")]);
+    let playlist = world.get(&format!("{folder}720p/index.m3u8"), NOW_MS);
+    assert_eq!(playlist.status, 200);
+    assert!(text(&playlist).contains("#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"../ads/ad/720p/0/init.mp4\"\n"));
+    assert!(text(&playlist).contains("../ads/ad/720p/0/0.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:2.000,\n9.m4s\n"));
+    let asked = world.asked.len();
+    assert_eq!(
+        world.get(&format!("{folder}720p/index.m3u8"), NOW_MS),
+        playlist
+    );
+    assert_eq!(
+        world.asked.len(),
+        asked,
+        "the second viewer asks the origin nothing"
+    );
+}
+
+#[test]
+fn what_the_origin_is_asked_says_nothing_of_the_viewer() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "18-34"), ("session", "secret")]);
+    world.get(
+        &format!("{folder}720p/index.m3u8?_HLS_msn=10&CMCD=sid%3D1"),
+        NOW_MS,
+    );
+    let pass = folder.split('/').nth(3).unwrap();
+    for key in &world.asked {
+        assert!(
+            !key.contains(pass) && !key.contains("CMCD") && !key.contains("secret"),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn renewal_counts_from_now_and_ends_with_the_session() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    let later = NOW_MS + 590_000;
+    let renewed = world.get(&format!("{folder}main.m3u8"), later);
+    let uri = text(&renewed).lines().last().unwrap().to_owned();
+    let folder = format!(
+        "/live/final/{}",
+        uri.trim_start_matches("../")
+            .trim_end_matches("720p/index.m3u8")
+    );
+    assert_eq!(
+        world
+            .get(&format!("{folder}main.m3u8"), NOW_MS + 899_000)
+            .status,
+        200
+    );
+    assert!(
+        text(&world.get(&format!("{folder}main.m3u8"), NOW_MS + 900_000)).contains("pass-expired")
+    );
+}
+
+#[test]
+fn plans_bind_more_than_the_offer() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    assert!(
+        text(&world.get(&format!("{folder}1080p/index.m3u8"), NOW_MS)).contains("plan-excludes")
+    );
+    assert!(
+        text(&world.get(&format!("{folder}480p/index.m3u8"), NOW_MS)).contains("rendition-unknown")
+    );
+}
+
+#[test]
+fn documents_outlive_an_origin_that_fails() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    world.documents.insert("events/final".into(), "{".into());
+    world.documents.insert("keys/final".into(), "{".into());
+    assert_eq!(
+        world
+            .get(&format!("{folder}main.m3u8"), NOW_MS + 60_000)
+            .status,
+        200
+    );
+}
+
+#[test]
+fn without_the_frozen_decision_the_last_good_playlist_and_then_503() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "35-plus")]);
+    let target = format!("{folder}720p/index.m3u8");
+    let response = world.get(&target, NOW_MS);
+    assert_eq!(response.status, 503);
+    assert!(
+        response
+            .headers
+            .contains(&("retry-after".into(), "1".into()))
+    );
+    world.documents.insert(
+        "pods/final/3/35-plus".into(),
+        PODS.replace("18-34", "35-plus"),
+    );
+    let good = world.get(&target, NOW_MS + 2000);
+    assert_eq!(good.status, 200);
+    world.results.retain(|key, _| key.starts_with("last/"));
+    world.origin.insert(
+        "/live/final/720p/index.m3u8".into(),
+        Got::Failed(Failure::Timeout),
+    );
+    assert_eq!(world.get(&target, NOW_MS + 4000), good);
+    world.results.clear();
+    assert_eq!(world.get(&target, NOW_MS + 9000).status, 503);
+}
+
+#[test]
+fn snapshots_stand_in_for_the_api_in_three_bands() {
+    let mut world = World::new();
+    let target = "/api/events/final/score";
+    assert_eq!(text(&world.get(target, NOW_MS)), "{}");
+    world
+        .origin
+        .insert(target.into(), Got::Failed(Failure::Timeout));
+    assert_eq!(world.get(target, NOW_MS).status, 503);
+    let snapshot = format!(
+        r#"{{"path":"{target}","taken_ms":{NOW_MS},"fresh_s":10,"stale_s":50,"content_type":"application/json","body":"[1]"}}"#
+    );
+    world
+        .documents
+        .insert(format!("snapshots{target}"), snapshot);
+    let band = |response: &Response| {
+        response
+            .headers
+            .iter()
+            .find(|(n, _)| n == "sightscreen-snapshot")
+            .map(|(_, v)| v.clone())
+    };
+    let fresh = world.get(target, NOW_MS + 9000);
+    assert_eq!(
+        (text(&fresh), band(&fresh).as_deref()),
+        ("[1]", Some("fresh"))
+    );
+    assert_eq!(
+        band(&world.get(target, NOW_MS + 10_000)).as_deref(),
+        Some("stale")
+    );
+    let expired = world.get(target, NOW_MS + 60_000);
+    assert!(expired.status == 503 && text(&expired).contains("snapshot-expired"));
+    assert_eq!(world.get(&format!("{target}?x=1"), NOW_MS).status, 404);
+}
