@@ -29,6 +29,8 @@ pub struct Answer {
     pub delay: Duration,
     /// What goes wrong.
     pub fault: Option<Fault>,
+    /// Whether a `range` of one span is answered with 206 or 416.
+    pub ranges: bool,
 }
 
 /// What goes wrong with an answer.
@@ -175,6 +177,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = wire::read_request(&mut reader)? {
         let answer = next_answer(state, request.clone());
+        let answer = if answer.ranges { cut_range(answer, &request) } else { answer };
         thread::sleep(answer.delay);
         if !send(&mut writer, &request, &answer)? {
             return Ok(());
@@ -195,6 +198,21 @@ fn next_answer(state: &Mutex<State>, request: Request) -> Answer {
     };
     state.seen.push(request);
     answer.unwrap_or_else(|| Answer { status: 404, body: b"not scripted\n".to_vec(), ..Answer::default() })
+}
+
+/// The answer to a request for one span of bytes (RFC 9110, section 14).
+fn cut_range(answer: Answer, request: &Request) -> Answer {
+    let span = wire::header(&request.headers, "range").and_then(|v| v.strip_prefix("bytes=")?.split_once('-'));
+    let Some((Ok(first), last)) = span.map(|(first, last)| (first.parse::<usize>(), last)) else { return answer };
+    let length = answer.body.len();
+    let end = last.parse::<usize>().map_or(length, |last| (last + 1).min(length));
+    let (status, body, range) = match answer.body.get(first..end) {
+        Some(body) if first < length => (206, body.to_vec(), format!("bytes {first}-{}/{length}", end - 1)),
+        _ => (416, Vec::new(), format!("bytes */{length}")),
+    };
+    let mut headers = answer.headers;
+    headers.push(("content-range".into(), range));
+    Answer { status, headers, body, ..answer }
 }
 
 /// Sends the answer; false where the connection is to be closed.

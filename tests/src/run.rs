@@ -204,7 +204,7 @@ fn answer(spec: &AnswerSpec, envelope: Option<Vec<u8>>, loaded: &Loaded, expande
     let status = spec.status.unwrap_or(200);
     let body = if status == 404 { Vec::new() } else { body };
     let headers = spec.headers.iter().map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
-    Ok(Answer { status, headers, body, delay: Duration::from_millis(spec.delay_ms), fault })
+    Ok(Answer { status, headers, body, delay: Duration::from_millis(spec.delay_ms), fault, ranges: spec.ranges })
 }
 
 /// `length` bytes that count up from `offset` and wrap.

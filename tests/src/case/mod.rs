@@ -101,6 +101,9 @@ pub struct AnswerSpec {
     pub cut: Option<usize>,
     /// `reset` or `hang`.
     pub fault: Option<FaultSpec>,
+    /// Whether the origin cuts what a `range` header asks for.
+    #[serde(default)]
+    pub ranges: bool,
 }
 
 impl TryFrom<toml::Table> for OriginSpec {
