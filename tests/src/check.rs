@@ -30,8 +30,14 @@ impl Checked<'_> {
         let expect = &self.step.expect;
         let mut faults = Vec::new();
         if reply.status != expect.status {
-            faults.push(format!("  status: expected {}, got {}", expect.status, reply.status));
-            faults.push(format!("  body: {}", String::from_utf8_lossy(&reply.body[..reply.body.len().min(600)])));
+            faults.push(format!(
+                "  status: expected {}, got {}",
+                expect.status, reply.status
+            ));
+            faults.push(format!(
+                "  body: {}",
+                String::from_utf8_lossy(&reply.body[..reply.body.len().min(600)])
+            ));
         }
         self.headers(reply, &mut faults)?;
         if faults.is_empty() {
@@ -39,7 +45,11 @@ impl Checked<'_> {
         }
         self.times(took, &mut faults);
         faults.extend(self.pass(reply).err());
-        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults.join("\n"))
+        }
     }
 
     fn headers(&self, reply: &Reply, faults: &mut Vec<String>) -> Result<(), String> {
@@ -58,29 +68,51 @@ impl Checked<'_> {
         if let Some((least, most)) = expect.retry_after {
             let got = header(&reply.headers, "retry-after").and_then(|v| v.parse::<u64>().ok());
             if got.is_none_or(|s| !(least..=most).contains(&s)) {
-                faults.push(format!("  header retry-after: expected {least} to {most} seconds, got {got:?}"));
+                faults.push(format!(
+                    "  header retry-after: expected {least} to {most} seconds, got {got:?}"
+                ));
             }
         }
         Ok(())
     }
 
     fn times(&self, took: Duration, faults: &mut Vec<String>) {
-        let (expect, took) = (&self.step.expect, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        let (expect, took) = (
+            &self.step.expect,
+            u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        );
         if took < expect.after_ms || expect.within_ms.is_some_and(|most| took > most) {
-            let most = expect.within_ms.map_or("any time".to_owned(), |ms| format!("{ms} ms"));
-            faults.push(format!("  time: expected {} ms to {most}, took {took} ms", expect.after_ms));
+            let most = expect
+                .within_ms
+                .map_or("any time".to_owned(), |ms| format!("{ms} ms"));
+            faults.push(format!(
+                "  time: expected {} ms to {most}, took {took} ms",
+                expect.after_ms
+            ));
         }
     }
 
     fn body(&self, reply: &Reply) -> Result<(), String> {
         let expect = &self.step.expect;
         if reply.cut != expect.cut {
-            return Err(format!("  body: expected {}, got {} bytes", ends(expect.cut), reply.body.len()));
+            return Err(format!(
+                "  body: expected {}, got {} bytes",
+                ends(expect.cut),
+                reply.body.len()
+            ));
         }
         if let Some((offset, length)) = expect.bytes {
             let got = &reply.body;
             let same = *got == counted(offset, length);
-            return if same { Ok(()) } else { Err(format!("  body: expected bytes {offset} to {}, got {} others", offset + length, got.len())) };
+            return if same {
+                Ok(())
+            } else {
+                Err(format!(
+                    "  body: expected bytes {offset} to {}, got {} others",
+                    offset + length,
+                    got.len()
+                ))
+            };
         }
         let got = self.neutral(reply);
         if let Some(code) = &expect.problem {
@@ -94,13 +126,25 @@ impl Checked<'_> {
             same_text(&read(&path)?, &got)?;
         }
         if let Some(body) = &expect.body {
-            same_text(&self.expander.expand(body)?.replace(&self.expander.event, "{event}"), &got)?;
+            same_text(
+                &self
+                    .expander
+                    .expand(body)?
+                    .replace(&self.expander.event, "{event}"),
+                &got,
+            )?;
         }
         for (texts, wanted) in [(&expect.contains, true), (&expect.lacks, false)] {
             for text in texts {
-                let text = self.expander.expand(text)?.replace(&self.expander.event, "{event}");
+                let text = self
+                    .expander
+                    .expand(text)?
+                    .replace(&self.expander.event, "{event}");
                 if got.contains(&text) != wanted {
-                    return Err(format!("  body: {text:?} is {}there:\n{got}", if wanted { "not " } else { "" }));
+                    return Err(format!(
+                        "  body: {text:?} is {}there:\n{got}",
+                        if wanted { "not " } else { "" }
+                    ));
                 }
             }
         }
@@ -110,7 +154,10 @@ impl Checked<'_> {
     /// The body with what differs from run to run taken out.
     fn neutral(&self, reply: &Reply) -> String {
         let mut text = String::from_utf8_lossy(&reply.body).into_owned();
-        let passes: Vec<String> = passes_in(&text).into_iter().map(|(pass, _)| pass.to_owned()).collect();
+        let passes: Vec<String> = passes_in(&text)
+            .into_iter()
+            .map(|(pass, _)| pass.to_owned())
+            .collect();
         for pass in passes {
             text = text.replace(&pass, "{a-pass}");
         }
@@ -118,9 +165,12 @@ impl Checked<'_> {
     }
 
     fn problem(&self, code: &str, reply: &Reply, got: &str) -> Result<(), String> {
-        let title = problem_title(code).ok_or_else(|| format!("  problem: there is no code {code:?}"))?;
+        let title =
+            problem_title(code).ok_or_else(|| format!("  problem: there is no code {code:?}"))?;
         let status = self.step.expect.status;
-        let body = format!(r#"{{"type":"urn:sightscreen:problem:{code}","title":"{title}","status":{status}}}"#);
+        let body = format!(
+            r#"{{"type":"urn:sightscreen:problem:{code}","title":"{title}","status":{status}}}"#
+        );
         if self.step.request.starts_with("HEAD ") {
             return same_text("", got);
         }
@@ -128,29 +178,40 @@ impl Checked<'_> {
         let kind = header(&reply.headers, "content-type");
         let kept = header(&reply.headers, "cache-control");
         if kind != Some("application/problem+json") || kept != Some("no-store") {
-            return Err(format!("  problem: content-type {kind:?}, cache-control {kept:?}"));
+            return Err(format!(
+                "  problem: content-type {kind:?}, cache-control {kept:?}"
+            ));
         }
         Ok(())
     }
 
     fn pass(&self, reply: &Reply) -> Result<(), String> {
-        let Some(expected) = &self.step.expect.pass else { return Ok(()) };
+        let Some(expected) = &self.step.expect.pass else {
+            return Ok(());
+        };
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         let passes = passes_in(&text);
-        let Some((first, fields)) = passes.first() else { return Err("  pass: the body has no genuine one".into()) };
+        let Some((first, fields)) = passes.first() else {
+            return Err("  pass: the body has no genuine one".into());
+        };
         if passes.iter().any(|(pass, _)| pass != first) {
             return Err("  pass: the body has more than one".into());
         }
         for (name, value) in expected {
-            let got = fields.get(name.as_str()).ok_or_else(|| format!("  pass: there is no field {name:?}"))?;
+            let got = fields
+                .get(name.as_str())
+                .ok_or_else(|| format!("  pass: there is no field {name:?}"))?;
             let same = match value.strip_prefix('+').unwrap_or(value).parse::<i64>() {
-                Ok(offset) if value.starts_with(['+', '-']) => {
-                    got.parse::<i64>().is_ok_and(|got| (got - now_ms() / 1000 - offset).abs() <= CLOCK_SLACK_S)
-                }
+                Ok(offset) if value.starts_with(['+', '-']) => got
+                    .parse::<i64>()
+                    .is_ok_and(|got| (got - now_ms() / 1000 - offset).abs() <= CLOCK_SLACK_S),
                 _ => *got == self.expander.expand(value)?,
             };
             if !same {
-                return Err(format!("  pass: {name}: expected {value}, got {got} (now {})", now_ms() / 1000));
+                return Err(format!(
+                    "  pass: {name}: expected {value}, got {got} (now {})",
+                    now_ms() / 1000
+                ));
             }
         }
         Ok(())
@@ -158,22 +219,33 @@ impl Checked<'_> {
 
     /// Upstream requests against the counts, with everything named or a document.
     pub(crate) fn upstream(&self) -> Result<(), String> {
-        let mine: Vec<&Request> = self.seen.iter().filter(|r| r.target.contains(&self.expander.event)).collect();
+        let mine: Vec<&Request> = self.seen.iter().collect();
         let mut named = Vec::new();
         for (target, count) in self.step.upstream.iter().flatten() {
             let target = self.expander.expand(target)?;
-            let times = mine.iter().filter(|request| request.target == target).count();
+            let times = mine
+                .iter()
+                .filter(|request| request.target == target)
+                .count();
             let (least, most) = self.range(count);
             if !(least..=most).contains(&times) {
-                return Err(format!("  upstream: {target}: expected {least} to {most}, seen {times}{}", listed(&mine)));
+                return Err(format!(
+                    "  upstream: {target}: expected {least} to {most}, seen {times}{}",
+                    listed(&mine)
+                ));
             }
             named.push(target);
         }
-        let unnamed = mine.iter().find(|r| !named.contains(&r.target) && !r.target.starts_with("/documents/"));
+        let unnamed = mine
+            .iter()
+            .find(|r| !named.contains(&r.target) && !r.target.starts_with("/documents/"));
         match unnamed {
-            Some(request) if self.step.upstream.is_some() => {
-                Err(format!("  upstream: not expected: {} {}{}", request.method, request.target, listed(&mine)))
-            }
+            Some(request) if self.step.upstream.is_some() => Err(format!(
+                "  upstream: not expected: {} {}{}",
+                request.method,
+                request.target,
+                listed(&mine)
+            )),
             _ => self.carried(&mine),
         }
     }
@@ -182,8 +254,14 @@ impl Checked<'_> {
         match count {
             Count::Exactly(times) => (*times, *times),
             Count::Unless(unless) => {
-                let lacking = unless.without.iter().filter(|(name, _)| !self.door.has.contains(&name.as_str()));
-                lacking.fold((unless.times, unless.times), |(least, most), (_, (l, m))| (least.min(*l), most.max(*m)))
+                let lacking = unless
+                    .without
+                    .iter()
+                    .filter(|(name, _)| !self.door.has.contains(&name.as_str()));
+                lacking.fold(
+                    (unless.times, unless.times),
+                    |(least, most), (_, (l, m))| (least.min(*l), most.max(*m)),
+                )
             }
         }
     }
@@ -192,14 +270,21 @@ impl Checked<'_> {
         for carried in &self.step.carried {
             let target = self.expander.expand(&carried.target)?;
             let request = mine.iter().find(|request| request.target == target);
-            let request = request.ok_or_else(|| format!("  upstream: {target} was not asked for"))?;
+            let request =
+                request.ok_or_else(|| format!("  upstream: {target} was not asked for"))?;
             for (name, value) in &carried.headers {
                 let got = header(&request.headers, name);
                 if got != Some(&self.expander.expand(value)?) {
-                    return Err(format!("  upstream: {target}: {name}: expected {value:?}, got {got:?}"));
+                    return Err(format!(
+                        "  upstream: {target}: {name}: expected {value:?}, got {got:?}"
+                    ));
                 }
             }
-            if let Some(name) = carried.no_headers.iter().find(|name| header(&request.headers, name).is_some()) {
+            if let Some(name) = carried
+                .no_headers
+                .iter()
+                .find(|name| header(&request.headers, name).is_some())
+            {
                 return Err(format!("  upstream: {target} carried {name}"));
             }
         }
@@ -213,20 +298,32 @@ pub(crate) fn no_secrets(seen: &[Request], expander: &Expander) -> Result<(), St
     secrets.extend(secret_texts().map(ToOwned::to_owned));
     secrets.push(CANARY.1.to_owned());
     for request in seen {
-        let text = format!("{} {}\n{:?}", request.method, request.target, request.headers);
+        let text = format!(
+            "{} {}\n{:?}",
+            request.method, request.target, request.headers
+        );
         if let Some(secret) = secrets.iter().find(|secret| text.contains(secret.as_str())) {
-            return Err(format!("  upstream: a secret or a header of the viewer's ({secret}) was sent to the origin:\n{text}"));
+            return Err(format!(
+                "  upstream: a secret or a header of the viewer's ({secret}) was sent to the origin:\n{text}"
+            ));
         }
     }
     Ok(())
 }
 
 fn ends(cut: bool) -> &'static str {
-    if cut { "one that breaks off" } else { "a whole one" }
+    if cut {
+        "one that breaks off"
+    } else {
+        "a whole one"
+    }
 }
 
 fn listed(requests: &[&Request]) -> String {
-    requests.iter().map(|request| format!("\n    seen {} {}", request.method, request.target)).collect()
+    requests
+        .iter()
+        .map(|request| format!("\n    seen {} {}", request.method, request.target))
+        .collect()
 }
 
 fn same_text(expected: &str, got: &str) -> Result<(), String> {
@@ -242,7 +339,10 @@ fn same_text(expected: &str, got: &str) -> Result<(), String> {
             ChangeTag::Equal => ' ',
         };
         let line = change.value();
-        text.push_str(&format!("  {sign} {}\n", line.strip_suffix('\n').unwrap_or(line)));
+        text.push_str(&format!(
+            "  {sign} {}\n",
+            line.strip_suffix('\n').unwrap_or(line)
+        ));
     }
     Err(text)
 }
@@ -259,14 +359,20 @@ fn problem_title(code: &str) -> Option<&'static str> {
         ("rendition-unknown", "There is no such rendition"),
         ("object-unknown", "There is no such object"),
         ("pass-malformed", "The pass cannot be read"),
-        ("pass-key-unknown", "The pass is of a key that is not in force"),
+        (
+            "pass-key-unknown",
+            "The pass is of a key that is not in force",
+        ),
         ("pass-signature", "The pass is not genuine"),
         ("pass-expired", "The pass has expired"),
         ("pass-not-yet-valid", "The pass is not valid yet"),
         ("pass-event", "The pass is for another event"),
         ("plan-excludes", "The plan does not include this rendition"),
         ("url-malformed", "The URL is not signed"),
-        ("url-key-unknown", "The URL is signed by a key that is not in force"),
+        (
+            "url-key-unknown",
+            "The URL is signed by a key that is not in force",
+        ),
         ("url-signature", "The URL's signature is not genuine"),
         ("url-expired", "The URL has expired"),
         ("url-not-yet-valid", "The URL is not valid yet"),
@@ -276,5 +382,8 @@ fn problem_title(code: &str) -> Option<&'static str> {
         ("edge-failed", "The edge failed"),
         ("edge-overloaded", "The edge is overloaded"),
     ];
-    TITLES.iter().find(|(known, _)| *known == code).map(|(_, title)| *title)
+    TITLES
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map(|(_, title)| *title)
 }

@@ -3,7 +3,9 @@
 //! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, with `, N skipped` where a case was.
 #![allow(clippy::print_stdout, reason = "the output of a command line tool")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use crate::case::{Loaded, keyring_json, load_all, now_ms};
 use crate::doors::{Door, NAMES, Running, Surroundings};
@@ -13,6 +15,8 @@ use crate::run::Runner;
 const USAGE: &str = "usage: sightscreen-cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH] [--root DIR]";
 /// Lines of a door's own output that a failure shows.
 const LOG_LINES: usize = 15;
+/// Cases that run at the same time; most of their time is waiting.
+const TOGETHER: usize = 6;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -41,7 +45,14 @@ impl Options {
         use lexopt::prelude::*;
         let usage = |e: lexopt::Error| format!("{e}\n{USAGE}");
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut options = Self { doors: Vec::new(), cases: None, filter: None, bless: false, spin: None, root };
+        let mut options = Self {
+            doors: Vec::new(),
+            cases: None,
+            filter: None,
+            bless: false,
+            spin: None,
+            root,
+        };
         while let Some(arg) = args.next().map_err(usage)? {
             match arg {
                 Long("bless") => options.bless = true,
@@ -62,14 +73,18 @@ impl Options {
 
 fn text(args: &mut lexopt::Parser) -> Result<String, String> {
     let value = args.value().map_err(|e| format!("{e}\n{USAGE}"))?;
-    value.into_string().map_err(|value| format!("{} is not UTF-8", value.display()))
+    value
+        .into_string()
+        .map_err(|value| format!("{} is not UTF-8", value.display()))
 }
 
 fn doors(name: &str) -> Result<Vec<&'static Door>, String> {
     if name == "all" {
         return Ok(NAMES.iter().filter_map(|name| Door::named(name)).collect());
     }
-    Door::named(name).map(|door| vec![door]).ok_or_else(|| format!("there is no door {name:?}\n{USAGE}"))
+    Door::named(name)
+        .map(|door| vec![door])
+        .ok_or_else(|| format!("there is no door {name:?}\n{USAGE}"))
 }
 
 /// Runs everything and prints it; false where anything failed.
@@ -77,7 +92,10 @@ fn doors(name: &str) -> Result<Vec<&'static Door>, String> {
 /// # Errors
 /// Where nothing could be run: a case file that cannot be read.
 pub fn run(options: &Options) -> Result<bool, String> {
-    let folder = options.cases.clone().unwrap_or_else(|| options.root.join("tests/cases"));
+    let folder = options
+        .cases
+        .clone()
+        .unwrap_or_else(|| options.root.join("tests/cases"));
     let cases = load_all(&folder, options.filter.as_deref())?;
     if cases.is_empty() {
         return Err(format!("no case in {}", folder.display()));
@@ -86,13 +104,23 @@ pub fn run(options: &Options) -> Result<bool, String> {
     for door in &options.doors {
         run_door(door, &cases, &folder, options, &mut tally)?;
     }
-    let skipped = if tally.skipped > 0 { format!(", {} skipped", tally.skipped) } else { String::new() };
+    let skipped = if tally.skipped > 0 {
+        format!(", {} skipped", tally.skipped)
+    } else {
+        String::new()
+    };
     println!("{} passed, {} failed{skipped}", tally.passed, tally.failed);
     Ok(tally.failed == 0)
 }
 
-fn run_door(door: &'static Door, cases: &[Loaded], folder: &PathBuf, options: &Options, tally: &mut Tally) -> Result<(), String> {
-    let mut origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
+fn run_door(
+    door: &'static Door,
+    cases: &[Loaded],
+    folder: &Path,
+    options: &Options,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
     let with = Surroundings {
         root: options.root.clone(),
         origin: origin.addr(),
@@ -108,33 +136,75 @@ fn run_door(door: &'static Door, cases: &[Loaded], folder: &PathBuf, options: &O
         }
     };
     let run_id = base36(now_ms().unsigned_abs());
-    for (at, loaded) in cases.iter().enumerate() {
-        if let Some(reason) = loaded.case.not_at.get(door.name) {
-            println!("skip {}: {}: {reason}", door.name, loaded.name);
-            tally.skipped += 1;
-            continue;
+    let runner = Runner {
+        door,
+        addr: running.addr,
+        origin: &origin,
+        cases: folder,
+        bless: options.bless,
+    };
+    let numbered = || {
+        cases
+            .iter()
+            .enumerate()
+            .map(|(at, loaded)| (loaded, format!("ev-{run_id}-{at:03}")))
+    };
+    let (alone, together): (Vec<_>, Vec<_>) =
+        numbered().partition(|(loaded, _)| loaded.case.is_alone());
+    let tally = Mutex::new(tally);
+    let one = |(loaded, event): (&Loaded, String)| {
+        let skipped = loaded.case.not_at.get(door.name);
+        let outcome = if skipped.is_some() {
+            Ok(())
+        } else {
+            runner.run(loaded, event)
+        };
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        match skipped {
+            Some(reason) => tally.skip(door, loaded, reason),
+            None => tally.report(door, loaded, &running, outcome),
         }
-        let event = format!("ev-{run_id}-{at:03}");
-        let mut runner = Runner { door, addr: running.addr, origin: &mut origin, cases: folder, bless: options.bless };
-        let outcome = runner.run(loaded, event);
-        report(door, loaded, &running, outcome, tally);
-    }
+    };
+    let queue = Mutex::new(together.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..TOGETHER {
+            scope.spawn(|| std::iter::from_fn(next).for_each(one));
+        }
+    });
+    alone.into_iter().for_each(one);
     Ok(())
 }
 
-fn report(door: &Door, loaded: &Loaded, running: &Running, outcome: Result<(), String>, tally: &mut Tally) {
-    match outcome {
-        Ok(()) => {
-            println!("ok   {}: {}", door.name, loaded.name);
-            tally.passed += 1;
-        }
-        Err(fault) => {
-            println!("FAIL {}: {}: {}\n{fault}", door.name, loaded.name, loaded.case.about);
-            let log = running.log_tail(LOG_LINES);
-            if !log.is_empty() {
-                println!("  the door wrote:\n{log}");
+impl Tally {
+    fn skip(&mut self, door: &Door, loaded: &Loaded, reason: &str) {
+        println!("skip {}: {}: {reason}", door.name, loaded.name);
+        self.skipped += 1;
+    }
+
+    fn report(
+        &mut self,
+        door: &Door,
+        loaded: &Loaded,
+        running: &Running,
+        outcome: Result<(), String>,
+    ) {
+        match outcome {
+            Ok(()) => {
+                println!("ok   {}: {}", door.name, loaded.name);
+                self.passed += 1;
             }
-            tally.failed += 1;
+            Err(fault) => {
+                println!(
+                    "FAIL {}: {}: {}\n{fault}",
+                    door.name, loaded.name, loaded.case.about
+                );
+                let log = running.log_tail(LOG_LINES);
+                if !log.is_empty() {
+                    println!("  the door wrote:\n{log}");
+                }
+                self.failed += 1;
+            }
         }
     }
 }
@@ -142,7 +212,10 @@ fn report(door: &Door, loaded: &Loaded, running: &Running, outcome: Result<(), S
 fn base36(mut number: u64) -> String {
     let mut digits = Vec::new();
     while number > 0 {
-        digits.extend(char::from_digit(u32::try_from(number % 36).unwrap_or(0), 36));
+        digits.extend(char::from_digit(
+            u32::try_from(number % 36).unwrap_or(0),
+            36,
+        ));
         number /= 36;
     }
     digits.iter().rev().collect()

@@ -64,7 +64,7 @@ struct State {
 pub struct Origin {
     addr: SocketAddr,
     state: Arc<Mutex<State>>,
-    accepting: Option<Accepting>,
+    accepting: Mutex<Option<Accepting>>,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,11 @@ impl Origin {
     pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
-        let mut origin = Self { addr, state: Arc::default(), accepting: None };
+        let origin = Self {
+            addr,
+            state: Arc::default(),
+            accepting: Mutex::default(),
+        };
         origin.accept_on(listener);
         Ok(origin)
     }
@@ -94,18 +98,28 @@ impl Origin {
 
     /// Sets the answers to `target` from now on.
     pub fn script(&self, target: String, answers: Vec<Answer>) {
-        lock(&self.state).scripts.insert(target, Script { answers, next: 0 });
+        lock(&self.state)
+            .scripts
+            .insert(target, Script { answers, next: 0 });
     }
 
-    /// Everything asked since the last call.
+    /// Everything asked since the last call with `event` in its target.
     #[must_use]
-    pub fn take_seen(&self) -> Vec<Request> {
-        std::mem::take(&mut lock(&self.state).seen)
+    pub fn take_seen(&self, event: &str) -> Vec<Request> {
+        lock(&self.state)
+            .seen
+            .extract_if(.., |request| request.target.contains(event))
+            .collect()
     }
 
     /// Closes the port and every connection: the next connection is refused.
-    pub fn go_down(&mut self) {
-        if let Some(Accepting { stop, thread }) = self.accepting.take() {
+    pub fn go_down(&self) {
+        let accepting = self
+            .accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Accepting { stop, thread }) = accepting {
             stop.store(true, Ordering::SeqCst);
             // Wakes the accept call, which then sees `stop`.
             drop(TcpStream::connect(self.addr));
@@ -120,14 +134,12 @@ impl Origin {
     ///
     /// # Errors
     /// When another process took the port in between.
-    pub fn come_back(&mut self) -> io::Result<()> {
-        if self.accepting.is_none() {
-            self.accept_on(TcpListener::bind(self.addr)?);
-        }
+    pub fn come_back(&self) -> io::Result<()> {
+        self.accept_on(TcpListener::bind(self.addr)?);
         Ok(())
     }
 
-    fn accept_on(&mut self, listener: TcpListener) {
+    fn accept_on(&self, listener: TcpListener) {
         let stop = Arc::new(AtomicBool::new(false));
         let (state, stopped) = (Arc::clone(&self.state), Arc::clone(&stop));
         let thread = thread::spawn(move || {
@@ -140,7 +152,10 @@ impl Origin {
                 thread::spawn(move || drop(hold(stream, &state)));
             }
         });
-        self.accepting = Some(Accepting { stop, thread });
+        *self
+            .accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Accepting { stop, thread });
     }
 }
 
@@ -177,7 +192,11 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = wire::read_request(&mut reader)? {
         let answer = next_answer(state, request.clone());
-        let answer = if answer.ranges { cut_range(answer, &request) } else { answer };
+        let answer = if answer.ranges {
+            cut_range(answer, &request)
+        } else {
+            answer
+        };
         thread::sleep(answer.delay);
         if !send(&mut writer, &request, &answer)? {
             return Ok(());
@@ -197,22 +216,40 @@ fn next_answer(state: &Mutex<State>, request: Request) -> Answer {
         None => None,
     };
     state.seen.push(request);
-    answer.unwrap_or_else(|| Answer { status: 404, body: b"not scripted\n".to_vec(), ..Answer::default() })
+    answer.unwrap_or_else(|| Answer {
+        status: 404,
+        body: b"not scripted\n".to_vec(),
+        ..Answer::default()
+    })
 }
 
 /// The answer to a request for one span of bytes (RFC 9110, section 14).
 fn cut_range(answer: Answer, request: &Request) -> Answer {
-    let span = wire::header(&request.headers, "range").and_then(|v| v.strip_prefix("bytes=")?.split_once('-'));
-    let Some((Ok(first), last)) = span.map(|(first, last)| (first.parse::<usize>(), last)) else { return answer };
+    let span = wire::header(&request.headers, "range")
+        .and_then(|v| v.strip_prefix("bytes=")?.split_once('-'));
+    let Some((Ok(first), last)) = span.map(|(first, last)| (first.parse::<usize>(), last)) else {
+        return answer;
+    };
     let length = answer.body.len();
-    let end = last.parse::<usize>().map_or(length, |last| (last + 1).min(length));
+    let end = last
+        .parse::<usize>()
+        .map_or(length, |last| (last + 1).min(length));
     let (status, body, range) = match answer.body.get(first..end) {
-        Some(body) if first < length => (206, body.to_vec(), format!("bytes {first}-{}/{length}", end - 1)),
+        Some(body) if first < length => (
+            206,
+            body.to_vec(),
+            format!("bytes {first}-{}/{length}", end - 1),
+        ),
         _ => (416, Vec::new(), format!("bytes */{length}")),
     };
     let mut headers = answer.headers;
     headers.push(("content-range".into(), range));
-    Answer { status, headers, body, ..answer }
+    Answer {
+        status,
+        headers,
+        body,
+        ..answer
+    }
 }
 
 /// Sends the answer; false where the connection is to be closed.
@@ -224,7 +261,11 @@ fn send(writer: &mut TcpStream, request: &Request, answer: &Answer) -> io::Resul
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    let body: &[u8] = if request.method == "HEAD" { &[] } else { &answer.body };
+    let body: &[u8] = if request.method == "HEAD" {
+        &[]
+    } else {
+        &answer.body
+    };
     match answer.fault {
         None => {
             writer.write_all(&[head.as_bytes(), body].concat())?;

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::case::{AnswerSpec, DocumentSpec, Expander, FIXTURES, FaultSpec, Loaded, OriginSpec, StepSpec, envelope, passes_in};
+use crate::case::{
+    AnswerSpec, DocumentSpec, Expander, FIXTURES, FaultSpec, Loaded, OriginSpec, StepSpec,
+    envelope, passes_in,
+};
 use crate::check::{self, Checked};
 use crate::doors::{Door, GEO_HEADER};
 use crate::origin::{Answer, Fault, Origin};
@@ -40,7 +43,7 @@ pub struct Runner<'a> {
     /// Where it listens.
     pub addr: std::net::SocketAddr,
     /// The origin behind it.
-    pub origin: &'a mut Origin,
+    pub origin: &'a Origin,
     /// The folder of all cases.
     pub cases: &'a Path,
     /// Whether golden files are written rather than compared.
@@ -52,7 +55,7 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// What differed, for people.
-    pub fn run(&mut self, loaded: &Loaded, event: String) -> Result<(), String> {
+    pub fn run(&self, loaded: &Loaded, event: String) -> Result<(), String> {
         let mut expander = Expander::new(event);
         let named = |spec: &DocumentSpec, name: &str| spec.name == name;
         for (name, fixture) in DOCUMENTS {
@@ -60,35 +63,61 @@ impl Runner<'_> {
                 self.publish(&DocumentSpec::fixture(name, fixture), loaded, &expander)?;
             }
         }
-        self.script(&loaded.case.document, &loaded.case.origin, loaded, &expander)?;
+        self.script(
+            &loaded.case.document,
+            &loaded.case.origin,
+            loaded,
+            &expander,
+        )?;
         for (at, step) in loaded.case.step.iter().enumerate() {
-            let variants = if step.each.is_empty() { vec![String::new()] } else { step.each.clone() };
+            let variants = if step.each.is_empty() {
+                vec![String::new()]
+            } else {
+                step.each.clone()
+            };
             for each in variants {
                 expander.each = each;
                 let place = format!("step {} {}", at + 1, expander.each);
-                self.step(step, loaded, &mut expander).map_err(|fault| format!("{}\n{fault}", place.trim_end()))?;
+                self.step(step, loaded, &mut expander)
+                    .map_err(|fault| format!("{}\n{fault}", place.trim_end()))?;
             }
         }
         Ok(())
     }
 
-    fn script(&self, documents: &[DocumentSpec], origin: &[OriginSpec], loaded: &Loaded, expander: &Expander) -> Result<(), String> {
+    fn script(
+        &self,
+        documents: &[DocumentSpec],
+        origin: &[OriginSpec],
+        loaded: &Loaded,
+        expander: &Expander,
+    ) -> Result<(), String> {
         for spec in documents {
             self.publish(spec, loaded, expander)?;
         }
         for spec in origin {
-            let answers: Result<Vec<Answer>, String> = spec.answers.iter().map(|a| answer(a, None, loaded, expander)).collect();
+            let answers: Result<Vec<Answer>, String> = spec
+                .answers
+                .iter()
+                .map(|a| answer(a, None, loaded, expander))
+                .collect();
             self.origin.script(expander.expand(&spec.target)?, answers?);
         }
         Ok(())
     }
 
-    fn publish(&self, spec: &DocumentSpec, loaded: &Loaded, expander: &Expander) -> Result<(), String> {
+    fn publish(
+        &self,
+        spec: &DocumentSpec,
+        loaded: &Loaded,
+        expander: &Expander,
+    ) -> Result<(), String> {
         let name = expander.expand(&spec.name)?;
         let payload = expander.expand(&self.payload(spec)?)?;
         let body = envelope(&name, spec.version, payload.as_bytes(), spec.flaw);
         let answer = answer(&spec.answer, Some(body), loaded, expander)?;
-        self.origin.script(format!("/documents/{name}"), vec![answer]);
+        self.origin
+            .script(format!("/documents/{name}"), vec![answer]);
         Ok(())
     }
 
@@ -96,41 +125,66 @@ impl Runner<'_> {
     fn payload(&self, spec: &DocumentSpec) -> Result<String, String> {
         let text = match (&spec.payload, &spec.fixture) {
             (Some(payload), None) => payload.clone(),
-            (None, Some(fixture)) => read(&self.cases.join(FIXTURES).join(format!("{fixture}.json")))?,
-            (None, None) if spec.answer.status.is_some() || spec.answer.fault.is_some() => String::new(),
+            (None, Some(fixture)) => {
+                read(&self.cases.join(FIXTURES).join(format!("{fixture}.json")))?
+            }
+            (None, None) if spec.answer.status.is_some() || spec.answer.fault.is_some() => {
+                String::new()
+            }
             _ => return Err(format!("document {}: either `use` or `payload`", spec.name)),
         };
         if spec.set.is_empty() {
             return Ok(text);
         }
-        let mut value: Value = serde_json::from_str(&text).map_err(|e| format!("document {}: {e}", spec.name))?;
+        let mut value: Value =
+            serde_json::from_str(&text).map_err(|e| format!("document {}: {e}", spec.name))?;
         for (path, new) in &spec.set {
-            put(&mut value, path, new).map_err(|e| format!("document {}: set {path}: {e}", spec.name))?;
+            put(&mut value, path, new)
+                .map_err(|e| format!("document {}: set {path}: {e}", spec.name))?;
         }
         Ok(value.to_string())
     }
 
-    fn step(&mut self, step: &StepSpec, loaded: &Loaded, expander: &mut Expander) -> Result<(), String> {
+    fn step(
+        &self,
+        step: &StepSpec,
+        loaded: &Loaded,
+        expander: &mut Expander,
+    ) -> Result<(), String> {
         self.script(&step.document, &step.origin, loaded, expander)?;
         thread::sleep(Duration::from_millis(step.wait_ms));
         let request = request(step, expander)?;
         if step.origin_refuses {
             self.origin.go_down();
         }
-        drop(self.origin.take_seen());
+        drop(self.origin.take_seen(&expander.event));
         let replies = self.send_all(&request, step.at_the_same_time);
         if step.origin_refuses {
-            self.origin.come_back().map_err(|e| format!("the origin's port: {e}"))?;
+            self.origin
+                .come_back()
+                .map_err(|e| format!("the origin's port: {e}"))?;
         }
         if step.upstream.is_some() {
             thread::sleep(SETTLE);
         }
-        let seen = self.origin.take_seen();
+        let seen = self.origin.take_seen(&expander.event);
         for (reply, took) in replies {
-            let checked = Checked { step, loaded, expander, door: self.door, seen: &seen, bless: self.bless };
-            let reply = reply.map_err(|e| format!("{} {}\nno answer: {e}", request.method, request.target))?;
-            checked.reply(&reply, took).map_err(|fault| tell(&request, &reply, &fault))?;
-            checked.upstream().map_err(|fault| tell(&request, &reply, &fault))?;
+            let checked = Checked {
+                step,
+                loaded,
+                expander,
+                door: self.door,
+                seen: &seen,
+                bless: self.bless,
+            };
+            let reply = reply
+                .map_err(|e| format!("{} {}\nno answer: {e}", request.method, request.target))?;
+            checked
+                .reply(&reply, took)
+                .map_err(|fault| tell(&request, &reply, &fault))?;
+            checked
+                .upstream()
+                .map_err(|fault| tell(&request, &reply, &fault))?;
             if let Some((pass, _)) = passes_in(&String::from_utf8_lossy(&reply.body)).first() {
                 expander.minted = (*pass).to_owned();
             }
@@ -147,7 +201,10 @@ impl Runner<'_> {
         };
         thread::scope(|scope| {
             let running: Vec<_> = (0..count).map(|_| scope.spawn(send)).collect();
-            running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+            running
+                .into_iter()
+                .filter_map(|thread| thread.join().ok())
+                .collect()
         })
     }
 }
@@ -167,7 +224,10 @@ impl DocumentSpec {
 }
 
 fn request(step: &StepSpec, expander: &Expander) -> Result<Request, String> {
-    let (method, target) = step.request.split_once(' ').ok_or("request: expected `METHOD target`")?;
+    let (method, target) = step
+        .request
+        .split_once(' ')
+        .ok_or("request: expected `METHOD target`")?;
     let mut target = expander.expand(target)?;
     for (find, new) in &step.alter {
         let (find, new) = (expander.expand(find)?, expander.expand(new)?);
@@ -180,15 +240,30 @@ fn request(step: &StepSpec, expander: &Expander) -> Result<Request, String> {
     for (name, value) in &step.headers {
         headers.push((name.to_ascii_lowercase(), expander.expand(value)?));
     }
-    headers.extend(step.geo.iter().map(|geo| (GEO_HEADER.to_owned(), geo.clone())));
-    Ok(Request { method: method.into(), target, headers })
+    headers.extend(
+        step.geo
+            .iter()
+            .map(|geo| (GEO_HEADER.to_owned(), geo.clone())),
+    );
+    Ok(Request {
+        method: method.into(),
+        target,
+        headers,
+    })
 }
 
-fn answer(spec: &AnswerSpec, envelope: Option<Vec<u8>>, loaded: &Loaded, expander: &Expander) -> Result<Answer, String> {
+fn answer(
+    spec: &AnswerSpec,
+    envelope: Option<Vec<u8>>,
+    loaded: &Loaded,
+    expander: &Expander,
+) -> Result<Answer, String> {
     let body = match (envelope, &spec.body, &spec.file, spec.bytes, &spec.playlist) {
         (Some(envelope), None, None, None, None) => envelope,
         (_, Some(text), None, None, None) => expander.expand(text)?.into_bytes(),
-        (_, None, Some(file), None, None) => expander.expand(&read(&loaded.dir.join(file))?)?.into_bytes(),
+        (_, None, Some(file), None, None) => expander
+            .expand(&read(&loaded.dir.join(file))?)?
+            .into_bytes(),
         (_, None, None, Some(count), None) => counted(0, count),
         (_, None, None, None, Some(playlist)) => playlist.render().into_bytes(),
         (None, None, None, None, None) => Vec::new(),
@@ -203,13 +278,26 @@ fn answer(spec: &AnswerSpec, envelope: Option<Vec<u8>>, loaded: &Loaded, expande
     };
     let status = spec.status.unwrap_or(200);
     let body = if status == 404 { Vec::new() } else { body };
-    let headers = spec.headers.iter().map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
-    Ok(Answer { status, headers, body, delay: Duration::from_millis(spec.delay_ms), fault, ranges: spec.ranges })
+    let headers = spec
+        .headers
+        .iter()
+        .map(|(n, v)| (n.to_ascii_lowercase(), v.clone()))
+        .collect();
+    Ok(Answer {
+        status,
+        headers,
+        body,
+        delay: Duration::from_millis(spec.delay_ms),
+        fault,
+        ranges: spec.ranges,
+    })
 }
 
 /// `length` bytes that count up from `offset` and wrap.
 pub(crate) fn counted(offset: usize, length: usize) -> Vec<u8> {
-    (offset..offset + length).map(|n| u8::try_from(n % 256).unwrap_or_default()).collect()
+    (offset..offset + length)
+        .map(|n| u8::try_from(n % 256).unwrap_or_default())
+        .collect()
 }
 
 fn put(value: &mut Value, path: &str, new: &toml::Value) -> Result<(), String> {
@@ -218,7 +306,9 @@ fn put(value: &mut Value, path: &str, new: &toml::Value) -> Result<(), String> {
         at = match at {
             Value::Array(items) => {
                 let index: usize = name.parse().map_err(|_| format!("{name:?} is no index"))?;
-                items.get_mut(index).ok_or_else(|| format!("there is no item {index}"))?
+                items
+                    .get_mut(index)
+                    .ok_or_else(|| format!("there is no item {index}"))?
             }
             Value::Object(fields) => fields.entry(name).or_insert(Value::Null),
             _ => return Err(format!("{name:?} is below no object")),

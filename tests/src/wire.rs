@@ -18,7 +18,10 @@ pub type Headers = Vec<(String, String)>;
 /// The value of the first header of that name.
 #[must_use]
 pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    headers
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, v)| v.as_str())
 }
 
 /// A request to send or one that was received.
@@ -59,7 +62,11 @@ pub fn send(addr: SocketAddr, request: &Request, timeout: Duration) -> io::Resul
 ///
 /// # Errors
 /// As [`send`].
-pub fn open(addr: SocketAddr, request: &Request, timeout: Duration) -> io::Result<(BufReader<TcpStream>, Reply)> {
+pub fn open(
+    addr: SocketAddr,
+    request: &Request,
+    timeout: Duration,
+) -> io::Result<(BufReader<TcpStream>, Reply)> {
     let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_nodelay(true)?;
@@ -67,9 +74,20 @@ pub fn open(addr: SocketAddr, request: &Request, timeout: Duration) -> io::Resul
     let mut reader = BufReader::new(stream);
     loop {
         let (start, headers) = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let status = start.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| bad("no status"))?;
+        let status = start
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .ok_or_else(|| bad("no status"))?;
         if status >= 200 {
-            return Ok((reader, Reply { status, headers, ..Reply::default() }));
+            return Ok((
+                reader,
+                Reply {
+                    status,
+                    headers,
+                    ..Reply::default()
+                },
+            ));
         }
     }
 }
@@ -91,17 +109,28 @@ fn request_bytes(addr: SocketAddr, request: &Request) -> Vec<u8> {
 /// # Errors
 /// When what came is not a request head.
 pub fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
-    let Some((start, headers)) = read_head(reader)? else { return Ok(None) };
+    let Some((start, headers)) = read_head(reader)? else {
+        return Ok(None);
+    };
     let (method, rest) = start.split_once(' ').ok_or_else(|| bad("no method"))?;
     let (target, _version) = rest.rsplit_once(' ').ok_or_else(|| bad("no version"))?;
-    Ok(Some(Request { method: method.into(), target: target.into(), headers }))
+    Ok(Some(Request {
+        method: method.into(),
+        target: target.into(),
+        headers,
+    }))
 }
 
 /// Writes a whole answer that ends with the connection.
 ///
 /// # Errors
 /// When the peer is gone.
-pub fn write_reply(stream: &mut impl Write, status: u16, headers: &[(String, String)], body: &[u8]) -> io::Result<()> {
+pub fn write_reply(
+    stream: &mut impl Write,
+    status: u16,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> io::Result<()> {
     stream.write_all(&reply_head(status, headers))?;
     stream.write_all(body)?;
     stream.flush()
@@ -120,14 +149,18 @@ pub fn reply_head(status: u16, headers: &[(String, String)]) -> Vec<u8> {
 
 fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, Headers)>> {
     let mut limited = reader.take(MAX_HEAD);
-    let Some(start) = read_line(&mut limited)? else { return Ok(None) };
+    let Some(start) = read_line(&mut limited)? else {
+        return Ok(None);
+    };
     let mut headers = Headers::new();
     loop {
         let line = read_line(&mut limited)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         if line.is_empty() {
             return Ok(Some((start, headers)));
         }
-        let (name, value) = line.split_once(':').ok_or_else(|| bad("a header without a colon"))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| bad("a header without a colon"))?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 }
@@ -151,11 +184,14 @@ fn read_body(mut reader: impl BufRead, method: &str, reply: &Reply) -> (Vec<u8>,
     if method == "HEAD" || matches!(reply.status, 204 | 304) {
         return (body, false);
     }
-    if header(&reply.headers, "transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+    if header(&reply.headers, "transfer-encoding")
+        .is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
+    {
         let cut = read_chunks(&mut reader, &mut body).is_err();
         return (body, cut);
     }
-    let Some(length) = header(&reply.headers, "content-length").and_then(|v| v.parse::<u64>().ok()) else {
+    let Some(length) = header(&reply.headers, "content-length").and_then(|v| v.parse::<u64>().ok())
+    else {
         let cut = reader.take(MAX_BODY).read_to_end(&mut body).is_err();
         return (body, cut);
     };
@@ -167,7 +203,8 @@ fn read_body(mut reader: impl BufRead, method: &str, reply: &Reply) -> (Vec<u8>,
 fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
     loop {
         let line = read_line(reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).map_err(|_| bad("chunk size"))?;
+        let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
+            .map_err(|_| bad("chunk size"))?;
         let before = body.len() as u64;
         if before + size > MAX_BODY {
             return Err(bad("body too large"));

@@ -32,9 +32,21 @@ pub enum Flaw {
 /// The document `name` as it travels.
 #[must_use]
 pub fn envelope(name: &str, version: u64, payload: &[u8], flaw: Option<Flaw>) -> Vec<u8> {
-    let kid = if flaw == Some(Flaw::UnknownKid) { "d9" } else { "d1" };
-    let key = if flaw == Some(Flaw::WrongKey) { STRANGER } else { hex_of("d1").unwrap_or(STRANGER) };
-    let signed_name = if flaw == Some(Flaw::WrongName) { "events/another" } else { name };
+    let kid = if flaw == Some(Flaw::UnknownKid) {
+        "d9"
+    } else {
+        "d1"
+    };
+    let key = if flaw == Some(Flaw::WrongKey) {
+        STRANGER
+    } else {
+        hex_of("d1").unwrap_or(STRANGER)
+    };
+    let signed_name = if flaw == Some(Flaw::WrongName) {
+        "events/another"
+    } else {
+        name
+    };
     let hash = hex(&Sha256::digest(payload));
     let decimal = version.to_string();
     let fields = ["sightscreen-document-1", signed_name, &decimal, &hash].map(str::as_bytes);
@@ -43,7 +55,8 @@ pub fn envelope(name: &str, version: u64, payload: &[u8], flaw: Option<Flaw>) ->
         sig[0] ^= 1;
     }
     let sig = Base64UrlUnpadded::encode_string(&sig);
-    let header = format!("sightscreen-document 1 kid={kid} version={decimal} sha256={hash} sig={sig}\n");
+    let header =
+        format!("sightscreen-document 1 kid={kid} version={decimal} sha256={hash} sig={sig}\n");
     match flaw {
         Some(Flaw::Bare) => payload.to_vec(),
         Some(Flaw::Torn) => header.as_bytes()[..40].to_vec(),
@@ -52,9 +65,11 @@ pub fn envelope(name: &str, version: u64, payload: &[u8], flaw: Option<Flaw>) ->
     }
 }
 
-
 pub(super) fn unhex(text: &str) -> Vec<u8> {
-    text.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    text.as_bytes()
+        .chunks(2)
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

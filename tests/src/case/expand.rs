@@ -23,7 +23,10 @@ impl Expander {
     /// For an event.
     #[must_use]
     pub fn new(event: String) -> Self {
-        Self { event, ..Self::default() }
+        Self {
+            event,
+            ..Self::default()
+        }
     }
 
     /// Every pass and signature that was made so far: none may reach the origin.
@@ -45,7 +48,10 @@ impl Expander {
         while let Some(open) = rest.find('{') {
             let (before, after) = rest.split_at(open);
             out.push_str(before);
-            match after[1..].find('}').map(|end| (&after[1..=end], &after[end + 2..])) {
+            match after[1..]
+                .find('}')
+                .map(|end| (&after[1..=end], &after[end + 2..]))
+            {
                 Some((inside, behind)) if inside.starts_with(|c: char| c.is_ascii_lowercase()) => {
                     out.push_str(&self.value(inside)?);
                     rest = behind;
@@ -61,31 +67,44 @@ impl Expander {
     }
 
     fn value(&self, inside: &str) -> Result<String, String> {
-        let (word, rest) = inside.split_at(inside.find([' ', '+', '-', '*']).unwrap_or(inside.len()));
+        let (word, rest) =
+            inside.split_at(inside.find([' ', '+', '-', '*']).unwrap_or(inside.len()));
         match (word, rest) {
             ("event", "") => Ok(self.event.clone()),
             ("each", "") => self.expand(&self.each),
-            ("minted", "") if self.minted.is_empty() => Err("{minted}: no answer carried a pass so far".into()),
+            ("minted", "") if self.minted.is_empty() => {
+                Err("{minted}: no answer carried a pass so far".into())
+            }
             ("minted", "") => Ok(self.minted.clone()),
             ("a", "-pass") => Ok("{a-pass}".into()),
             ("now", _) => Ok((now_ms() / 1000 + offset(rest)?).to_string()),
             ("ms", _) => Ok((now_ms() + offset(rest)?).to_string()),
-            ("long", _) => Ok("a".repeat(usize::try_from(offset(rest)?).map_err(|e| e.to_string())?)),
+            ("long", _) => {
+                Ok("a".repeat(usize::try_from(offset(rest)?).map_err(|e| e.to_string())?))
+            }
             ("pass" | "entry", _) => self.token(word, rest),
             _ => Err(format!("{{{inside}}} is no placeholder")),
         }
     }
 
     fn token(&self, word: &str, rest: &str) -> Result<String, String> {
-        let rest = rest.replace("@each", &self.each).replace("@event", &self.event);
-        let args: Option<Args<'_>> = rest.split_whitespace().map(|arg| arg.split_once('=')).collect();
-        let args = args.ok_or_else(|| format!("{{{word} {rest}}}: every argument is name=value"))?;
+        let rest = rest
+            .replace("@each", &self.each)
+            .replace("@event", &self.event);
+        let args: Option<Args<'_>> = rest
+            .split_whitespace()
+            .map(|arg| arg.split_once('='))
+            .collect();
+        let args =
+            args.ok_or_else(|| format!("{{{word} {rest}}}: every argument is name=value"))?;
         let now_s = now_ms() / 1000;
         let made = match word {
             "pass" => token::pass(args, &self.event, now_s)?,
             _ => token::entry(args, &self.event, now_s)?,
         };
-        let secret = made.rsplit_once("&sig=").map_or(made.as_str(), |(_, sig)| sig);
+        let secret = made
+            .rsplit_once("&sig=")
+            .map_or(made.as_str(), |(_, sig)| sig);
         self.made.borrow_mut().push(secret.to_owned());
         Ok(made)
     }
@@ -93,13 +112,19 @@ impl Expander {
 
 /// Unix milliseconds.
 pub(crate) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn offset(text: &str) -> Result<i64, String> {
     let digits = text.trim_start_matches(['+', '*']);
-    if text.is_empty() { Ok(0) } else { digits.parse().map_err(|_| format!("{text:?} is no offset")) }
+    if text.is_empty() {
+        Ok(0)
+    } else {
+        digits.parse().map_err(|_| format!("{text:?} is no offset"))
+    }
 }
 
 #[cfg(test)]
@@ -110,9 +135,17 @@ mod tests {
     #[test]
     fn placeholders_are_replaced_and_json_is_not() {
         let expander = Expander::new("e7".into());
-        assert_eq!(expander.expand(r#"{"event":"{event}","x":{}}"#).unwrap(), r#"{"event":"e7","x":{}}"#);
+        assert_eq!(
+            expander.expand(r#"{"event":"{event}","x":{}}"#).unwrap(),
+            r#"{"event":"e7","x":{}}"#
+        );
         assert_eq!(expander.expand("{long*3}").unwrap(), "aaa");
-        assert!(expander.expand("{nothing}").unwrap_err().contains("no placeholder"));
+        assert!(
+            expander
+                .expand("{nothing}")
+                .unwrap_err()
+                .contains("no placeholder")
+        );
         let now: i64 = expander.expand("{now-60}").unwrap().parse().unwrap();
         assert!((now_ms() / 1000 - 60 - now).abs() <= 1);
     }
@@ -123,6 +156,11 @@ mod tests {
         let pass = expander.expand("{pass cohort=a}").unwrap();
         let entry = expander.expand("{entry age=18-34}").unwrap();
         let secrets = expander.secrets();
-        assert!(secrets.contains(&pass) && secrets.iter().any(|s| entry.ends_with(s.as_str()) && !s.contains('/')));
+        assert!(
+            secrets.contains(&pass)
+                && secrets
+                    .iter()
+                    .any(|s| entry.ends_with(s.as_str()) && !s.contains('/'))
+        );
     }
 }

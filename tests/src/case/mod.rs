@@ -17,10 +17,10 @@ use serde::Deserialize;
 pub use envelope::{Flaw, envelope};
 pub use expand::Expander;
 pub(crate) use expand::now_ms;
-pub use load::{Loaded, load_all};
 pub(crate) use load::FIXTURES;
-pub(crate) use token::passes_in;
+pub use load::{Loaded, load_all};
 pub use ring::{KEYRING, keyring_json, secret_texts};
+pub(crate) use token::passes_in;
 
 use crate::playlist::ContentSpec;
 
@@ -106,6 +106,16 @@ pub struct AnswerSpec {
     pub ranges: bool,
 }
 
+impl Case {
+    /// Whether it needs the origin for itself, because it closes the port or the timing of a herd matters.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.step
+            .iter()
+            .any(|step| step.origin_refuses || step.at_the_same_time > 1)
+    }
+}
+
 impl TryFrom<toml::Table> for OriginSpec {
     type Error = String;
 
@@ -120,7 +130,10 @@ impl TryFrom<toml::Table> for OriginSpec {
             None => Vec::new(),
         };
         let first: AnswerSpec = table.try_into().map_err(read)?;
-        Ok(Self { target, answers: [vec![first], then].concat() })
+        Ok(Self {
+            target,
+            answers: [vec![first], then].concat(),
+        })
     }
 }
 

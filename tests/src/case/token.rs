@@ -22,7 +22,9 @@ pub(super) type Args<'a> = BTreeMap<&'a str, &'a str>;
 /// HMAC-SHA256 over fields, each preceded by its length as a 32-bit big-endian number.
 pub(super) fn tag(key_hex: &str, fields: &[&[u8]]) -> Vec<u8> {
     // HMAC takes a key of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&unhex(key_hex)) else { return Vec::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&unhex(key_hex)) else {
+        return Vec::new();
+    };
     for field in fields {
         mac.update(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
         mac.update(field);
@@ -32,19 +34,36 @@ pub(super) fn tag(key_hex: &str, fields: &[&[u8]]) -> Vec<u8> {
 
 /// `{pass kid= key= event= cohort= plan= session= ll= nbf= exp= end= | version= flip= cut= append= pad= respell= label=}`.
 pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String, String> {
-    let mut take = |name: &str, default: &'static str| args.remove(name).map_or(default.to_owned(), ToOwned::to_owned);
+    let mut take = |name: &str, default: &'static str| {
+        args.remove(name)
+            .map_or(default.to_owned(), ToOwned::to_owned)
+    };
     let kid = take("kid", "k1");
-    let key = Some(take("key", "")).filter(|key| !key.is_empty()).unwrap_or_else(|| kid.clone());
-    let event = Some(take("event", "")).filter(|event| !event.is_empty()).unwrap_or_else(|| event.to_owned());
-    let (cohort, plan, session) = (take("cohort", "generic"), take("plan", "full"), take("session", "s1"));
+    let key = Some(take("key", ""))
+        .filter(|key| !key.is_empty())
+        .unwrap_or_else(|| kid.clone());
+    let event = Some(take("event", ""))
+        .filter(|event| !event.is_empty())
+        .unwrap_or_else(|| event.to_owned());
+    let (cohort, plan, session) = (
+        take("cohort", "generic"),
+        take("plan", "full"),
+        take("session", "s1"),
+    );
     let flags = u8::from(take("ll", "yes") == "yes");
     let version: u8 = number(&take("version", "1"))?;
     let label = take("label", "");
     let mut body = vec![version];
     let respell = take("respell", "no") == "yes";
-    let session = if respell { spare_bits(&[&kid, &event, &cohort, &plan], session) } else { session };
+    let session = if respell {
+        spare_bits(&[&kid, &event, &cohort, &plan], session)
+    } else {
+        session
+    };
     for field in [&kid, &event, &cohort, &plan, &session] {
-        body.push(u8::try_from(field.len()).map_err(|_| "a field of a pass is longer than 255 bytes")?);
+        body.push(
+            u8::try_from(field.len()).map_err(|_| "a field of a pass is longer than 255 bytes")?,
+        );
         body.extend_from_slice(field.as_bytes());
     }
     body.push(flags);
@@ -52,7 +71,11 @@ pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String
         body.extend_from_slice(&time(&take(name, default), now_s)?.to_be_bytes());
     }
     let key = hex_of(&key).ok_or_else(|| format!("no key {key:?}"))?;
-    let label = if label.is_empty() { PASS_LABEL } else { label.as_bytes() };
+    let label = if label.is_empty() {
+        PASS_LABEL
+    } else {
+        label.as_bytes()
+    };
     let mac = tag(key, &[label, &body]);
     body.extend_from_slice(&mac);
     spoil(body, args, respell)
@@ -61,7 +84,8 @@ pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String
 /// A session name with which the pass has spare bits in its last base64 character.
 fn spare_bits(fields: &[&String], mut session: String) -> String {
     const FIXED: usize = 1 + 5 + 1 + 12 + TAG_BYTES;
-    while (FIXED + fields.iter().map(|f| f.len()).sum::<usize>() + session.len()).is_multiple_of(3) {
+    while (FIXED + fields.iter().map(|f| f.len()).sum::<usize>() + session.len()).is_multiple_of(3)
+    {
         session.push('x');
     }
     session
@@ -71,7 +95,10 @@ fn spoil(mut bytes: Vec<u8>, mut args: Args<'_>, respell: bool) -> Result<String
     if let Some(at) = args.remove("flip") {
         let at: i64 = number(at)?;
         let index = if at < 0 { bytes.len() as i64 + at } else { at };
-        let byte = usize::try_from(index).ok().and_then(|i| bytes.get_mut(i)).ok_or("flip is outside of the pass")?;
+        let byte = usize::try_from(index)
+            .ok()
+            .and_then(|i| bytes.get_mut(i))
+            .ok_or("flip is outside of the pass")?;
         *byte ^= 1;
     }
     if let Some(count) = args.remove("cut") {
@@ -95,7 +122,10 @@ fn spoil(mut bytes: Vec<u8>, mut args: Args<'_>, respell: bool) -> Result<String
 fn other_spelling(text: &str) -> Result<String, String> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (head, last) = text.split_at(text.len() - 1);
-    let value = ALPHABET.iter().position(|b| last.as_bytes() == [*b]).ok_or("not base64url")?;
+    let value = ALPHABET
+        .iter()
+        .position(|b| last.as_bytes() == [*b])
+        .ok_or("not base64url")?;
     Ok(format!("{head}{}", char::from(ALPHABET[value | 1])))
 }
 
@@ -104,13 +134,21 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
     let kid = args.remove("kid").unwrap_or("u1");
     let key = args.remove("key").unwrap_or(kid);
     let event = args.remove("event").unwrap_or(event);
-    let path = args.remove("path").map_or_else(|| format!("/live/{event}/main.m3u8"), ToOwned::to_owned);
-    let signed_path = args.remove("signed-path").map_or_else(|| path.clone(), ToOwned::to_owned);
+    let path = args
+        .remove("path")
+        .map_or_else(|| format!("/live/{event}/main.m3u8"), ToOwned::to_owned);
+    let signed_path = args
+        .remove("signed-path")
+        .map_or_else(|| path.clone(), ToOwned::to_owned);
     let mut parameters = BTreeMap::from([("kid".to_owned(), kid.to_owned())]);
     args.entry("expires").or_insert("+60");
     for (name, value) in args {
         let relative = matches!(name, "expires" | "nbf") && value.starts_with(['+', '-']);
-        let value = if relative { time(value, now_s)?.to_string() } else { value.to_owned() };
+        let value = if relative {
+            time(value, now_s)?.to_string()
+        } else {
+            value.to_owned()
+        };
         parameters.insert(name.to_owned(), value);
     }
     parameters.retain(|_, value| value != "absent");
@@ -120,18 +158,34 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
     }
     let key = hex_of(key).ok_or_else(|| format!("no key {key:?}"))?;
     let sig = Base64UrlUnpadded::encode_string(&tag(key, &fields));
-    let pairs: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+    let pairs: Vec<String> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escape(value)))
+        .collect();
     Ok(format!("{path}?{}&sig={sig}", pairs.join("&")))
 }
 
 fn escape(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    value
+        .bytes()
+        .map(|b| {
+            if plain(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 /// Unix seconds of `+60`, `-60` or an absolute number.
 fn time(text: &str, now_s: i64) -> Result<u32, String> {
-    let base = if text.starts_with(['+', '-']) { now_s } else { 0 };
+    let base = if text.starts_with(['+', '-']) {
+        now_s
+    } else {
+        0
+    };
     let value: i64 = number(text)?;
     u32::try_from(base + value).map_err(|_| format!("{text:?} is no time"))
 }
@@ -143,8 +197,12 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
 /// Every pass in `text` whose layout and signature hold, with its fields.
 pub(crate) fn passes_in(text: &str) -> Vec<(&str, BTreeMap<&'static str, String>)> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let tokens = text.split(|c| !is_token(c)).filter(|token| token.len() > 80);
-    tokens.filter_map(|token| Some((token, read_pass(token)?))).collect()
+    let tokens = text
+        .split(|c| !is_token(c))
+        .filter(|token| token.len() > 80);
+    tokens
+        .filter_map(|token| Some((token, read_pass(token)?)))
+        .collect()
 }
 
 fn read_pass(token: &str) -> Option<BTreeMap<&'static str, String>> {
@@ -177,8 +235,16 @@ mod tests {
     fn a_pass_is_read_back_and_a_spoilt_one_is_not() {
         let made = pass(Args::from([("cohort", "a.b")]), "e1", 1000).unwrap();
         let found = passes_in(&made);
-        assert_eq!((found[0].1["cohort"].as_str(), found[0].1["exp"].as_str()), ("a.b", "1600"));
-        for spoilt in [("flip", "3"), ("flip", "-1"), ("cut", "1"), ("key", "stranger")] {
+        assert_eq!(
+            (found[0].1["cohort"].as_str(), found[0].1["exp"].as_str()),
+            ("a.b", "1600")
+        );
+        for spoilt in [
+            ("flip", "3"),
+            ("flip", "-1"),
+            ("cut", "1"),
+            ("key", "stranger"),
+        ] {
             let made = pass(Args::from([spoilt]), "e1", 1000).unwrap();
             assert!(passes_in(&made).is_empty(), "{spoilt:?}");
         }
@@ -186,7 +252,9 @@ mod tests {
 
     #[test]
     fn the_core_reads_what_is_made_here() {
-        let ring = sightscreen_core::keyring::Keyring::parse(super::super::keyring_json().as_bytes()).unwrap();
+        let ring =
+            sightscreen_core::keyring::Keyring::parse(super::super::keyring_json().as_bytes())
+                .unwrap();
         let made = pass(Args::new(), "e1", 1000).unwrap();
         let bytes = sightscreen_core::pass::PassBytes::decode(&made).unwrap();
         assert_eq!(bytes.authenticate(&ring).unwrap().cohort, "generic");

@@ -60,11 +60,18 @@ impl Cache {
         let deadline = began + Duration::from_millis(want.timeout_ms.into());
         let mut state = self.lock();
         loop {
-            let age = state.objects.get(&want.key).map(|(object, at)| (object.clone(), at.elapsed()));
-            let fresh = age.as_ref().map(|(object, _)| Duration::from_millis(fresh_ms(want, object).into()));
+            let age = state
+                .objects
+                .get(&want.key)
+                .map(|(object, at)| (object.clone(), at.elapsed()));
+            let fresh = age
+                .as_ref()
+                .map(|(object, _)| Duration::from_millis(fresh_ms(want, object).into()));
             match (age, fresh) {
                 (Some((object, age)), Some(fresh)) if age < fresh => return Got::Object(object),
-                (Some((object, age)), Some(fresh)) if age < fresh + Duration::from_millis(want.stale_ms.into()) => {
+                (Some((object, age)), Some(fresh))
+                    if age < fresh + Duration::from_millis(want.stale_ms.into()) =>
+                {
                     self.refresh(&mut state, want, ask);
                     return Got::Object(object);
                 }
@@ -82,7 +89,12 @@ impl Cache {
             if left.is_zero() {
                 return Got::Failed(Failure::Timeout);
             }
-            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .0
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
             if let Some((got, at)) = state.passing.get(&want.key)
                 && *at >= began
             {
@@ -107,17 +119,22 @@ impl Cache {
     /// Keeps the answer as the want says, and tells those who wait.
     fn finish(&self, want: &Want, got: Got) -> Got {
         let mut state = self.lock();
-        let shared = !matches!(&got, Got::Object(o) if o.headers.iter().any(|(n, _)| n == UNSHARED));
+        let shared =
+            !matches!(&got, Got::Object(o) if o.headers.iter().any(|(n, _)| n == UNSHARED));
         let got = strip(got);
         if let Got::Object(object) = &got
             && shared
             && object.status < 500
             && fresh_ms(want, object) > 0
         {
-            state.objects.insert(want.key.clone(), (object.clone(), Instant::now()));
+            state
+                .objects
+                .insert(want.key.clone(), (object.clone(), Instant::now()));
         }
         if shared {
-            state.passing.insert(want.key.clone(), (got.clone(), Instant::now()));
+            state
+                .passing
+                .insert(want.key.clone(), (got.clone(), Instant::now()));
         }
         if let Some(count) = state.asking.get_mut(&want.key) {
             *count -= 1;
@@ -135,9 +152,16 @@ impl Cache {
         }
         let state = self.lock();
         let usable = |(object, at): &&(Object, Instant)| {
-            at.elapsed() < Duration::from_millis(u64::from(fresh_ms(want, object)) + u64::from(want.stale_error_ms))
+            at.elapsed()
+                < Duration::from_millis(
+                    u64::from(fresh_ms(want, object)) + u64::from(want.stale_error_ms),
+                )
         };
-        state.objects.get(&want.key).filter(usable).map_or(got, |(object, _)| Got::Object(object.clone()))
+        state
+            .objects
+            .get(&want.key)
+            .filter(usable)
+            .map_or(got, |(object, _)| Got::Object(object.clone()))
     }
 
     /// The stored response, or the lead to make one (none where the want does not collapse).
@@ -157,13 +181,21 @@ impl Cache {
             }
             if !state.leading.contains_key(&want.key) {
                 state.leading.insert(want.key.clone(), ());
-                return Err(Some(Lead { cache: self.clone(), key: want.key.clone() }));
+                return Err(Some(Lead {
+                    cache: self.clone(),
+                    key: want.key.clone(),
+                }));
             }
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return Err(None);
             }
-            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .0
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -172,12 +204,16 @@ impl Cache {
         let shared = Arc::new(response.clone());
         for store in &response.store {
             let until = Instant::now() + Duration::from_millis(store.fresh_ms.into());
-            state.results.insert(store.key.clone(), (Arc::clone(&shared), until));
+            state
+                .results
+                .insert(store.key.clone(), (Arc::clone(&shared), until));
         }
     }
 
     pub(super) fn keep_document(&self, name: &str, object: &Object) {
-        self.lock().documents.insert(name.to_owned(), object.clone());
+        self.lock()
+            .documents
+            .insert(name.to_owned(), object.clone());
     }
 
     pub(super) fn kept_document(&self, name: &str) -> Option<Object> {

@@ -1,7 +1,67 @@
-//! The fastly door.
+//! The Fastly door: Viceroy with the root `fastly.toml`, given the runner's origin and settings.
 
-use super::{Running, Surroundings};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-pub(super) fn start(_with: &Surroundings) -> Result<Running, String> {
-    Err("not launched yet".into())
+use toml::{Table, Value};
+
+use super::process::{Process, free_addr, new_dir};
+use super::{GEO_HEADER, Running, START, Surroundings, built, tool};
+
+const KEPT: &str = "viceroy-0.22.0/bin/viceroy";
+
+pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
+    let wasm = built(
+        &[with.root.join("bin/main.wasm")],
+        "cargo xtask build fastly",
+    )?;
+    let viceroy = tool("viceroy", KEPT).ok_or("viceroy is neither on PATH nor in the tools folder; run `cargo install viceroy --locked --version 0.22.0`")?;
+    let (addr, dir) = (free_addr()?, new_dir("fastly")?);
+    let config = dir.path().join("fastly.toml");
+    fs::write(&config, configuration(with)?).map_err(|e| e.to_string())?;
+    let mut command = Command::new(viceroy);
+    command
+        .arg("serve")
+        .arg("-C")
+        .arg(&config)
+        .arg("--addr")
+        .arg(addr.to_string())
+        .arg(wasm);
+    command.env("SIGHTSCREEN_KEYRING", &with.keyring);
+    let process = Process::start(command, addr, dir, START)?;
+    Ok(Running {
+        addr,
+        process: Some(process),
+    })
+}
+
+/// What is deployed, with the tables that the Fastly CLI would drop beside it, and this run's values.
+fn configuration(with: &Surroundings) -> Result<String, String> {
+    let mut config = read(&with.root.join("fastly.toml"))?;
+    let mut more = read(&with.root.join("edge/fastly/viceroy.toml"))?;
+    let local = table(&mut config, "local_server")?;
+    local.extend(std::mem::take(table(&mut more, "local_server")?));
+    table(table(local, "backends")?, "origin")?.insert(
+        "url".into(),
+        Value::String(format!("http://{}", with.origin)),
+    );
+    let settings = table(
+        table(table(local, "config_stores")?, "sightscreen")?,
+        "contents",
+    )?;
+    settings.insert("geo_header".into(), Value::String(GEO_HEADER.into()));
+    toml::to_string(&config).map_err(|e| e.to_string())
+}
+
+fn read(path: &Path) -> Result<Table, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    text.parse().map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn table<'a>(parent: &'a mut Table, name: &str) -> Result<&'a mut Table, String> {
+    parent
+        .get_mut(name)
+        .and_then(Value::as_table_mut)
+        .ok_or_else(|| format!("fastly.toml: there is no table {name}"))
 }

@@ -37,11 +37,45 @@ pub struct Door {
 /// The one table: `cache` keeps wants, `stale` answers from a stale copy while it refreshes, `collapse` asks once for many, `results` keeps whole
 /// responses, `relay-cache` keeps and collapses relayed objects, `documents` outlives the origin.
 static DOORS: [Door; 5] = [
-    Door { name: "native", has: &["cache", "stale", "collapse", "results", "documents"], start: start_native },
-    Door { name: "host", has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"], start: host::start },
-    Door { name: "fastly", has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"], start: fastly::start },
-    Door { name: "cloudflare", has: &["cache", "documents"], start: cloudflare::start },
-    Door { name: "spin", has: &["documents"], start: spin::start },
+    Door {
+        name: "native",
+        has: &["cache", "stale", "collapse", "results", "documents"],
+        start: start_native,
+    },
+    Door {
+        name: "host",
+        has: &[
+            "cache",
+            "stale",
+            "collapse",
+            "results",
+            "relay-cache",
+            "documents",
+        ],
+        start: host::start,
+    },
+    Door {
+        name: "fastly",
+        has: &[
+            "cache",
+            "stale",
+            "collapse",
+            "results",
+            "relay-cache",
+            "documents",
+        ],
+        start: fastly::start,
+    },
+    Door {
+        name: "cloudflare",
+        has: &["cache", "documents"],
+        start: cloudflare::start,
+    },
+    Door {
+        name: "spin",
+        has: &["documents"],
+        start: spin::start,
+    },
 ];
 
 /// What a door is started with.
@@ -85,20 +119,30 @@ impl Running {
     /// The last lines that the door's process wrote.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
-        self.process.as_ref().map(|process| process.log_tail(lines)).unwrap_or_default()
+        self.process
+            .as_ref()
+            .map(|process| process.log_tail(lines))
+            .unwrap_or_default()
     }
 }
 
 fn start_native(with: &Surroundings) -> Result<Running, String> {
-    let addr = native::start(with.origin, &with.keyring).map_err(|e| format!("native door: {e}"))?;
-    Ok(Running { addr, process: None })
+    let addr =
+        native::start(with.origin, &with.keyring).map_err(|e| format!("native door: {e}"))?;
+    Ok(Running {
+        addr,
+        process: None,
+    })
 }
 
 /// The first of these files that exists, else what to run.
 fn built(candidates: &[PathBuf], build: &str) -> Result<PathBuf, String> {
     let found = candidates.iter().find(|path| path.is_file());
     found.cloned().ok_or_else(|| {
-        let looked: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        let looked: Vec<String> = candidates
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         format!("not built: looked for {}; run `{build}`", looked.join(", "))
     })
 }
@@ -111,13 +155,16 @@ fn target_dir(with: &Surroundings) -> PathBuf {
 /// The folder in which tools are kept between builds.
 fn tools_dir() -> PathBuf {
     let cache = std::env::var_os("SIGHTSCREEN_CACHE").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/sightscreen");
+    let home =
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/sightscreen");
     cache.unwrap_or_else(home).join("tools")
 }
 
 /// The program on PATH, else below the tools folder.
 fn tool(name: &str, kept: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file());
+    let on_path = std::env::split_paths(&paths)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file());
     on_path.or_else(|| Some(tools_dir().join(kept)).filter(|path| path.is_file()))
 }

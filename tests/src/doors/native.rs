@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sightscreen_core::{
-    Client, Core, Exchange, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response, Source, Step, Want,
+    Client, Core, Exchange, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response,
+    Source, Step, Want,
 };
 
 use super::cache::{Cache, Lead};
@@ -30,21 +31,33 @@ const THREADS: usize = 48;
 pub(super) fn start(origin: SocketAddr, keyring: &str) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
-    let door = Arc::new(Native { origin, keyring: keyring.to_owned(), cache: Cache::default() });
+    let door = Arc::new(Native {
+        origin,
+        keyring: keyring.to_owned(),
+        cache: Cache::default(),
+    });
     let (sender, receiver) = mpsc::channel::<TcpStream>();
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..THREADS {
         let (door, receiver) = (Arc::clone(&door), Arc::clone(&receiver));
         thread::spawn(move || work(&door, &receiver));
     }
-    thread::spawn(move || listener.incoming().flatten().try_for_each(|stream| sender.send(stream)));
+    thread::spawn(move || {
+        listener
+            .incoming()
+            .flatten()
+            .try_for_each(|stream| sender.send(stream))
+    });
     Ok(addr)
 }
 
 fn work(door: &Arc<Native>, receiver: &Mutex<mpsc::Receiver<TcpStream>>) {
     let mut core = Core::new();
     loop {
-        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
         let Ok(stream) = next else { return };
         // A client that left is no fault of the door's.
         drop(door.serve(&mut core, stream));
@@ -61,18 +74,31 @@ struct Answering<'a> {
 impl Native {
     fn serve(self: &Arc<Self>, core: &mut Core, stream: TcpStream) -> io::Result<()> {
         let mut writer = stream.try_clone()?;
-        let Some(received) = wire::read_request(&mut BufReader::new(stream))? else { return Ok(()) };
+        let Some(received) = wire::read_request(&mut BufReader::new(stream))? else {
+            return Ok(());
+        };
         let request = core_request(received);
         let (exchange, step) = core.begin(request.clone());
-        Answering { door: self, request, leads: Vec::new() }.drive(core, exchange, step, &mut writer)
+        Answering {
+            door: self,
+            request,
+            leads: Vec::new(),
+        }
+        .drive(core, exchange, step, &mut writer)
     }
 
     /// Gets one want that is not a result.
     fn get(self: &Arc<Self>, want: &Want, headers: &Headers) -> Got {
         match &want.source {
-            Source::Keyring => Got::Object(Object { status: 200, headers: vec![], body: self.keyring.clone().into_bytes() }),
+            Source::Keyring => Got::Object(Object {
+                status: 200,
+                headers: vec![],
+                body: self.keyring.clone().into_bytes(),
+            }),
             Source::Document(name) => self.document(want, name),
-            Source::Origin(target) if want.forward.is_empty() || forwarded(want, headers).is_empty() => {
+            Source::Origin(target)
+                if want.forward.is_empty() || forwarded(want, headers).is_empty() =>
+            {
                 self.cached(want, target)
             }
             Source::Origin(target) => fetch(self.origin, want, target, forwarded(want, headers)),
@@ -93,12 +119,21 @@ impl Native {
     fn cached(self: &Arc<Self>, want: &Want, target: &str) -> Got {
         let door = Arc::clone(self);
         let (want, target) = (want.clone(), target.to_owned());
-        self.cache.get(&want.clone(), Arc::new(move || fetch(door.origin, &want, &target, vec![])))
+        self.cache.get(
+            &want.clone(),
+            Arc::new(move || fetch(door.origin, &want, &target, vec![])),
+        )
     }
 }
 
 impl Answering<'_> {
-    fn drive(mut self, core: &mut Core, mut exchange: Exchange, mut step: Step, writer: &mut TcpStream) -> io::Result<()> {
+    fn drive(
+        mut self,
+        core: &mut Core,
+        mut exchange: Exchange,
+        mut step: Step,
+        writer: &mut TcpStream,
+    ) -> io::Result<()> {
         loop {
             step = match step {
                 Step::Respond(response) => return self.respond(&response, writer),
@@ -116,7 +151,13 @@ impl Answering<'_> {
 
     /// The answers to `wants`, or the stored response that ends the exchange.
     fn fetch(&mut self, wants: &[Want]) -> Result<Vec<Got>, Arc<Response>> {
-        if let [want @ Want { source: Source::Result, .. }] = wants {
+        if let [
+            want @ Want {
+                source: Source::Result,
+                ..
+            },
+        ] = wants
+        {
             return match self.door.cache.result(want) {
                 Ok(response) => Err(response),
                 Err(lead) => {
@@ -130,7 +171,10 @@ impl Answering<'_> {
             let get = |want| scope.spawn(move || door.get(want, headers));
             let running: Vec<_> = wants.iter().map(get).collect();
             let failed = |_| Got::Failed(Failure::Unreachable);
-            running.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
+            running
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(failed))
+                .collect()
         }))
     }
 
@@ -142,7 +186,9 @@ impl Answering<'_> {
 
     /// Streams the object; what came instead where it cannot.
     fn relay(&self, relay: &Relay, writer: &mut TcpStream) -> io::Result<Option<Got>> {
-        let Source::Origin(target) = &relay.want.source else { return Ok(Some(Got::Failed(Failure::Unreachable))) };
+        let Source::Origin(target) = &relay.want.source else {
+            return Ok(Some(Got::Failed(Failure::Unreachable)));
+        };
         let asked = origin_request(target, forwarded(&relay.want, &self.request.headers));
         let timeout = Duration::from_millis(relay.want.timeout_ms.into());
         let (mut body, reply) = match wire::open(self.door.origin, &asked, timeout) {
@@ -150,13 +196,22 @@ impl Answering<'_> {
             Err(e) => return Ok(Some(Got::Failed(failure(&e)))),
         };
         if !matches!(reply.status, 200 | 206 | 304 | 416) {
-            return Ok(Some(Got::Object(Object { status: reply.status, headers: passed(&reply.headers), body: vec![] })));
+            return Ok(Some(Got::Object(Object {
+                status: reply.status,
+                headers: passed(&reply.headers),
+                body: vec![],
+            })));
         }
         const COPIED: [&str; 4] = ["content-type", "content-length", "content-range", "etag"];
         let set = |name: &str| relay.headers.iter().any(|(n, _)| n == name);
-        let copied = reply.headers.into_iter().filter(|(n, _)| COPIED.contains(&n.as_str()) && !set(n));
+        let copied = reply
+            .headers
+            .into_iter()
+            .filter(|(n, _)| COPIED.contains(&n.as_str()) && !set(n));
         let headers: Headers = copied.chain(relay.headers.iter().cloned()).collect();
-        let length = wire::header(&headers, "content-length").and_then(|v| v.parse().ok()).unwrap_or(u64::MAX);
+        let length = wire::header(&headers, "content-length")
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(u64::MAX);
         writer.write_all(&wire::reply_head(reply.status, &headers))?;
         if self.request.method != "HEAD" {
             io::copy(&mut body.by_ref().take(length), writer)?;
@@ -166,12 +221,20 @@ impl Answering<'_> {
 }
 
 fn core_request(received: wire::Request) -> Request {
-    let client = wire::header(&received.headers, super::GEO_HEADER).map(geography).unwrap_or_default();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let client = wire::header(&received.headers, super::GEO_HEADER)
+        .map(geography)
+        .unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Request {
         method: received.method,
         target: received.target,
-        headers: received.headers.into_iter().filter(|(n, _)| REQUEST_HEADERS.contains(&n.as_str())).collect(),
+        headers: received
+            .headers
+            .into_iter()
+            .filter(|(n, _)| REQUEST_HEADERS.contains(&n.as_str()))
+            .collect(),
         client,
         now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
         entropy: u64::from(now.subsec_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -180,20 +243,39 @@ fn core_request(received: wire::Request) -> Request {
 
 /// `IN` or `IN-MH`; anything else is not known.
 fn geography(text: &str) -> Client {
-    let upper = |s: &str| !s.is_empty() && s.len() <= 3 && s.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    let (country, region) = text.split_once('-').map_or((text, None), |(c, r)| (c, Some(r)));
+    let upper = |s: &str| {
+        !s.is_empty()
+            && s.len() <= 3
+            && s.bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    };
+    let (country, region) = text
+        .split_once('-')
+        .map_or((text, None), |(c, r)| (c, Some(r)));
     if country.len() != 2 || !upper(country) || region.is_some_and(|r| !upper(r)) {
         return Client::default();
     }
-    Client { country: Some(country.into()), region: region.map(Into::into), mobile: None }
+    Client {
+        country: Some(country.into()),
+        region: region.map(Into::into),
+        mobile: None,
+    }
 }
 
 fn forwarded(want: &Want, headers: &Headers) -> Headers {
-    headers.iter().filter(|(name, _)| want.forward.contains(name)).cloned().collect()
+    headers
+        .iter()
+        .filter(|(name, _)| want.forward.contains(name))
+        .cloned()
+        .collect()
 }
 
 fn origin_request(target: &str, headers: Headers) -> wire::Request {
-    wire::Request { method: "GET".into(), target: target.into(), headers }
+    wire::Request {
+        method: "GET".into(),
+        target: target.into(),
+        headers,
+    }
 }
 
 fn fetch(origin: SocketAddr, want: &Want, target: &str, headers: Headers) -> Got {
@@ -209,13 +291,21 @@ fn fetch(origin: SocketAddr, want: &Want, target: &str, headers: Headers) -> Got
             if private {
                 headers.push((super::cache::UNSHARED.into(), String::new()));
             }
-            Got::Object(Object { status: reply.status, headers, body: reply.body })
+            Got::Object(Object {
+                status: reply.status,
+                headers,
+                body: reply.body,
+            })
         }
     }
 }
 
 fn passed(headers: &Headers) -> Headers {
-    headers.iter().filter(|(n, _)| n == "content-type" || n == "retry-after").cloned().collect()
+    headers
+        .iter()
+        .filter(|(n, _)| n == "content-type" || n == "retry-after")
+        .cloned()
+        .collect()
 }
 
 fn failure(e: &io::Error) -> Failure {
@@ -228,6 +318,10 @@ fn failure(e: &io::Error) -> Failure {
 fn send(request: &Request, response: &Response, writer: &mut TcpStream) -> io::Result<()> {
     let mut headers = response.headers.clone();
     headers.push(("content-length".into(), response.body.len().to_string()));
-    let body: &[u8] = if request.method == "HEAD" { &[] } else { &response.body };
+    let body: &[u8] = if request.method == "HEAD" {
+        &[]
+    } else {
+        &response.body
+    };
     wire::write_reply(writer, response.status, &headers, body)
 }

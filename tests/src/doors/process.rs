@@ -24,20 +24,38 @@ pub(super) struct Process {
 
 impl Process {
     /// Runs `command`, which is to listen at `addr`, within `limit`.
-    pub(super) fn start(mut command: Command, addr: SocketAddr, dir: TempDir, limit: Duration) -> Result<Self, String> {
+    pub(super) fn start(
+        mut command: Command,
+        addr: SocketAddr,
+        dir: TempDir,
+        limit: Duration,
+    ) -> Result<Self, String> {
         let log = dir.path().join("door.log");
         let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let errors = file.try_clone().map_err(|e| e.to_string())?;
-        command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .process_group(0);
         let program = command.get_program().display().to_string();
         let child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
-        let mut process = Self { child, log, _dir: dir };
+        let mut process = Self {
+            child,
+            log,
+            _dir: dir,
+        };
         let deadline = Instant::now() + limit;
         while TcpStream::connect_timeout(&addr, POLL).is_err() {
             let ended = process.child.try_wait().ok().flatten();
             if ended.is_some() || Instant::now() > deadline {
-                let what = ended.map_or("does not listen".to_owned(), |status| format!("ended with {status}"));
-                return Err(format!("{program} {what}; it wrote:\n{}", process.log_tail(30)));
+                let what = ended.map_or("does not listen".to_owned(), |status| {
+                    format!("ended with {status}")
+                });
+                return Err(format!(
+                    "{program} {what}; it wrote:\n{}",
+                    process.log_tail(30)
+                ));
             }
             thread::sleep(POLL);
         }
@@ -69,5 +87,8 @@ pub(super) fn free_addr() -> Result<SocketAddr, String> {
 
 /// A folder of the process's own.
 pub(super) fn new_dir(door: &str) -> Result<TempDir, String> {
-    tempfile::Builder::new().prefix(&format!("sightscreen-{door}-")).tempdir().map_err(|e| e.to_string())
+    tempfile::Builder::new()
+        .prefix(&format!("sightscreen-{door}-"))
+        .tempdir()
+        .map_err(|e| e.to_string())
 }
