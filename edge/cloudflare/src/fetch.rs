@@ -1,0 +1,264 @@
+//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same time.
+//!
+//! Owns the way of a want: cache, origin, last good copy. Owns no bytes afterwards. Invariant: those who wait for another's answer look for it by
+//! their own timer, because a promise of one request may not wake another.
+
+use crate::cache;
+use crate::documents;
+use crate::upstream::{self, Answer};
+use crate::viewer::{now_ms, setting};
+use futures_util::future::join_all;
+use sightscreen_core::door::{self, Flights, Lead, Lifetime, Seen, Stamp, Turn, Use, Waiting};
+use sightscreen_core::{Failure, Got, Object, Request, Source, Want};
+use std::time::Duration;
+use worker::{Context, Delay, Env};
+
+/// How often one who waits looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What came for those who wait; `None` for an answer that may not be shared.
+type Outcome = Option<Result<Object, Failure>>;
+
+thread_local! {
+    static FLIGHTS: Flights<Outcome> = Flights::default();
+}
+
+/// What one exchange carries from want to want.
+pub(crate) struct Exchange {
+    pub(crate) context: Context,
+    pub(crate) origin: String,
+    env: Env,
+    headers: Vec<(String, String)>,
+}
+
+impl Exchange {
+    pub(crate) fn new(request: &Request, env: Env, context: Context) -> Self {
+        let origin = setting(&env, "ORIGIN").unwrap_or_default();
+        Self {
+            context,
+            origin,
+            env,
+            headers: request.headers.clone(),
+        }
+    }
+
+    /// The answers to `wants`, in their order.
+    pub(crate) async fn fetch(&mut self, wants: &[Want]) -> Vec<Got> {
+        join_all(wants.iter().map(|want| self.get(want))).await
+    }
+
+    async fn get(&self, want: &Want) -> Got {
+        match &want.source {
+            Source::Keyring => return self.keyring(),
+            // Asked for alone, by `results`.
+            Source::Result => return Got::Missing,
+            Source::Document(_) | Source::Origin(_) => {}
+        }
+        let shared = match upstream::within(want.timeout_ms, self.look_up(want)).await {
+            Some(shared) => shared,
+            None => Shared::Outcome(Err(Failure::Timeout)),
+        };
+        let object = match shared {
+            Shared::Stored(object) => return Got::Object(object),
+            Shared::Outcome(object) => object,
+            Shared::Nothing(lead) => self.ask(want, lead).await,
+        };
+        let is_failure = door::is_failure(object.as_ref().ok().map(|object| object.status));
+        if is_failure && let Some(copy) = self.last_good(want).await {
+            return Got::Object(copy);
+        }
+        object.map_or_else(Got::Failed, Got::Object)
+    }
+
+    /// What the cache or another exchange has, or the turn to ask.
+    async fn look_up(&self, want: &Want) -> Shared {
+        if !uses_cache(want) {
+            return Shared::Nothing(None);
+        }
+        if let Some(object) = self.stored(want).await {
+            return Shared::Stored(object);
+        }
+        if !want.collapse {
+            return Shared::Nothing(None);
+        }
+        loop {
+            match FLIGHTS.with(|flights| flights.turn(&want.key, now_ms(), want.timeout_ms)) {
+                Turn::Lead(lead) => return Shared::Nothing(Some(lead)),
+                Turn::Wait(waiting) => match outcome(&waiting).await {
+                    Some(Some(outcome)) => return Shared::Outcome(outcome),
+                    Some(None) => return Shared::Nothing(None),
+                    None => {}
+                },
+            }
+        }
+    }
+
+    async fn stored(&self, want: &Want) -> Option<Object> {
+        let entry = cache::get(&want.key).await?;
+        let good_for = entry.stamp.at(now_ms());
+        if !matches!(good_for, Use::Fresh | Use::Stale) {
+            return None;
+        }
+        let object = entry.object(want.max_bytes).await?;
+        if good_for == Use::Stale {
+            self.refresh(want);
+        }
+        Some(object)
+    }
+
+    /// Asks the origin again while this viewer has its answer, unless another exchange does so already.
+    fn refresh(&self, want: &Want) {
+        let turn = FLIGHTS.with(|flights| flights.turn(&want.key, now_ms(), want.timeout_ms));
+        let Turn::Lead(lead) = turn else { return };
+        let (origin, env, want) = (self.origin.clone(), self.env.clone(), want.clone());
+        self.context.wait_until(async move {
+            if let Ok(answer) = upstream::whole(&origin, &want, &[]).await
+                && !door::is_failure(Some(answer.object.status))
+            {
+                keep(&env, &want, &answer).await;
+                lead.finish(Some(Ok(answer.object)));
+            }
+        });
+    }
+
+    /// Asks the origin; what comes goes to those who wait, and into the cache after the viewer has it.
+    async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Result<Object, Failure> {
+        let result = upstream::whole(&self.origin, want, &self.forwarded(want)).await;
+        let is_shared = result
+            .as_ref()
+            .map_or(true, |answer| lifetime(want, answer).is_some());
+        if let Some(lead) = lead {
+            let object = result
+                .as_ref()
+                .map(|answer| answer.object.clone())
+                .map_err(|why| *why);
+            lead.finish(is_shared.then_some(object));
+        }
+        let answer = result?;
+        let object = answer.object.clone();
+        if is_shared {
+            let (env, want) = (self.env.clone(), want.clone());
+            self.context
+                .wait_until(async move { keep(&env, &want, &answer).await });
+        }
+        Ok(object)
+    }
+
+    /// The viewer's headers that go along with `want`.
+    pub(crate) fn forwarded(&self, want: &Want) -> Vec<(String, String)> {
+        let is_named = |name: &String| want.forward.contains(name);
+        self.headers
+            .iter()
+            .filter(|(name, _)| is_named(name))
+            .cloned()
+            .collect()
+    }
+
+    fn keyring(&self) -> Got {
+        match self.env.secret("KEYRING") {
+            Ok(keyring) => Got::Object(Object {
+                status: 200,
+                headers: Vec::new(),
+                body: keyring.to_string().into_bytes(),
+            }),
+            Err(_) => Got::Failed(Failure::Unreachable),
+        }
+    }
+
+    async fn last_good(&self, want: &Want) -> Option<Object> {
+        if !door::is_shared(want) {
+            return None;
+        }
+        let name = match &want.source {
+            Source::Document(name) => Some(name),
+            _ if want.stale_error_ms > 0 => None,
+            _ => return None,
+        };
+        if let Some(entry) = cache::get(&cache::last_good_key(&want.key)).await
+            && (name.is_some() || entry.stamp.at(now_ms()) != Use::Gone)
+            && let Some(object) = entry.object(want.max_bytes).await
+        {
+            return Some(object);
+        }
+        let body = documents::get(&self.env, name?, want.max_bytes).await?;
+        Some(Object {
+            status: 200,
+            headers: Vec::new(),
+            body,
+        })
+    }
+}
+
+enum Shared {
+    /// From the cache.
+    Stored(Object),
+    /// From another exchange.
+    Outcome(Result<Object, Failure>),
+    /// Ask; with a lead, others wait for it.
+    Nothing(Option<Lead<Outcome>>),
+}
+
+/// What another exchange found, or `None` when it gave up. Ends by the caller's time limit.
+pub(crate) async fn outcome<T: Clone>(waiting: &Waiting<T>) -> Option<T> {
+    loop {
+        match waiting.look() {
+            Seen::Outcome(outcome) => return Some(outcome),
+            Seen::Over => return None,
+            Seen::Pending => Delay::from(LOOK_AGAIN).await,
+        }
+    }
+}
+
+fn uses_cache(want: &Want) -> bool {
+    door::is_shared(want) && (want.collapse || want.fresh_ms > 0 || want.stale_ms > 0)
+}
+
+fn lifetime(want: &Want, answer: &Answer) -> Option<Lifetime> {
+    Lifetime::of(want, answer.object.status, answer.cache_control.as_deref())
+}
+
+/// Stores an answer as its want says, and a document's copy where it is a new one.
+async fn keep(env: &Env, want: &Want, answer: &Answer) {
+    let Some(lifetime) = lifetime(want, answer) else {
+        return;
+    };
+    let Object {
+        status,
+        headers,
+        body,
+    } = &answer.object;
+    let (outcome, headers) = (Ok(*status), headers.clone());
+    let stamp = Stamp {
+        outcome,
+        headers,
+        lifetime,
+        stored_ms: now_ms(),
+    };
+    let tag = tag(&want.source);
+    if lifetime.fresh_ms + lifetime.stale_ms > 0 {
+        cache::put_object(&want.key, &stamp, body.clone(), false, &tag).await;
+    }
+    let is_document = matches!(want.source, Source::Document(_));
+    if *status != 200 || !(is_document || lifetime.stale_error_ms > 0) {
+        return;
+    }
+    let copy = cache::last_good_key(&want.key);
+    if let Source::Document(name) = &want.source {
+        let old = match cache::get(&copy).await {
+            Some(entry) => entry.object(want.max_bytes).await,
+            None => None,
+        };
+        if old.is_none_or(|old| old.body != *body) {
+            documents::put(env, name, body).await;
+        }
+    }
+    cache::put_object(&copy, &stamp, body.clone(), is_document, &tag).await;
+}
+
+/// Everything of an event is purged by `event-{event}`, everything of Sightscreen by `sightscreen`.
+pub(crate) fn tag(source: &Source) -> String {
+    match door::event_of(source) {
+        Some(event) => format!("sightscreen,event-{event}"),
+        None => "sightscreen".to_owned(),
+    }
+}

@@ -1,0 +1,125 @@
+//! From the platform's request to the core's, and from the core's response to the platform's.
+//!
+//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the headers that the core reads go in, and
+//! only the headers that the core or the contract names go out.
+
+use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
+use worker::{Env, Headers, Response, ResponseBody, ResponseBuilder, Result, js_sys};
+
+/// Cloudflare's word for "not known" in place of a country.
+const UNKNOWN_COUNTRY: &str = "XX";
+
+/// A variable or secret by name; empty is the same as absent.
+pub(crate) fn setting(env: &Env, name: &str) -> Option<String> {
+    env.var(name)
+        .ok()
+        .map(|value| value.to_string())
+        .filter(|value| !value.is_empty())
+}
+
+/// The core's request for the platform's.
+pub(crate) fn request(incoming: &worker::Request, geo_header: Option<&str>) -> Request {
+    Request {
+        method: incoming.inner().method(),
+        target: origin_form(&incoming.inner().url()),
+        headers: headers(incoming.headers()),
+        client: client(incoming, geo_header),
+        now_ms: now_ms(),
+        entropy: entropy(),
+    }
+}
+
+/// Milliseconds since the Unix epoch. On this platform time stands still while code runs, and moves with each wait.
+pub(crate) fn now_ms() -> u64 {
+    worker::Date::now().as_millis()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "each half is below 2^32"
+)]
+fn entropy() -> u64 {
+    let half = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
+    half() << 32 | half()
+}
+
+/// Path and query of an absolute URL, untouched.
+fn origin_form(url: &str) -> String {
+    match url.split_once("://") {
+        Some((_, rest)) => rest
+            .find(['/', '?'])
+            .map_or("/", |start| &rest[start..])
+            .to_owned(),
+        None => url.to_owned(),
+    }
+}
+
+fn headers(incoming: &Headers) -> Vec<(String, String)> {
+    REQUEST_HEADERS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), incoming.get(name).ok()??)))
+        .collect()
+}
+
+fn client(incoming: &worker::Request, geo_header: Option<&str>) -> Client {
+    let (country, region) = match geo_header {
+        Some(name) => {
+            let value = incoming.headers().get(name).ok().flatten();
+            value.as_deref().map_or((None, None), door::geography)
+        }
+        None => platform_geography(incoming),
+    };
+    Client {
+        country,
+        region,
+        mobile: None,
+    }
+}
+
+fn platform_geography(incoming: &worker::Request) -> (Option<String>, Option<String>) {
+    let country = incoming
+        .cf()
+        .and_then(worker::Cf::country)
+        .unwrap_or_default();
+    if country == UNKNOWN_COUNTRY {
+        return (None, None);
+    }
+    let region = incoming.cf().and_then(worker::Cf::region_code);
+    let with_region = region.map(|region| door::geography(&format!("{country}-{region}")));
+    match with_region {
+        Some((Some(country), region)) => (Some(country), region),
+        _ => door::geography(&country),
+    }
+}
+
+/// The platform's response with a body of the core's.
+pub(crate) fn response(
+    status: u16,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+) -> Result<Response> {
+    stream(status, headers, ResponseBody::Body(body))
+}
+
+/// The platform's response with a body that is the platform's own.
+pub(crate) fn stream(
+    status: u16,
+    headers: &[(String, String)],
+    body: ResponseBody,
+) -> Result<Response> {
+    let fields = Headers::new();
+    for (name, value) in headers {
+        fields.append(name, value)?;
+    }
+    // The platform refuses a body, even an empty one, where the status has none.
+    let body = if matches!(status, 204 | 304) {
+        ResponseBody::Empty
+    } else {
+        body
+    };
+    Ok(ResponseBuilder::new()
+        .with_status(status)
+        .with_headers(fields)
+        .body(body))
+}

@@ -1,0 +1,243 @@
+//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same time.
+//!
+//! Owns the way of a want: memory, origin, last good copy. Owns no bytes afterwards. Invariant: those who wait for another's answer look for
+//! it by their own timer, because one task's event may not wake another.
+
+use crate::upstream::{self, Answer};
+use crate::viewer::{now_ms, setting};
+use crate::{documents, memory};
+use futures::future::join_all;
+use sightscreen_core::door::{self, Flights, Lead, Lifetime, Seen, Stamp, Turn, Use, Waiting};
+use sightscreen_core::{Failure, Got, Object, Request, Source, Want};
+use std::time::Duration;
+
+/// How often one who waits looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// What came for those who wait; `None` for an answer that may not be shared.
+type Outcome = Option<Result<Object, Failure>>;
+
+thread_local! {
+    static FLIGHTS: Flights<Outcome> = Flights::default();
+}
+
+/// What one exchange carries from want to want.
+pub(crate) struct Exchange {
+    pub(crate) origin: String,
+    headers: Vec<(String, String)>,
+}
+
+enum Shared {
+    /// From memory.
+    Stored(Object),
+    /// From another exchange.
+    Outcome(Result<Object, Failure>),
+    /// Ask; with a lead, others wait for it.
+    Nothing(Option<Lead<Outcome>>),
+}
+
+impl Exchange {
+    pub(crate) async fn new(request: &Request) -> Self {
+        let origin = setting("origin").await.unwrap_or_default();
+        Self {
+            origin,
+            headers: request.headers.clone(),
+        }
+    }
+
+    /// The answers to `wants`, in their order.
+    pub(crate) async fn fetch(&self, wants: &[Want]) -> Vec<Got> {
+        join_all(wants.iter().map(|want| self.get(want))).await
+    }
+
+    async fn get(&self, want: &Want) -> Got {
+        match &want.source {
+            Source::Keyring => return keyring().await,
+            // Asked for alone, by `results`.
+            Source::Result => return Got::Missing,
+            Source::Document(_) | Source::Origin(_) => {}
+        }
+        let shared = match upstream::within(want.timeout_ms, self.look_up(want)).await {
+            Some(shared) => shared,
+            None => Shared::Outcome(Err(Failure::Timeout)),
+        };
+        let object = match shared {
+            Shared::Stored(object) => return Got::Object(object),
+            Shared::Outcome(object) => object,
+            Shared::Nothing(lead) => self.ask(want, lead).await,
+        };
+        let is_failure = door::is_failure(object.as_ref().ok().map(|object| object.status));
+        if is_failure && let Some(copy) = last_good(want).await {
+            return Got::Object(copy);
+        }
+        object.map_or_else(Got::Failed, Got::Object)
+    }
+
+    /// What memory or another exchange has, or the turn to ask.
+    async fn look_up(&self, want: &Want) -> Shared {
+        if !uses_cache(want) {
+            return Shared::Nothing(None);
+        }
+        if let Some(object) = self.stored(want) {
+            return Shared::Stored(object);
+        }
+        if !want.collapse {
+            return Shared::Nothing(None);
+        }
+        loop {
+            match FLIGHTS.with(|flights| flights.turn(&want.key, now_ms(), want.timeout_ms)) {
+                Turn::Lead(lead) => return Shared::Nothing(Some(lead)),
+                Turn::Wait(waiting) => match outcome(&waiting).await {
+                    Some(Some(outcome)) => return Shared::Outcome(outcome),
+                    Some(None) => return Shared::Nothing(None),
+                    None => {}
+                },
+            }
+        }
+    }
+
+    fn stored(&self, want: &Want) -> Option<Object> {
+        let entry = memory::get(&want.key)?;
+        let good_for = entry.good_for();
+        if good_for == Use::Stale {
+            self.refresh(want);
+        }
+        matches!(good_for, Use::Fresh | Use::Stale)
+            .then(|| object(&entry))
+            .flatten()
+    }
+
+    /// Asks the origin again while this viewer has its answer, unless another exchange does so already.
+    fn refresh(&self, want: &Want) {
+        let turn = FLIGHTS.with(|flights| flights.turn(&want.key, now_ms(), want.timeout_ms));
+        let Turn::Lead(lead) = turn else { return };
+        let (origin, want) = (self.origin.clone(), want.clone());
+        spin_sdk::wasip3::spawn(async move {
+            if let Ok(answer) = upstream::whole(&origin, &want, &[]).await
+                && !door::is_failure(Some(answer.object.status))
+            {
+                keep(&want, &answer);
+                lead.finish(Some(Ok(answer.object)));
+            }
+        });
+    }
+
+    /// Asks the origin; what comes goes into memory and to those who wait.
+    async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Result<Object, Failure> {
+        let result = upstream::whole(&self.origin, want, &self.forwarded(want)).await;
+        let is_shared = match &result {
+            Ok(answer) => keep(want, answer),
+            Err(_) => true,
+        };
+        let object = result.map(|answer| answer.object);
+        if let Some(lead) = lead {
+            lead.finish(is_shared.then(|| object.clone()));
+        }
+        object
+    }
+
+    /// The viewer's headers that go along with `want`.
+    pub(crate) fn forwarded(&self, want: &Want) -> Vec<(String, String)> {
+        let is_named = |name: &String| want.forward.contains(name);
+        self.headers
+            .iter()
+            .filter(|(name, _)| is_named(name))
+            .cloned()
+            .collect()
+    }
+}
+
+/// What another exchange found, or `None` when it gave up. Ends by the caller's time limit.
+pub(crate) async fn outcome<T: Clone>(waiting: &Waiting<T>) -> Option<T> {
+    loop {
+        match waiting.look() {
+            Seen::Outcome(outcome) => return Some(outcome),
+            Seen::Over => return None,
+            Seen::Pending => spin_sdk::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+fn uses_cache(want: &Want) -> bool {
+    door::is_shared(want) && (want.collapse || want.fresh_ms > 0 || want.stale_ms > 0)
+}
+
+async fn keyring() -> Got {
+    match setting("keyring").await {
+        Some(keyring) => Got::Object(Object {
+            status: 200,
+            headers: Vec::new(),
+            body: keyring.into_bytes(),
+        }),
+        None => Got::Failed(Failure::Unreachable),
+    }
+}
+
+async fn last_good(want: &Want) -> Option<Object> {
+    let name = match &want.source {
+        Source::Document(name) => Some(name),
+        _ => None,
+    };
+    if let Some(entry) = memory::get(&last_good_key(&want.key))
+        && (name.is_some() || entry.good_for() != Use::Gone)
+    {
+        return object(&entry);
+    }
+    let body = documents::get(name?, want.max_bytes).await?;
+    Some(Object {
+        status: 200,
+        headers: Vec::new(),
+        body,
+    })
+}
+
+/// Stores an answer as its want says, and a document's copy where it is a new one. False when it may be neither stored nor shared.
+fn keep(want: &Want, answer: &Answer) -> bool {
+    let Object {
+        status,
+        headers,
+        body,
+    } = &answer.object;
+    let Some(lifetime) = Lifetime::of(want, *status, answer.cache_control.as_deref()) else {
+        return false;
+    };
+    let (outcome, headers) = (Ok(*status), headers.clone());
+    let stamp = Stamp {
+        outcome,
+        headers,
+        lifetime,
+        stored_ms: now_ms(),
+    };
+    if lifetime.fresh_ms + lifetime.stale_ms > 0 {
+        memory::put(&want.key, stamp.clone(), body);
+    }
+    let copy = last_good_key(&want.key);
+    match &want.source {
+        Source::Document(name) if *status == 200 => {
+            if memory::get(&copy).is_none_or(|old| *old.body != **body) {
+                keep_document(name.clone(), body.clone());
+            }
+            memory::put(&copy, stamp, body);
+        }
+        _ if *status == 200 && lifetime.stale_error_ms > 0 => memory::put(&copy, stamp, body),
+        _ => {}
+    }
+    true
+}
+
+fn keep_document(name: String, body: Vec<u8>) {
+    spin_sdk::wasip3::spawn(async move { documents::put(&name, &body).await });
+}
+
+fn object(entry: &memory::Entry) -> Option<Object> {
+    let status = entry.stamp.outcome.ok()?;
+    Some(Object {
+        status,
+        headers: entry.stamp.headers.clone(),
+        body: entry.body.to_vec(),
+    })
+}
+
+fn last_good_key(key: &str) -> String {
+    format!("last-good {key}")
+}
