@@ -1,0 +1,175 @@
+//! The door's own copies of signed documents, as files, and the keyring.
+//!
+//! A copy is what the origin last said with status 200, whatever its age; the component checks its signature, so a file that
+//! someone changed is found out there. Invariant: a file is whole or absent (written beside, then renamed).
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::cache::Entry;
+use crate::stored::Stored;
+
+/// Copies of pods are of one ledger revision and useless after their event; they are swept after this.
+const PODS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST_NAME: usize = 200;
+/// Shortest time between two looks at the keyring's file.
+const KEYRING_LOOK: Duration = Duration::from_secs(1);
+
+/// Copies of documents in a folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Documents {
+    folder: PathBuf,
+}
+
+impl Documents {
+    /// Opens the folder, making it where it is absent, and sweeps old copies of pods.
+    pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let documents = Self { folder };
+        documents.sweep(SystemTime::now())?;
+        Ok(documents)
+    }
+
+    fn sweep(&self, now: SystemTime) -> io::Result<()> {
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            let old = || {
+                let age = file
+                    .metadata()
+                    .ok()?
+                    .modified()
+                    .ok()
+                    .and_then(|at| now.duration_since(at).ok())?;
+                Some(age > PODS_KEPT)
+            };
+            let left_over = name.ends_with(".new");
+            if left_over || (name.starts_with("pods%2F") && old() == Some(true)) {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The copy, if there is one. Blocks.
+    pub(crate) fn load(&self, name: &str) -> Option<Stored> {
+        let body = fs::read(self.path(name)?).ok()?;
+        Some(Stored {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: body.into(),
+        })
+    }
+
+    /// Replaces the copy where it differs. Blocks.
+    pub(crate) fn save(&self, name: &str, body: &Bytes) -> io::Result<()> {
+        let Some(path) = self.path(name) else {
+            return Ok(());
+        };
+        if fs::read(&path).is_ok_and(|old| old == *body) {
+            return Ok(());
+        }
+        // Two writers of one name would be two origins' answers within one write; the random part keeps them apart.
+        let new = path.with_extension(format!("{:016x}.new", fastrand::u64(..)));
+        let written = write_synced(&new, body).and_then(|()| fs::rename(&new, &path));
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+
+    /// `None` for a name that no document of this project has: too long, or empty.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let mut file = String::with_capacity(name.len() + 8);
+        for byte in name.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
+                    file.push(char::from(byte))
+                }
+                b'.' if !file.is_empty() => file.push('.'),
+                other => write!(file, "%{other:02X}").ok()?,
+            }
+        }
+        (!file.is_empty() && file.len() <= LONGEST_NAME).then(|| self.folder.join(file))
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_data()
+}
+
+/// The keyring's file, read again when its last reading is old, so that keys rotate without a restart.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    path: PathBuf,
+    last: Mutex<(Instant, Arc<Entry>)>,
+}
+
+impl Keyring {
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        let last = Mutex::new((Instant::now(), read_keyring(&path)?));
+        Ok(Self { path, last })
+    }
+
+    /// The keyring, read at most `fresh_ms` ago or at least tried to.
+    pub(crate) fn get(&self, fresh_ms: u32) -> Arc<Entry> {
+        let fresh = Duration::from_millis(fresh_ms.into()).max(KEYRING_LOOK);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0.elapsed() >= fresh {
+            last.0 = Instant::now();
+            match read_keyring(&self.path) {
+                Ok(keyring) => last.1 = keyring,
+                Err(error) => {
+                    tracing::error!(path = %self.path.display(), %error, "keyring not read; the last one stays")
+                }
+            }
+        }
+        Arc::clone(&last.1)
+    }
+}
+
+fn read_keyring(path: &Path) -> io::Result<Arc<Entry>> {
+    let body = fs::read(path)?.into();
+    Ok(Arc::new(Entry::unkept(Stored {
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        body,
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_copy_is_replaced_whole_and_names_stay_in_the_folder() {
+        let folder = crate::testing::folder("documents");
+        let documents = Documents::open(folder.clone()).unwrap();
+        for name in [
+            "events/demo",
+            "../../etc/passwd",
+            "pods/demo/17/18-34.f",
+            ".hidden",
+        ] {
+            documents.save(name, &Bytes::from_static(b"one")).unwrap();
+            documents.save(name, &Bytes::from_static(b"two")).unwrap();
+            assert_eq!(documents.load(name).unwrap().body, "two");
+        }
+        let files = fs::read_dir(&folder).unwrap().count();
+        assert_eq!(
+            files, 4,
+            "each name is one file directly in the folder, and nothing is left over"
+        );
+        assert!(documents.load("").is_none() && documents.load(&"a".repeat(300)).is_none());
+    }
+}

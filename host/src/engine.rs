@@ -1,0 +1,236 @@
+//! The component in wasmtime: compiling it, and instances that compute one step after another.
+//!
+//! Owns the limits of an instance: memory, and the time of one call. Invariant: an instance that trapped or passed its deadline is never used
+//! again, and the memory of an instance holds one exchange at a time.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sightscreen_core as core;
+use wasmtime::component::{Component, Linker, ResourceAny};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine as Wasmtime, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig, ResourceLimiter, Store, Trap,
+};
+
+use crate::bindings::{self, Edge, EdgePre, wit};
+use crate::metrics::Metrics;
+
+/// The component that this build embeds; see `build.rs`.
+pub const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/edge.wasm"));
+
+/// Bytes of memory of one instance.
+const MEMORY_MAX: usize = 64 * 1024 * 1024;
+/// Past this an instance is replaced after its exchange, so that its memory cannot only grow.
+const MEMORY_RECYCLE: usize = MEMORY_MAX / 2;
+/// An instance is replaced after so many exchanges: what one may have left in it does not stay for ever.
+const EXCHANGES_MAX: u32 = 100_000;
+/// Bytes of an instance's memory kept resident for the next.
+const RESIDENT: usize = 4 * 1024 * 1024;
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks that one call may take. Stitching the longest playlist takes under one.
+const DEADLINE_TICKS: u64 = 25;
+
+/// A compiled component, ready to make instances of.
+pub(crate) struct Engine {
+    pre: EdgePre<Limits>,
+    metrics: Arc<Metrics>,
+    ticking: Arc<AtomicBool>,
+}
+
+/// Why there is no step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The instance trapped, or none could be made.
+    Trapped,
+    /// The call took too long.
+    Late,
+}
+
+/// An instance and the exchange that it runs, if any.
+pub(crate) struct Instance {
+    store: Store<Limits>,
+    edge: Edge,
+    exchanges: u32,
+    metrics: Arc<Metrics>,
+}
+
+/// An exchange that has begun in an instance.
+pub(crate) struct Begun(ResourceAny);
+
+struct Limits {
+    memory: usize,
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > MEMORY_MAX {
+            return Ok(false);
+        }
+        self.memory = desired;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= 10_000)
+    }
+}
+
+impl Engine {
+    /// Compiles `component`, or takes it from the compile cache in `cache`. `instances`: the most at one time.
+    ///
+    /// # Errors
+    /// When it is no component of the world `sightscreen:edge/edge`, or imports anything.
+    pub(crate) fn new(
+        component: &[u8],
+        cache: &Path,
+        instances: u32,
+        metrics: Arc<Metrics>,
+    ) -> wasmtime::Result<Self> {
+        let wasmtime = Wasmtime::new(&config(cache, instances)?)?;
+        let component = Component::new(&wasmtime, component)?;
+        // An empty linker: a component that imports anything does not pass here.
+        let pre = EdgePre::new(Linker::new(&wasmtime).instantiate_pre(&component)?)?;
+        let ticking = Arc::new(AtomicBool::new(true));
+        tick(wasmtime, Arc::clone(&ticking))?;
+        Ok(Self {
+            pre,
+            metrics,
+            ticking,
+        })
+    }
+
+    /// A new instance.
+    pub(crate) fn instance(&self) -> Result<Instance, Fault> {
+        let mut store = Store::new(self.pre.engine(), Limits { memory: 0 });
+        store.limiter(|limits| limits);
+        store.set_epoch_deadline(DEADLINE_TICKS);
+        let edge = self.pre.instantiate(&mut store).map_err(|error| {
+            tracing::error!(%error, "no instance of the component");
+            Fault::Trapped
+        })?;
+        self.metrics.instances.inc();
+        Ok(Instance {
+            store,
+            edge,
+            exchanges: 0,
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.ticking.store(false, Ordering::Relaxed);
+    }
+}
+
+fn config(cache: &Path, instances: u32) -> wasmtime::Result<Config> {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * 4)
+        .total_memories(instances)
+        .total_tables(instances * 4)
+        .max_memory_size(MEMORY_MAX)
+        .linear_memory_keep_resident(RESIDENT)
+        .table_keep_resident(64 * 1024);
+    let mut compiled = CacheConfig::new();
+    compiled.with_directory(cache);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .cache(Some(Cache::new(compiled)?));
+    Ok(config)
+}
+
+/// The one clock of an engine's deadlines.
+fn tick(wasmtime: Wasmtime, ticking: Arc<AtomicBool>) -> std::io::Result<()> {
+    let work = move || {
+        while ticking.load(Ordering::Relaxed) {
+            std::thread::sleep(TICK);
+            wasmtime.increment_epoch();
+        }
+    };
+    std::thread::Builder::new()
+        .name("ticker".into())
+        .spawn(work)
+        .map(drop)
+}
+
+impl Instance {
+    /// Begins an exchange and computes its first step.
+    pub(crate) fn begin(
+        &mut self,
+        request: wit::Request<'_>,
+    ) -> Result<(Begun, core::Step), Fault> {
+        self.exchanges += 1;
+        self.store.set_epoch_deadline(DEADLINE_TICKS);
+        let exchange = self
+            .edge
+            .sightscreen_edge_exchanges()
+            .exchange()
+            .call_constructor(&mut self.store, request)
+            .map_err(|error| self.fault(&error))?;
+        let begun = Begun(exchange);
+        let step = self.advance(&begun, &[])?;
+        Ok((begun, step))
+    }
+
+    /// The next step of the exchange.
+    pub(crate) fn advance(
+        &mut self,
+        begun: &Begun,
+        got: &[wit::Got<'_>],
+    ) -> Result<core::Step, Fault> {
+        self.store.set_epoch_deadline(DEADLINE_TICKS);
+        let exchanges = self.edge.sightscreen_edge_exchanges();
+        let step = exchanges
+            .exchange()
+            .call_advance(&mut self.store, begun.0, got);
+        step.map(bindings::step).map_err(|error| self.fault(&error))
+    }
+
+    /// Ends the exchange; says whether the instance may be used again.
+    pub(crate) fn end(&mut self, begun: Begun) -> bool {
+        let dropped = begun
+            .0
+            .resource_drop(&mut self.store)
+            .map_err(|error| self.fault(&error));
+        dropped.is_ok()
+            && self.exchanges < EXCHANGES_MAX
+            && self.store.data().memory < MEMORY_RECYCLE
+    }
+
+    fn fault(&self, error: &wasmtime::Error) -> Fault {
+        if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+            self.metrics.deadlines.inc();
+            tracing::error!("an exchange passed its deadline; its instance is thrown away");
+            return Fault::Late;
+        }
+        self.metrics.traps.inc();
+        tracing::error!(error = %error.root_cause(), "the component trapped; its instance is thrown away");
+        Fault::Trapped
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.metrics.instances.dec();
+    }
+}

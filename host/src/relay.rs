@@ -1,0 +1,227 @@
+//! Relays: bodies that pass by the component.
+//!
+//! From the cache where the object is there, else from the one transfer that all its viewers share while it arrives, else, for what
+//! may not be shared, straight through. Invariant: a failure before the first byte goes back to the component; one after it cuts the
+//! connection, never ends the body early as if it were whole.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, RANGE,
+};
+use http::{HeaderMap, Response, StatusCode};
+use sightscreen_core::door::{self, Cut};
+use sightscreen_core::{Failure, Relay, Want};
+use tokio::time::{Instant, timeout_at};
+
+use crate::body::Body;
+use crate::cache::{Entry, Found};
+use crate::metrics::Lookup;
+use crate::node::Worker;
+use crate::stored::{Stored, header_map};
+use crate::transfer::{Head, broken};
+use crate::upstream::next_chunk;
+use crate::wants::{Answer, Purpose, Shared, forwarded, timeout};
+
+impl Worker {
+    /// The response, or what the component is resumed with.
+    pub(crate) async fn relay(
+        self: &Arc<Self>,
+        relay: &Relay,
+        viewer: &HeaderMap,
+    ) -> Result<Response<Body>, Answer> {
+        let want = &relay.want;
+        let mut response = if door::is_shared(want) {
+            self.relay_shared(want, viewer).await?
+        } else {
+            self.relay_alone(want, viewer).await?
+        };
+        let headers = header_map(&relay.headers);
+        for name in headers.keys() {
+            response.headers_mut().remove(name);
+        }
+        response.headers_mut().extend(headers);
+        Ok(response)
+    }
+
+    async fn relay_shared(
+        self: &Arc<Self>,
+        want: &Want,
+        viewer: &HeaderMap,
+    ) -> Result<Response<Body>, Answer> {
+        match self.node.cache.object(want) {
+            Found::Fresh(entry) => {
+                self.node.metrics.lookup(Lookup::Hit);
+                return from_entry(&entry, viewer);
+            }
+            Found::Stale(entry) => {
+                self.node.metrics.lookup(Lookup::Stale);
+                self.join(want, Purpose::Relay);
+                return from_entry(&entry, viewer);
+            }
+            Found::IfFailed(_) | Found::Nothing => {}
+        }
+        let deadline = Instant::now() + timeout(want);
+        loop {
+            let shared = self.join(want, Purpose::Relay);
+            let head = timeout_at(deadline, shared.transfer.head())
+                .await
+                .unwrap_or(Err(Failure::Timeout));
+            return match head {
+                Ok(head) if head.private && !shared.leads => self.relay_alone(want, viewer).await,
+                Ok(head) if head.status == StatusCode::OK => {
+                    from_transfer(shared, &head, viewer, deadline).await
+                }
+                Ok(head) => self.instead(want, refused(&head), viewer).await,
+                // The time of the one that led was over, this one's is not.
+                Err(Failure::Timeout) if !shared.leads && Instant::now() < deadline => continue,
+                Err(failure) => self.instead(want, Answer::Failed(failure), viewer).await,
+            };
+        }
+    }
+
+    /// What the cache may show in place of a failure.
+    async fn instead(
+        &self,
+        want: &Want,
+        answer: Answer,
+        viewer: &HeaderMap,
+    ) -> Result<Response<Body>, Answer> {
+        match self.or_copy(want, answer).await {
+            Answer::Object(entry) if entry.stored.status == StatusCode::OK => {
+                from_entry(&entry, viewer)
+            }
+            answer => Err(answer),
+        }
+    }
+
+    /// Straight through: status, range and all are the origin's.
+    async fn relay_alone(&self, want: &Want, viewer: &HeaderMap) -> Result<Response<Body>, Answer> {
+        self.node.metrics.lookup(Lookup::Miss);
+        let (head, body) = self
+            .upstream
+            .get(want, forwarded(want, viewer), timeout(want))
+            .await
+            .map_err(Answer::Failed)?;
+        if !door::is_relayed(head.status.as_u16(), want) {
+            return Err(refused(&head));
+        }
+        let max = u64::from(want.max_bytes);
+        if head.length.is_some_and(|length| length > max) {
+            return Err(Answer::Failed(Failure::TooLarge));
+        }
+        let chunks = futures_util::stream::unfold((body, max), |(mut body, left)| async move {
+            let next = next_chunk(&mut body).await.transpose()?;
+            let bounded = next.and_then(|chunk| {
+                let left = left
+                    .checked_sub(chunk.len() as u64)
+                    .ok_or(Failure::TooLarge)?;
+                Ok((chunk, left))
+            });
+            match bounded {
+                Ok((chunk, left)) => Some((Ok::<Bytes, _>(chunk), (body, left))),
+                Err(failure) => Some((Err(broken(failure)), (body, left))),
+            }
+        });
+        let mut response = Response::new(Body::stream(chunks, head.length));
+        *response.status_mut() = head.status;
+        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ETAG] {
+            if let Some(value) = head.headers.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        Ok(response)
+    }
+}
+
+/// What the component is told of an answer that is not relayed: no body.
+fn refused(head: &Head) -> Answer {
+    let headers = Stored::kept_headers(&head.headers);
+    Answer::Object(Arc::new(Entry::unkept(Stored {
+        status: head.status,
+        headers,
+        body: Bytes::new(),
+    })))
+}
+
+fn from_entry(entry: &Entry, viewer: &HeaderMap) -> Result<Response<Body>, Answer> {
+    let stored = &entry.stored;
+    if stored.status != StatusCode::OK {
+        return Err(refused(&Head::of(stored)));
+    }
+    let length = stored.body.len() as u64;
+    Ok(respond(&stored.headers, length, viewer, |part| {
+        Body::full(stored.body.slice(part.start as usize..part.end as usize))
+    }))
+}
+
+async fn from_transfer(
+    shared: Shared,
+    head: &Head,
+    viewer: &HeaderMap,
+    deadline: Instant,
+) -> Result<Response<Body>, Answer> {
+    let transfer = shared.transfer;
+    let asks_part = viewer.contains_key(RANGE);
+    match head.length {
+        Some(length) => Ok(respond(&head.headers, length, viewer, |part| {
+            let bytes = part.end - part.start;
+            Body::stream(transfer.chunks(part), Some(bytes))
+        })),
+        None if asks_part => {
+            // A range counts from an end that is not known before the last byte is here.
+            match timeout_at(deadline, transfer.whole())
+                .await
+                .unwrap_or(Err(Failure::Timeout))
+            {
+                Ok(entry) => from_entry(&entry, viewer),
+                Err(failure) => Err(Answer::Failed(failure)),
+            }
+        }
+        None => {
+            let mut response = Response::new(Body::stream(transfer.chunks(0..u64::MAX), None));
+            *response.headers_mut() = shown(&head.headers);
+            Ok(response)
+        }
+    }
+}
+
+/// The whole or a part of an object of `length` bytes, whose bytes `body` gives.
+fn respond(
+    headers: &HeaderMap,
+    length: u64,
+    viewer: &HeaderMap,
+    body: impl FnOnce(Range<u64>) -> Body,
+) -> Response<Body> {
+    // If-Range compares validators of which this node knows too little; the whole is right in every case.
+    let range = if viewer.contains_key(IF_RANGE) {
+        None
+    } else {
+        viewer.get(RANGE)
+    };
+    let cut = Cut::of(range.and_then(|range| range.to_str().ok()), length);
+    let (status, bytes, told) = cut.head(length);
+    let first = if let Cut::Part { first, .. } = cut {
+        first
+    } else {
+        0
+    };
+    let part = first..first + bytes;
+    let mut response = Response::new(body(part));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    *response.headers_mut() = shown(headers);
+    if let Some(told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
+        response.headers_mut().insert(CONTENT_RANGE, told);
+    }
+    response
+}
+
+/// Headers of the origin that a viewer is shown.
+fn shown(headers: &HeaderMap) -> HeaderMap {
+    [CONTENT_TYPE, ETAG]
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), headers.get(&name)?.clone())))
+        .collect()
+}

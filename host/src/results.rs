@@ -1,0 +1,81 @@
+//! Results that an exchange is computing while others wait for them.
+//!
+//! Invariant: one who waits is always woken: by the result, or by the end of the exchange that led, whether it answered, failed
+//! or was dropped because its viewer left.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::cache::Entry;
+use crate::node::Node;
+use crate::stored::Stored;
+
+/// A result to come.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// `Some(None)`: over, with nothing for others.
+    outcome: Mutex<Option<Option<Arc<Entry>>>>,
+    changed: Notify,
+}
+
+impl Pending {
+    /// Waits for the result; `None` when the leader has none for others. The caller sets a deadline.
+    pub(crate) async fn wait(&self) -> Option<Arc<Entry>> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Registered before the look, so an end in between is not missed.
+            changed.as_mut().enable();
+            if let Some(outcome) = &*self.outcome.lock().unwrap_or_else(PoisonError::into_inner) {
+                return outcome.clone();
+            }
+            changed.await;
+        }
+    }
+
+    fn end(&self, outcome: Option<Arc<Entry>>) {
+        self.outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(outcome);
+        self.changed.notify_waiters();
+    }
+}
+
+/// The lead of a result; dropped, it is handed over.
+pub(crate) struct Lead {
+    node: Arc<Node>,
+    key: Box<str>,
+    pending: Arc<Pending>,
+}
+
+impl Lead {
+    pub(crate) fn new(node: &Arc<Node>, key: &str, pending: Arc<Pending>) -> Self {
+        Self {
+            node: Arc::clone(node),
+            key: key.into(),
+            pending,
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.node.results.end(&self.key, &self.pending);
+        self.pending.end(None);
+    }
+}
+
+impl Node {
+    /// Keeps a result, and gives it to those who wait for its key, also when it is kept for no time.
+    pub(crate) fn keep_result(&self, key: &str, stored: Stored, fresh_ms: u32) {
+        let entry = if fresh_ms == 0 {
+            Arc::new(Entry::unkept(stored))
+        } else {
+            self.cache.keep_result(key, stored, fresh_ms)
+        };
+        if let Some(pending) = self.results.take(key) {
+            pending.end(Some(entry));
+        }
+    }
+}

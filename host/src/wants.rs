@@ -1,0 +1,340 @@
+//! Carries out wants: cache, one request upstream for each key, copies for when the origin fails.
+//!
+//! Decides nothing: every time and limit is the want's. A fetch for a shared key runs as a task of its own, so the viewer for
+//! whom it began may leave; each that waits has its own time. Invariant: an answer marked `no-store` or `private` reaches only the one that asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use crate::cache::{Entry, Found};
+use crate::flights::Joined;
+use crate::metrics::Lookup;
+use crate::node::Worker;
+use crate::stored::Stored;
+use crate::transfer::{Head, Transfer};
+use crate::upstream::Limits;
+use sightscreen_core::{Failure, Source, Want, door};
+
+/// The most that a shared answer may hold, whatever the want allows: it is in memory while it arrives.
+const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest that a relayed object may take to arrive whole.
+const RELAY_WHOLE: Duration = Duration::from_secs(60);
+
+/// How a want came out.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    Object(Arc<Entry>),
+    Missing,
+    Failed(Failure),
+}
+
+/// What a shared fetch is for, which says how long it may take as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Whole,
+    Relay,
+}
+
+/// A transfer that one has joined.
+pub(crate) struct Shared {
+    pub(crate) transfer: Arc<Transfer>,
+    pub(crate) leads: bool,
+}
+
+impl Worker {
+    /// The answer, where there is one without waiting.
+    pub(crate) fn get_now(self: &Arc<Self>, want: &Want) -> Option<Answer> {
+        if want.source == Source::Keyring {
+            return Some(Answer::Object(self.node.keyring.get(want.fresh_ms)));
+        }
+        match if door::is_shared(want) {
+            self.node.cache.object(want)
+        } else {
+            Found::Nothing
+        } {
+            Found::Fresh(entry) => {
+                self.node.metrics.lookup(Lookup::Hit);
+                Some(Answer::Object(entry))
+            }
+            Found::Stale(entry) => {
+                self.node.metrics.lookup(Lookup::Stale);
+                self.join(want, Purpose::Whole);
+                Some(Answer::Object(entry))
+            }
+            Found::IfFailed(_) | Found::Nothing => None,
+        }
+    }
+
+    /// The answer, with waiting. `viewer` is the viewer's headers.
+    pub(crate) async fn get(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Answer {
+        let deadline = Instant::now() + timeout(want);
+        if !door::is_shared(want) {
+            return self.get_alone(want, viewer, deadline).await;
+        }
+        loop {
+            if let Some(answer) = self.get_now(want) {
+                return answer;
+            }
+            let shared = self.join(want, Purpose::Whole);
+            match self.await_shared(&shared, want, viewer, deadline).await {
+                // The time of the one that led was over, this one's is not.
+                Answer::Failed(Failure::Timeout) if !shared.leads && Instant::now() < deadline => {}
+                answer => return self.or_copy(want, answer).await,
+            }
+        }
+    }
+
+    async fn await_shared(
+        self: &Arc<Self>,
+        shared: &Shared,
+        want: &Want,
+        viewer: &HeaderMap,
+        deadline: Instant,
+    ) -> Answer {
+        let whole = async {
+            if !shared.leads && shared.transfer.head().await?.private {
+                return Ok(None);
+            }
+            shared.transfer.whole().await.map(Some)
+        };
+        match timeout_at(deadline, whole).await {
+            Ok(Ok(Some(entry))) => Answer::Object(entry),
+            Ok(Ok(None)) => self.get_alone(want, viewer, deadline).await,
+            Ok(Err(failure)) => Answer::Failed(failure),
+            Err(_) => Answer::Failed(Failure::Timeout),
+        }
+    }
+
+    /// Fetches for this one alone: neither stored nor shared.
+    async fn get_alone(&self, want: &Want, viewer: &HeaderMap, deadline: Instant) -> Answer {
+        self.node.metrics.lookup(Lookup::Miss);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let limits = Limits {
+            head: left,
+            whole: left,
+            bytes: want.max_bytes.into(),
+        };
+        let transfer = Transfer::default();
+        match self
+            .upstream
+            .fill(want, forwarded(want, viewer), limits, &transfer, |_| ())
+            .await
+        {
+            Ok(()) => transfer
+                .so_far()
+                .map_or(Answer::Failed(Failure::Unreachable), |stored| {
+                    Answer::Object(Arc::new(Entry::unkept(stored)))
+                }),
+            Err(failure) => Answer::Failed(failure),
+        }
+    }
+
+    /// In place of a failure: what the cache may still show, else the door's own copy of a document.
+    pub(crate) async fn or_copy(&self, want: &Want, answer: Answer) -> Answer {
+        if !answer.is_failure() {
+            return answer;
+        }
+        if let Found::IfFailed(old) | Found::Fresh(old) | Found::Stale(old) =
+            self.node.cache.object(want)
+        {
+            self.node.cache.hold(&old, want);
+            self.node.metrics.lookup(Lookup::StaleOnError);
+            return Answer::Object(old);
+        }
+        let Source::Document(name) = &want.source else {
+            return answer;
+        };
+        let (documents, name) = (self.node.documents.clone(), name.clone());
+        let copy = tokio::task::spawn_blocking(move || documents.load(&name))
+            .await
+            .ok()
+            .flatten();
+        let Some(copy) = copy else { return answer };
+        self.node.metrics.lookup(Lookup::Copy);
+        Answer::Object(self.node.cache.keep_copy(want, copy))
+    }
+
+    /// Joins the transfer of the want's key, starting it where there is none.
+    pub(crate) fn join(self: &Arc<Self>, want: &Want, purpose: Purpose) -> Shared {
+        if !want.collapse {
+            let transfer = Arc::new(Transfer::default());
+            self.lead(want, purpose, Arc::clone(&transfer));
+            return Shared {
+                transfer,
+                leads: true,
+            };
+        }
+        match self.node.transfers.join(&want.key, Transfer::default) {
+            Joined::Follow(transfer) => {
+                self.node.metrics.lookup(Lookup::Collapsed);
+                Shared {
+                    transfer,
+                    leads: false,
+                }
+            }
+            Joined::Lead(transfer) => {
+                self.lead(want, purpose, Arc::clone(&transfer));
+                Shared {
+                    transfer,
+                    leads: true,
+                }
+            }
+        }
+    }
+
+    fn lead(self: &Arc<Self>, want: &Want, purpose: Purpose, transfer: Arc<Transfer>) {
+        // Between this one's look-up and its lead, another may have come to an end.
+        if let Found::Fresh(entry) = self.node.cache.object(want) {
+            self.node.transfers.end(&want.key, &transfer);
+            transfer.set_head(Head::of(&entry.stored));
+            transfer.push(entry.stored.body.clone());
+            transfer.finish(entry);
+            return;
+        }
+        self.node.metrics.lookup(Lookup::Miss);
+        let landing = Landing {
+            worker: Arc::clone(self),
+            key: want.key.clone(),
+            transfer,
+        };
+        tokio::spawn(fetch_shared(landing, want.clone(), purpose));
+    }
+}
+
+async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
+    let Landing {
+        worker,
+        key,
+        transfer,
+    } = &landing;
+    let head = timeout(&want);
+    let whole = if purpose == Purpose::Relay {
+        head + RELAY_WHOLE
+    } else {
+        head
+    };
+    let limits = Limits {
+        head,
+        whole,
+        bytes: u64::from(want.max_bytes).min(SHARED_MAX_BYTES),
+    };
+    let mut private = false;
+    let at_head = |head: &Head| {
+        private = head.private;
+        if private {
+            worker.node.transfers.end(key, transfer);
+        }
+    };
+    match worker
+        .upstream
+        .fill(&want, HeaderMap::new(), limits, transfer, at_head)
+        .await
+    {
+        Ok(()) => {
+            let Some(stored) = transfer.so_far() else {
+                return;
+            };
+            let entry = worker.land(&want, stored, private).await;
+            worker.node.transfers.end(key, transfer);
+            transfer.finish(entry);
+        }
+        Err(failure) => {
+            worker.node.transfers.end(key, transfer);
+            transfer.fail(failure);
+        }
+    }
+}
+
+/// Ends a shared transfer however its task ends, a panic or the end of its thread included.
+struct Landing {
+    worker: Arc<Worker>,
+    key: String,
+    transfer: Arc<Transfer>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.worker.node.transfers.end(&self.key, &self.transfer);
+        self.transfer.fail_unless_ended(Failure::Unreachable);
+    }
+}
+
+impl Worker {
+    /// Keeps an answer as far as the want and the origin allow.
+    async fn land(&self, want: &Want, stored: Stored, private: bool) -> Arc<Entry> {
+        if private {
+            return Arc::new(Entry::unkept(stored));
+        }
+        let kept_ms = match stored.status {
+            StatusCode::OK => want.fresh_ms,
+            StatusCode::NOT_FOUND | StatusCode::GONE => want.missing_ms,
+            _ => 0,
+        };
+        if let (StatusCode::OK, Source::Document(name)) = (stored.status, &want.source) {
+            self.save(name.clone(), stored.body.clone()).await;
+        }
+        if kept_ms == 0 {
+            return Arc::new(Entry::unkept(stored));
+        }
+        self.node.cache.keep_object(&want.key, stored)
+    }
+
+    async fn save(&self, name: String, body: bytes::Bytes) {
+        let documents = self.node.documents.clone();
+        let work = move || (documents.save(&name, &body).map_err(|error| (name, error))).err();
+        if let Ok(Some((name, error))) = tokio::task::spawn_blocking(work).await {
+            tracing::error!(document = name, %error, "copy of a document not written; is the data folder full or read-only?");
+        }
+    }
+}
+
+impl Answer {
+    /// Whether asking failed: no answer, or the origin's own error.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self {
+            Self::Object(entry) => door::is_failure(Some(entry.stored.status.as_u16())),
+            Self::Failed(_) => true,
+            Self::Missing => false,
+        }
+    }
+
+    /// Headers that the component is told of.
+    pub(crate) fn told_headers(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Object(entry) => entry.stored.told_headers(),
+            Self::Missing | Self::Failed(_) => Vec::new(),
+        }
+    }
+}
+
+/// How long the want may take.
+pub(crate) fn timeout(want: &Want) -> Duration {
+    Duration::from_millis(want.timeout_ms.into())
+}
+
+/// The target at the origin; `None` for what is not fetched.
+pub(crate) fn target(want: &Want) -> Option<String> {
+    match &want.source {
+        Source::Document(name) => Some(format!("/documents/{name}")),
+        Source::Origin(target) => Some(target.clone()),
+        Source::Keyring | Source::Result => None,
+    }
+}
+
+/// Those of the viewer's headers that go along.
+pub(crate) fn forwarded(want: &Want, viewer: &HeaderMap) -> HeaderMap {
+    let mut forwarded = HeaderMap::new();
+    for name in want
+        .forward
+        .iter()
+        .filter_map(|name| http::HeaderName::from_bytes(name.as_bytes()).ok())
+    {
+        for value in viewer.get_all(&name) {
+            forwarded.append(&name, value.clone());
+        }
+    }
+    forwarded
+}
