@@ -1,0 +1,169 @@
+// The player: hls.js in low-latency mode, its menus and its way back after an error.
+// Invariant: at most one hls.js is attached; a later `enter` wins over an earlier one that is still under way.
+
+import Hls from 'hls.js';
+import { element, make } from './dom.js';
+import { revisionOf } from './stream.js';
+
+const RETRY_FIRST_MS = 800;
+const RETRY_MOST_MS = 15_000;
+
+const CONFIG = {
+  lowLatencyMode: true,
+  // The playlist's own PART-HOLD-BACK is the target; play a little faster to get back to it, never jump while it is near.
+  maxLiveSyncPlaybackRate: 1.08,
+  liveSyncOnStallIncrease: 0.3,
+  backBufferLength: 30,
+  maxBufferLength: 12,
+  workerPath: '/page/hls.worker.js',
+};
+
+export class Player {
+  #hls = null;
+  #turn = 0;
+  #retry = RETRY_FIRST_MS;
+  #revision = null;
+  #entered = null;
+
+  constructor(video, { entry, language, measure }) {
+    this.video = video;
+    this.entry = entry;
+    this.language = language;
+    this.measure = measure;
+    this.#controls();
+  }
+
+  /** Gets a new entry URL and plays it, dropping what played before. */
+  async enter() {
+    const turn = ++this.#turn;
+    try {
+      const url = await this.entry();
+      if (turn !== this.#turn) return;
+      this.#play(url);
+    } catch (error) {
+      if (turn === this.#turn) this.#again(`No way in yet: ${error.message}.`);
+    }
+  }
+
+  /** What plays now; `details` is the media playlist, or null. */
+  state() {
+    const hls = this.#hls;
+    const details = hls?.latestLevelDetails ?? hls?.levels?.[hls.currentLevel]?.details ?? null;
+    if (details !== null) this.#revision = revisionOf(details) ?? this.#revision;
+    const { video } = this;
+    const ahead = bufferAhead(video);
+    const latency = details !== null && hls.latency > 0 ? hls.latency : null;
+    return { details, playhead: video.currentTime, latency, buffer: ahead, revision: this.#revision, buffered: video.buffered };
+  }
+
+  #play(url) {
+    this.#hls?.destroy();
+    const hls = new Hls({ ...CONFIG, audioPreference: this.#audioPreference() });
+    this.#hls = hls;
+    this.#entered = new URL(url, location.href).href;
+    this.measure.watch(hls);
+    hls.on(Hls.Events.MANIFEST_PARSED, () => this.#menus(hls));
+    hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => this.#menus(hls));
+    hls.on(Hls.Events.AUDIO_TRACK_SWITCHED, () => this.#menus(hls));
+    hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#menus(hls));
+    hls.on(Hls.Events.FRAG_CHANGED, () => this.#well());
+    hls.on(Hls.Events.ERROR, (_, data) => this.#failed(hls, data));
+    hls.loadSource(this.#entered);
+    hls.attachMedia(this.video);
+    this.#start();
+  }
+
+  #audioPreference() {
+    const language = this.language();
+    return language === '' || language === 'regional' ? undefined : { lang: language };
+  }
+
+  /** With sound where the browser lets us, else without. */
+  async #start() {
+    try {
+      await this.video.play();
+    } catch (error) {
+      if (error.name !== 'NotAllowedError') return;
+      this.video.muted = true;
+      await this.video.play().catch(() => { element('big-play').hidden = false; });
+    }
+  }
+
+  #well() {
+    this.#retry = RETRY_FIRST_MS;
+    element('note').hidden = true;
+  }
+
+  #failed(hls, data) {
+    if (!data.fatal) return;
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR) {
+      hls.recoverMediaError();
+      return;
+    }
+    // A pass that ran out, a restarted edge, a lost network: all begin again at the entry.
+    this.#again('The stream is interrupted.');
+  }
+
+  #again(why) {
+    const note = element('note');
+    note.textContent = `${why} Trying again.`;
+    note.hidden = false;
+    const wait = this.#retry * (0.5 + Math.random());
+    this.#retry = Math.min(this.#retry * 2, RETRY_MOST_MS);
+    const turn = this.#turn;
+    setTimeout(() => { if (turn === this.#turn) this.enter(); }, wait);
+  }
+
+  #menus(hls) {
+    const quality = element('quality');
+    const auto = hls.autoLevelEnabled && hls.levels[hls.currentLevel];
+    const levels = hls.levels.map((level, index) => [index, `${level.height}p`]).reverse();
+    fill(quality, [[-1, auto ? `Auto (${auto.height}p)` : 'Auto'], ...levels], hls.autoLevelEnabled ? -1 : hls.currentLevel);
+    quality.onchange = () => { hls.nextLevel = Number(quality.value); };
+    const language = element('language');
+    fill(language, hls.audioTracks.map((track, index) => [index, track.name]), hls.audioTrack);
+    language.parentElement.hidden = hls.audioTracks.length < 2;
+    language.onchange = () => { hls.audioTrack = Number(language.value); };
+  }
+
+  #controls() {
+    const { video } = this;
+    const toggle = () => (video.paused ? this.#resume() : video.pause());
+    element('play').onclick = toggle;
+    element('big-play').onclick = toggle;
+    element('mute').onclick = () => { video.muted = !video.muted; };
+    element('go-live').onclick = () => this.#resume();
+    element('full').onclick = () => (document.fullscreenElement ? document.exitFullscreen() : element('screen').requestFullscreen());
+    const show = () => {
+      element('play-path').setAttribute('d', video.paused ? 'M8 5v14l11-7z' : 'M7 5h4v14H7zm6 0h4v14h-4z');
+      element('mute-path').setAttribute('d', video.muted ? 'M16 9.5l5 5m0-5l-5 5' : 'M16 8a5 5 0 0 1 0 8');
+      if (!video.paused) element('big-play').hidden = true;
+    };
+    for (const name of ['play', 'pause', 'volumechange']) video.addEventListener(name, show);
+    show();
+  }
+
+  #resume() {
+    const live = this.#hls?.liveSyncPosition;
+    if (live) this.video.currentTime = live;
+    this.#start();
+  }
+}
+
+function bufferAhead(video) {
+  const { buffered, currentTime } = video;
+  for (let i = 0; i < buffered.length; i += 1) {
+    if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i)) return buffered.end(i) - currentTime;
+  }
+  return buffered.length === 0 ? null : 0;
+}
+
+/** Options of a menu, rewritten only when they differ: an open menu must not close. */
+function fill(select, options, chosen) {
+  const key = JSON.stringify(options);
+  if (select.dataset.key !== key) {
+    select.dataset.key = key;
+    select.replaceChildren(...options.map(([value, label]) => make('option', { value, textContent: label })));
+  }
+  select.value = String(chosen);
+}

@@ -1,0 +1,44 @@
+// The score: from `/api/events/{event}/score` through the edge, with where the answer came from.
+
+import { element, json, text } from './dom.js';
+
+const EVERY_MS = 3000;
+const TITLES = { live: 'live API', snapshot: 'snapshot', stale: 'stale snapshot', gone: 'no API' };
+
+export class Score {
+  constructor(event) {
+    this.url = `/api/events/${event}/score`;
+  }
+
+  start() {
+    this.#ask();
+    setInterval(() => this.#ask(), EVERY_MS);
+  }
+
+  async #ask() {
+    try {
+      const answer = await fetch(this.url, { cache: 'no-store' });
+      const score = await json(answer);
+      this.#show(score, state(answer.headers.get('sightscreen-snapshot')));
+    } catch {
+      this.#badge('gone');
+    }
+  }
+
+  #show(score, from) {
+    text('score-teams', score.teams?.join(' v ') ?? score.title ?? '');
+    text('score-runs', score.score ?? `${score.runs}/${score.wickets}`);
+    text('score-overs', score.overs === undefined ? '' : `${score.overs} overs`);
+    this.#badge(from);
+  }
+
+  #badge(from) {
+    element('api-state').dataset.state = from;
+    text('api-state', TITLES[from]);
+  }
+}
+
+function state(header) {
+  if (header === null) return 'live';
+  return header.startsWith('stale') ? 'stale' : 'snapshot';
+}

@@ -1,0 +1,1 @@
+export function readStrip() { return null; }

@@ -1,0 +1,70 @@
+// Plays the page in Chromium for a time and prints, as one line of JSON, what it saw.
+// Usage: node drive.mjs '{"packages":DIR,"chromium":FILE,"url":URL,"seconds":N,"screenshot":FILE|null}'
+
+import { createRequire } from 'node:module';
+
+const plan = JSON.parse(process.argv[2]);
+const { chromium } = createRequire(`${plan.packages}/`)('playwright-core');
+
+// No process of the browser may reach for the network, and none needs a screen.
+const FLAGS = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
+];
+const SAMPLE_MS = 500;
+
+const browser = await chromium.launch({ executablePath: plan.chromium, args: FLAGS });
+try {
+  const page = await browser.newPage({ viewport: { width: 1440, height: 940 } });
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
+  const opened = Date.now();
+  await page.goto(plan.url, { waitUntil: 'domcontentloaded' });
+  const samples = await watch(page, opened);
+  const report = await page.evaluate(() => window.sightscreen.measure());
+  if (plan.screenshot && !samples.shot) await page.screenshot({ path: plan.screenshot });
+  console.log(JSON.stringify({ ...report, samples: samples.list, problems }));
+} finally {
+  await browser.close();
+}
+
+/** One sample every half second: the clock, the counters, and a sum of what the picture shows. */
+async function watch(page, opened) {
+  const seen = { list: [], shot: false };
+  while (Date.now() - opened < plan.seconds * 1000) {
+    const sample = await page.evaluate(look);
+    seen.list.push({ at: Date.now() - opened, ...sample });
+    // The picture that says most is one inside a break.
+    if (plan.screenshot && !seen.shot && sample.creative !== null && sample.firstPicture) {
+      await page.waitForTimeout(2500);
+      await page.screenshot({ path: plan.screenshot });
+      seen.shot = true;
+    }
+    await page.waitForTimeout(SAMPLE_MS);
+  }
+  return seen;
+}
+
+/** Runs in the page. */
+function look() {
+  const video = document.getElementById('video');
+  const canvas = (window.probe ??= new OffscreenCanvas(64, 36));
+  const pen = canvas.getContext('2d', { willReadFrequently: true });
+  let picture = null;
+  if (video.readyState >= 2) {
+    pen.drawImage(video, 0, 0, canvas.width, canvas.height);
+    picture = 0;
+    for (const value of pen.getImageData(0, 0, canvas.width, canvas.height).data) picture = (picture * 31 + value) >>> 0;
+  }
+  const measured = window.sightscreen.measure();
+  return {
+    picture,
+    time: video.currentTime,
+    frames: measured.frames,
+    audioBytes: measured.audioBytes,
+    creative: measured.now.creative,
+    sequence: measured.now.sequence,
+    firstPicture: measured.firstPictureMs !== null,
+  };
+}

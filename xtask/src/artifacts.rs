@@ -1,0 +1,210 @@
+//! Builds: servers for this machine, the core for each door, and the page.
+//!
+//! Owns the commands that `fastly.toml`, `wrangler.toml` and `spin.toml` call, and where each result lies.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{paths, run, tools};
+
+const HOST: &str = "sightscreen-host";
+
+type Build = fn() -> Result<PathBuf>;
+
+const BUILDS: [(&str, Build); 7] = [
+    ("page", page),
+    ("component", component),
+    ("host", host),
+    ("origin", origin),
+    ("fastly", fastly),
+    ("cloudflare", cloudflare),
+    ("spin", spin),
+];
+
+/// `cargo xtask build [WHAT]`.
+pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
+    let what = match args.next()? {
+        Some(lexopt::Arg::Value(what)) => what.to_string_lossy().into_owned(),
+        Some(arg) => return Err(arg.unexpected().into()),
+        None => "all".to_owned(),
+    };
+    let chosen: Vec<_> = BUILDS
+        .iter()
+        .filter(|(name, _)| what == "all" || what == *name)
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = BUILDS.iter().map(|(name, _)| *name).collect();
+        bail!("there is nothing to build called {what}: say all, or one of {names:?}");
+    }
+    for (name, build) in chosen {
+        timed(name, *build)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds with a line that says what came out and how large it is.
+pub(crate) fn timed(name: &str, build: Build) -> Result<PathBuf> {
+    let started = Instant::now();
+    let file = build()?;
+    let size = std::fs::metadata(&file).map_or(0, |meta| meta.len());
+    println!(
+        "  built {name}: {} ({} KiB, {:.1} s)",
+        shown(&file),
+        size.div_ceil(1024),
+        started.elapsed().as_secs_f32()
+    );
+    Ok(file)
+}
+
+/// The core behind `wit/`, as the component that the host embeds: the host's build makes it, this shows it.
+pub(crate) fn component() -> Result<PathBuf> {
+    tools::targets()?;
+    let messages = run::logged(
+        "build component",
+        run::cargo().args([
+            "build",
+            "--release",
+            "--package",
+            HOST,
+            "--message-format",
+            "json",
+        ]),
+    )?;
+    let out = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["reason"] == "build-script-executed")
+        .filter(|message| {
+            message["package_id"]
+                .as_str()
+                .is_some_and(|id| id.contains("/host#"))
+        })
+        .find_map(|message| message["out_dir"].as_str().map(PathBuf::from))
+        .context("cargo did not say where the host's build left the component")?;
+    copied(&out.join("edge.wasm"), &built("component.wasm")?)
+}
+
+/// `sightscreen-edge`.
+pub(crate) fn host() -> Result<PathBuf> {
+    server(HOST, "sightscreen-edge")
+}
+
+/// `sightscreen-origin`.
+pub(crate) fn origin() -> Result<PathBuf> {
+    server("sightscreen-origin", "sightscreen-origin")
+}
+
+/// The package's program at Fastly, where `fastly compute build` looks for it.
+pub(crate) fn fastly() -> Result<PathBuf> {
+    let built = wasm("sightscreen-fastly", "wasm32-wasip1")?;
+    let bin = paths::root().join("bin");
+    std::fs::create_dir_all(&bin)?;
+    copied(&built, &bin.join("main.wasm"))
+}
+
+/// The Spin component, where `spin.toml` looks for it.
+pub(crate) fn spin() -> Result<PathBuf> {
+    let module = wasm("sightscreen-spin", "wasm32-wasip2")?;
+    copied(&module, &built("spin.wasm")?)
+}
+
+/// The Worker: JavaScript entry and Wasm, where `wrangler.toml` looks for them.
+pub(crate) fn cloudflare() -> Result<PathBuf> {
+    tools::targets()?;
+    let packages = tools::packages()?;
+    let folder = paths::root().join("edge/cloudflare");
+    let mut build = Command::new(tools::worker_build()?);
+    // A path that is set keeps worker-build from fetching a tool of its own.
+    build
+        .current_dir(&folder)
+        .arg("--release")
+        .env("WASM_BINDGEN_BIN", tools::wasm_bindgen()?)
+        .env("ESBUILD_BIN", packages.program("esbuild"))
+        .env("WASM_OPT_BIN", packages.program("wasm-opt"));
+    run::logged("build cloudflare", &mut build)?;
+    Ok(folder.join("build"))
+}
+
+/// The page, bundled.
+pub(crate) fn page() -> Result<PathBuf> {
+    let packages = tools::packages()?;
+    let source = paths::root().join("origin/page");
+    let out = source.join("dist");
+    if out.exists() {
+        std::fs::remove_dir_all(&out)?;
+    }
+    std::fs::create_dir_all(&out)?;
+    let mut bundle = Command::new(packages.program("esbuild"));
+    bundle
+        .current_dir(&source)
+        .args(["src/page.js", "page.css", "--bundle", "--minify"])
+        .args(["--format=esm", "--target=es2022", "--entry-names=[name]"])
+        .arg(format!("--outdir={}", out.display()))
+        .env("NODE_PATH", packages.folder().join("node_modules"));
+    run::logged("build page", &mut bundle)?;
+    for name in ["index.html", "mark.svg"] {
+        std::fs::copy(source.join(name), out.join(name))?;
+    }
+    std::fs::copy(
+        packages.file("hls.js/dist/hls.worker.js"),
+        out.join("hls.worker.js"),
+    )?;
+    Ok(out)
+}
+
+fn server(package: &str, program: &str) -> Result<PathBuf> {
+    run::logged(
+        &format!("build {program}"),
+        run::cargo().args(["build", "--release", "--package", package]),
+    )?;
+    Ok(paths::release(program))
+}
+
+fn wasm(package: &str, target: &str) -> Result<PathBuf> {
+    tools::targets()?;
+    run::logged(
+        &format!("build {package}"),
+        run::cargo().args([
+            "build",
+            "--profile",
+            "edge",
+            "--package",
+            package,
+            "--target",
+            target,
+        ]),
+    )?;
+    let folder = paths::target().join(target).join("edge");
+    // A program keeps its name; a library's hyphens become underscores.
+    [package.to_owned(), package.replace('-', "_")]
+        .iter()
+        .map(|name| folder.join(format!("{name}.wasm")))
+        .find(|file| file.is_file())
+        .with_context(|| {
+            format!(
+                "cargo built {package} but left no Wasm in {}",
+                folder.display()
+            )
+        })
+}
+
+/// A file in the repository's `build` folder, which is made.
+fn built(name: &str) -> Result<PathBuf> {
+    let folder = paths::root().join("build");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder.join(name))
+}
+
+fn copied(from: &Path, to: &Path) -> Result<PathBuf> {
+    std::fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(to.to_path_buf())
+}
+
+fn shown(file: &Path) -> String {
+    let file = file.strip_prefix(paths::root()).unwrap_or(file);
+    file.display().to_string()
+}

@@ -1,0 +1,43 @@
+//! The core's own microbenchmarks: a program that prints one JSON line for each.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::Figure;
+use crate::run;
+
+pub(crate) fn measure() -> Result<Vec<Figure>> {
+    println!("core, native:");
+    let log = run::logged(
+        "bench core",
+        run::cargo().args(["bench", "--package", "sightscreen-core", "--bench", "core"]),
+    )?;
+    let figures: Vec<_> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .flat_map(|line| figures(&line))
+        .collect();
+    if figures.is_empty() {
+        return Err(anyhow::anyhow!("{log}")).context("the core's benchmark printed no JSON line");
+    }
+    Ok(figures)
+}
+
+fn figures(line: &Value) -> Vec<Figure> {
+    let Some(name) = line["name"].as_str() else {
+        return Vec::new();
+    };
+    let mut figures = Vec::new();
+    if let Some(ns) = line["ns"].as_f64() {
+        let time = Figure::new(name, ns / 1000.0, "us");
+        figures.push(match name {
+            "pass_verify" => time.at_most(1.5),
+            "stitch_30_segments_in_break" => time.at_most(12.0),
+            _ => time,
+        });
+    }
+    if let Some(count) = line["allocations"].as_f64() {
+        figures.push(Figure::new(format!("{name}, allocations"), count, ""));
+    }
+    figures
+}

@@ -1,0 +1,114 @@
+//! The host on one core, beside nginx on the same one: playlists that are checked for a pass, personalised and cached.
+
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::recording::Recording;
+use super::{Figure, idle, nginx};
+use crate::servers::{Plan, Servers};
+use crate::{live, paths, run, up};
+
+/// The server's core, and the load's.
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+const LOAD_S: &str = "10s";
+const BREAK_WITHIN: Duration = Duration::from_secs(90);
+
+pub(crate) fn measure() -> Result<Vec<Figure>> {
+    println!("host, one core:");
+    up::build()?;
+    let scratch = tempfile::tempdir()?;
+    let mut plan = Plan::fresh(scratch.path(), "test")?;
+    let recording = Recording::start(format!("http://127.0.0.1:{}", plan.origin))?;
+    plan.edge_origin = Some(recording.port);
+    let mut servers = Servers::start(plan)?;
+    servers.ready(|| false)?;
+    let (url, playlist) = playlist_in_break(&mut servers)?;
+    recording.freeze();
+    servers.stop("origin");
+
+    let pid = servers.pid("edge").context("there is no edge")?;
+    pin(pid)?;
+    let host = load(&url)?;
+    if live::get(&url)? != playlist {
+        bail!("the playlist changed during the load: what was measured is not one cached answer");
+    }
+    let mut figures = idle::measure(&servers.edge_url(), pid)?;
+    drop(servers);
+    let nginx = nginx::measure(&playlist, load)?;
+    figures.splice(
+        0..0,
+        [
+            Figure::new("personalised playlists", host, "requests/s").at_least(40_000.0),
+            Figure::new("nginx, njs HMAC-SHA256, static file", nginx, "requests/s"),
+            Figure::new("ratio of the two", host / nginx, "").at_least(0.5),
+        ],
+    );
+    Ok(figures)
+}
+
+/// Keeps a running process, all its threads, on the server's core.
+pub(super) fn pin(pid: u32) -> Result<()> {
+    run::output(Command::new("taskset").args(["-acp", SERVER_CORE, &pid.to_string()]))
+        .map(drop)
+        .context("taskset (of util-linux) cannot pin the server")
+}
+
+/// A command that runs on the server's core.
+pub(super) fn pinned(program: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", SERVER_CORE, program]);
+    command
+}
+
+/// Requests a second that wrk gets answered with 200 from the other core.
+fn load(url: &str) -> Result<f64> {
+    let mut wrk = Command::new("taskset");
+    wrk.args(["-c", LOAD_CORE, "wrk", "-t1", "-c64", "-d", LOAD_S, url]);
+    let log = run::output(&mut wrk).context("wrk does not run")?;
+    if log.contains("Non-2xx") || log.contains("Socket errors") {
+        bail!("not every answer was a good one:\n{log}");
+    }
+    log.lines()
+        .find_map(|line| line.trim().strip_prefix("Requests/sec:"))
+        .and_then(|number| number.trim().parse().ok())
+        .with_context(|| format!("wrk told no rate:\n{log}"))
+}
+
+/// A video playlist with a creative in it, and its URL with the pass.
+fn playlist_in_break(servers: &mut Servers) -> Result<(String, String)> {
+    let entry = live::entry(&servers.edge_url())?;
+    let multivariant = live::get(&entry)?;
+    let line = multivariant
+        .lines()
+        .find(|line| line.contains("index.m3u8") && !line.starts_with('#'))
+        .with_context(|| format!("no media playlist in:\n{multivariant}"))?;
+    let base = entry
+        .rsplit_once('/')
+        .map_or(entry.as_str(), |(base, _)| base);
+    let url = format!("{base}/{line}");
+    let deadline = Instant::now() + BREAK_WITHIN;
+    loop {
+        let playlist = live::get(&url)?;
+        // Well inside, so that the window is one that a viewer in a break holds.
+        if playlist.matches("/ads/").count() > 20 {
+            return Ok((url, playlist));
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "no break within {} s in:\n{playlist}",
+                BREAK_WITHIN.as_secs()
+            );
+        }
+        servers.tend()?;
+        sleep(Duration::from_millis(500));
+    }
+}
+
+/// Where a benchmark's server may keep its files.
+pub(super) fn work() -> Result<std::path::PathBuf> {
+    paths::work("bench")
+}

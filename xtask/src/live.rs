@@ -1,0 +1,88 @@
+//! Small requests to a running event, and the live check of its playlists.
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{paths, run};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `cargo xtask live-check URL`: the tests' own program, built and run.
+pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
+    let mut check = checker()?;
+    for arg in args.raw_args()? {
+        check.arg(arg);
+    }
+    Ok(if check.status()?.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The built live check.
+pub(crate) fn checker() -> Result<Command> {
+    run::logged(
+        "build live check",
+        run::cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "sightscreen-tests",
+            "--bin",
+            "sightscreen-live-check",
+        ]),
+    )?;
+    Ok(Command::new(paths::release("sightscreen-live-check")))
+}
+
+/// Status of a GET, if anything answers.
+pub(crate) fn status(url: &str) -> Option<u16> {
+    let answer = agent().get(url).call().ok()?;
+    Some(answer.status().as_u16())
+}
+
+/// Body of a GET that must answer 200.
+pub(crate) fn get(url: &str) -> Result<String> {
+    whole(url, agent().get(url))
+}
+
+/// The same by the bearer of a token.
+pub(crate) fn get_as(url: &str, token: &str) -> Result<String> {
+    let bearer = format!("Bearer {token}");
+    whole(url, agent().get(url).header("authorization", bearer))
+}
+
+fn whole(url: &str, request: ureq::RequestBuilder<ureq::typestate::WithoutBody>) -> Result<String> {
+    let mut answer = request.call().with_context(|| format!("GET {url}"))?;
+    let body = answer.body_mut().read_to_string()?;
+    if answer.status() != 200 {
+        bail!("GET {url} answered {}: {body}", answer.status());
+    }
+    Ok(body)
+}
+
+/// A signed entry URL for a viewer who told nothing, by the API at the edge.
+pub(crate) fn entry(edge: &str) -> Result<String> {
+    let body = get(&format!("{edge}/api/events/demo/playback"))?;
+    let answer: Value = serde_json::from_str(&body)?;
+    let url = answer["url"]
+        .as_str()
+        .with_context(|| format!("the playback answer has no url: {body}"))?;
+    Ok(if url.starts_with('/') {
+        format!("{edge}{url}")
+    } else {
+        url.to_owned()
+    })
+}
+
+/// A client that waits a few seconds and takes any status as an answer.
+pub(crate) fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .http_status_as_error(false);
+    config.build().new_agent()
+}

@@ -1,0 +1,118 @@
+//! Running other programs: quietly into a log with progress, or as they are.
+//!
+//! Owns how a command is shown and how its failure is told: the end of its log and what to type to repeat it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+
+const PROGRESS_EVERY: Duration = Duration::from_secs(20);
+const TAIL_LINES: usize = 40;
+
+/// Runs a command with its output in `target/xtask/logs/{name}.log`, printing progress while it takes long.
+pub(crate) fn logged(name: &str, command: &mut Command) -> Result<String> {
+    let path = paths::work("logs")?.join(format!("{}.log", name.replace([' ', '/'], "-")));
+    let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let started = Instant::now();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
+    let status = wait(name, child, &path, started)?;
+    let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
+    if status.success() {
+        return Ok(text);
+    }
+    bail!(
+        "{name} failed ({status}); the end of {}:\n{}\nrepeat it with: {}",
+        path.display(),
+        tail(&text),
+        shown(command)
+    )
+}
+
+/// Standard output of a command, or nothing when it cannot be run.
+pub(crate) fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// `cargo`, as the one that runs us, in the repository.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(paths::root());
+    // What cargo set for xtask itself must not change the fingerprints of what it builds.
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_")
+                || name.starts_with("CARGO_MANIFEST_")
+                || name == "CARGO_PRIMARY_PACKAGE"
+        });
+        if ours {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+/// The command as a person would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+    let at = command
+        .get_current_dir()
+        .filter(|dir| *dir != paths::root())
+        .map_or_else(String::new, |dir| format!("cd {} && ", dir.display()));
+    format!("{at}{}", words.join(" "))
+}
+
+fn quoted(word: &str) -> String {
+    if word.contains([' ', '"', '\'', '$', '&', ';', '(', '*']) || word.is_empty() {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    } else {
+        word.to_owned()
+    }
+}
+
+fn wait(name: &str, mut child: Child, log: &Path, started: Instant) -> Result<ExitStatus> {
+    let mut said = started;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if said.elapsed() >= PROGRESS_EVERY {
+            said = Instant::now();
+            let line = last_line(log).unwrap_or_default();
+            println!("    {name}: {} s, {line}", started.elapsed().as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn last_line(log: &Path) -> Option<String> {
+    let mut file = File::open(log).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(400)))
+        .ok()?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).ok()?;
+    let end = String::from_utf8_lossy(&end);
+    let line = end.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().chars().take(100).collect())
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}

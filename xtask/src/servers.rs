@@ -1,0 +1,346 @@
+//! An origin and an edge node, started, watched, restarted and stopped together.
+//!
+//! Owns their processes, ports and secrets. Invariant: when a [`Servers`] is dropped, none of its processes lives.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::paths;
+
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// A server that lives shorter than this was not started well: it is not restarted for ever.
+const LIVED: Duration = Duration::from_secs(10);
+const SHORT_LIVES: u32 = 3;
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+/// What an origin and an edge node are started with.
+pub(crate) struct Plan {
+    /// Where both keep what outlives them.
+    pub(crate) data: PathBuf,
+    /// The edge's port; the others follow, or are any free ones.
+    pub(crate) edge: u16,
+    /// Main port of the origin.
+    pub(crate) origin: u16,
+    /// The operator's port at the origin.
+    pub(crate) control: u16,
+    /// The publishers' port at the origin.
+    pub(crate) rtmp: u16,
+    /// `test`, `rtmp` or `file:PATH`.
+    pub(crate) input: String,
+    /// Port that the edge takes for the origin's, where something stands between them.
+    pub(crate) edge_origin: Option<u16>,
+}
+
+/// Both, running.
+pub(crate) struct Servers {
+    plan: Plan,
+    /// Bearer token of the control API.
+    pub(crate) token: String,
+    /// What a publisher proves itself with.
+    pub(crate) stream_key: String,
+    running: Vec<Running>,
+}
+
+struct Running {
+    name: &'static str,
+    command: Command,
+    child: Child,
+    log: PathBuf,
+    since: Instant,
+    short_lives: u32,
+}
+
+impl Plan {
+    /// Ports and data that no other run shares.
+    pub(crate) fn fresh(data: &Path, input: &str) -> Result<Self> {
+        // Held together until all are known, so that they differ.
+        let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0"));
+        let mut ports = Vec::new();
+        for listener in &held {
+            let listener = listener
+                .as_ref()
+                .map_err(|error| anyhow::anyhow!("no free port: {error}"))?;
+            ports.push(listener.local_addr()?.port());
+        }
+        Ok(Self {
+            data: data.to_path_buf(),
+            edge: ports[0],
+            origin: ports[1],
+            control: ports[2],
+            rtmp: ports[3],
+            input: input.to_owned(),
+            edge_origin: None,
+        })
+    }
+
+    /// The ports that the README names, and data that stays.
+    pub(crate) fn lasting(edge: u16, input: &str) -> Self {
+        Self {
+            data: paths::root().join("var"),
+            edge,
+            origin: 9080,
+            control: 9081,
+            rtmp: 1935,
+            input: input.to_owned(),
+            edge_origin: None,
+        }
+    }
+}
+
+impl Servers {
+    /// Starts both; they are not ready yet.
+    pub(crate) fn start(plan: Plan) -> Result<Self> {
+        std::fs::create_dir_all(&plan.data)
+            .with_context(|| format!("cannot make {}", plan.data.display()))?;
+        let mut servers = Self {
+            token: secret()?,
+            stream_key: secret()?,
+            plan,
+            running: Vec::new(),
+        };
+        let origin = servers.origin_command();
+        servers.launch("origin", origin)?;
+        servers.wait_for_keyring()?;
+        let edge = servers.edge_command();
+        servers.launch("edge", edge)?;
+        Ok(servers)
+    }
+
+    /// The edge's address for viewers.
+    pub(crate) fn edge_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.plan.edge)
+    }
+
+    /// The origin's address for edges.
+    pub(crate) fn origin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.plan.origin)
+    }
+
+    /// The origin's address for operators.
+    pub(crate) fn control_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.plan.control)
+    }
+
+    /// Where a publisher sends to.
+    pub(crate) fn ingest_url(&self) -> String {
+        format!("rtmp://127.0.0.1:{}/live", self.plan.rtmp)
+    }
+
+    /// The page, with its operator's buttons.
+    pub(crate) fn operator_url(&self) -> String {
+        format!(
+            "{}/#operator={}&token={}",
+            self.edge_url(),
+            self.control_url(),
+            self.token
+        )
+    }
+
+    /// The keyring that both read.
+    pub(crate) fn keyring(&self) -> PathBuf {
+        self.plan.data.join("keyring.json")
+    }
+
+    /// What the control API says about the event.
+    pub(crate) fn state(&self) -> Result<serde_json::Value> {
+        let url = format!("{}/control/events/demo", self.control_url());
+        let body = crate::live::get_as(&url, &self.token)?;
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Process id of a server, for who measures it.
+    pub(crate) fn pid(&self, name: &str) -> Option<u32> {
+        let found = self.running.iter().find(|running| running.name == name);
+        found.map(|running| running.child.id())
+    }
+
+    /// Waits until the first segments are out and the edge answers.
+    pub(crate) fn ready(&mut self, stopped: impl Fn() -> bool) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        let checks = [
+            format!("{}/health", self.control_url()),
+            format!("{}/page/index.html", self.edge_url()),
+        ];
+        for url in checks {
+            while crate::live::status(&url) != Some(200) {
+                self.tend()?;
+                if stopped() {
+                    return Ok(());
+                }
+                if Instant::now() > deadline {
+                    bail!(
+                        "{url} does not answer 200 within {} s{}",
+                        READY_WITHIN.as_secs(),
+                        self.logs()
+                    );
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops one of them for good.
+    pub(crate) fn stop(&mut self, name: &str) {
+        for mut running in self.running.extract_if(.., |running| running.name == name) {
+            running.stop();
+        }
+    }
+
+    /// Restarts what died. An error means that a server does not start at all.
+    pub(crate) fn tend(&mut self) -> Result<()> {
+        for running in &mut self.running {
+            running.tend()?;
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, name: &'static str, mut command: Command) -> Result<()> {
+        let log = self.plan.data.join(format!("{name}.log"));
+        let child = spawn(&mut command, &log)?;
+        self.running.push(Running {
+            name,
+            command,
+            child,
+            log,
+            since: Instant::now(),
+            short_lives: 0,
+        });
+        Ok(())
+    }
+
+    /// The origin makes the keyring on its first start; the edge cannot start without it.
+    fn wait_for_keyring(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while !self.keyring().is_file() {
+            self.tend()?;
+            if Instant::now() > deadline {
+                bail!("the origin made no keyring{}", self.logs());
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    fn origin_command(&self) -> Command {
+        let plan = &self.plan;
+        let mut origin = Command::new(paths::release("sightscreen-origin"));
+        origin
+            .arg("serve")
+            .args(["--event", "demo", "--input", &plan.input])
+            .args(["--listen", &format!("127.0.0.1:{}", plan.origin)])
+            .args(["--control", &format!("127.0.0.1:{}", plan.control)])
+            .args(["--rtmp", &format!("127.0.0.1:{}", plan.rtmp)])
+            .arg("--data")
+            .arg(plan.data.join("origin"))
+            .arg("--keyring")
+            .arg(self.keyring())
+            .arg("--page")
+            .arg(paths::root().join("origin/page/dist"))
+            .args(["--stream-key", &self.stream_key])
+            .args(["--operator-token", &self.token]);
+        origin
+    }
+
+    fn edge_command(&self) -> Command {
+        let origin = self.plan.edge_origin.unwrap_or(self.plan.origin);
+        let mut edge = Command::new(paths::release("sightscreen-edge"));
+        edge.args(["--listen", &format!("127.0.0.1:{}", self.plan.edge)])
+            .args(["--origin", &format!("http://127.0.0.1:{origin}")])
+            .arg("--keyring")
+            .arg(self.keyring())
+            .arg("--data")
+            .arg(self.plan.data.join("edge"));
+        edge
+    }
+
+    fn logs(&self) -> String {
+        let ends = self.running.iter().map(Running::end_of_log);
+        ends.collect::<Vec<_>>().join("")
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // The edge first: it drains its viewers while the origin still answers.
+        for running in self.running.iter_mut().rev() {
+            running.stop();
+        }
+    }
+}
+
+impl Running {
+    fn tend(&mut self) -> Result<()> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(());
+        };
+        self.short_lives = if self.since.elapsed() < LIVED {
+            self.short_lives + 1
+        } else {
+            0
+        };
+        // A server that ends by itself with an error has said why; one that was killed is started again.
+        if status.code().is_some() || self.short_lives >= SHORT_LIVES {
+            bail!("the {} ended ({status}){}", self.name, self.end_of_log());
+        }
+        println!("the {} ended ({status}): starting it again", self.name);
+        self.child = spawn(&mut self.command, &self.log)?;
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let Ok(id) = i32::try_from(self.child.id()) else {
+            return;
+        };
+        let deadline = Instant::now() + STOP_WITHIN;
+        // It may have ended already; then there is nothing to signal.
+        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                println!("the {} does not stop: killed", self.name);
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn end_of_log(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text.lines().rev().take(15).collect();
+        let end: Vec<_> = lines.into_iter().rev().collect();
+        format!("\nthe end of {}:\n{}", self.log.display(), end.join("\n"))
+    }
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
+    let file = File::options().create(true).append(true).open(log)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        // Ctrl-C is for us alone: we stop them in order.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+/// 128 random bits.
+fn secret() -> Result<String> {
+    use std::io::Read;
+    let mut bytes = [0u8; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,84 @@
+//! What each platform's own tool says to what a user would deploy.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::Outcome;
+use crate::{artifacts, paths, run, tools};
+
+/// Largest Worker that a free plan takes, compressed.
+const WORKER_BYTES: usize = 1_000_000;
+
+/// Packs the Fastly package with Fastly's own tool.
+pub(crate) fn fastly() -> Result<Outcome> {
+    artifacts::timed("fastly", artifacts::fastly)?;
+    let Some(program) = fastly_cli()? else {
+        return Ok(Outcome::Skipped(
+            "the Fastly CLI is not on PATH, and npm brings it for 64-bit Linux alone".to_owned(),
+        ));
+    };
+    let mut pack = Command::new(program);
+    pack.current_dir(paths::root())
+        .args(["compute", "build", "--non-interactive"])
+        .env("FASTLY_TELEMETRY", "0");
+    run::logged("fastly compute build", &mut pack)?;
+    let package = newest(&paths::root().join("pkg"), "tar.gz")?;
+    Ok(Outcome::Passed(package))
+}
+
+/// Checks the Worker's deployment with wrangler, and its size.
+pub(crate) fn cloudflare() -> Result<Outcome> {
+    let out = tempfile::tempdir()?;
+    bundle(out.path())?;
+    let bytes = crate::bench::sizes::gzip_of_folder(out.path())?;
+    if bytes > WORKER_BYTES {
+        bail!("the Worker is {bytes} bytes compressed, more than {WORKER_BYTES}");
+    }
+    Ok(Outcome::Passed(format!("{bytes} bytes compressed")))
+}
+
+/// Has wrangler bundle the Worker into a folder as it would for a deployment.
+pub(crate) fn bundle(folder: &Path) -> Result<()> {
+    let packages = tools::packages()?;
+    let mut deploy = Command::new(packages.program("wrangler"));
+    deploy
+        .current_dir(paths::root())
+        .args(["deploy", "--dry-run", "--outdir"])
+        .arg(folder)
+        .env("CI", "1")
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("WRANGLER_LOG_PATH", folder.join("logs"));
+    run::logged("wrangler deploy", &mut deploy).map(drop)
+}
+
+/// Fastly's tool: of npm, else on PATH.
+fn fastly_cli() -> Result<Option<PathBuf>> {
+    let packed = tools::packages()?.file("@fastly/cli-linux-x64/fastly");
+    Ok(if packed.is_file() {
+        Some(packed)
+    } else {
+        paths::on_path("fastly")
+    })
+}
+
+fn newest(folder: &Path, ending: &str) -> Result<String> {
+    let files = std::fs::read_dir(folder)
+        .with_context(|| format!("nothing was packed into {}", folder.display()))?;
+    files
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let meta = entry.metadata().ok()?;
+            name.ends_with(ending).then(|| {
+                (
+                    meta.modified().ok(),
+                    format!("{name}, {} bytes", meta.len()),
+                )
+            })
+        })
+        .max()
+        .map(|(_, line)| line)
+        .with_context(|| format!("no {ending} in {}", folder.display()))
+}

@@ -1,0 +1,109 @@
+//! Set-up: the tools of the platforms, checked and reused, else installed with progress.
+//!
+//! Owns which version of what is used. Installs into the cache alone, but for Debian packages and Rust targets, which belong to
+//! the machine. Invariant: a tool's path is handed out only after the tool itself has said the expected version.
+
+mod debian;
+mod node;
+mod rust;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{paths, run};
+
+pub(crate) use debian::{BENCH, LIVE, need};
+pub(crate) use node::Packages;
+
+const VICEROY: &str = "0.22.0";
+const WORKER_BUILD: &str = "0.8.7";
+
+/// `cargo xtask setup`: everything, and a list of what there is.
+pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
+    if let Some(arg) = args.next()? {
+        return Err(arg.unexpected().into());
+    }
+    all()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets up everything that any command needs.
+pub(crate) fn all() -> Result<()> {
+    need(LIVE)?;
+    need(BENCH)?;
+    rust::targets()?;
+    println!("  tool  {}", viceroy()?.display());
+    println!("  tool  {}", worker_build()?.display());
+    println!("  tool  {}", wasm_bindgen()?.display());
+    println!("  tool  {}", node::packages()?.folder().display());
+    rust::clean()
+}
+
+/// Fastly's local Compute server.
+pub(crate) fn viceroy() -> Result<PathBuf> {
+    rust::installed("viceroy", "viceroy", VICEROY, true)
+}
+
+/// The bundler of Rust Workers.
+pub(crate) fn worker_build() -> Result<PathBuf> {
+    rust::installed("worker-build", "worker-build", WORKER_BUILD, true)
+}
+
+/// `wasm-bindgen` at the version of the library in `Cargo.lock`: the two must be equal.
+pub(crate) fn wasm_bindgen() -> Result<PathBuf> {
+    let version = rust::locked_version("wasm-bindgen")?;
+    // Its own lock file asks for a yanked dependency.
+    rust::installed("wasm-bindgen-cli", "wasm-bindgen", &version, false)
+}
+
+/// The npm packages of `xtask/node`.
+pub(crate) fn packages() -> Result<Packages> {
+    node::packages()
+}
+
+/// The compilers' targets for Wasm.
+pub(crate) fn targets() -> Result<()> {
+    rust::targets()
+}
+
+/// A browser that plays H.264 and AAC.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    need(LIVE)?;
+    debian::CHROMIUM_NAMES
+        .iter()
+        .find_map(|name| paths::on_path(name))
+        .context("Chromium is not on PATH: install Debian's package chromium")
+}
+
+fn tools_dir() -> Result<PathBuf> {
+    let dir = paths::cache()?.join("tools");
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// One installation at a time, whatever the number of commands that run.
+fn lock() -> Result<File> {
+    let path = tools_dir()?.join(".lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Installs with progress and says how long it took.
+fn install(what: &str, command: &mut Command) -> Result<()> {
+    println!("  install  {what}");
+    let started = Instant::now();
+    run::logged(&format!("install {what}"), command)?;
+    println!("  installed {what} in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// Whether a program says this version.
+fn says(program: &Path, version: &str) -> bool {
+    run::output(Command::new(program).arg("--version"))
+        .is_some_and(|text| text.split_whitespace().any(|word| word == version))
+}

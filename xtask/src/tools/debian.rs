@@ -1,0 +1,85 @@
+//! What Debian's packages bring: looked for by what they install, so that any other source of the same serves as well.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::install;
+use crate::{paths, run};
+
+/// One Debian package and how to tell that what it brings is there.
+pub(crate) struct Package {
+    name: &'static str,
+    /// Any of these programs on PATH, or absolute files.
+    any_of: &'static [&'static str],
+}
+
+/// Names that Chromium goes by.
+pub(crate) const CHROMIUM_NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+
+/// What playing a live event needs.
+pub(crate) const LIVE: &[Package] = &[
+    Package {
+        name: "ffmpeg",
+        any_of: &["ffmpeg"],
+    },
+    Package {
+        name: "chromium",
+        any_of: CHROMIUM_NAMES,
+    },
+    Package {
+        name: "fonts-dejavu-core",
+        any_of: &["/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"],
+    },
+];
+
+/// What `cargo xtask bench` needs besides.
+pub(crate) const BENCH: &[Package] = &[
+    Package {
+        name: "nginx",
+        any_of: &["nginx"],
+    },
+    Package {
+        name: "libnginx-mod-http-js",
+        any_of: &["/usr/lib/nginx/modules/ngx_http_js_module.so"],
+    },
+    Package {
+        name: "wrk",
+        any_of: &["wrk"],
+    },
+];
+
+/// Installs what is missing where we may, else says the command.
+pub(crate) fn need(packages: &[Package]) -> Result<()> {
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let root = run::output(Command::new("id").arg("-u")).as_deref() == Some("0");
+    if !root || paths::on_path("apt-get").is_none() {
+        bail!("missing: {list}. Install with: sudo apt-get install -y {list}");
+    }
+    install("apt lists", Command::new("apt-get").arg("update"))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-y", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    install(&list, &mut apt)
+}
+
+fn missing(packages: &[Package]) -> Vec<&'static str> {
+    let present = |thing: &str| {
+        if thing.starts_with('/') {
+            Path::new(thing).exists()
+        } else {
+            paths::on_path(thing).is_some()
+        }
+    };
+    packages
+        .iter()
+        .filter(|package| !package.any_of.iter().any(|thing| present(thing)))
+        .map(|package| package.name)
+        .collect()
+}

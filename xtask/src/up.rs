@@ -1,0 +1,151 @@
+//! `cargo xtask up`: the whole of Sightscreen on this machine, for a person or for a judge.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use lexopt::prelude::*;
+
+use crate::servers::{Plan, Servers};
+use crate::{artifacts, browser, live, tools};
+
+const PORT: u16 = 8080;
+
+struct Options {
+    input: String,
+    port: Option<u16>,
+    fresh: bool,
+    seconds: Option<u64>,
+    headless: bool,
+    screenshot: Option<PathBuf>,
+}
+
+/// `cargo xtask up ...`.
+pub(crate) fn command(args: lexopt::Parser) -> Result<ExitCode> {
+    let options = options(args)?;
+    tools::need(tools::LIVE)?;
+    build()?;
+    let scratch = tempfile::tempdir()?;
+    let plan = plan(&options, scratch.path())?;
+    let stopped = on_stop()?;
+    let started = Instant::now();
+    let mut servers = Servers::start(plan)?;
+    servers.ready(|| stopped.load(Ordering::Relaxed))?;
+    println!("ready in {:.1} s", started.elapsed().as_secs_f32());
+    announce(&servers, &options);
+    match (options.seconds, options.headless) {
+        (Some(seconds), true) => judge(&mut servers, seconds, &options),
+        (seconds, _) => {
+            wait(&mut servers, seconds, &stopped)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Builds what `up` starts.
+pub(crate) fn build() -> Result<()> {
+    artifacts::timed("page", artifacts::page)?;
+    artifacts::timed("origin", artifacts::origin)?;
+    artifacts::timed("host", artifacts::host)?;
+    Ok(())
+}
+
+fn options(mut args: lexopt::Parser) -> Result<Options> {
+    let mut options = Options {
+        input: "test".to_owned(),
+        port: None,
+        fresh: false,
+        seconds: None,
+        headless: false,
+        screenshot: None,
+    };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("input") => options.input = input(&args.value()?.string()?)?,
+            Long("port") => options.port = Some(args.value()?.parse()?),
+            Long("fresh") => options.fresh = true,
+            Long("for") => options.seconds = Some(args.value()?.parse()?),
+            Long("headless") => options.headless = true,
+            Long("screenshot") => options.screenshot = Some(args.value()?.into()),
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
+    if options.headless && options.seconds.is_none() {
+        bail!("--headless plays for a time: say --for SECONDS too");
+    }
+    Ok(options)
+}
+
+fn input(value: &str) -> Result<String> {
+    if matches!(value, "test" | "rtmp") {
+        return Ok(value.to_owned());
+    }
+    let path = std::path::absolute(value)?;
+    if !path.is_file() {
+        bail!("--input {value}: there is no such file (or say test, or rtmp)");
+    }
+    Ok(format!("file:{}", path.display()))
+}
+
+fn plan(options: &Options, scratch: &std::path::Path) -> Result<Plan> {
+    if !options.fresh {
+        return Ok(Plan::lasting(options.port.unwrap_or(PORT), &options.input));
+    }
+    let mut plan = Plan::fresh(scratch, &options.input)?;
+    plan.edge = options.port.unwrap_or(plan.edge);
+    Ok(plan)
+}
+
+fn announce(servers: &Servers, options: &Options) {
+    println!();
+    println!("  page      {}/", servers.edge_url());
+    match live::entry(&servers.edge_url()) {
+        Ok(url) => println!("  player    {url}"),
+        Err(error) => println!("  player    not yet: {error:#}"),
+    }
+    println!("  operator  {}", servers.operator_url());
+    if options.input == "rtmp" {
+        println!("  ingest    {}", servers.ingest_url());
+        println!("  key       {}", servers.stream_key);
+    }
+    println!();
+}
+
+fn wait(servers: &mut Servers, seconds: Option<u64>, stopped: &AtomicBool) -> Result<()> {
+    let deadline = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    if deadline.is_none() {
+        println!("Ctrl-C stops all.");
+    }
+    while !stopped.load(Ordering::Relaxed) && deadline.is_none_or(|at| Instant::now() < at) {
+        servers.tend()?;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+fn judge(servers: &mut Servers, seconds: u64, options: &Options) -> Result<ExitCode> {
+    let report = browser::play(servers, seconds, options.screenshot.as_deref())?;
+    let verdict = browser::judge(servers, &report)?;
+    print!("{verdict}");
+    Ok(if verdict.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn on_stop() -> Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stopped);
+    ctrlc::set_handler(move || {
+        // The second time is for who will not wait.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stopped)
+}
