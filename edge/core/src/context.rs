@@ -44,7 +44,7 @@ pub(crate) struct Held {
     pods: Shelf<Pods>,
 }
 
-/// Parsed documents of one kind by name; `None` is one that the origin does not have.
+/// Parsed documents of one kind by what follows the kind in their names, with the time until which each is used; `None` is one that the origin does not have.
 #[derive(Debug)]
 struct Shelf<T>(BTreeMap<String, (Option<Rc<T>>, u64)>);
 
@@ -89,15 +89,9 @@ impl<'a> Context<'a> {
 
     /// The event and the keys in force for it, asked for together.
     pub(crate) fn event_and_keys(&mut self, event: &str) -> Flow<(Rc<Event>, Rc<Keys>)> {
-        let (events, keys) = (format!("events/{event}"), format!("keys/{event}"));
         let keyring = self.keyring()?;
-        let document = self.document(
-            |held| &mut held.events,
-            &events,
-            &keyring,
-            |event: &Event| event.fault().is_none(),
-        );
-        let in_force = self.document(|held| &mut held.keys, &keys, &keyring, |_| true);
+        let document = self.document::<Event>(event, &keyring);
+        let in_force = self.document::<Keys>(event, &keyring);
         match (document, in_force) {
             (Ok(Some(document)), Ok(Some(in_force))) => Ok((document, in_force)),
             (Ok(None), _) | (_, Ok(None)) => stop(Problem::EventUnknown.response()),
@@ -109,12 +103,7 @@ impl<'a> Context<'a> {
     /// The flags of an event or of `site`; none where there is no such document.
     pub(crate) fn flags(&mut self, scope: &str) -> Flow<Rc<Flags>> {
         let keyring = self.keyring()?;
-        let flags = self.document(
-            |held| &mut held.flags,
-            &format!("flags/{scope}"),
-            &keyring,
-            |_| true,
-        )?;
+        let flags = self.document::<Flags>(scope, &keyring)?;
         Ok(flags.unwrap_or_default())
     }
 
@@ -126,8 +115,7 @@ impl<'a> Context<'a> {
         cohort: &str,
     ) -> Flow<Option<Rc<Pods>>> {
         let keyring = self.keyring()?;
-        let name = format!("pods/{event}/{revision}/{cohort}");
-        match self.document(|held| &mut held.pods, &name, &keyring, Pods::is_sound) {
+        match self.document::<Pods>(&format!("{event}/{revision}/{cohort}"), &keyring) {
             Err(step) if matches!(*step, Step::Respond(_)) => Ok(None),
             other => other,
         }
@@ -137,9 +125,9 @@ impl<'a> Context<'a> {
     pub(crate) fn snapshot(&mut self, path: &str) -> Flow<Option<Snapshot>> {
         let keyring = self.keyring()?;
         let name = format!("snapshots{path}");
-        let key = format!("document/{name}");
-        Ok(match self.arrived.get(&key) {
-            None => return fetch(document_want(&name, key)),
+        let want = document_want(&name);
+        Ok(match self.arrived.get(&want.key) {
+            None => return fetch(want),
             Some(Got::Object(object)) if object.status == 200 => {
                 document::read_json(&name, &object.body, &keyring).ok()
             }
@@ -148,29 +136,23 @@ impl<'a> Context<'a> {
     }
 
     /// A document from its shelf, or from what has come; `None` where the origin says that there is none.
-    fn document<T: DeserializeOwned>(
-        &mut self,
-        shelf: impl Fn(&mut Held) -> &mut Shelf<T>,
-        name: &str,
-        keyring: &Keyring,
-        is_sound: impl Fn(&T) -> bool,
-    ) -> Flow<Option<Rc<T>>> {
+    fn document<T: Kept>(&mut self, id: &str, keyring: &Keyring) -> Flow<Option<Rc<T>>> {
         let now_ms = self.request.now_ms;
-        let known = shelf(self.held).0.get(name).cloned();
+        let known = T::shelf(self.held).0.get(id).cloned();
         if let Some((document, until_ms)) = &known
             && now_ms < *until_ms
         {
             return Ok(document.clone());
         }
-        let key = format!("document/{name}");
-        let fresh_ms = u64::from(document_want(name, String::new()).fresh_ms);
+        let name = format!("{}/{id}", T::FOLDER);
+        let want = document_want(&name);
         let read = |object: &Object| {
-            document::read_json::<T>(name, &object.body, keyring)
+            document::read_json::<T>(&name, &object.body, keyring)
                 .ok()
-                .filter(&is_sound)
+                .filter(T::is_sound)
         };
-        let came = match self.arrived.get(&key) {
-            None => return fetch(document_want(name, key)),
+        let came = match self.arrived.get(&want.key) {
+            None => return fetch(want),
             Some(Got::Object(object)) if object.status == 200 => {
                 read(object).map(|document| Some(Rc::new(document)))
             }
@@ -183,13 +165,13 @@ impl<'a> Context<'a> {
             (None, Some((Some(known), _))) => Some(known),
             (None, _) => return stop(self.unavailable(Problem::OriginUnavailable, 2)),
         };
-        let missing_ms = u64::from(DOCUMENT_MISSING_MS);
-        let until_ms = now_ms.saturating_add(if document.is_some() {
-            fresh_ms
+        let kept_ms = if document.is_some() {
+            want.fresh_ms
         } else {
-            missing_ms
-        });
-        shelf(self.held).put(name, document.clone(), until_ms);
+            DOCUMENT_MISSING_MS
+        };
+        let until_ms = now_ms.saturating_add(u64::from(kept_ms));
+        T::shelf(self.held).put(id, document.clone(), until_ms);
         Ok(document)
     }
 
@@ -217,6 +199,52 @@ impl<'a> Context<'a> {
     }
 }
 
+/// A kind of document that is kept parsed.
+trait Kept: DeserializeOwned {
+    /// What its names begin with.
+    const FOLDER: &str;
+    /// Where it is kept.
+    fn shelf(held: &mut Held) -> &mut Shelf<Self>;
+    /// Whether it says something that can be worked with.
+    fn is_sound(&self) -> bool {
+        true
+    }
+}
+
+impl Kept for Event {
+    const FOLDER: &str = "events";
+    fn shelf(held: &mut Held) -> &mut Shelf<Self> {
+        &mut held.events
+    }
+    fn is_sound(&self) -> bool {
+        self.fault().is_none()
+    }
+}
+
+impl Kept for Keys {
+    const FOLDER: &str = "keys";
+    fn shelf(held: &mut Held) -> &mut Shelf<Self> {
+        &mut held.keys
+    }
+}
+
+impl Kept for Flags {
+    const FOLDER: &str = "flags";
+    fn shelf(held: &mut Held) -> &mut Shelf<Self> {
+        &mut held.flags
+    }
+}
+
+impl Kept for Pods {
+    const FOLDER: &str = "pods";
+    fn shelf(held: &mut Held) -> &mut Shelf<Self> {
+        &mut held.pods
+    }
+    fn is_sound(&self) -> bool {
+        Self::is_sound(self)
+    }
+}
+
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
@@ -224,16 +252,16 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    fn put(&mut self, name: &str, document: Option<Rc<T>>, until_ms: u64) {
-        if self.0.len() >= HELD_MAX && !self.0.contains_key(name) {
+    fn put(&mut self, id: &str, document: Option<Rc<T>>, until_ms: u64) {
+        if self.0.len() >= HELD_MAX && !self.0.contains_key(id) {
             let oldest = self
                 .0
                 .iter()
                 .min_by_key(|(_, (_, until_ms))| *until_ms)
-                .map(|(name, _)| name.clone());
-            oldest.and_then(|name| self.0.remove(&name));
+                .map(|(id, _)| id.clone());
+            oldest.and_then(|id| self.0.remove(&id));
         }
-        self.0.insert(name.to_owned(), (document, until_ms));
+        self.0.insert(id.to_owned(), (document, until_ms));
     }
 }
 
@@ -290,11 +318,11 @@ fn keyring_want(key: &str) -> Want {
     }
 }
 
-fn document_want(name: &str, key: String) -> Want {
+fn document_want(name: &str) -> Want {
     let immutable = name.starts_with("pods/");
     Want {
         source: Source::Document(name.to_owned()),
-        key,
+        key: format!("document/{name}"),
         fresh_ms: if immutable {
             IMMUTABLE_MS
         } else {

@@ -3,6 +3,7 @@
 //! Owns who is let in and what each cohort's playlist is made of. Invariant: past the check of the pass only event, cohort, rendition and sequence
 //! are left of the viewer, in cache keys and towards the origin alike.
 
+use std::fmt::Write;
 use std::rc::Rc;
 
 use crate::cohort;
@@ -23,6 +24,8 @@ const ORIGIN_PLAYLIST_FRESH_MS: u32 = 200;
 const ORIGIN_TIMEOUT_MS: u32 = 2000;
 /// Largest playlist: a DVR window of four hours with parts is below 1 MiB.
 const PLAYLIST_BYTES_MAX: u32 = 4 << 20;
+/// Room for a usual key of a playlist.
+const SESSION_KEY_BYTES: usize = 128;
 const OBJECT_BYTES_MAX: u32 = 64 << 20;
 /// Milliseconds for which segments are kept: they never change. A year.
 const OBJECT_FRESH_MS: u32 = u32::MAX / 2;
@@ -402,14 +405,15 @@ impl Playlist<'_> {
 
     fn key(&self) -> String {
         let Directives { msn, part, skip } = self.directives;
-        let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
-        format!(
-            "{}/{}.{}{}",
-            self.session_key("playlist"),
-            number(msn),
-            number(part),
-            if skip { "/delta" } else { "" }
-        )
+        let mut key = self.session_key("playlist");
+        for (mark, number) in [('/', msn), ('.', part)] {
+            // Writing to a string does not fail.
+            let _ = number.map(|number| write!(key, "{mark}{number}"));
+        }
+        if skip {
+            key.push_str("/delta");
+        }
+        key
     }
 
     fn last_good_key(&self) -> String {
@@ -422,10 +426,19 @@ impl Playlist<'_> {
         } else {
             "standard"
         };
-        format!(
-            "{kind}/{}/{}/{}/{latency}",
-            self.event, self.admitted.cohort, self.rendition
-        )
+        let mut key = String::with_capacity(SESSION_KEY_BYTES);
+        for piece in [
+            kind,
+            self.event,
+            &self.admitted.cohort,
+            self.rendition,
+            latency,
+        ] {
+            key.push_str(piece);
+            key.push('/');
+        }
+        key.pop();
+        key
     }
 
     fn latency(&self) -> Latency {
