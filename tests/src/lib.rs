@@ -8,6 +8,8 @@ pub mod case;
 mod check;
 pub mod command;
 pub mod doors;
+pub mod fuzz;
+pub mod live;
 pub mod origin;
 pub mod playlist;
 pub mod run;

@@ -224,11 +224,11 @@ impl DocumentSpec {
 }
 
 fn request(step: &StepSpec, expander: &Expander) -> Result<Request, String> {
-    let (method, target) = step
-        .request
+    let request = expander.expand(&step.request)?;
+    let (method, target) = request
         .split_once(' ')
         .ok_or("request: expected `METHOD target`")?;
-    let mut target = expander.expand(target)?;
+    let mut target = target.to_owned();
     for (find, new) in &step.alter {
         let (find, new) = (expander.expand(find)?, expander.expand(new)?);
         match target.matches(&find).count() {

@@ -1,0 +1,214 @@
+//! What must hold of hostile bytes, for fuzzers and for the replay of their seeds.
+//!
+//! Owns one function for each kind of input. Each ends for every input, and panics where a promise of the core's is broken.
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "to panic is how a fuzz target reports"
+)]
+
+use std::sync::LazyLock;
+
+use sightscreen_core::document::{self, Event, Keys, Pods, Snapshot};
+use sightscreen_core::flags::Flags;
+use sightscreen_core::keyring::{Keyring, Purpose};
+use sightscreen_core::pass::PassBytes;
+use sightscreen_core::playlist::{Latency, Stitch, delta, ledger_revision, stitch};
+use sightscreen_core::route::Target;
+use sightscreen_core::{Core, Got, Object, Request, Source, Step, Want, signed_url};
+
+use crate::case::{envelope, keyring_json};
+
+/// Every target by name; a folder of seeds has the same name.
+pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+    ("target", target),
+    ("token", token),
+    ("playlist", playlist),
+    ("document", payload),
+    ("exchange", exchange),
+];
+
+const PODS: &str = r#"{"event":"e","revision":7,"cohort":"generic","discontinuities":5,"breaks":[
+    {"id":"b1","start":1203,"length":4,"discontinuities_before":2,"slots":[{"offset":0,"creative":"c-1","segments":2},{"offset":2,"creative":"slate","segments":2}]}]}"#;
+
+static RING: LazyLock<Keyring> =
+    LazyLock::new(|| match Keyring::parse(keyring_json().as_bytes()) {
+        Ok(ring) => ring,
+        Err(fault) => panic!("the keyring of the cases: {fault}"),
+    });
+
+/// A request target: one that is accepted has one spelling, and a route names no folder above.
+pub fn target(data: &[u8]) {
+    let Ok(raw) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(parsed) = Target::parse(raw) else {
+        return;
+    };
+    let again = Target::parse(&parsed.path).map(|target| target.path.into_owned());
+    assert_eq!(
+        again.as_deref(),
+        Ok(parsed.path.as_ref()),
+        "the canonical path has another reading"
+    );
+    let climbs = parsed
+        .path
+        .split('/')
+        .any(|segment| matches!(segment, "." | ".."));
+    assert!(!climbs && !parsed.path.contains("//") && !parsed.path.contains('\\'));
+    let _ = parsed.route();
+}
+
+/// A pass, or the query of a signed URL: without the key nothing is admitted, and one content has one signature.
+pub fn token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(bytes) = PassBytes::decode(text) {
+        let _ = bytes.unverified();
+        if let Ok(pass) = bytes.authenticate(&RING) {
+            let key = RING.find(Purpose::Pass, pass.kid);
+            assert_eq!(
+                key.map(|key| pass.mint(key)).as_deref(),
+                Some(text),
+                "a pass has a second spelling"
+            );
+        }
+    }
+    let path = "/live/e/main.m3u8";
+    if let Ok(claims) = signed_url::verify(path, text, &RING, 0) {
+        let names: Vec<&str> = claims.iter().map(|(name, _)| name).collect();
+        assert!(
+            names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]),
+            "a claim stands twice"
+        );
+    }
+}
+
+/// A content playlist: what is stitched from it keeps its lines of time, and a delta is no longer than the whole.
+pub fn playlist(data: &[u8]) {
+    let Ok(pods) = serde_json::from_str::<Pods>(PODS) else {
+        panic!("the pods of this file")
+    };
+    let _ = ledger_revision(data);
+    for latency in [Latency::Low, Latency::Standard] {
+        let (mut out, mut plain) = (Vec::new(), Vec::new());
+        let how = Stitch {
+            rendition: "v720",
+            phases: 4,
+            pods: Some(&pods),
+            latency,
+        };
+        let made = stitch(data, how, &mut out);
+        let bare = stitch(data, Stitch { pods: None, ..how }, &mut plain);
+        if made.is_ok() && bare.is_ok() && latency == Latency::Low {
+            assert_eq!(
+                times(&out),
+                times(&plain),
+                "stitching moved a segment in time"
+            );
+        }
+        if made.is_ok() {
+            let short = delta(&out);
+            assert!(short.starts_with(b"#EXTM3U"));
+        }
+    }
+    let _ = delta(data);
+}
+
+fn times(text: &[u8]) -> Vec<&[u8]> {
+    let of_time = |line: &&[u8]| {
+        line.starts_with(b"#EXTINF:") || line.starts_with(b"#EXT-X-PROGRAM-DATE-TIME:")
+    };
+    text.split(|&b| b == b'\n').filter(of_time).collect()
+}
+
+/// A document's envelope as it is, and the bytes as a genuine document's payload of every kind.
+pub fn payload(data: &[u8]) {
+    assert!(
+        document::read("events/e", data, &RING).is_err()
+            || data.starts_with(b"sightscreen-document 1 ")
+    );
+    let name = "events/e";
+    let body = envelope(name, 1, data, None);
+    let read = document::read(name, &body, &RING);
+    assert_eq!(
+        read.map(|document| document.payload),
+        Ok(data),
+        "a genuine document is not read"
+    );
+    if let Ok(event) = document::read_json::<Event>(name, &body, &RING) {
+        let _ = event.fault();
+    }
+    if let Ok(pods) = document::read_json::<Pods>(name, &body, &RING)
+        && pods.is_sound()
+    {
+        for sequence in 1190..1230 {
+            let _ = (
+                pods.playing(sequence),
+                pods.is_discontinuous(sequence),
+                pods.discontinuity_sequence(sequence),
+            );
+        }
+    }
+    let _ = document::read_json::<Keys>(name, &body, &RING);
+    let _ = document::read_json::<Flags>(name, &body, &RING);
+    let _ = document::read_json::<Snapshot>(name, &body, &RING);
+    let _ = Keyring::parse(data);
+}
+
+/// A whole exchange: the first line is the target, each further block after a NUL is what comes for the next want. It ends, and never asks the
+/// origin for anything with the pass in it.
+pub fn exchange(data: &[u8]) {
+    /// Fetches after which an exchange is taken to go on for ever.
+    const STEPS_MAX: usize = 24;
+    let mut blocks = data.split(|&b| b == 0);
+    let Some(Ok(target)) = blocks.next().map(std::str::from_utf8) else {
+        return;
+    };
+    let now_ms = 1_767_225_600_000;
+    let request = Request {
+        method: "GET".into(),
+        target: target.into(),
+        now_ms,
+        ..Request::default()
+    };
+    let mut core = Core::new();
+    let (mut exchange, mut step) = core.begin(request);
+    for _ in 0..STEPS_MAX {
+        let wants = match step {
+            Step::Respond(response) => {
+                assert!((200..600).contains(&response.status));
+                return;
+            }
+            Step::Fetch(wants) => wants,
+            Step::Relay(relay) => vec![relay.want],
+        };
+        let got = wants
+            .iter()
+            .map(|want| answer(want, blocks.next()))
+            .collect();
+        step = exchange.resume(&mut core, got);
+    }
+    panic!("the exchange does not end");
+}
+
+fn answer(want: &Want, block: Option<&[u8]>) -> Got {
+    let object = |body: Vec<u8>| {
+        Got::Object(Object {
+            status: 200,
+            headers: Vec::new(),
+            body,
+        })
+    };
+    match (&want.source, block) {
+        (Source::Keyring, _) => object(keyring_json().into_bytes()),
+        (Source::Result, _) => Got::Missing,
+        (Source::Document(name), Some(block)) => object(envelope(name, 1, block, None)),
+        (Source::Origin(_), Some(block)) => object(block.to_vec()),
+        (_, None) => Got::Object(Object {
+            status: 404,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }),
+    }
+}
