@@ -187,6 +187,12 @@ pub(crate) fn put(key: &str, stamp: &Stamp, body: &[u8], event: Option<&str>) {
     );
 }
 
+/// Puts nothing in place of an entry whose body broke off after its head was shared.
+pub(crate) fn forget(key: &str) {
+    let nothing = stamp(Err(Failure::Unreachable), Vec::new(), Lifetime::default());
+    write_for(key, Duration::ZERO, &nothing, &[], None);
+}
+
 /// Writes the copy that answers when the origin fails. `durable` for documents, which answer however old.
 pub(crate) fn put_last_good(
     key: &str,

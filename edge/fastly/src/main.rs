@@ -122,10 +122,15 @@ fn result_want(wants: &[Want]) -> Option<&Want> {
 
 /// Sends what another exchange answered.
 fn send_result(entry: &cache::Entry) {
-    match (entry.stamp.outcome, entry.stream(None)) {
-        (Ok(status), Some(body)) => viewer::send(status, &entry.stamp.headers, body),
-        _ => respond(&Problem::EdgeFailed.response()),
-    }
+    let (Ok(status), Some(body)) = (entry.stamp.outcome, entry.stream(None)) else {
+        respond(&Problem::EdgeFailed.response());
+        return;
+    };
+    let length = entry
+        .length()
+        .map(|length| ("content-length".to_owned(), length.to_string()));
+    let headers: Vec<_> = entry.stamp.headers.iter().cloned().chain(length).collect();
+    viewer::send(status, &headers, body);
 }
 
 fn respond(response: &Response) {

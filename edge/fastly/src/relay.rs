@@ -87,10 +87,13 @@ fn lead(
         cache::fulfil(leads, &stamp, &[], event);
         return Err(Got::Object(without_body(&head)));
     }
-    match cache::begin_insert(leads, &stamp, head.length(), event) {
+    let length = head.length();
+    match cache::begin_insert(leads, &stamp, length, event) {
         Some((writer, entry)) => {
             send_entry(exchange, relay, &entry)?;
-            pump(head.body, writer, want);
+            if pump(head.body, writer, want, length).is_none() {
+                cache::forget(&want.key);
+            }
             Ok(())
         }
         None => send_unstored(relay, head),
@@ -158,25 +161,33 @@ fn send_entry(exchange: &Exchange, relay: &Relay, entry: &Entry) -> Result<(), G
     Ok(())
 }
 
-/// Copies the rest of the origin's body into the cache, from where the viewers stream it.
-fn pump(mut body: BodyHandle, mut writer: StreamingBody, want: &Want) {
+/// Copies the origin's body into the cache, from where the viewers stream it. `None` when it was not whole: dropping the writer
+/// breaks the entry and every stream of it.
+fn pump(
+    mut body: BodyHandle,
+    mut writer: StreamingBody,
+    want: &Want,
+    length: Option<u64>,
+) -> Option<()> {
     let patience = Duration::from_millis(want.timeout_ms.into());
-    let mut left = usize::try_from(want.max_bytes).unwrap_or(usize::MAX);
+    let mut copied = 0;
     loop {
-        match read_chunk(&mut body, patience) {
-            Ok(chunk) if chunk.is_empty() => {
-                let _ = writer.finish();
-                return;
-            }
-            Ok(chunk) if chunk.len() <= left && writer.write_all(&chunk).is_ok() => {
-                left -= chunk.len();
-                // Those who stream along must not wait for the writer's buffer to fill.
-                let _ = writer.flush();
-            }
-            // Dropping the writer breaks the entry and every stream of it.
-            _ => return,
+        let chunk = read_chunk(&mut body, patience).ok()?;
+        if chunk.is_empty() {
+            break;
         }
+        copied += u64::try_from(chunk.len()).ok()?;
+        if copied > want.max_bytes.into() {
+            return None;
+        }
+        writer.write_all(&chunk).ok()?;
+        // Those who stream along must not wait for the writer's buffer to fill.
+        writer.flush().ok()?;
     }
+    if length.is_some_and(|length| length != copied) {
+        return None;
+    }
+    writer.finish().ok()
 }
 
 /// What a relayed entry must remember of its origin's headers.

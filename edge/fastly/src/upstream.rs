@@ -199,14 +199,7 @@ fn arrived(pending: PendingRequestHandle) -> Result<Head, State> {
 
 fn read_on(mut head: Head, mut body: Vec<u8>, max_bytes: usize) -> State {
     match read_chunk(&mut head.body, Duration::from_millis(1)) {
-        Ok(chunk) if chunk.is_empty() => State::Done(Ok(Answer {
-            object: Object {
-                status: head.status,
-                headers: door::object_headers(|name| head.header(name)),
-                body,
-            },
-            cache_control: head.header("cache-control"),
-        })),
+        Ok(chunk) if chunk.is_empty() => State::Done(whole(&head, body)),
         Ok(chunk) if body.len() + chunk.len() > max_bytes => State::Done(Err(Failure::TooLarge)),
         Ok(chunk) => {
             body.extend_from_slice(&chunk);
@@ -215,4 +208,24 @@ fn read_on(mut head: Head, mut body: Vec<u8>, max_bytes: usize) -> State {
         Err(Failure::Timeout) => State::Reading(head, body),
         Err(failure) => State::Done(Err(failure)),
     }
+}
+
+/// Waiting for a body may swallow the error that ended it, so the end of a body is believed only where the length agrees.
+fn whole(head: &Head, body: Vec<u8>) -> Result<Answer, Failure> {
+    if head
+        .length()
+        .is_some_and(|length| u64::try_from(body.len()) != Ok(length))
+    {
+        return Err(Failure::Unreachable);
+    }
+    let headers = door::object_headers(|name| head.header(name));
+    let cache_control = head.header("cache-control");
+    Ok(Answer {
+        object: Object {
+            status: head.status,
+            headers,
+            body,
+        },
+        cache_control,
+    })
 }

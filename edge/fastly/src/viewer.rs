@@ -6,8 +6,8 @@
 use crate::abi;
 use crate::cache::now_ms;
 use fastly::geo::geo_lookup;
-use fastly::http::HeaderValue;
 use fastly::http::header::HeaderName;
+use fastly::http::{FramingHeadersMode, HeaderValue};
 use fastly::{Body, Response, device_detection};
 use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
 use std::hash::{BuildHasher, Hasher};
@@ -82,12 +82,11 @@ fn platform_geography(incoming: &fastly::Request) -> (Option<String>, Option<Str
 
 /// Sends status and headers with a body that is the platform's own.
 pub(crate) fn send(status: u16, headers: &[(String, String)], body: Body) {
-    response(status, headers).with_body(body).send_to_client();
-}
-
-/// The platform's response, still without a body.
-pub(crate) fn response(status: u16, headers: &[(String, String)]) -> Response {
-    let mut response = Response::from_status(status);
+    let mut response = Response::from_status(status).with_body(body);
+    // A stream has no length of its own; where one is known, the viewer has it too, for HEAD as well.
+    if headers.iter().any(|(name, _)| name == "content-length") {
+        response.set_framing_headers_mode(FramingHeadersMode::ManuallyFromHeaders);
+    }
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes());
         let value = HeaderValue::from_str(value);
@@ -95,5 +94,5 @@ pub(crate) fn response(status: u16, headers: &[(String, String)]) -> Response {
             response.append_header(name, value);
         }
     }
-    response
+    response.send_to_client();
 }
