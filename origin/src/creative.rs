@@ -3,7 +3,21 @@
 //! Owns conditioning and the cut per phase. Does not decide where a creative plays. Invariant: segment `i` of phase `p` has exactly the samples
 //! that content segment `first + i` has, for every `first` with `first % phases == p`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::grid::Grid;
+use crate::ladder::Plan;
+
+mod condition;
+mod cut;
+
+use condition::{condition, identify};
+use cut::Conditioned;
 
 /// What a creative is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,6 +41,17 @@ pub struct Card {
     pub tone_hz: u32,
     /// Length in milliseconds, rounded to whole segments.
     pub length_ms: u32,
+}
+
+impl Source {
+    /// What errors call it: the file's name or the card's title.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Card(card) => card.title.clone(),
+        }
+    }
 }
 
 impl Card {
@@ -101,29 +126,104 @@ pub enum CreativeError {
 }
 
 /// The creatives of an event. Clones are handles of the same library.
-#[derive(Debug, Clone, Default)]
-pub struct Library {}
+#[derive(Clone)]
+pub struct Library {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    grid: Grid,
+    folder: PathBuf,
+    plan: watch::Sender<Option<Plan>>,
+    creatives: RwLock<HashMap<CreativeId, Arc<Conditioned>>>,
+    /// One is conditioned at a time: the machine's first duty is the live picture.
+    turn: tokio::sync::Mutex<()>,
+}
 
 impl Library {
+    pub(crate) fn new(grid: Grid, folder: PathBuf) -> Self {
+        let inner = Inner {
+            grid,
+            folder,
+            plan: watch::Sender::new(None),
+            creatives: RwLock::default(),
+            turn: tokio::sync::Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    pub(crate) fn set_plan(&self, plan: Plan) {
+        self.inner.plan.send_replace(Some(plan));
+    }
+
     /// Conditions a creative, or finds it in the cache, and returns its identifier. Waits until the event's ladder is known. The same source gives the same identifier.
     ///
     /// # Errors
     /// See [`CreativeError`]; each names the creative.
     pub async fn add(&self, source: Source) -> Result<CreativeId, CreativeError> {
-        let Source::File(path) = source else {
-            return Err(CreativeError::NoLadder {
-                name: "card".to_owned(),
-            });
-        };
-        Err(CreativeError::NoLadder {
-            name: path.display().to_string(),
-        })
+        let mut plan = self.inner.plan.subscribe();
+        let plan = plan
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|plan| plan.clone());
+        let plan = plan.ok_or_else(|| CreativeError::NoLadder {
+            name: source.name(),
+        })?;
+        let _turn = self.inner.turn.lock().await;
+        let id = identify(&source, &plan, &self.inner.grid).await?;
+        if self.get(&id).is_none() {
+            let folder = self.inner.folder.join(&id);
+            let conditioned = condition(&source, &plan, &self.inner.grid, &folder).await?;
+            let mut creatives = self
+                .inner
+                .creatives
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            creatives.insert(id.clone(), Arc::new(conditioned));
+        }
+        Ok(id)
     }
 
     /// A conditioned creative.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<CreativeInfo> {
-        let _ = id;
-        None
+        let creatives = self
+            .inner
+            .creatives
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        creatives.get(id).map(|creative| CreativeInfo {
+            id: id.to_owned(),
+            segments: creative.segments,
+        })
+    }
+
+    /// The object of `/live/{event}/ads/{creative}/{rendition}/{phase}/{object}`.
+    pub(crate) fn object(
+        &self,
+        creative: &str,
+        rendition: &str,
+        phase: &str,
+        object: &str,
+    ) -> Option<Bytes> {
+        let tracks = self.inner.plan.borrow().as_ref()?.tracks();
+        let position = tracks.iter().position(|(id, _)| id == rendition)?;
+        let (_, kind) = tracks.get(position)?;
+        let creative = {
+            let creatives = self
+                .inner
+                .creatives
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(creatives.get(creative)?)
+        };
+        let phase: u64 = phase
+            .parse()
+            .ok()
+            .filter(|phase| *phase < self.inner.grid.phases(*kind))?;
+        creative.object(&self.inner.grid, *kind, position, phase, object)
     }
 }

@@ -4,13 +4,20 @@
 //! once is never published otherwise, whatever is killed and restarted.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use crate::creative::Library;
+use crate::event::Event;
 use crate::grid::{Grid, GridError, Kind};
+use crate::ladder::{AUDIO_BITRATE, Plan};
+use crate::package::write::codec;
+use crate::serve;
+use crate::store::{Cursor, Track};
 
 /// What the origin is told about an event's media.
 #[derive(Debug, Clone)]
@@ -235,77 +242,220 @@ pub struct Live {
 }
 
 struct Inner {
-    grid: Grid,
+    event: Event,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What an event has once its ladder is known.
+pub(crate) struct Media {
+    pub(crate) grid: Grid,
+    pub(crate) plan: Plan,
+    pub(crate) tracks: Vec<Arc<Track>>,
+    pub(crate) inits: Vec<OnceLock<Bytes>>,
+    pub(crate) window_segments: u64,
+    pub(crate) breaks: Arc<dyn Breaks>,
+    pub(crate) library: Library,
 }
 
 impl Live {
-    /// Starts the event, or goes on with what its data folder holds. Needs a Tokio runtime.
+    /// Starts the event, or goes on with what its data folder holds. Needs a Tokio runtime of several threads.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: LiveConfig, breaks: Arc<dyn Breaks>) -> Result<Self, StartError> {
-        let _ = breaks;
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        let fps = config.frame_rate.unwrap_or((25, 1));
-        let grid = Grid::new(
-            now.as_millis() as u64,
-            fps,
-            config.segment_ms,
-            config.part_ms,
-        )?;
+        let (event, input) = Event::open(config, breaks).await?;
+        let task = tokio::spawn(input);
         Ok(Self {
-            inner: Arc::new(Inner { grid }),
+            inner: Arc::new(Inner {
+                event,
+                tasks: Mutex::new(vec![task]),
+            }),
         })
     }
 
     /// The event's time base.
     #[must_use]
     pub fn grid(&self) -> Grid {
-        self.inner.grid
+        self.inner.event.grid
     }
 
-    /// What viewers can choose. Empty until a publisher's first picture is seen; then fixed. Complete once [`Live::ready`] returned.
+    /// What viewers can choose. Empty until the first picture is encoded; then fixed. Complete once [`Live::ready`] returned.
     #[must_use]
     pub fn renditions(&self) -> Vec<Rendition> {
-        Vec::new()
+        self.media().map(Media::renditions).unwrap_or_default()
     }
 
     /// How far publishing has come.
     #[must_use]
     pub fn position(&self) -> Position {
-        Position { next_msn: 0 }
+        let next = |track: &Arc<Track>| {
+            let cursor = track.cursor();
+            cursor.msn + u64::from(cursor.part > 0)
+        };
+        let next_msn = self
+            .media()
+            .and_then(|media| media.tracks.iter().map(next).max());
+        Position {
+            next_msn: next_msn.unwrap_or(0),
+        }
     }
 
     /// Returns when every rendition has three whole segments, the least that a live playlist may hold.
     pub async fn ready(&self) {
-        std::future::pending().await
+        let mut media = self.inner.event.media.subscribe();
+        let Ok(media) = media
+            .wait_for(Option::is_some)
+            .await
+            .map(|media| media.clone())
+        else {
+            return std::future::pending().await;
+        };
+        for track in media.iter().flat_map(|media| &media.tracks) {
+            let enough = |cursor: &Cursor| {
+                track
+                    .oldest()
+                    .is_some_and(|oldest| cursor.msn >= oldest + 3)
+            };
+            if track.watch().wait_for(enough).await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// What an operator sees.
     #[must_use]
     pub fn status(&self) -> Status {
+        let counters = &self.inner.event.counters;
+        let starts = counters.starts.load(Ordering::Relaxed);
+        let state = match (counters.running.load(Ordering::Relaxed), starts) {
+            (1, _) => "live",
+            (_, 0) => "waiting",
+            _ => "interrupted",
+        };
+        let behind_ms = counters.behind_ms.load(Ordering::Relaxed);
         Status {
-            state: "waiting",
-            next_msn: 0,
-            behind_ms: 0,
-            encoder_starts: 0,
+            state,
+            next_msn: self.position().next_msn,
+            behind_ms,
+            encoder_starts: starts,
         }
     }
 
     /// The creatives conditioned for this event.
     #[must_use]
     pub fn creatives(&self) -> Library {
-        Library::default()
+        self.inner.event.library.clone()
     }
 
-    /// Answers GET and HEAD of everything below `/live/{event}/`. Holds blocking playlist requests and hinted parts.
+    /// Answers GET and HEAD of everything below `/live/{event}/`. Holds blocking playlist requests and hinted parts. The body of an answer to
+    /// HEAD is for the server to drop.
     pub async fn handle(&self, request: &http::Request<()>) -> http::Response<Bytes> {
-        let _ = request;
-        http::Response::new(Bytes::new())
+        let prefix = ["/live/", &self.inner.event.name, "/"].concat();
+        let path = request.uri().path().strip_prefix(&prefix);
+        match (self.media(), path) {
+            (Some(media), Some(path)) => serve::answer(&media, request, path).await,
+            _ => serve::refuse(&serve::not_found(1)),
+        }
     }
 
     /// Ends encoder and listener, and returns when they are gone.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        let tasks = std::mem::take(
+            &mut *self
+                .inner
+                .tasks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    fn media(&self) -> Option<Arc<Media>> {
+        self.inner.event.media.borrow().clone()
+    }
+}
+
+impl Media {
+    fn renditions(self: Arc<Self>) -> Vec<Rendition> {
+        let codecs: Option<Vec<String>> = self
+            .inits
+            .iter()
+            .map(|init| init.get().and_then(|init| codec(init)))
+            .collect();
+        let Some(codecs) = codecs else {
+            return Vec::new();
+        };
+        let grid = &self.grid;
+        let video = self
+            .plan
+            .video
+            .iter()
+            .enumerate()
+            .map(|(i, rung)| Rendition {
+                id: format!("v{}", rung.height),
+                kind: Kind::Video,
+                codecs: String::new(),
+                width: Some(rung.width),
+                height: Some(rung.height),
+                frame_rate: Some(grid.fps),
+                // The encoder's buffer of half a second can add a quarter to a segment of two; the rest is container.
+                bandwidth: u64::from(rung.bitrate) * 13 / 10,
+                average_bandwidth: u64::from(rung.bitrate) * 105 / 100,
+                language: None,
+                name: format!("{}p", rung.height),
+                channels: None,
+                phases: grid.phases(Kind::Video),
+                default: i == 0,
+            });
+        let audio = self
+            .plan
+            .audio
+            .iter()
+            .enumerate()
+            .map(|(i, language)| Rendition {
+                id: format!("a-{language}"),
+                kind: Kind::Audio,
+                codecs: String::new(),
+                width: None,
+                height: None,
+                frame_rate: None,
+                bandwidth: u64::from(AUDIO_BITRATE) * 13 / 10,
+                average_bandwidth: u64::from(AUDIO_BITRATE) * 11 / 10,
+                language: Some(language.clone()),
+                name: language_name(language),
+                channels: Some(2),
+                phases: grid.phases(Kind::Audio),
+                default: i == 0,
+            });
+        let with_codec = |(rendition, codecs)| Rendition {
+            codecs,
+            ..rendition
+        };
+        video.chain(audio).zip(codecs).map(with_codec).collect()
+    }
+}
+
+/// A language's own name, for a menu; its tag where it is not in this short list.
+fn language_name(tag: &str) -> String {
+    let name = match tag {
+        "en" => "English",
+        "hi" => "हिन्दी",
+        "bn" => "বাংলা",
+        "ta" => "தமிழ்",
+        "te" => "తెలుగు",
+        "mr" => "मराठी",
+        "gu" => "ગુજરાતી",
+        "kn" => "ಕನ್ನಡ",
+        "ml" => "മലയാളം",
+        "pa" => "ਪੰਜਾਬੀ",
+        "es" => "Español",
+        "fr" => "Français",
+        "de" => "Deutsch",
+        "pt" => "Português",
+        other => other,
+    };
+    name.to_owned()
 }

@@ -1,0 +1,372 @@
+//! Conditioning: one run of ffmpeg that brings a clip to the ladder and the grid, kept on disk by content.
+//!
+//! Owns the cache folder. Invariant: a folder with a `meta.json` holds a whole creative; it is renamed into place.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::cut::{CodedTrack, Conditioned};
+use super::{Card, CreativeError, Source};
+use crate::encoder::RunFolder;
+use crate::grid::{AAC_FRAME, Grid, Kind};
+use crate::ingest::probe_file;
+use crate::ladder::{OFFSET_S, Plan, last_line};
+use crate::live::StartError;
+use crate::package::read::{Item, Reader};
+use crate::package::write::{InitTrack, init};
+
+/// Longest creative, in seconds: it is held in memory.
+const MAX_SECONDS: u64 = 120;
+
+/// Longest that conditioning may take.
+const MAX_WORK: Duration = Duration::from_secs(300);
+
+/// Loudness of every creative, so that none startles.
+const LOUDNESS: &str = "loudnorm=I=-24:TP=-2:LRA=11";
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    name: String,
+    segments: u64,
+}
+
+/// The identifier of what conditioning this source would give.
+pub(super) async fn identify(
+    source: &Source,
+    plan: &Plan,
+    grid: &Grid,
+) -> Result<String, CreativeError> {
+    let mut hash = Sha256::new();
+    // The epoch has no part in it: an event that starts anew finds its creatives.
+    hash.update(format!(
+        "{plan:?}{:?}",
+        Grid {
+            epoch_ms: 0,
+            ..*grid
+        }
+    ));
+    match source {
+        Source::Card(card) => hash.update(format!("{card:?}")),
+        Source::File(path) => {
+            let path = path.clone();
+            let read = tokio::task::spawn_blocking(move || -> std::io::Result<Sha256> {
+                std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
+                Ok(hash)
+            });
+            let read = read
+                .await
+                .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            hash = read.map_err(|error| CreativeError::Unreadable {
+                name: source.name(),
+                reason: error.to_string(),
+            })?;
+        }
+    }
+    let digest: String = hash
+        .finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(format!("c-{digest}"))
+}
+
+/// Loads the creative from its folder, or makes it there.
+pub(super) async fn condition(
+    source: &Source,
+    plan: &Plan,
+    grid: &Grid,
+    folder: &Path,
+) -> Result<Conditioned, CreativeError> {
+    if let Some(kept) = load(plan, grid, folder, &source.name()).ok().flatten() {
+        return Ok(kept);
+    }
+    let failed = |error: std::io::Error| CreativeError::Failed {
+        name: source.name(),
+        reason: error.to_string(),
+    };
+    let segments = length(source, grid).await?;
+    let fresh = folder.with_extension("new");
+    let _ = std::fs::remove_dir_all(&fresh);
+    std::fs::create_dir_all(&fresh).map_err(failed)?;
+    encode(source, plan, grid, segments, &fresh).await?;
+    let meta = Meta {
+        name: source.name(),
+        segments,
+    };
+    let meta = serde_json::to_vec(&meta).map_err(|error| failed(error.into()))?;
+    std::fs::write(fresh.join("meta.json"), meta).map_err(failed)?;
+    let conditioned = load(plan, grid, &fresh, &source.name())?
+        .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::rename(&fresh, folder).map_err(failed)?;
+    tracing::info!(
+        creative = source.name(),
+        segments,
+        "a creative is conditioned"
+    );
+    Ok(conditioned)
+}
+
+/// Whole segments, at least one: what is missing is filled with the last picture, a tail below half a segment is cut.
+async fn length(source: &Source, grid: &Grid) -> Result<u64, CreativeError> {
+    let name = source.name();
+    let ms = match source {
+        Source::Card(card) => u64::from(card.length_ms),
+        Source::File(path) => {
+            let file = probe_file(path).await.map_err(|error| match error {
+                StartError::Ffmpeg { .. } => CreativeError::Failed {
+                    name: name.clone(),
+                    reason: error.to_string(),
+                },
+                StartError::Input { reason, .. } => CreativeError::Corrupt {
+                    name: name.clone(),
+                    reason,
+                },
+                other => CreativeError::Corrupt {
+                    name: name.clone(),
+                    reason: other.to_string(),
+                },
+            })?;
+            file.duration_ms.ok_or_else(|| CreativeError::Corrupt {
+                name: name.clone(),
+                reason: "it tells no length".to_owned(),
+            })?
+        }
+    };
+    if ms > MAX_SECONDS * 1000 {
+        return Err(CreativeError::TooLong {
+            name,
+            seconds: ms / 1000,
+            most: MAX_SECONDS,
+        });
+    }
+    let half = grid.duration_ms(1) / 2;
+    Ok(((ms + half) / grid.duration_ms(1)).max(1))
+}
+
+async fn encode(
+    source: &Source,
+    plan: &Plan,
+    grid: &Grid,
+    segments: u64,
+    folder: &Path,
+) -> Result<(), CreativeError> {
+    let name = source.name();
+    let failed = |reason: String| CreativeError::Failed {
+        name: name.clone(),
+        reason,
+    };
+    let texts = RunFolder::new().map_err(|error| failed(error.to_string()))?;
+    let input = match source {
+        Source::File(path) => file_input(path).await,
+        Source::Card(card) => {
+            card_input(card, grid, texts.path()).map_err(|error| failed(error.to_string()))?
+        }
+    };
+    let plan = Plan {
+        audio: vec!["any".to_owned()],
+        ..plan.clone()
+    };
+    let graph = [input.graph, tail(&plan, grid, segments)].join(";");
+    let url = |track: usize| folder.join(format!("{track}.mp4")).display().to_string();
+    // The live picture comes first on a shared machine.
+    let run = Command::new("nice")
+        .args([
+            "-n",
+            "15",
+            "ffmpeg",
+            "-hide_banner",
+            "-nostdin",
+            "-y",
+            "-v",
+            "error",
+            "-xerror",
+        ])
+        .args(input.args)
+        .args(["-filter_complex", &graph])
+        .args(plan.outputs(grid, 0, url))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(MAX_WORK, run)
+        .await
+        .map_err(|_| failed("ffmpeg took too long".to_owned()))?;
+    let output = output.map_err(|error| failed(format!("ffmpeg cannot be started: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let reason = said
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .map_or_else(|| last_line(&said), last_line);
+    Err(match source {
+        Source::File(_) => CreativeError::Corrupt { name, reason },
+        Source::Card(_) => failed(reason),
+    })
+}
+
+struct EncodeInput {
+    args: Vec<String>,
+    /// A filter graph to `[picture]` and `[sound]`.
+    graph: String,
+}
+
+async fn file_input(path: &Path) -> EncodeInput {
+    let sound = probe_file(path)
+        .await
+        .is_ok_and(|file| file.audio_tracks > 0);
+    let sound = if sound {
+        format!("[0:a:0]{LOUDNESS}")
+    } else {
+        "anullsrc=r=48000:cl=stereo".to_owned()
+    };
+    EncodeInput {
+        args: vec!["-i".to_owned(), path.display().to_string()],
+        graph: format!("[0:v:0]null[picture];{sound}[sound]"),
+    }
+}
+
+/// From `[picture]` and `[sound]` to the labels of the outputs, exactly as long as the grid asks.
+fn tail(plan: &Plan, grid: &Grid, segments: u64) -> String {
+    let (num, den) = grid.fps;
+    let rate = grid.audio_rate;
+    let frames = segments * u64::from(grid.segment_frames);
+    let pad = grid.duration_ms(2);
+    let picture = plan.video_filters(&format!(
+        "[picture]fps={num}/{den}:start_time=0,tpad=stop_mode=clone:stop_duration={pad}ms,trim=end_frame={frames},"
+    ));
+    format!(
+        "{picture};[sound]aresample={rate}:first_pts=0,aformat=channel_layouts=stereo,apad,atrim=end_sample={},asetnsamples=n=1024:p=1[a0]",
+        (coded_audio(grid, segments) + 2) * AAC_FRAME
+    )
+}
+
+/// AAC frames that the phase with the most needs.
+fn coded_audio(grid: &Grid, segments: u64) -> u64 {
+    let first = |msn| grid.first_sample(Kind::Audio, msn);
+    (0..grid.phases(Kind::Audio))
+        .map(|phase| first(phase + segments) - first(phase))
+        .max()
+        .unwrap_or(0)
+}
+
+fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<EncodeInput> {
+    let (num, den) = grid.fps;
+    let Card {
+        color,
+        tone_hz,
+        length_ms,
+        ..
+    } = card;
+    let seconds = f64::from(*length_ms) / 1000.0;
+    let text = |name: &str, text: &str| -> std::io::Result<String> {
+        let path: PathBuf = folder.join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let title = text("title", &card.title)?;
+    let subtitle = text("subtitle", &card.subtitle)?;
+    let left = text("left", &format!("%{{eif:max(0,ceil({seconds}-t)):d}}"))?;
+    let font = "fontcolor=white:shadowcolor=black@0.4:shadowx=3:shadowy=3";
+    let graph = format!(
+        "color=c=0x{color:06x}:s=1280x720:r={num}/{den}:d={seconds},\
+         drawbox=x=0:y=600:w=1280:h=120:c=black@0.25:t=fill,\
+         drawtext=textfile={title}:expansion=none:fontsize=92:{font}:x=(w-tw)/2:y=220,\
+         drawtext=textfile={subtitle}:expansion=none:fontsize=44:{font}:x=(w-tw)/2:y=350,\
+         drawtext=textfile={left}:fontsize=64:{font}:x=w-tw-60:y=628[card];\
+         color=c=white:s=1280x14:r={num}/{den}:d={seconds}[bar];\
+         [card][bar]overlay=x='-1280+1280*t/{seconds}':y=600:format=yuv420[picture];{}",
+        match tone_hz {
+            0 => format!("anullsrc=r=48000:cl=stereo:d={seconds}[sound]"),
+            tone => format!(
+                "aevalsrc=exprs='(0.6+0.4*sin(2*PI*2*t))*0.12*(sin(2*PI*{tone}*t)+sin(2*PI*{tone}*1.25*t)+sin(2*PI*{tone}*1.5*t))':s=48000:d={seconds},{LOUDNESS}[sound]"
+            ),
+        }
+    );
+    Ok(EncodeInput {
+        args: Vec::new(),
+        graph,
+    })
+}
+
+/// Reads a conditioned creative; `Ok(None)` when there is none.
+fn load(
+    plan: &Plan,
+    grid: &Grid,
+    folder: &Path,
+    name: &str,
+) -> Result<Option<Conditioned>, CreativeError> {
+    let Ok(meta) = std::fs::read(folder.join("meta.json")) else {
+        return Ok(None);
+    };
+    let corrupt = |reason: String| CreativeError::Corrupt {
+        name: name.to_owned(),
+        reason,
+    };
+    let meta: Meta = serde_json::from_slice(&meta).map_err(|error| corrupt(error.to_string()))?;
+    let mut tracks = Vec::new();
+    for track in 0..=plan.video.len() {
+        let kind = if track < plan.video.len() {
+            Kind::Video
+        } else {
+            Kind::Audio
+        };
+        let bytes = std::fs::read(folder.join(format!("{track}.mp4")))
+            .map_err(|error| corrupt(error.to_string()))?;
+        let coded = read_track(&bytes, kind, grid).map_err(&corrupt)?;
+        let least = match kind {
+            Kind::Video => meta.segments * u64::from(grid.segment_frames),
+            Kind::Audio => coded_audio(grid, meta.segments),
+        };
+        if (coded.samples.len() as u64) < least {
+            return Err(corrupt(format!(
+                "it gave {} of {least} samples",
+                coded.samples.len()
+            )));
+        }
+        tracks.push(coded);
+    }
+    Ok(Some(Conditioned {
+        segments: meta.segments,
+        tracks,
+    }))
+}
+
+fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, String> {
+    let mut track = CodedTrack::default();
+    let mut timescale = 1;
+    for item in Reader::default()
+        .push(bytes)
+        .map_err(|error| error.to_string())?
+    {
+        match item {
+            Item::Header(header) => {
+                timescale = header.timescale;
+                let scale = grid.timescale(kind);
+                let own = InitTrack {
+                    kind,
+                    timescale: scale,
+                    stsd: header.stsd,
+                    width: header.width,
+                    height: header.height,
+                };
+                track.init = Bytes::from(init(&own));
+            }
+            // The encoder's priming lies before the start.
+            Item::Sample(sample) if sample.time >= OFFSET_S * u64::from(timescale) => {
+                track.samples.push((sample.sync, sample.data));
+            }
+            Item::Sample(_) => {}
+        }
+    }
+    Ok(track)
+}

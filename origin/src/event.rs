@@ -1,0 +1,290 @@
+//! The making of an event: its folder, its grid, and the hand-over from input to packager.
+//!
+//! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the event's life.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+
+use crate::creative::Library;
+use crate::encoder::Message;
+use crate::grid::Grid;
+use crate::ingest::{self, rtmp, testmatch};
+use crate::ladder::{self, Plan, Shape};
+use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
+use crate::package::packager::{Counters, Packager, now_ms};
+use crate::store::Store;
+
+/// Frames a second of a publisher's event unless set.
+const PUBLISHER_FPS: (u32, u32) = (30, 1);
+
+/// A new event's epoch lies this far ahead, so that its first picture is frame 0.
+const HEAD_START_MS: u64 = 200;
+
+/// What of an event never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Saved {
+    grid: Grid,
+    plan: Option<Plan>,
+}
+
+/// An event as its input and its handle see it. Clones are the same event.
+#[derive(Clone)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) grid: Grid,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) library: Library,
+    pub(crate) media: watch::Sender<Option<Arc<Media>>>,
+    config: Arc<LiveConfig>,
+    breaks: Arc<dyn Breaks>,
+}
+
+/// Runs an event's input for as long as it is polled.
+pub(crate) type InputTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Event {
+    /// Opens the event's folder and prepares its input.
+    pub(crate) async fn open(
+        config: LiveConfig,
+        breaks: Arc<dyn Breaks>,
+    ) -> Result<(Self, InputTask), StartError> {
+        std::fs::create_dir_all(&config.data).map_err(|error| at(&config.data, error))?;
+        let saved = read_saved(&config.data)?;
+        let source = probe_source(&config).await?;
+        let fps = config
+            .frame_rate
+            .or(source.as_ref().map(|source| source.fps))
+            .unwrap_or(PUBLISHER_FPS);
+        let plan = match (&saved, &source) {
+            (
+                Some(Saved {
+                    plan: Some(plan), ..
+                }),
+                _,
+            ) => Some(plan.clone()),
+            (_, Some(source)) => {
+                Some(make_plan(&config, source.shape, source.languages, fps).await?)
+            }
+            (_, None) => None,
+        };
+        let listener = match &config.input {
+            Input::Rtmp { listen, .. } => Some(rtmp::bind(*listen).await?),
+            Input::TestMatch | Input::File(_) => None,
+        };
+        let grid = Grid::new(
+            now_ms() + HEAD_START_MS,
+            fps,
+            config.segment_ms,
+            config.part_ms,
+        )?;
+        let grid = same_settings(&config, saved.map_or(grid, |saved| saved.grid), grid)?;
+        let event = Self {
+            name: config.event.clone(),
+            grid,
+            counters: Arc::default(),
+            library: Library::new(grid, config.data.join("creatives")),
+            media: watch::Sender::new(None),
+            config: Arc::new(config),
+            breaks,
+        };
+        let sink = plan.map(|plan| event.adopt(plan)).transpose()?;
+        let input: InputTask = match (listener, sink) {
+            (Some(listener), sink) => Box::pin(rtmp::serve(event.clone(), listener, sink)),
+            (None, Some(sink)) => Box::pin(ingest::generate(event.clone(), sink)),
+            (None, None) => return Err(input_error(&event.config.input, "it has no picture")),
+        };
+        Ok((event, input))
+    }
+
+    /// Settles the ladder, for good: opens the store and starts the packager. Returns where the encoder's messages go.
+    pub(crate) fn adopt(&self, plan: Plan) -> Result<mpsc::UnboundedSender<Message>, StartError> {
+        let folder = &self.config.data;
+        write_saved(
+            folder,
+            &Saved {
+                grid: self.grid,
+                plan: Some(plan.clone()),
+            },
+        )?;
+        let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
+        let window_segments = seconds(self.config.window_s).max(8);
+        let kept = seconds(self.config.dvr_s).max(2 * window_segments);
+        let store = Store::open(folder, self.grid, &plan.tracks(), kept)
+            .map_err(|error| at(folder, error))?;
+        let paths: Vec<PathBuf> = plan
+            .tracks()
+            .iter()
+            .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
+            .collect();
+        let media = Arc::new(Media {
+            grid: self.grid,
+            plan: plan.clone(),
+            tracks: store.tracks().to_vec(),
+            inits: paths.iter().map(|path| kept_init(path)).collect(),
+            window_segments,
+            breaks: Arc::clone(&self.breaks),
+            library: self.library.clone(),
+        });
+        let (sink, messages) = mpsc::unbounded_channel();
+        let show = show_inits(Arc::clone(&media), paths.clone());
+        let counters = Arc::clone(&self.counters);
+        let (grid, breaks) = (self.grid, Arc::clone(&self.breaks));
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new()
+            .name("packager".to_owned())
+            .spawn(move || {
+                Packager::new(grid, store, breaks, counters, paths, show).work(messages, &runtime);
+            })
+            .map_err(|error| at(folder, error))?;
+        self.library.set_plan(plan);
+        self.media.send_replace(Some(media));
+        Ok(sink)
+    }
+
+    /// Chooses the ladder for a publisher's picture.
+    pub(crate) async fn plan(&self, shape: Shape) -> Result<Plan, StartError> {
+        make_plan(&self.config, shape, 1, self.grid.fps).await
+    }
+
+    /// What the event was started with.
+    pub(crate) fn input(&self) -> &Input {
+        &self.config.input
+    }
+}
+
+/// Puts a track's init segment before the viewers once its file is written.
+fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
+    Box::new(move |track| {
+        if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
+            && let Ok(bytes) = std::fs::read(path)
+        {
+            // Set at the first run; later runs write the same.
+            let _ = slot.set(bytes.into());
+        }
+    })
+}
+
+fn kept_init(path: &Path) -> OnceLock<Bytes> {
+    match std::fs::read(path) {
+        Ok(bytes) => OnceLock::from(Bytes::from(bytes)),
+        Err(_) => OnceLock::new(),
+    }
+}
+
+struct Source {
+    shape: Shape,
+    fps: (u32, u32),
+    languages: usize,
+}
+
+/// What is known of the source before it runs; `None` for a publisher.
+async fn probe_source(config: &LiveConfig) -> Result<Option<Source>, StartError> {
+    Ok(match &config.input {
+        Input::TestMatch => Some(Source {
+            shape: testmatch::SHAPE,
+            fps: testmatch::FPS,
+            languages: config.languages.len(),
+        }),
+        Input::File(path) => {
+            let file = ingest::probe_file(path).await?;
+            Some(Source {
+                shape: file.shape,
+                fps: file.fps,
+                languages: file.audio_tracks.max(1),
+            })
+        }
+        Input::Rtmp { .. } => None,
+    })
+}
+
+async fn make_plan(
+    config: &LiveConfig,
+    shape: Shape,
+    languages: usize,
+    fps: (u32, u32),
+) -> Result<Plan, StartError> {
+    let video = ladder::choose(shape, fps, &config.ladder, &config.data.join("speed")).await?;
+    let mut audio: Vec<String> = config
+        .languages
+        .iter()
+        .take(languages.max(1))
+        .cloned()
+        .collect();
+    if audio.is_empty() {
+        audio.push("en".to_owned());
+    }
+    Ok(Plan { video, audio })
+}
+
+/// The kept grid, when the settings would make the same but for the epoch.
+fn same_settings(config: &LiveConfig, kept: Grid, asked: Grid) -> Result<Grid, StartError> {
+    if (Grid {
+        epoch_ms: kept.epoch_ms,
+        ..asked
+    }) == kept
+    {
+        return Ok(kept);
+    }
+    let say = |grid: Grid| {
+        let (num, den) = grid.fps;
+        format!(
+            "{num}/{den} frames a second, {} in a segment, {} in a part",
+            grid.segment_frames, grid.part_frames
+        )
+    };
+    let reason = format!("it has {}; asked are {}", say(kept), say(asked));
+    Err(StartError::Changed {
+        path: config.data.clone(),
+        reason,
+    })
+}
+
+fn read_saved(folder: &Path) -> Result<Option<Saved>, StartError> {
+    let path = folder.join("event.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| StartError::Changed {
+                    path,
+                    reason: format!("event.json cannot be read: {error}"),
+                })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(&path, error)),
+    }
+}
+
+fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
+    let path = folder.join("event.json");
+    let fresh = folder.join("event.json.new");
+    let bytes = serde_json::to_vec_pretty(saved).map_err(|error| at(&path, error.into()))?;
+    std::fs::write(&fresh, bytes)
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .map_err(|error| at(&path, error))
+}
+
+fn at(path: &Path, source: std::io::Error) -> StartError {
+    StartError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn input_error(input: &Input, reason: &str) -> StartError {
+    let input = match input {
+        Input::TestMatch => "test match".to_owned(),
+        Input::File(path) => path.display().to_string(),
+        Input::Rtmp { listen, .. } => format!("publisher on {listen}"),
+    };
+    StartError::Input {
+        input,
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,287 @@
+//! From a publisher's tags to runs of the encoder.
+//!
+//! Owns the anchor between the publisher's clock and the grid. Invariant: within a run the distance between them is constant; when they drift
+//! apart by more than [`DRIFT`], or tags stop, the run ends and the next begins at the next key picture.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::encoder::{self, Job, Message, RunFolder};
+use crate::event::Event;
+use crate::grid::Kind;
+use crate::ingest::flv::{self, Tag};
+use crate::ingest::rtmp::Step;
+use crate::ingest::{decode_graph, probe_file};
+use crate::ladder::{Plan, Shape};
+use crate::package::packager::now_ms;
+
+/// How far the publisher's clock may leave ours within a run, in milliseconds.
+const DRIFT: i64 = 2000;
+
+/// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
+const AUDIO_WAIT: u32 = 500;
+
+/// Tags that may wait for the encoder's pipe before a run is given up.
+const PIPE_QUEUE: usize = 1024;
+
+/// Tags kept while a run is about to start.
+const MAX_HELD: usize = 600;
+
+/// Follows publishers for as long as it is polled.
+pub(crate) async fn follow(
+    event: Event,
+    mut steps: mpsc::Receiver<Step>,
+    sink: Option<mpsc::UnboundedSender<Message>>,
+) {
+    let mut source = Source::new(event, sink);
+    while let Some(step) = steps.recv().await {
+        match step {
+            Step::Begin(number) => source.reset(Some(number)),
+            Step::Tag(number, tag) if source.number == Some(number) => source.take(tag).await,
+            Step::End(number) if source.number == Some(number) => source.reset(None),
+            Step::Tag(..) | Step::End(_) => {}
+        }
+    }
+}
+
+/// The publisher's clock at a moment of ours.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    time: u32,
+    unix_ms: u64,
+    at: Instant,
+}
+
+impl Anchor {
+    /// Milliseconds on the publisher's clock since the anchor; negative before it.
+    fn since(&self, time: u32) -> i64 {
+        i64::from(time.wrapping_sub(self.time) as i32)
+    }
+
+    /// How far the publisher's clock is behind ours.
+    fn drift(&self, time: u32) -> i64 {
+        i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX) - self.since(time)
+    }
+}
+
+struct Run {
+    pipe: mpsc::Sender<Bytes>,
+    task: JoinHandle<()>,
+    base: u32,
+}
+
+struct Source {
+    event: Event,
+    sink: Option<mpsc::UnboundedSender<Message>>,
+    number: Option<u64>,
+    video_config: Option<Tag>,
+    audio_config: Option<Tag>,
+    /// Tags since the last key picture, with which a lost encoder starts again.
+    group: Vec<Tag>,
+    anchor: Option<Anchor>,
+    run: Option<Run>,
+}
+
+impl Source {
+    fn new(event: Event, sink: Option<mpsc::UnboundedSender<Message>>) -> Self {
+        Self {
+            event,
+            sink,
+            number: None,
+            video_config: None,
+            audio_config: None,
+            group: Vec::new(),
+            anchor: None,
+            run: None,
+        }
+    }
+
+    /// Forgets the publisher; the run ends with its pipe.
+    fn reset(&mut self, number: Option<u64>) {
+        let (event, sink) = (self.event.clone(), self.sink.take());
+        *self = Self {
+            number,
+            ..Self::new(event, sink)
+        };
+    }
+
+    async fn take(&mut self, tag: Tag) {
+        if tag.is_config() {
+            let slot = if tag.video {
+                &mut self.video_config
+            } else {
+                &mut self.audio_config
+            };
+            if slot.as_ref().is_some_and(|old| old.data != tag.data) {
+                self.run = None;
+                self.group.clear();
+            }
+            *slot = Some(tag);
+            return;
+        }
+        if self
+            .anchor
+            .is_some_and(|anchor| anchor.drift(tag.time).abs() > DRIFT)
+        {
+            tracing::warn!(
+                event = self.event.name,
+                "the publisher's clock jumped or drifted: its next key picture is placed anew"
+            );
+            (self.run, self.anchor) = (None, None);
+            self.group.clear();
+        }
+        if tag.is_key() {
+            self.group.clear();
+        } else if self.group.is_empty() {
+            return;
+        }
+        if self.group.len() < MAX_HELD {
+            self.group.push(tag.clone());
+        }
+        if self.run.as_ref().is_some_and(|run| run.task.is_finished()) {
+            self.run = None;
+        }
+        match &self.run {
+            Some(run) => {
+                if !run.send(&tag) {
+                    tracing::warn!(
+                        event = self.event.name,
+                        "the encoder takes no more: it is started again"
+                    );
+                    self.run = None;
+                }
+            }
+            None => self.start_when_known(tag.time).await,
+        }
+    }
+
+    /// Starts a run from the last key picture, once it is known whether there is sound.
+    async fn start_when_known(&mut self, time: u32) {
+        let Some((key, config)) = self.group.first().cloned().zip(self.video_config.clone()) else {
+            return;
+        };
+        if self.anchor.is_none() {
+            self.anchor = Some(Anchor {
+                time: key.time,
+                unix_ms: now_ms(),
+                at: Instant::now(),
+            });
+        }
+        let waited = time.wrapping_sub(key.time);
+        if self.audio_config.is_none() && waited < AUDIO_WAIT {
+            return;
+        }
+        match self.start(&key, &config).await {
+            Ok(run) => {
+                if self.group.iter().all(|tag| run.send(tag)) {
+                    self.run = Some(run);
+                }
+            }
+            Err(reason) => tracing::error!(
+                event = self.event.name,
+                reason,
+                "the encoder cannot be started"
+            ),
+        }
+    }
+
+    async fn start(&mut self, key: &Tag, config: &Tag) -> Result<Run, String> {
+        let sink = match &self.sink {
+            Some(sink) => sink.clone(),
+            None => {
+                let shape = probe_picture(config, key).await?;
+                let plan = self
+                    .event
+                    .plan(shape)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let sink = self.event.adopt(plan).map_err(|error| error.to_string())?;
+                self.sink.insert(sink).clone()
+            }
+        };
+        let plan = self
+            .event
+            .media
+            .borrow()
+            .as_ref()
+            .map(|media| media.plan.clone())
+            .ok_or("no ladder")?;
+        let grid = self.event.grid;
+        let anchor = self.anchor.ok_or("no key picture")?;
+        let unix_ms = anchor.unix_ms.saturating_add_signed(anchor.since(key.time));
+        let frame = grid.sample_at(Kind::Video, unix_ms);
+        let first_frame = frame - frame % u64::from(grid.part_frames);
+        let (pipe, stdin) = mpsc::channel(PIPE_QUEUE);
+        let run = Run {
+            pipe,
+            task: tokio::spawn(async {}),
+            base: key.time,
+        };
+        let sound = self.audio_config.as_ref();
+        let head = [
+            Some(flv::header(sound.is_some())),
+            flv::tag(config, 0),
+            sound.and_then(|tag| flv::tag(tag, 0)),
+        ];
+        if !head
+            .into_iter()
+            .flatten()
+            .all(|bytes| run.pipe.try_send(bytes).is_ok())
+        {
+            return Err("the encoder's pipe is full".to_owned());
+        }
+        let input = arguments(&plan, &grid, usize::from(sound.is_some()));
+        let folder = RunFolder::new().map_err(|error| error.to_string())?;
+        let job = Job {
+            plan,
+            grid,
+            first_frame,
+            input,
+            folder,
+            stdin: Some(stdin),
+        };
+        let event = self.event.name.clone();
+        let task = tokio::spawn(async move {
+            let ended = encoder::run(job, sink).await;
+            tracing::info!(event, reason = ended.reason, "a run of the encoder ended");
+        });
+        Ok(Run { task, ..run })
+    }
+}
+
+impl Run {
+    /// Whether the encoder still takes tags. What lies before its first picture is left out.
+    fn send(&self, tag: &Tag) -> bool {
+        let time = tag.time.wrapping_sub(self.base);
+        if time > u32::MAX / 2 {
+            return true;
+        }
+        flv::tag(tag, time).is_none_or(|bytes| self.pipe.try_send(bytes).is_ok())
+    }
+}
+
+fn arguments(plan: &Plan, grid: &crate::grid::Grid, audio_tracks: usize) -> Vec<String> {
+    let input = "-f flv -probesize 32768 -analyzeduration 0 -i pipe:0";
+    let mut args: Vec<String> = input.split(' ').map(str::to_owned).collect();
+    args.extend(decode_graph(plan, grid, audio_tracks));
+    args
+}
+
+/// Asks ffprobe for the size of a publisher's picture.
+async fn probe_picture(config: &Tag, key: &Tag) -> Result<Shape, String> {
+    let folder = RunFolder::new().map_err(|error| error.to_string())?;
+    let path = folder.path().join("key.flv");
+    let pieces = [
+        Some(flv::header(false)),
+        flv::tag(config, 0),
+        flv::tag(key, 0),
+    ];
+    let bytes: Vec<u8> = pieces.into_iter().flatten().flatten().collect();
+    std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
+    probe_file(&path)
+        .await
+        .map(|file| file.shape)
+        .map_err(|error| error.to_string())
+}

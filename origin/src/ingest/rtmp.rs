@@ -1,0 +1,341 @@
+//! RTMP: a publisher with a stream key, and the encoder runs that its pictures feed.
+//!
+//! Owns the listener and the anchor that ties a publisher's clock to the grid. Invariants: the stream key is in no log and no error; a publisher that
+//! goes away ends an encoder run, never the event; the newest publisher with the right key is the one.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rml_rtmp::sessions::{
+    ServerSession, ServerSessionConfig, ServerSessionEvent, ServerSessionResult,
+};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::encoder::Message;
+use crate::event::Event;
+use crate::ingest::flv::Tag;
+use crate::ingest::publisher;
+use crate::live::{Input, StartError};
+
+/// The application name that publishers connect to.
+const APPLICATION: &str = "live";
+
+/// A connection that sends nothing for this long is closed.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Tags that may wait for the encoder; a publisher is slowed down past it.
+const QUEUE: usize = 512;
+
+/// Connections at a time, publishers and not.
+const MAX_CONNECTIONS: usize = 16;
+
+/// Listens for publishers.
+///
+/// # Errors
+/// When the port is taken.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+/// Takes publishers for as long as it is polled.
+pub(crate) async fn serve(
+    event: Event,
+    listener: TcpListener,
+    sink: Option<mpsc::UnboundedSender<Message>>,
+) {
+    let Input::Rtmp { stream_key, .. } = event.input() else {
+        return;
+    };
+    let (tags, queue) = mpsc::channel(QUEUE);
+    let door = Door {
+        event: event.name.clone(),
+        key: digest(stream_key),
+        tags,
+        newest: watch::Sender::new(0),
+    };
+    tokio::select! {
+        () = accept(listener, door) => {}
+        () = publisher::follow(event, queue, sink) => {}
+    }
+}
+
+/// A step of a publisher, numbered so that an older one is told from the newest.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It begins.
+    Begin(u64),
+    /// It sent a tag.
+    Tag(u64, Tag),
+    /// It went away.
+    End(u64),
+}
+
+#[derive(Clone)]
+struct Door {
+    event: String,
+    key: [u8; 32],
+    tags: mpsc::Sender<Step>,
+    newest: watch::Sender<u64>,
+}
+
+async fn accept(listener: TcpListener, door: Door) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a publisher's connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= MAX_CONNECTIONS {
+            tracing::warn!(%peer, "refused: {MAX_CONNECTIONS} connections are open already");
+            continue;
+        }
+        let door = door.clone();
+        connections.spawn(async move {
+            let event = door.event.clone();
+            match (Connection {
+                door,
+                peer,
+                number: None,
+            })
+            .run(stream)
+            .await
+            {
+                Ok(()) => tracing::info!(event, %peer, "the publisher left"),
+                Err(reason) => {
+                    tracing::warn!(event, %peer, reason, "the publisher's connection ended")
+                }
+            }
+        });
+    }
+}
+
+struct Connection {
+    door: Door,
+    peer: SocketAddr,
+    /// Set once it may publish.
+    number: Option<u64>,
+}
+
+impl Connection {
+    async fn run(mut self, mut stream: TcpStream) -> Result<(), String> {
+        let outcome = self.talk(&mut stream).await;
+        if let Some(number) = self.number {
+            let _ = self.door.tags.send(Step::End(number)).await;
+        }
+        outcome
+    }
+
+    async fn talk(&mut self, stream: &mut TcpStream) -> Result<(), String> {
+        let rest = timeout(IDLE, shake(stream))
+            .await
+            .map_err(|_| "no RTMP handshake in time".to_owned())??;
+        let (mut session, first) =
+            ServerSession::new(ServerSessionConfig::new()).map_err(|error| error.to_string())?;
+        let mut newest = self.door.newest.subscribe();
+        self.carry_out(&mut session, stream, first).await?;
+        let mut input = BytesMut::from(rest.as_slice());
+        loop {
+            if !input.is_empty() {
+                let results = session
+                    .handle_input(&input)
+                    .map_err(|error| error.to_string())?;
+                input.clear();
+                if !self.carry_out(&mut session, stream, results).await? {
+                    return Ok(());
+                }
+            }
+            let mine = self.number;
+            tokio::select! {
+                read = timeout(IDLE, stream.read_buf(&mut input)) => match read {
+                    Ok(Ok(0)) => return Ok(()),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return Err(error.to_string()),
+                    Err(_) => return Err(format!("it sent nothing for {} s", IDLE.as_secs())),
+                },
+                _ = newest.wait_for(|newest| mine.is_some_and(|mine| mine < *newest)) => {
+                    return Err("a newer publisher took over".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Whether the connection goes on.
+    async fn carry_out(
+        &mut self,
+        session: &mut ServerSession,
+        stream: &mut TcpStream,
+        results: Vec<ServerSessionResult>,
+    ) -> Result<bool, String> {
+        let mut queue = std::collections::VecDeque::from(results);
+        while let Some(result) = queue.pop_front() {
+            match result {
+                ServerSessionResult::OutboundResponse(packet) => {
+                    stream
+                        .write_all(&packet.bytes)
+                        .await
+                        .map_err(|error| error.to_string())?;
+                }
+                ServerSessionResult::RaisedEvent(event) => {
+                    match self.react(session, event).await? {
+                        Some(more) => queue.extend(more),
+                        None => return Ok(false),
+                    }
+                }
+                ServerSessionResult::UnhandleableMessageReceived(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// What follows from an event; `None` ends the connection.
+    async fn react(
+        &mut self,
+        session: &mut ServerSession,
+        event: ServerSessionEvent,
+    ) -> Result<Option<Vec<ServerSessionResult>>, String> {
+        let text = |error: rml_rtmp::sessions::ServerSessionError| error.to_string();
+        match event {
+            ServerSessionEvent::ConnectionRequested {
+                request_id,
+                app_name,
+            } => {
+                if app_name.trim_end_matches('/') != APPLICATION {
+                    return Err(format!(
+                        "it asked for another application: expected {APPLICATION}"
+                    ));
+                }
+                session.accept_request(request_id).map(Some).map_err(text)
+            }
+            ServerSessionEvent::ReleaseStreamRequested { request_id, .. } => {
+                session.accept_request(request_id).map(Some).map_err(text)
+            }
+            ServerSessionEvent::PublishStreamRequested {
+                request_id,
+                stream_key,
+                ..
+            } => {
+                if !self.admits(&stream_key) {
+                    tracing::warn!(event = self.door.event, peer = %self.peer, "a publisher is refused: wrong stream key");
+                    return session
+                        .reject_request(
+                            request_id,
+                            "NetStream.Publish.BadName",
+                            "the stream key is not valid",
+                        )
+                        .map(Some)
+                        .map_err(text);
+                }
+                tracing::info!(event = self.door.event, peer = %self.peer, "a publisher begins");
+                self.begin().await;
+                session.accept_request(request_id).map(Some).map_err(text)
+            }
+            ServerSessionEvent::VideoDataReceived {
+                data, timestamp, ..
+            } => {
+                self.pass(Tag {
+                    video: true,
+                    time: timestamp.value,
+                    data,
+                })
+                .await
+            }
+            ServerSessionEvent::AudioDataReceived {
+                data, timestamp, ..
+            } => {
+                self.pass(Tag {
+                    video: false,
+                    time: timestamp.value,
+                    data,
+                })
+                .await
+            }
+            ServerSessionEvent::PublishStreamFinished { .. } => Ok(None),
+            _ => Ok(Some(Vec::new())),
+        }
+    }
+
+    async fn begin(&mut self) {
+        let mut number = 0;
+        self.door.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
+        });
+        self.number = Some(number);
+        let _ = self.door.tags.send(Step::Begin(number)).await;
+    }
+
+    async fn pass(&self, tag: Tag) -> Result<Option<Vec<ServerSessionResult>>, String> {
+        if tag.is_foreign() {
+            return Err("its picture is not H.264: set the encoder to H.264 (x264)".to_owned());
+        }
+        if let Some(number) = self.number {
+            self.door
+                .tags
+                .send(Step::Tag(number, tag))
+                .await
+                .map_err(|_| "the event ended".to_owned())?;
+        }
+        Ok(Some(Vec::new()))
+    }
+
+    /// Compares digests, so that the time taken says nothing about the key.
+    fn admits(&self, key: &str) -> bool {
+        let given = digest(key);
+        given
+            .iter()
+            .zip(&self.door.key)
+            .fold(0, |sum, (a, b)| sum | (a ^ b))
+            == 0
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// Shakes hands and returns what came after.
+async fn shake(stream: &mut TcpStream) -> Result<Vec<u8>, String> {
+    let mut handshake = Handshake::new(PeerType::Server);
+    let mut buffer = BytesMut::with_capacity(4096);
+    loop {
+        buffer.clear();
+        if stream
+            .read_buf(&mut buffer)
+            .await
+            .map_err(|error| error.to_string())?
+            == 0
+        {
+            return Err("it left during the RTMP handshake".to_owned());
+        }
+        let result = handshake
+            .process_bytes(&Bytes::copy_from_slice(&buffer))
+            .map_err(|error| format!("not RTMP: {error}"))?;
+        let (answer, rest) = match result {
+            HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
+            HandshakeProcessResult::Completed {
+                response_bytes,
+                remaining_bytes,
+            } => (response_bytes, Some(remaining_bytes)),
+        };
+        stream
+            .write_all(&answer)
+            .await
+            .map_err(|error| error.to_string())?;
+        if let Some(rest) = rest {
+            return Ok(rest);
+        }
+    }
+}

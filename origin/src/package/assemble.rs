@@ -1,0 +1,206 @@
+//! Puts one track's samples on the grid and cuts them into parts.
+//!
+//! Owns the choice between media and gap, and nothing that is visible. Invariant: it emits every part of the timeline once, in order,
+//! from where it starts: whole, or as a gap; only whole stretches without media are stepped over.
+
+use bytes::Bytes;
+
+use crate::grid::{Grid, Kind};
+use crate::package::write;
+
+/// A part of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Media sequence number of its segment.
+    pub msn: u64,
+    /// Index in the segment, from 0.
+    pub index: u64,
+    /// Whether a decoder can start at its first sample.
+    pub independent: bool,
+    /// The fragment; `None` for a gap.
+    pub data: Option<Bytes>,
+}
+
+/// Cuts one track.
+#[derive(Debug)]
+pub struct Assembler {
+    grid: Grid,
+    kind: Kind,
+    msn: u64,
+    part: u64,
+    samples: Vec<(bool, Bytes)>,
+    /// After a gap, a picture's parts are gaps until one begins where a decoder can start.
+    broken: bool,
+}
+
+impl Assembler {
+    /// Starts with this part, as the first that is not published.
+    #[must_use]
+    pub fn new(grid: Grid, kind: Kind, msn: u64, part: u64) -> Self {
+        Self {
+            grid,
+            kind,
+            msn,
+            part,
+            samples: Vec::new(),
+            broken: kind == Kind::Video,
+        }
+    }
+
+    /// The sample that comes next.
+    #[must_use]
+    pub fn next_sample(&self) -> u64 {
+        self.grid.part(self.kind, self.msn, self.part).0 + self.samples.len() as u64
+    }
+
+    /// Takes the sample of this grid index. Late samples are dropped; what was jumped over becomes gap.
+    pub fn push(&mut self, index: u64, sync: bool, data: Bytes) -> Vec<Part> {
+        let mut parts = self.advance(index);
+        if index == self.next_sample() {
+            self.samples.push((sync, data));
+            let (first, count) = self.grid.part(self.kind, self.msn, self.part);
+            if self.samples.len() as u64 == count {
+                parts.push(self.whole(first));
+            }
+        }
+        parts
+    }
+
+    /// Declares that nothing before sample `index` will come any more.
+    pub fn advance(&mut self, index: u64) -> Vec<Part> {
+        let mut parts = Vec::new();
+        while index > self.next_sample() {
+            let msn = self.grid.msn_of(self.kind, index);
+            self.samples.clear();
+            if self.part == 0 && msn > self.msn {
+                // Whole segments without media need no parts: the playlist knows them by their absence.
+                self.msn = msn;
+                self.broken = self.kind == Kind::Video;
+                continue;
+            }
+            parts.push(self.gap());
+        }
+        parts
+    }
+
+    /// First sample of the part that holds `index`.
+    #[must_use]
+    pub fn part_start(&self, index: u64) -> u64 {
+        let msn = self.grid.msn_of(self.kind, index);
+        let first = self.grid.first_sample(self.kind, msn);
+        index - (index - first) % self.grid.part_samples(self.kind)
+    }
+
+    fn whole(&mut self, first: u64) -> Part {
+        let independent =
+            self.kind == Kind::Audio || self.samples.first().is_some_and(|(sync, _)| *sync);
+        if self.broken && !independent {
+            return self.gap();
+        }
+        self.broken = false;
+        let samples = std::mem::take(&mut self.samples);
+        let duration = self.grid.sample_duration(self.kind);
+        let time = first * u64::from(duration);
+        // Unique within the track for all that a player may hold: fragments count by their first sample.
+        let sequence = (first as u32).wrapping_add(1);
+        let part = Part {
+            msn: self.msn,
+            index: self.part,
+            independent,
+            data: Some(write::fragment(
+                sequence, time, duration, self.kind, &samples,
+            )),
+        };
+        self.step();
+        part
+    }
+
+    fn gap(&mut self) -> Part {
+        let part = Part {
+            msn: self.msn,
+            index: self.part,
+            independent: false,
+            data: None,
+        };
+        self.samples.clear();
+        self.broken = self.kind == Kind::Video;
+        self.step();
+        part
+    }
+
+    fn step(&mut self) {
+        self.part += 1;
+        if self.part == self.grid.parts(self.kind, self.msn) {
+            self.msn += 1;
+            self.part = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn cut(kind: Kind, indices: impl Iterator<Item = u64>) -> Vec<(u64, u64, bool)> {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        let mut assembler = Assembler::new(grid, kind, 0, 0);
+        indices
+            .flat_map(|i| {
+                assembler.push(
+                    i,
+                    i.is_multiple_of(50) || i == 265,
+                    Bytes::from_static(b"x"),
+                )
+            })
+            .map(|part| (part.msn, part.index, part.data.is_some()))
+            .collect()
+    }
+
+    #[test]
+    fn video_parts_have_five_frames_and_segments_ten_parts() {
+        let parts = cut(Kind::Video, 0..100);
+        assert_eq!(parts.len(), 20);
+        assert_eq!((parts[9], parts[10]), ((0, 9, true), (1, 0, true)));
+    }
+
+    #[test]
+    fn audio_segments_follow_the_grid() {
+        let parts = cut(Kind::Audio, 0..375);
+        let of = |msn| parts.iter().filter(|part| part.0 == msn).count();
+        assert_eq!([of(0), of(1), of(2), of(3)], [11, 11, 11, 11]);
+        assert_eq!(parts.last(), Some(&(3, 10, true)));
+    }
+
+    #[test]
+    fn a_lost_sample_makes_a_gap_until_a_decoder_can_start_again() {
+        let parts = cut(Kind::Video, (0..100).filter(|i| *i != 7));
+        let gaps: Vec<_> = parts
+            .iter()
+            .filter(|part| !part.2)
+            .map(|part| part.1)
+            .collect();
+        // The rest of the picture's segment hangs on what was lost.
+        assert_eq!(gaps, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(parts.len(), 20);
+        let parts = cut(Kind::Audio, (0..188).filter(|i| *i != 10));
+        assert_eq!(parts.iter().filter(|part| !part.2).count(), 1);
+    }
+
+    #[test]
+    fn a_restart_in_the_middle_goes_on_at_the_next_part() {
+        let parts = cut(Kind::Video, (0..13).chain(262..300));
+        let tail: Vec<_> = parts.iter().filter(|part| part.0 > 0).copied().collect();
+        assert_eq!(
+            parts.iter().filter(|part| part.0 == 0 && !part.2).count(),
+            8
+        );
+        assert_eq!(tail[..3], [(5, 0, false), (5, 1, false), (5, 2, false)]);
+        assert_eq!(tail[3], (5, 3, true));
+    }
+
+    #[test]
+    fn late_samples_are_dropped() {
+        assert_eq!(cut(Kind::Video, (0..5).chain(0..5).chain(5..10)).len(), 2);
+    }
+}

@@ -1,0 +1,275 @@
+//! The packager's thread: takes the encoder's messages, cuts parts, and publishes them.
+//!
+//! Owns the order of publishing. Invariant: nothing of a sequence number is visible before the ledger has frozen it, and while an input
+//! is lost the timeline goes on with gaps, at the pace of the clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use crate::encoder::Message;
+use crate::grid::{Grid, Kind};
+use crate::live::Breaks;
+use crate::package::assemble::{Assembler, Part};
+use crate::package::read::Header;
+use crate::package::write::{InitTrack, init};
+use crate::store::{Cursor, Store};
+
+/// How far behind the clock gaps are written while there is no input: a part that is late by less may still come.
+const GAP_DELAY_MS: u64 = 1000;
+
+/// How often a failed freeze or write is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What the packager counts, for an operator.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Milliseconds from the end of the last published video part on the grid to its publication.
+    pub behind_ms: AtomicU64,
+    /// Runs of the encoder.
+    pub starts: AtomicU64,
+    /// Whether a run goes on: 1 or 0.
+    pub running: AtomicU64,
+}
+
+/// Puts samples on the grid and publishes them.
+pub struct Packager {
+    grid: Grid,
+    store: Store,
+    breaks: Arc<dyn Breaks>,
+    assemblers: Vec<Option<Assembler>>,
+    frozen: Option<u64>,
+    counters: Arc<Counters>,
+    inits: Vec<PathBuf>,
+    on_header: Box<dyn Fn(usize) + Send>,
+}
+
+/// Unix milliseconds.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Packager {
+    /// A packager that goes on where the store ends. `inits` are the files of the init segments; `on_header` is called when one is written.
+    pub fn new(
+        grid: Grid,
+        store: Store,
+        breaks: Arc<dyn Breaks>,
+        counters: Arc<Counters>,
+        inits: Vec<PathBuf>,
+        on_header: Box<dyn Fn(usize) + Send>,
+    ) -> Self {
+        let resume = |cursor: Cursor, kind| Assembler::new(grid, kind, cursor.msn, cursor.part);
+        let assemblers = store
+            .tracks()
+            .iter()
+            .map(|track| track.oldest().map(|_| resume(track.cursor(), track.kind)))
+            .collect();
+        let mut packager = Self {
+            grid,
+            store,
+            breaks,
+            assemblers,
+            frozen: None,
+            counters,
+            inits,
+            on_header,
+        };
+        packager.fill_gaps();
+        packager
+    }
+
+    /// Works until all senders are gone. Blocks: give it a thread.
+    pub fn work(
+        mut self,
+        mut messages: mpsc::UnboundedReceiver<Message>,
+        runtime: &tokio::runtime::Handle,
+    ) {
+        loop {
+            let running = self.counters.running.load(Ordering::Relaxed) == 1;
+            let message = match running {
+                true => runtime.block_on(messages.recv()),
+                false => match runtime
+                    .block_on(async { tokio::time::timeout(RETRY, messages.recv()).await })
+                {
+                    Ok(message) => message,
+                    Err(_) => {
+                        self.fill_gaps();
+                        continue;
+                    }
+                },
+            };
+            match message {
+                Some(message) => self.take(message),
+                None => return,
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Start { frame } => {
+                self.counters.starts.fetch_add(1, Ordering::Relaxed);
+                self.counters.running.store(1, Ordering::Relaxed);
+                self.start(frame);
+            }
+            Message::Header { track, header } => self.header(track, header),
+            Message::Sample {
+                track,
+                index,
+                sync,
+                data,
+            } => {
+                let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
+                    return;
+                };
+                let parts = assembler.push(index, sync, data);
+                self.publish(track, &parts);
+            }
+            Message::End => self.counters.running.store(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Gives up what lies before the run's first frame. An event's very first run begins at the next whole segment.
+    fn start(&mut self, frame: u64) {
+        let ms = self.grid.sample_ms(Kind::Video, frame);
+        for track in 0..self.assemblers.len() {
+            let Some(kind) = self.store.tracks().get(track).map(|track| track.kind) else {
+                continue;
+            };
+            let Some(slot) = self.assemblers.get_mut(track) else {
+                continue;
+            };
+            let parts = match slot {
+                Some(assembler) => {
+                    let index = assembler.part_start(self.grid.sample_at(kind, ms));
+                    assembler.advance(index)
+                }
+                None => {
+                    let msn = frame.div_ceil(u64::from(self.grid.segment_frames));
+                    *slot = Some(Assembler::new(self.grid, kind, msn, 0));
+                    self.store.skip_to(track, msn);
+                    Vec::new()
+                }
+            };
+            self.publish(track, &parts);
+            self.follow(track);
+        }
+    }
+
+    /// The timeline goes on without media, as far as the clock says.
+    fn fill_gaps(&mut self) {
+        let until = now_ms().saturating_sub(GAP_DELAY_MS);
+        for track in 0..self.assemblers.len() {
+            let Some(kind) = self.store.tracks().get(track).map(|track| track.kind) else {
+                continue;
+            };
+            let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
+                continue;
+            };
+            let index = assembler.part_start(self.grid.sample_at(kind, until));
+            let parts = assembler.advance(index);
+            self.publish(track, &parts);
+            self.follow(track);
+        }
+    }
+
+    /// Shows whole segments that an assembler stepped over.
+    fn follow(&mut self, track: usize) {
+        let Some(Some(assembler)) = self.assemblers.get(track) else {
+            return;
+        };
+        let msn = self
+            .grid
+            .msn_of(self.store_kind(track), assembler.next_sample());
+        if msn > 0 && self.frozen.is_none_or(|frozen| frozen < msn - 1) && self.behind(track, msn) {
+            self.freeze(msn - 1);
+        }
+        self.store.skip_to(track, msn);
+    }
+
+    fn behind(&self, track: usize, msn: u64) -> bool {
+        self.store
+            .tracks()
+            .get(track)
+            .is_some_and(|track| track.cursor().msn < msn)
+    }
+
+    fn store_kind(&self, track: usize) -> Kind {
+        self.store
+            .tracks()
+            .get(track)
+            .map_or(Kind::Video, |track| track.kind)
+    }
+
+    fn publish(&mut self, track: usize, parts: &[Part]) {
+        for part in parts {
+            self.freeze(part.msn);
+            while let Err(error) = self.store.publish(track, part) {
+                tracing::error!(msn = part.msn, part = part.index, %error, "a part cannot be written: trying again");
+                std::thread::sleep(RETRY);
+            }
+            if track == 0 && part.data.is_some() {
+                let (first, count) = self.grid.part(Kind::Video, part.msn, part.index);
+                let behind =
+                    now_ms().saturating_sub(self.grid.sample_ms(Kind::Video, first + count));
+                self.counters.behind_ms.store(behind, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn freeze(&mut self, msn: u64) {
+        if self.frozen.is_some_and(|frozen| frozen >= msn) {
+            return;
+        }
+        while let Err(error) = self.breaks.before_publish(msn) {
+            tracing::error!(%error, "nothing is published until the ledger is written");
+            std::thread::sleep(RETRY);
+        }
+        self.frozen = Some(msn);
+    }
+
+    /// Keeps the first init segment of a track for the event's life.
+    fn header(&mut self, track: usize, header: Header) {
+        let Some(path) = self.inits.get(track) else {
+            return;
+        };
+        let kind = self.store_kind(track);
+        let timescale = self.grid.timescale(kind);
+        let Header {
+            stsd,
+            width,
+            height,
+            ..
+        } = header;
+        let bytes = init(&InitTrack {
+            kind,
+            timescale,
+            stsd,
+            width,
+            height,
+        });
+        match std::fs::read(path) {
+            Ok(kept) if kept == bytes => {}
+            Ok(_) => {
+                tracing::error!(path = %path.display(), "the encoder's settings changed during the event: players may fail until it is restarted with a new data folder");
+            }
+            Err(_) => {
+                let fresh = path.with_extension("new");
+                if let Err(error) =
+                    std::fs::write(&fresh, &bytes).and_then(|()| std::fs::rename(&fresh, path))
+                {
+                    tracing::error!(path = %path.display(), %error, "an init segment cannot be written");
+                }
+            }
+        }
+        (self.on_header)(track);
+    }
+}

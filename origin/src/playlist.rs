@@ -1,0 +1,256 @@
+//! The content's media playlists.
+//!
+//! Owns their text, as a pure function of a [`Snapshot`]; knows no clock and no request. Invariant: a segment, part, date or break that was
+//! written once is written alike in every later playlist that still lists it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::grid::{AAC_FRAME, Grid, Kind};
+use crate::live::{BreaksView, DateRange};
+use crate::store::{Cursor, Segment};
+
+/// Target durations at the end in which parts are listed.
+const PART_WINDOW: u64 = 3;
+
+/// Target durations that a delta update always lists.
+const SKIP_UNTIL: u64 = 6;
+
+/// All that a playlist says.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The event's time base.
+    pub grid: Grid,
+    /// Picture or sound.
+    pub kind: Kind,
+    /// First segment to list.
+    pub first: u64,
+    /// First part that is not published.
+    pub cursor: Cursor,
+    /// Segments with media; those absent between `first` and the cursor are gaps.
+    pub segments: BTreeMap<u64, Arc<Segment>>,
+    /// The other renditions and how far they are, in the order of the multivariant playlist.
+    pub reports: Vec<(String, Kind, Cursor)>,
+    /// What the ledger says.
+    pub breaks: BreaksView,
+    /// Whether the reader may be given a delta update.
+    pub skip: bool,
+}
+
+/// Writes the playlist.
+#[must_use]
+pub fn render(snapshot: &Snapshot) -> String {
+    let mut out = String::with_capacity(16 << 10);
+    // Writing into a String does not fail.
+    let _ = write_playlist(&mut out, snapshot);
+    out
+}
+
+fn write_playlist(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
+    let Snapshot {
+        grid,
+        cursor,
+        first,
+        ..
+    } = snapshot;
+    let target = grid.target_duration_s();
+    let part = grid.part_target();
+    writeln!(
+        out,
+        "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{target}"
+    )?;
+    writeln!(
+        out,
+        "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={:.1},HOLD-BACK={:.1},PART-HOLD-BACK={}",
+        (SKIP_UNTIL * target) as f64,
+        (3 * target) as f64,
+        seconds(3 * part.0, part.1),
+    )?;
+    writeln!(
+        out,
+        "#EXT-X-PART-INF:PART-TARGET={}",
+        seconds(part.0, part.1)
+    )?;
+    writeln!(
+        out,
+        "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0"
+    )?;
+    writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+    writeln!(
+        out,
+        "#EXT-X-SIGHTSCREEN-LEDGER:{}\n#EXT-X-MAP:URI=\"init.mp4\"",
+        snapshot.breaks.revision
+    )?;
+    let window = (grid.start_ms(*first), grid.start_ms(cursor.msn + 2));
+    for range in &snapshot.breaks.dateranges {
+        write_daterange(out, range, window)?;
+    }
+    let skipped = skipped(snapshot);
+    if skipped > 0 {
+        writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+    }
+    let end = if cursor.part > 0 {
+        cursor.msn + 1
+    } else {
+        cursor.msn
+    };
+    for msn in first + skipped..end {
+        write_segment(out, snapshot, msn)?;
+    }
+    writeln!(
+        out,
+        "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}.{}.m4s\"",
+        cursor.msn, cursor.part
+    )?;
+    for (id, kind, cursor) in &snapshot.reports {
+        if let Some((msn, part)) = last_part(grid, *kind, *cursor) {
+            writeln!(
+                out,
+                "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={msn},LAST-PART={part}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// How many segments from the start lie before the skip boundary.
+fn skipped(snapshot: &Snapshot) -> u64 {
+    if !snapshot.skip {
+        return 0;
+    }
+    let kept = snapshot
+        .grid
+        .segments_in_ms(SKIP_UNTIL * snapshot.grid.target_duration_s() * 1000)
+        + 1;
+    snapshot
+        .cursor
+        .msn
+        .saturating_sub(kept)
+        .saturating_sub(snapshot.first)
+}
+
+fn write_segment(out: &mut String, snapshot: &Snapshot, msn: u64) -> std::fmt::Result {
+    let Snapshot {
+        grid, kind, cursor, ..
+    } = snapshot;
+    let segment = snapshot.segments.get(&msn);
+    let whole = msn < cursor.msn;
+    if segment.is_none_or(|segment| segment.gap()) {
+        writeln!(out, "#EXT-X-GAP")?;
+    }
+    writeln!(
+        out,
+        "#EXT-X-PROGRAM-DATE-TIME:{}",
+        date(grid.sample_ms(*kind, grid.first_sample(*kind, msn)))
+    )?;
+    let oldest = cursor
+        .msn
+        .saturating_sub(grid.segments_in_ms(PART_WINDOW * grid.target_duration_s() * 1000));
+    if msn >= oldest {
+        let parts = segment
+            .map(|segment| segment.parts.as_slice())
+            .unwrap_or_default();
+        for (index, part) in parts.iter().enumerate() {
+            let samples = grid.part(*kind, msn, index as u64).1;
+            write!(
+                out,
+                "#EXT-X-PART:DURATION={},URI=\"{msn}.{index}.m4s\"",
+                length(grid, *kind, samples)
+            )?;
+            out.push_str(match (part.gap, part.independent) {
+                (true, _) => ",GAP=YES\n",
+                (false, true) => ",INDEPENDENT=YES\n",
+                (false, false) => "\n",
+            });
+        }
+    }
+    if whole {
+        writeln!(
+            out,
+            "#EXTINF:{},\n{msn}.m4s",
+            length(grid, *kind, grid.samples(*kind, msn))
+        )?;
+    }
+    Ok(())
+}
+
+fn write_daterange(out: &mut String, range: &DateRange, window: (u64, u64)) -> std::fmt::Result {
+    let length = range
+        .duration_ms
+        .or(range.planned_duration_ms)
+        .unwrap_or(u64::MAX);
+    if range.start_ms.saturating_add(length) <= window.0 || range.start_ms > window.1 {
+        return Ok(());
+    }
+    write!(out, "#EXT-X-DATERANGE:ID=\"{}\"", range.id)?;
+    if let Some(class) = &range.class {
+        write!(out, ",CLASS=\"{class}\"")?;
+    }
+    write!(out, ",START-DATE=\"{}\"", date(range.start_ms))?;
+    if let Some(ms) = range.planned_duration_ms {
+        write!(out, ",PLANNED-DURATION={}", seconds(ms, 1000))?;
+    }
+    if let Some(ms) = range.duration_ms {
+        write!(out, ",DURATION={}", seconds(ms, 1000))?;
+    }
+    for (name, command) in [
+        ("SCTE35-OUT", &range.scte35_out),
+        ("SCTE35-IN", &range.scte35_in),
+    ] {
+        if let Some(command) = command {
+            write!(out, ",{name}=0x")?;
+            for byte in command {
+                write!(out, "{byte:02X}")?;
+            }
+        }
+    }
+    out.push('\n');
+    Ok(())
+}
+
+/// The last published part before a cursor; `None` at the start of the timeline.
+fn last_part(grid: &Grid, kind: Kind, cursor: Cursor) -> Option<(u64, u64)> {
+    if cursor.part > 0 {
+        return Some((cursor.msn, cursor.part - 1));
+    }
+    let msn = cursor.msn.checked_sub(1)?;
+    Some((msn, grid.parts(kind, msn) - 1))
+}
+
+fn length(grid: &Grid, kind: Kind, samples: u64) -> String {
+    match kind {
+        Kind::Video => seconds(samples * u64::from(grid.fps.1), u64::from(grid.fps.0)),
+        Kind::Audio => seconds(samples * AAC_FRAME, u64::from(grid.audio_rate)),
+    }
+}
+
+/// A fraction of seconds with five decimals, rounded to nearest.
+fn seconds(num: u64, den: u64) -> String {
+    let units = (u128::from(num) * 200_000 + u128::from(den)) / (2 * u128::from(den));
+    format!("{}.{:05}", units / 100_000, units % 100_000)
+}
+
+/// ISO 8601 with milliseconds, in UTC.
+#[must_use]
+pub fn date(unix_ms: u64) -> String {
+    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    // Days to a civil date, by eras of 400 years that begin on 1 March.
+    let z = days + 719_468;
+    let (era, day) = (z / 146_097, z % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    format!(
+        "{:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+        era * 400 + year + carry,
+        ms % 1000
+    )
+}

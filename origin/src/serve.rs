@@ -1,0 +1,512 @@
+//! Answers to requests below `/live/{event}/`.
+//!
+//! Owns the rules of blocking reload, and what a cache may do with each answer. Invariant: nobody who waits costs more than a timer: all
+//! wait on the track's cursor, and none asks again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use tokio::time::timeout;
+
+use crate::grid::{Grid, Kind};
+use crate::live::Media;
+use crate::playlist::{Snapshot, render};
+use crate::store::{Cursor, Found, Track};
+
+/// Segments, parts and init segments never change.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// A request that cannot be answered with media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    cache: String,
+}
+
+type Answer = Result<Response<Bytes>, Refusal>;
+
+/// Answers one request; `path` is what follows `/live/{event}/`.
+pub(crate) async fn answer(media: &Media, request: &Request<()>, path: &str) -> Response<Bytes> {
+    let result = match *request.method() {
+        Method::GET | Method::HEAD => route(media, request, path).await,
+        _ => Err(refusal(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "only GET and HEAD",
+            0,
+        )),
+    };
+    result.unwrap_or_else(|refusal| refusal.response())
+}
+
+async fn route(media: &Media, request: &Request<()>, path: &str) -> Answer {
+    let mut names = path.split('/');
+    match (
+        names.next(),
+        names.next(),
+        names.next(),
+        names.next(),
+        names.next(),
+        names.next(),
+    ) {
+        (Some("ads"), Some(creative), Some(rendition), Some(phase), Some(object), None) => {
+            let found = media.library.object(creative, rendition, phase, object);
+            object_response(request, object, found.ok_or(not_found(0))?)
+        }
+        (Some(rendition), Some(object), None, ..) => {
+            let track = media
+                .tracks
+                .iter()
+                .position(|track| track.id == rendition)
+                .ok_or(not_found(0))?;
+            match object {
+                "index.m3u8" => {
+                    playlist(media, track, request.uri().query().unwrap_or_default()).await
+                }
+                "init.mp4" => {
+                    let init = media.inits.get(track).and_then(|init| init.get()).cloned();
+                    object_response(request, object, init.ok_or(not_found(1))?)
+                }
+                _ => segment_or_part(media, track, request, object).await,
+            }
+        }
+        _ => Err(not_found(0)),
+    }
+}
+
+/// `{msn}.m4s` or `{msn}.{part}.m4s`. What comes next is held until it is whole.
+async fn segment_or_part(
+    media: &Media,
+    track: usize,
+    request: &Request<()>,
+    object: &str,
+) -> Answer {
+    let track = media.tracks.get(track).ok_or(not_found(0))?;
+    let name = object.strip_suffix(".m4s").ok_or(not_found(0))?;
+    let (msn, part) = match name.split_once('.') {
+        Some((msn, part)) => (
+            number(msn).ok_or(not_found(0))?,
+            Some(number(part).ok_or(not_found(0))?),
+        ),
+        None => (number(name).ok_or(not_found(0))?, None),
+    };
+    let cursor = track.cursor();
+    let next = match part {
+        Some(part) => cursor == Cursor { msn, part },
+        None => cursor.msn == msn,
+    };
+    if next {
+        let until = part.map_or(
+            Cursor {
+                msn: msn + 1,
+                part: 0,
+            },
+            |part| Cursor {
+                msn,
+                part: part + 1,
+            },
+        );
+        // Whether it came is seen below.
+        let _ = reached(track, until, hold(&media.grid)).await;
+    }
+    let found = match part {
+        Some(part) => track.part(msn, part).await,
+        None => track.segment(msn).await,
+    };
+    match found.map_err(|error| failed(&error))? {
+        Found::Bytes(bytes) => object_response(request, object, bytes),
+        Found::Later | Found::Never => Err(not_found(media.grid.target_duration_s() / 2)),
+    }
+}
+
+/// What a player asks of a playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Directives {
+    msn: Option<u64>,
+    part: Option<u64>,
+    skip: bool,
+}
+
+async fn playlist(media: &Media, index: usize, query: &str) -> Answer {
+    let target = media.grid.target_duration_s();
+    let track = media.tracks.get(index).ok_or(not_found(0))?;
+    let asked = directives(query).ok_or(bad("a delivery directive is malformed", target))?;
+    let cache = match wanted(&media.grid, track.kind, track.cursor(), asked)
+        .map_err(|title| bad(title, 4 * target))?
+    {
+        Some(until) => {
+            if !reached(track, until, hold(&media.grid)).await {
+                return Err(refusal(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "stalled",
+                    "no new media in time",
+                    0,
+                ));
+            }
+            format!("public, max-age={}", 6 * target)
+        }
+        None => format!("public, max-age={}", (target / 2).max(1)),
+    };
+    let body = media
+        .snapshot(index, asked.skip)
+        .map(|snapshot| render(&snapshot));
+    let body = body.ok_or(refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "starting",
+        "the event has no media yet",
+        0,
+    ))?;
+    Ok(response(
+        StatusCode::OK,
+        "application/vnd.apple.mpegurl",
+        &cache,
+        body.into(),
+    ))
+}
+
+/// The cursor at which a playlist request is answered; `None` when it does not block.
+fn wanted(
+    grid: &Grid,
+    kind: Kind,
+    cursor: Cursor,
+    asked: Directives,
+) -> Result<Option<Cursor>, &'static str> {
+    let (msn, part) = match (asked.msn, asked.part) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => return Err("_HLS_part without _HLS_msn"),
+        (Some(msn), part) => (msn, part),
+    };
+    // The last segment of the playlist is the last that is whole.
+    if msn > cursor.msn.saturating_add(1) {
+        return Err("_HLS_msn is more than two past the last segment");
+    }
+    let Some(part) = part else {
+        return Ok(Some(Cursor {
+            msn: msn + 1,
+            part: 0,
+        }));
+    };
+    let (msn, part) = if part >= grid.parts(kind, msn) {
+        (msn + 1, 0)
+    } else {
+        (msn, part)
+    };
+    let ahead = match msn.checked_sub(cursor.msn) {
+        Some(0) => part.saturating_sub(cursor.part),
+        Some(1) => grid.parts(kind, cursor.msn) - cursor.part + part,
+        Some(_) => u64::MAX,
+        None => 0,
+    };
+    let (num, den) = grid.part_target();
+    let limit = if num < den {
+        (3 * den).div_ceil(num)
+    } else {
+        3
+    };
+    if ahead > limit {
+        return Err("_HLS_part is past the advance part limit");
+    }
+    Ok(Some(Cursor {
+        msn,
+        part: part + 1,
+    }))
+}
+
+/// `None` when a directive is malformed. Parameters of others are ignored.
+fn directives(query: &str) -> Option<Directives> {
+    let mut asked = Directives::default();
+    for (name, value) in query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    {
+        match name {
+            "_HLS_msn" => asked.msn = Some(number(value)?),
+            "_HLS_part" => asked.part = Some(number(value)?),
+            "_HLS_skip" => asked.skip = matches!(value, "YES" | "v2").then_some(true)?,
+            _ => {}
+        }
+    }
+    Some(asked)
+}
+
+/// Plain decimal, far from overflow.
+fn number(text: &str) -> Option<u64> {
+    let plain =
+        !text.is_empty() && text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok())?
+}
+
+/// Whether the track's cursor comes to `until` in time.
+async fn reached(track: &Track, until: Cursor, hold: Duration) -> bool {
+    let mut cursor = track.watch();
+    timeout(hold, cursor.wait_for(|cursor| *cursor >= until))
+        .await
+        .is_ok_and(|come| come.is_ok())
+}
+
+/// A request is held for three target durations.
+fn hold(grid: &Grid) -> Duration {
+    Duration::from_secs(3 * grid.target_duration_s())
+}
+
+impl Media {
+    /// What the playlist of this track says now; `None` before the first media.
+    pub(crate) fn snapshot(&self, index: usize, skip: bool) -> Option<Snapshot> {
+        let track = self.tracks.get(index)?;
+        let cursor = track.cursor();
+        let first = cursor
+            .msn
+            .saturating_sub(self.window_segments)
+            .max(track.oldest().unwrap_or(0));
+        let (cursor, segments) = track.window(first);
+        if cursor == Cursor::default() {
+            return None;
+        }
+        let others = self
+            .tracks
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index);
+        let reports = others
+            .map(|(_, track)| (track.id.clone(), track.kind, track.cursor()))
+            .collect();
+        // Read after the cursor, so that the revision knows all that is visible.
+        let breaks = self.breaks.view();
+        Some(Snapshot {
+            grid: self.grid,
+            kind: track.kind,
+            first,
+            cursor,
+            segments,
+            reports,
+            breaks,
+            skip,
+        })
+    }
+}
+
+fn object_response(request: &Request<()>, object: &str, bytes: Bytes) -> Answer {
+    // A player that reads the type cares about the container alone.
+    let kind = if object.ends_with(".mp4") {
+        "video/mp4"
+    } else {
+        "video/iso.segment"
+    };
+    let whole = bytes.len();
+    let range = request
+        .headers()
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok());
+    let mut answer = match range.and_then(|range| byte_range(range, whole)) {
+        None => response(StatusCode::OK, kind, FOREVER, bytes),
+        Some(Some((start, end))) => {
+            let mut part = response(
+                StatusCode::PARTIAL_CONTENT,
+                kind,
+                FOREVER,
+                bytes.slice(start..end),
+            );
+            insert(
+                &mut part,
+                header::CONTENT_RANGE,
+                &format!("bytes {start}-{}/{whole}", end - 1),
+            );
+            part
+        }
+        Some(None) => {
+            let mut part = response(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                kind,
+                "no-store",
+                Bytes::new(),
+            );
+            insert(
+                &mut part,
+                header::CONTENT_RANGE,
+                &format!("bytes */{whole}"),
+            );
+            part
+        }
+    };
+    insert(&mut answer, header::ACCEPT_RANGES, "bytes");
+    Ok(answer)
+}
+
+/// One range as start and end; `Some(None)` when it lies outside; `None` when the header is not one range of bytes and is ignored.
+fn byte_range(text: &str, whole: usize) -> Option<Option<(usize, usize)>> {
+    let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let digits = |text: &str| text.is_empty() || number(text).is_some();
+    if !digits(start) || !digits(end) || (start.is_empty() && end.is_empty()) {
+        return None;
+    }
+    let (start, end) = match (start.parse::<usize>(), end.parse::<usize>()) {
+        (Ok(start), Ok(last)) if last < start => return None,
+        (Ok(start), Ok(last)) => (start, last.saturating_add(1).min(whole)),
+        (Ok(start), Err(_)) => (start, whole),
+        (Err(_), Ok(tail)) => (whole.saturating_sub(tail), whole),
+        (Err(_), Err(_)) => return None,
+    };
+    Some((start < end).then_some((start, end)))
+}
+
+impl Refusal {
+    fn response(&self) -> Response<Bytes> {
+        let Self {
+            status,
+            code,
+            title,
+            cache,
+        } = self;
+        let body = format!(
+            "{{\"type\":\"urn:sightscreen:problem:{code}\",\"title\":\"{title}\",\"status\":{}}}",
+            status.as_u16()
+        );
+        let mut answer = response(*status, "application/problem+json", cache, body.into());
+        if *status == StatusCode::SERVICE_UNAVAILABLE {
+            insert(&mut answer, header::RETRY_AFTER, "1");
+        }
+        if *status == StatusCode::METHOD_NOT_ALLOWED {
+            insert(&mut answer, header::ALLOW, "GET, HEAD");
+        }
+        answer
+    }
+}
+
+fn refusal(status: StatusCode, code: &'static str, title: &'static str, seconds: u64) -> Refusal {
+    let cache = if seconds == 0 {
+        "no-store".to_owned()
+    } else {
+        format!("public, max-age={seconds}")
+    };
+    Refusal {
+        status,
+        code,
+        title,
+        cache,
+    }
+}
+
+fn bad(title: &'static str, seconds: u64) -> Refusal {
+    refusal(StatusCode::BAD_REQUEST, "bad-directive", title, seconds)
+}
+
+/// The answer for what is not there.
+pub(crate) fn not_found(seconds: u64) -> Refusal {
+    refusal(
+        StatusCode::NOT_FOUND,
+        "not-found",
+        "no such object",
+        seconds.max(1),
+    )
+}
+
+/// The answer of an event that has no media yet, or does not know the path.
+pub(crate) fn refuse(refusal: &Refusal) -> Response<Bytes> {
+    refusal.response()
+}
+
+fn failed(error: &std::io::Error) -> Refusal {
+    tracing::error!(%error, "an object cannot be read");
+    refusal(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "storage",
+        "the object cannot be read",
+        0,
+    )
+}
+
+fn response(status: StatusCode, kind: &str, cache: &str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    insert(&mut response, header::CONTENT_TYPE, kind);
+    insert(&mut response, header::CACHE_CONTROL, cache);
+    response
+}
+
+fn insert(response: &mut Response<Bytes>, name: header::HeaderName, value: &str) {
+    if let Ok(value) = value.parse() {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        let cursor = Cursor { msn: 10, part: 4 };
+        wanted(
+            &grid,
+            Kind::Video,
+            cursor,
+            Directives {
+                msn,
+                part,
+                skip: false,
+            },
+        )
+        .map(|until| until.map(|until| (until.msn, until.part)))
+    }
+
+    #[test]
+    fn blocking_follows_the_rules() {
+        assert_eq!(blocks(None, None), Ok(None));
+        assert!(blocks(None, Some(0)).is_err());
+        // An old one is there already; the answer comes at once.
+        assert_eq!(blocks(Some(3), None), Ok(Some((4, 0))));
+        assert_eq!(blocks(Some(10), None), Ok(Some((11, 0))));
+        assert_eq!(blocks(Some(10), Some(4)), Ok(Some((10, 5))));
+        // Past the end of the segment: part 0 of the next.
+        assert_eq!(blocks(Some(10), Some(10)), Ok(Some((11, 1))));
+        assert_eq!(blocks(Some(10), Some(77)), Ok(Some((11, 1))));
+        assert_eq!(blocks(Some(11), Some(9)), Ok(Some((11, 10))));
+        assert!(blocks(Some(12), None).is_err());
+        assert!(blocks(Some(11), Some(10)).is_err());
+    }
+
+    #[test]
+    fn directives_are_plain_decimals() {
+        let all = Directives {
+            msn: Some(7),
+            part: Some(2),
+            skip: true,
+        };
+        assert_eq!(
+            directives("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES&x=1"),
+            Some(all)
+        );
+        assert_eq!(directives(""), Some(Directives::default()));
+        for bad in [
+            "_HLS_msn=-1",
+            "_HLS_msn=",
+            "_HLS_part=1e3",
+            "_HLS_msn=99999999999999999999",
+            "_HLS_skip=NO",
+        ] {
+            assert_eq!(directives(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_cut_to_what_is_there() {
+        assert_eq!(byte_range("bytes=0-3", 10), Some(Some((0, 4))));
+        assert_eq!(byte_range("bytes=4-", 10), Some(Some((4, 10))));
+        assert_eq!(byte_range("bytes=-3", 10), Some(Some((7, 10))));
+        assert_eq!(byte_range("bytes=9-99", 10), Some(Some((9, 10))));
+        assert_eq!(byte_range("bytes=10-", 10), Some(None));
+        for ignored in [
+            "bytes=-",
+            "bytes=3-1",
+            "bytes=1-2,4-5",
+            "items=1-2",
+            "bytes=+1-2",
+        ] {
+            assert_eq!(byte_range(ignored, 10), None, "{ignored}");
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! What is published of one event, in memory and on disk.
+//!
+//! Owns the segment files, their index, and the position of every track. Invariant: an object and its index line are on disk before it
+//! is visible, and neither changes afterwards; so a killed origin comes back with the same objects, byte for byte.
+//!
+//! A segment file is its parts one after the other. The index is a text file that only grows (until it is compacted), a line for each part:
+//! `rendition msn part offset length flag`, the flag `i` (independent), `d` (dependent) or `g` (gap).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::grid::{Grid, Kind};
+use crate::package::assemble::Part;
+
+/// Segments whose bytes stay in memory: well past what a low-latency player asks for.
+const HOT_SEGMENTS: u64 = 12;
+
+/// Index lines after which the index is written anew without what has left the disk.
+const COMPACT_AFTER: usize = 100_000;
+
+/// The first part that is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Cursor {
+    /// Its media sequence number.
+    pub msn: u64,
+    /// Its index in the segment.
+    pub part: u64,
+}
+
+/// A published part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPart {
+    /// Where it starts in its segment's file.
+    pub offset: u64,
+    /// Bytes; 0 for a gap.
+    pub length: u32,
+    /// Whether a decoder can start here.
+    pub independent: bool,
+    /// Whether it has no media.
+    pub gap: bool,
+    data: Option<Bytes>,
+}
+
+/// A segment of which something is published.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Segment {
+    /// Its parts, in order, from 0.
+    pub parts: Vec<StoredPart>,
+}
+
+impl Segment {
+    /// Whether any of it has no media.
+    #[must_use]
+    pub fn gap(&self) -> bool {
+        self.parts.iter().any(|part| part.gap)
+    }
+
+    fn end(&self) -> u64 {
+        self.parts
+            .last()
+            .map_or(0, |part| part.offset + u64::from(part.length))
+    }
+}
+
+/// One rendition's published media.
+#[derive(Debug)]
+pub struct Track {
+    /// The rendition's identifier.
+    pub id: String,
+    /// Picture or sound.
+    pub kind: Kind,
+    grid: Grid,
+    folder: PathBuf,
+    segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    cursor: watch::Sender<Cursor>,
+}
+
+/// An object that can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Its bytes.
+    Bytes(Bytes),
+    /// Not published yet.
+    Later,
+    /// A gap, too old, or never to be.
+    Never,
+}
+
+impl Track {
+    /// The first part that is not published.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        *self.cursor.borrow()
+    }
+
+    /// Follows the cursor.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Cursor> {
+        self.cursor.subscribe()
+    }
+
+    /// The segments from `first` up to the cursor with the cursor itself, as one consistent picture. Absent ones are gaps.
+    #[must_use]
+    pub fn window(&self, first: u64) -> (Cursor, BTreeMap<u64, Arc<Segment>>) {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let window = segments
+            .range(first..)
+            .map(|(msn, segment)| (*msn, Arc::clone(segment)))
+            .collect();
+        (*self.cursor.borrow(), window)
+    }
+
+    /// The oldest segment that is kept.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .next()
+            .copied()
+    }
+
+    /// A whole segment.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn segment(&self, msn: u64) -> io::Result<Found> {
+        let (cursor, segment) = self.one(msn);
+        if msn >= cursor.msn {
+            return Ok(Found::Later);
+        }
+        let Some(segment) = segment.filter(|segment| !segment.gap()) else {
+            return Ok(Found::Never);
+        };
+        let hot: Option<Vec<&Bytes>> = segment
+            .parts
+            .iter()
+            .map(|part| part.data.as_ref())
+            .collect();
+        if let Some(parts) = hot {
+            let mut whole = Vec::with_capacity(segment.end() as usize);
+            parts.iter().for_each(|part| whole.extend_from_slice(part));
+            return Ok(Found::Bytes(whole.into()));
+        }
+        let mut whole = tokio::fs::read(self.file(msn)).await?;
+        whole.truncate(segment.end() as usize);
+        Ok(Found::Bytes(whole.into()))
+    }
+
+    /// One part.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn part(&self, msn: u64, index: u64) -> io::Result<Found> {
+        let (cursor, segment) = self.one(msn);
+        if index >= self.grid.parts(self.kind, msn) {
+            return Ok(Found::Never);
+        }
+        if (Cursor { msn, part: index }) >= cursor {
+            return Ok(Found::Later);
+        }
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(part) = segment
+            .as_ref()
+            .and_then(|s| s.parts.get(index))
+            .filter(|part| !part.gap)
+        else {
+            return Ok(Found::Never);
+        };
+        if let Some(data) = &part.data {
+            return Ok(Found::Bytes(data.clone()));
+        }
+        let whole = Bytes::from(tokio::fs::read(self.file(msn)).await?);
+        let range = part.offset as usize..(part.offset + u64::from(part.length)) as usize;
+        if range.end > whole.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Found::Bytes(whole.slice(range)))
+    }
+
+    fn one(&self, msn: u64) -> (Cursor, Option<Arc<Segment>>) {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        (*self.cursor.borrow(), segments.get(&msn).cloned())
+    }
+
+    fn file(&self, msn: u64) -> PathBuf {
+        self.folder.join(format!("{msn}.m4s"))
+    }
+
+    fn show(&self, part: &Part, stored: StoredPart) {
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(segments.entry(part.msn).or_default())
+            .parts
+            .push(stored);
+        if let Some(segment) = part
+            .msn
+            .checked_sub(HOT_SEGMENTS)
+            .and_then(|msn| segments.get_mut(&msn))
+        {
+            let segment = Arc::make_mut(segment);
+            segment.parts.iter_mut().for_each(|part| part.data = None);
+        }
+        let last = part.index + 1 == self.grid.parts(self.kind, part.msn);
+        let next = match last {
+            true => Cursor {
+                msn: part.msn + 1,
+                part: 0,
+            },
+            false => Cursor {
+                msn: part.msn,
+                part: part.index + 1,
+            },
+        };
+        self.cursor.send_replace(next);
+    }
+
+    /// Moves the cursor over whole segments without media.
+    fn skip_to(&self, msn: u64) {
+        self.cursor.send_if_modified(|cursor| {
+            let ahead = msn > cursor.msn;
+            if ahead {
+                *cursor = Cursor { msn, part: 0 };
+            }
+            ahead
+        });
+    }
+
+    fn drop_before(&self, msn: u64) {
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let kept = segments.split_off(&msn);
+        let gone = std::mem::replace(&mut *segments, kept);
+        drop(segments);
+        for msn in gone.into_keys() {
+            if let Err(error) = fs::remove_file(self.file(msn))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(rendition = self.id, msn, %error, "an old segment cannot be deleted");
+            }
+        }
+    }
+}
+
+/// The writer of an event's media; one exists.
+#[derive(Debug)]
+pub struct Store {
+    tracks: Vec<Arc<Track>>,
+    open: Vec<Option<(u64, File)>>,
+    index: Index,
+    path: PathBuf,
+    lines: usize,
+    dvr_segments: u64,
+}
+
+impl Store {
+    /// Opens the event's folder with what it holds. Media older than `dvr_segments` leaves the disk as new media comes.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn open(
+        folder: &Path,
+        grid: Grid,
+        renditions: &[(String, Kind)],
+        dvr_segments: u64,
+    ) -> io::Result<Self> {
+        let path = folder.join("index");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut tracks = Vec::new();
+        for (id, kind) in renditions {
+            let folder = folder.join("media").join(id);
+            fs::create_dir_all(&folder)?;
+            let segments = read_index(&text, id, &folder);
+            let cursor = segments
+                .last_key_value()
+                .map_or(Cursor::default(), |(msn, segment)| {
+                    let part = segment.parts.len() as u64;
+                    match part >= grid.parts(*kind, *msn) {
+                        true => Cursor {
+                            msn: msn + 1,
+                            part: 0,
+                        },
+                        false => Cursor { msn: *msn, part },
+                    }
+                });
+            tracks.push(Arc::new(Track {
+                id: id.clone(),
+                kind: *kind,
+                grid,
+                folder,
+                segments: RwLock::new(segments),
+                cursor: watch::Sender::new(cursor),
+            }));
+        }
+        let open = tracks.iter().map(|_| None).collect();
+        let index = write_index(&path, &tracks)?;
+        Ok(Self {
+            tracks,
+            open,
+            index,
+            path,
+            lines: 0,
+            dvr_segments,
+        })
+    }
+
+    /// The tracks, in the order of the renditions.
+    #[must_use]
+    pub fn tracks(&self) -> &[Arc<Track>] {
+        &self.tracks
+    }
+
+    /// Writes a part to disk and then shows it. Segments before it that have nothing become gaps.
+    ///
+    /// # Errors
+    /// When the disk cannot be written: nothing is shown.
+    pub fn publish(&mut self, track: usize, part: &Part) -> io::Result<()> {
+        let Some(target) = self.tracks.get(track).cloned() else {
+            return Ok(());
+        };
+        target.skip_to(part.msn);
+        let offset = target.one(part.msn).1.map_or(0, |segment| segment.end());
+        let (length, flag) = match &part.data {
+            Some(data) => {
+                self.append(track, &target, part.msn, offset, data)?;
+                (data.len() as u32, if part.independent { 'i' } else { 'd' })
+            }
+            None => (0, 'g'),
+        };
+        let line = format!(
+            "{} {} {} {offset} {length} {flag}\n",
+            target.id, part.msn, part.index
+        );
+        self.index.append(line.as_bytes())?;
+        let stored = StoredPart {
+            offset,
+            length,
+            independent: part.independent,
+            gap: part.data.is_none(),
+            data: part.data.clone(),
+        };
+        target.show(part, stored);
+        self.lines += 1;
+        if part.index == 0 {
+            target.drop_before(part.msn.saturating_sub(self.dvr_segments));
+        }
+        if self.lines >= COMPACT_AFTER {
+            self.index = write_index(&self.path, &self.tracks)?;
+            self.lines = 0;
+        }
+        Ok(())
+    }
+
+    /// Moves a track over whole segments without media.
+    pub fn skip_to(&self, track: usize, msn: u64) {
+        if let Some(track) = self.tracks.get(track) {
+            track.skip_to(msn);
+        }
+    }
+
+    fn append(
+        &mut self,
+        track: usize,
+        target: &Track,
+        msn: u64,
+        offset: u64,
+        data: &[u8],
+    ) -> io::Result<()> {
+        let Some(slot) = self.open.get_mut(track) else {
+            return Ok(());
+        };
+        if slot.as_ref().is_none_or(|(open, _)| *open != msn) {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(target.file(msn))?;
+            *slot = Some((msn, file));
+        }
+        if let Some((_, file)) = slot {
+            // What a killed writer left past the index is not published, and is written over.
+            file.set_len(offset)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.write_all(data)?;
+        }
+        Ok(())
+    }
+}
+
+/// The open index.
+#[derive(Debug)]
+struct Index {
+    file: File,
+    length: u64,
+}
+
+impl Index {
+    /// Appends a line whole, over what a failed attempt may have left.
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.file.write_all(line)?;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+}
+
+/// Writes the index with what the tracks hold, and leaves it open for more.
+fn write_index(path: &Path, tracks: &[Arc<Track>]) -> io::Result<Index> {
+    let mut text = String::new();
+    for track in tracks {
+        let segments = track
+            .segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (msn, segment) in &*segments {
+            for (index, part) in segment.parts.iter().enumerate() {
+                let flag = if part.gap {
+                    'g'
+                } else if part.independent {
+                    'i'
+                } else {
+                    'd'
+                };
+                let StoredPart { offset, length, .. } = part;
+                text.push_str(&format!(
+                    "{} {msn} {index} {offset} {length} {flag}\n",
+                    track.id
+                ));
+            }
+        }
+    }
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()?;
+    fs::rename(&fresh, path)?;
+    Ok(Index {
+        file,
+        length: text.len() as u64,
+    })
+}
+
+/// Reads one track's segments. A line that is cut short ends the index; a segment whose file lost bytes is a gap.
+fn read_index(text: &str, id: &str, folder: &Path) -> BTreeMap<u64, Arc<Segment>> {
+    let mut segments: BTreeMap<u64, Segment> = BTreeMap::new();
+    for line in text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+    {
+        let Some((msn, index, part)) = read_line(line.trim_end(), id) else {
+            continue;
+        };
+        let segment = segments.entry(msn).or_default();
+        if segment.parts.len() == index && part.offset == segment.end() {
+            segment.parts.push(part);
+        }
+    }
+    for (msn, segment) in &mut segments {
+        let size = fs::metadata(folder.join(format!("{msn}.m4s"))).map_or(0, |meta| meta.len());
+        if size < segment.end() {
+            tracing::error!(
+                rendition = id,
+                msn,
+                "a segment file lost bytes: the segment becomes a gap"
+            );
+            for part in &mut segment.parts {
+                (part.gap, part.offset, part.length) = (true, 0, 0);
+            }
+        }
+    }
+    segments
+        .into_iter()
+        .map(|(msn, segment)| (msn, Arc::new(segment)))
+        .collect()
+}
+
+fn read_line(line: &str, id: &str) -> Option<(u64, usize, StoredPart)> {
+    let mut fields = line.strip_prefix(id)?.strip_prefix(' ')?.split(' ');
+    let msn = fields.next()?.parse().ok()?;
+    let index = fields.next()?.parse().ok()?;
+    let offset = fields.next()?.parse().ok()?;
+    let length = fields.next()?.parse().ok()?;
+    let flag = fields.next()?;
+    let part = StoredPart {
+        offset,
+        length,
+        independent: flag == "i",
+        gap: flag == "g",
+        data: None,
+    };
+    Some((msn, index, part))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn part(msn: u64, index: u64, data: &'static [u8]) -> Part {
+        let data = (!data.is_empty()).then(|| Bytes::from_static(data));
+        Part {
+            msn,
+            index,
+            independent: index == 0,
+            data,
+        }
+    }
+
+    fn open(folder: &Path) -> Store {
+        let grid = Grid::new(0, (25, 1), 2000, 1000).unwrap();
+        Store::open(folder, grid, &[("v".to_owned(), Kind::Video)], 3).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_killed_store_comes_back_byte_for_byte() {
+        let folder = std::env::temp_dir().join(format!("sightscreen-store-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let mut store = open(&folder);
+        for (msn, index, data) in [(4, 0, &b"ab"[..]), (4, 1, b"cde"), (6, 0, b"fg")] {
+            store.publish(0, &part(msn, index, data)).unwrap();
+        }
+        drop(store);
+        // A part that was written but not indexed, and an index line cut short.
+        fs::write(folder.join("media/v/6.m4s"), b"fgXXXX").unwrap();
+        let mut index = OpenOptions::new()
+            .append(true)
+            .open(folder.join("index"))
+            .unwrap();
+        index.write_all(b"v 6 1 2 4").unwrap();
+        let mut store = open(&folder);
+        let track = Arc::clone(&store.tracks()[0]);
+        assert_eq!(track.cursor(), Cursor { msn: 6, part: 1 });
+        assert_eq!(
+            track.segment(4).await.unwrap(),
+            Found::Bytes(Bytes::from_static(b"abcde"))
+        );
+        assert_eq!(
+            track.part(4, 1).await.unwrap(),
+            Found::Bytes(Bytes::from_static(b"cde"))
+        );
+        assert_eq!(track.segment(5).await.unwrap(), Found::Never);
+        assert_eq!(track.segment(6).await.unwrap(), Found::Later);
+        store.publish(0, &part(6, 1, b"")).unwrap();
+        assert_eq!(
+            track.part(6, 0).await.unwrap(),
+            Found::Bytes(Bytes::from_static(b"fg"))
+        );
+        assert_eq!(track.segment(6).await.unwrap(), Found::Never);
+        assert_eq!(track.part(7, 0).await.unwrap(), Found::Later);
+        store.publish(0, &part(9, 0, b"z")).unwrap();
+        assert_eq!(track.oldest(), Some(6));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
