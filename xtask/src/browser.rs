@@ -207,9 +207,8 @@ fn pods(servers: &Servers, report: &Value) -> Result<Value> {
         .as_str()
         .context("the page read no cohort in its pass")?;
     let state = servers.state()?;
-    let revision = state["revision"]
+    let revision = state["ledger"]["revision"]
         .as_u64()
-        .or_else(|| state["ledger"]["revision"].as_u64())
         .with_context(|| format!("the control API told no revision: {state}"))?;
     let document = live::get(&format!(
         "{}/documents/pods/demo/{revision}/{cohort}",

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) control: u16,
     /// The publishers' port at the origin.
     pub(crate) rtmp: u16,
+    /// The edge's port for metrics and health.
+    pub(crate) admin: u16,
     /// `test`, `rtmp` or `file:PATH`.
     pub(crate) input: String,
     /// Port that the edge takes for the origin's, where something stands between them.
@@ -63,7 +65,7 @@ impl Plan {
     /// Ports and data that no other run shares.
     pub(crate) fn fresh(data: &Path, input: &str) -> Result<Self> {
         // Held together until all are known, so that they differ.
-        let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0"));
+        let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0"));
         let mut ports = Vec::new();
         for listener in &held {
             let listener = listener
@@ -77,6 +79,7 @@ impl Plan {
             origin: ports[1],
             control: ports[2],
             rtmp: ports[3],
+            admin: ports[4],
             input: input.to_owned(),
             edge_origin: None,
         })
@@ -90,6 +93,7 @@ impl Plan {
             origin: 9080,
             control: 9081,
             rtmp: 1935,
+            admin: 8081,
             input: input.to_owned(),
             edge_origin: None,
         }
@@ -147,7 +151,7 @@ impl Servers {
 
     /// The keyring that both read.
     pub(crate) fn keyring(&self) -> PathBuf {
-        self.plan.data.join("keyring.json")
+        self.plan.data.join("origin/keyring.json")
     }
 
     /// What the control API says about the event.
@@ -246,8 +250,12 @@ impl Servers {
             .arg(self.keyring())
             .arg("--page")
             .arg(paths::root().join("origin/page/dist"))
-            .args(["--stream-key", &self.stream_key])
-            .args(["--operator-token", &self.token]);
+            // A first break soon enough to be seen, and one a minute.
+            .args(["--first-break", "20", "--break-every", "60"])
+            .args(["--break-length", "20"])
+            // Not arguments: those are for every user of the machine to read.
+            .env("SIGHTSCREEN_STREAM_KEY", &self.stream_key)
+            .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);
         origin
     }
 
@@ -255,6 +263,7 @@ impl Servers {
         let origin = self.plan.edge_origin.unwrap_or(self.plan.origin);
         let mut edge = Command::new(paths::release("sightscreen-edge"));
         edge.args(["--listen", &format!("127.0.0.1:{}", self.plan.edge)])
+            .args(["--admin", &format!("127.0.0.1:{}", self.plan.admin)])
             .args(["--origin", &format!("http://127.0.0.1:{origin}")])
             .arg("--keyring")
             .arg(self.keyring())
@@ -299,21 +308,7 @@ impl Running {
     }
 
     fn stop(&mut self) {
-        let Ok(id) = i32::try_from(self.child.id()) else {
-            return;
-        };
-        let deadline = Instant::now() + STOP_WITHIN;
-        // It may have ended already; then there is nothing to signal.
-        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                println!("the {} does not stop: killed", self.name);
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            std::thread::sleep(POLL);
-        }
+        end(&mut self.child, self.name);
     }
 
     fn end_of_log(&self) -> String {
@@ -322,6 +317,25 @@ impl Running {
         let lines: Vec<_> = text.lines().rev().take(15).collect();
         let end: Vec<_> = lines.into_iter().rev().collect();
         format!("\nthe end of {}:\n{}", self.log.display(), end.join("\n"))
+    }
+}
+
+/// Asks a process to stop, waits, and stops it.
+pub(crate) fn end(child: &mut Child, name: &str) {
+    let Ok(id) = i32::try_from(child.id()) else {
+        return;
+    };
+    let deadline = Instant::now() + STOP_WITHIN;
+    // It may have ended already; then there is nothing to signal.
+    let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > deadline {
+            println!("the {name} does not stop: killed");
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(POLL);
     }
 }
 

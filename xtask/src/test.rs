@@ -3,6 +3,7 @@
 //! Invariant: a step that did not run is counted as skipped and says why; the last line counts all of them.
 
 pub(crate) mod deploy;
+mod fuzz;
 mod steps;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 
 import Hls from 'hls.js';
 import { creativeOf } from './stream.js';
-import { readStrip } from './strip.js';
+import { ageOf, readStrip } from './strip.js';
 
 const STALL_S = 0.1;
 const SAMPLE_MS = 50;
@@ -13,6 +13,8 @@ const KEPT = 2000;
 export class Measure {
   stalls = [];
   pictureLatency = null;
+  /** `{epochMs, framesPerSecond}` of the event, once known. */
+  clock = null;
   #video;
   #firstPictureMs = null;
   #played = [];
@@ -85,8 +87,8 @@ export class Measure {
   }
 
   #strip() {
-    const shown = readStrip(this.#video);
-    this.pictureLatency = shown === null ? null : (Date.now() - shown.wallMs) / 1000;
+    const frame = this.clock === null ? null : readStrip(this.#video);
+    this.pictureLatency = frame === null ? null : ageOf(frame, this.clock.epochMs, this.clock.framesPerSecond, Date.now());
     if (this.pictureLatency !== null) push(this.#pictures, this.pictureLatency);
   }
 

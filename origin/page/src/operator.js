@@ -57,11 +57,11 @@ export class Operator {
   }
 
   #show(state) {
-    const open = (state.breaks ?? []).find((one) => one.state === 'running' || one.state === 'open');
+    const open = (state.breaks ?? []).find((one) => one.state === 'running');
     this.#open = open?.id ?? null;
     element('op-return').disabled = this.#open === null;
     text('op-state', state.state ?? '');
-    this.#switches.api.checked = state.api?.up ?? state.api_up ?? true;
+    this.#switches.api.checked = state.api?.up ?? true;
     for (const { id } of FLAGS) this.#switches[id].checked = state.flags?.[id] !== 'off';
   }
 

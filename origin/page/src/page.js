@@ -8,7 +8,7 @@ import { Player } from './player.js';
 import { Score } from './score.js';
 import { Timeline } from './timeline.js';
 import { cohortOf, describe } from './stream.js';
-import { element, keyed, text } from './dom.js';
+import { element, json, keyed, text } from './dom.js';
 
 const event = keyed(new URLSearchParams(location.search).get('event')) ?? 'demo';
 
@@ -26,9 +26,18 @@ cohort.onChange = () => player.enter();
 operator?.start();
 new Score(event).start();
 player.enter();
+learnClock();
 
 // Four times a second is what a reader can follow, and costs little beside decoding.
 setInterval(refresh, 250);
+
+/** What the picture's frame numbers count from. */
+async function learnClock() {
+  const detail = await fetch(`/api/events/${event}`).then(json).catch(() => ({}));
+  const framesPerSecond = player.framesPerSecond();
+  if (detail.started_ms > 0 && framesPerSecond > 0) measure.clock = { epochMs: detail.started_ms, framesPerSecond };
+  else setTimeout(learnClock, 1000);
+}
 
 function refresh() {
   const state = player.state();

@@ -56,6 +56,11 @@ export class Player {
     return { details, playhead: video.currentTime, latency, buffer: ahead, revision: this.#revision, buffered: video.buffered };
   }
 
+  /** Of the fullest rendition, 0 while none is known. */
+  framesPerSecond() {
+    return Math.max(0, ...(this.#hls?.levels ?? []).map((level) => level.frameRate ?? 0));
+  }
+
   #play(url) {
     this.#hls?.destroy();
     const hls = new Hls({ ...CONFIG, audioPreference: this.#audioPreference() });

@@ -26,9 +26,9 @@ export class Score {
   }
 
   #show(score, from) {
-    text('score-teams', score.teams?.join(' v ') ?? score.title ?? '');
-    text('score-runs', score.score ?? `${score.runs}/${score.wickets}`);
-    text('score-overs', score.overs === undefined ? '' : `${score.overs} overs`);
+    text('score-teams', score.teams.join(' v '));
+    text('score-runs', `${score.runs}/${score.wickets}`);
+    text('score-overs', `${score.overs} overs`);
     this.#badge(from);
   }
 
@@ -40,5 +40,5 @@ export class Score {
 
 function state(header) {
   if (header === null) return 'live';
-  return header.startsWith('stale') ? 'stale' : 'snapshot';
+  return header === 'stale' ? 'stale' : 'snapshot';
 }

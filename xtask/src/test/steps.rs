@@ -5,13 +5,12 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Outcome, Step, deploy};
+use super::{Outcome, Step, deploy, fuzz};
 use crate::servers::{Plan, Servers};
 use crate::{artifacts, browser, cases, live, paths, run, tools, up};
 
 /// Long enough for the first break of the schedule and the content after it.
 const PLAY_S: u64 = 55;
-const FUZZ_S: &str = "60";
 
 /// What needs no platform tool.
 pub(crate) const QUICK: &[Step] = &[
@@ -97,7 +96,7 @@ pub(crate) const FULL: &[Step] = &[
     },
     Step {
         name: "fuzz for a minute",
-        run: fuzz,
+        run: fuzz::run,
     },
     Step {
         name: "live check of a running event",
@@ -208,10 +207,6 @@ fn door(name: &str) -> Result<Outcome> {
     Ok(Outcome::Passed(
         log.lines().last().unwrap_or_default().to_owned(),
     ))
-}
-
-fn fuzz() -> Result<Outcome> {
-    Ok(Outcome::Skipped(format!("{FUZZ_S}")))
 }
 
 fn live_check() -> Result<Outcome> {
