@@ -2,5 +2,13 @@
 //!
 //! Owns the reading of playlists and the rules as seen from outside. Knows nothing of how the playlists were made.
 
+mod across;
 pub mod attributes;
+pub mod command;
+mod fetch;
+mod follow;
+mod fragment;
+mod multivariant;
 pub mod playlist;
+pub mod report;
+pub mod rules;

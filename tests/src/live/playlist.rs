@@ -62,6 +62,8 @@ pub struct Segment {
     pub duration: u64,
     /// URI of the init that holds for it.
     pub map: Option<String>,
+    /// Whether `EXT-X-MAP` stands before it.
+    pub maps: bool,
     /// `EXT-X-PROGRAM-DATE-TIME`.
     pub date: Option<String>,
     /// Whether there is no media.
@@ -208,7 +210,10 @@ impl Reader {
             "#EXT-X-DISCONTINUITY" => self.next.discontinuous = true,
             "#EXT-X-GAP" => self.next.gap = true,
             "#EXT-X-PROGRAM-DATE-TIME" => self.next.date = Some(value.to_owned()),
-            "#EXT-X-MAP" => self.map = Some(required(&attributes::parse(value)?, "URI")?),
+            "#EXT-X-MAP" => {
+                self.next.maps = true;
+                self.map = Some(required(&attributes::parse(value)?, "URI")?);
+            }
             _ => self.part(at, value)?,
         }
         Ok(())

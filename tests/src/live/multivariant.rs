@@ -1,0 +1,77 @@
+//! The multivariant playlist: which renditions there are, and the codecs that it promises.
+
+use std::collections::BTreeMap;
+
+use super::attributes;
+use super::fetch::Url;
+
+/// One rendition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rendition {
+    /// The last folder of its URL, for people.
+    pub(super) name: String,
+    /// Its media playlist.
+    pub(super) url: Url,
+    /// All codecs of the variants that it is part of.
+    pub(super) codecs: Vec<String>,
+}
+
+/// The renditions of a multivariant playlist at `url`, each once.
+pub(super) fn renditions(url: &Url, text: &str) -> Result<Vec<Rendition>, String> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut video, mut audio): (Vec<(String, Vec<String>)>, Vec<(String, String)>) =
+        (Vec::new(), Vec::new());
+    let mut variant = None;
+    for (at, line) in text.lines().enumerate() {
+        let read = |list: &str| {
+            attributes::parse(list).map_err(|fault| format!("line {}: {fault}", at + 1))
+        };
+        if let Some(list) = line.strip_prefix("#EXT-X-MEDIA:") {
+            let list = read(list)?;
+            if let (Some(group), Some(uri)) = (list.get("GROUP-ID"), list.get("URI")) {
+                audio.push((group.clone(), uri.clone()));
+            }
+        } else if let Some(list) = line.strip_prefix("#EXT-X-STREAM-INF:") {
+            variant = Some(read(list)?);
+        } else if !line.starts_with('#') && !line.is_empty() {
+            let list = variant
+                .take()
+                .ok_or_else(|| format!("line {}: a URI without EXT-X-STREAM-INF", at + 1))?;
+            let codecs: Vec<String> = list
+                .get("CODECS")
+                .map(|c| c.split(',').map(ToOwned::to_owned).collect())
+                .unwrap_or_default();
+            if let Some(group) = list.get("AUDIO") {
+                groups
+                    .entry(group.clone())
+                    .or_default()
+                    .extend(codecs.clone());
+            }
+            video.push((line.to_owned(), codecs));
+        }
+    }
+    let audio = audio
+        .into_iter()
+        .map(|(group, uri)| (uri, groups.get(&group).cloned().unwrap_or_default()));
+    let mut found: Vec<Rendition> = Vec::new();
+    for (uri, codecs) in video.into_iter().chain(audio) {
+        let target = url.join(&uri)?;
+        match found.iter_mut().find(|rendition| rendition.url == target) {
+            Some(rendition) => rendition.codecs.extend(codecs),
+            None => found.push(Rendition {
+                name: folder(&target.target),
+                url: target,
+                codecs,
+            }),
+        }
+    }
+    if found.is_empty() {
+        Err("it names no rendition".into())
+    } else {
+        Ok(found)
+    }
+}
+
+fn folder(target: &str) -> String {
+    target.rsplit('/').nth(1).unwrap_or(target).to_owned()
+}
