@@ -134,6 +134,12 @@ impl Decision {
         Self { pods: vec![pod], cohorts: self.cohorts.into_keys().map(|cohort| (cohort, 0)).collect() }
     }
 
+    /// Whether something kept a pod from being what was asked.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.pods.iter().any(|pod| !pod.causes.is_empty())
+    }
+
     /// How many cohorts are at which level, for the log.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -145,8 +145,9 @@ impl Desk {
 
     fn freeze(&self, ledger: &Ledger, record: &Record, inner: &Inner, floor: u64) -> Entry {
         let plan = &record.plan;
-        // A restart loses the decision but not the announcement.
-        let mut decision = inner.decisions.get(&plan.id).cloned().unwrap_or_else(|| self.decide.decide(plan.length));
+        // A restart loses the decision but not the announcement; and what was missing then may be there now.
+        let decided = inner.decisions.get(&plan.id).filter(|decision| !decision.is_degraded());
+        let mut decision = decided.cloned().unwrap_or_else(|| self.decide.decide(plan.length));
         if !self.decide.ads_on() {
             decision = decision.suppressed("the flag ads is off");
         }

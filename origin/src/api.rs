@@ -1,0 +1,181 @@
+//! The API that viewers' applications ask: events, playback, score.
+//!
+//! Owns the answers and the switch with which a rehearsal takes the API down. Invariant: an answer depends on the path, the query and the event, never on who asks,
+//! so that it can be shared and stored.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sightscreen_core::keyring::Key;
+use sightscreen_core::{route, signed_url};
+use tokio::sync::watch;
+
+use crate::http::{self as answers, not_found, problem};
+use crate::live::Live;
+use crate::score::score;
+
+/// Seconds for which the URL of a playback answer admits.
+const PLAYBACK_TTL_S: u64 = 300;
+/// How long a hanging API keeps a request.
+const HANG: Duration = Duration::from_secs(120);
+/// Answers change each second.
+const SHARED: &str = "public, max-age=1";
+/// Claims beyond the cohort's dimensions that playback signs.
+const OTHER_CLAIMS: [&str; 2] = ["plan", "consent"];
+
+/// The API of one event.
+pub struct Api {
+    pub(crate) event: String,
+    pub(crate) title: String,
+    pub(crate) live: Live,
+    /// Whether the first segments are out.
+    pub(crate) ready: watch::Receiver<bool>,
+    /// Signs playback URLs.
+    pub(crate) key: Key,
+    /// Names of the cohort dimensions.
+    pub(crate) dimensions: Vec<String>,
+    /// Whether playback signs for everyone.
+    pub(crate) open_playback: bool,
+    /// Whether the API answers at all.
+    pub(crate) gate: RwLock<Gate>,
+}
+
+/// Whether the API answers, and how it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gate {
+    /// It answers.
+    Up,
+    /// It answers 503.
+    Error,
+    /// It takes requests and says nothing.
+    Hang,
+    /// It closes connections without an answer.
+    Refuse,
+}
+
+impl Api {
+    /// Answers `path` below `/api`. `None` closes the connection.
+    pub async fn answer(self: Arc<Self>, method: &Method, path: &str, query: Option<&str>) -> Option<Response<Bytes>> {
+        match self.gate() {
+            Gate::Up => {}
+            Gate::Error => return Some(problem(StatusCode::SERVICE_UNAVAILABLE, "api-down", "The API is switched off")),
+            Gate::Hang => tokio::time::sleep(HANG).await,
+            Gate::Refuse => return None,
+        }
+        if method != Method::GET && method != Method::HEAD {
+            return Some(problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed"));
+        }
+        Some(self.look_up(path, query))
+    }
+
+    /// The answer that a snapshot keeps; `None` while the API is down or has none.
+    #[must_use]
+    pub fn take(&self, path: &str) -> Option<(String, String)> {
+        if self.gate() != Gate::Up {
+            return None;
+        }
+        let response = self.look_up(path, None);
+        let content_type = response.headers().get(::http::header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
+        let body = String::from_utf8(response.body().to_vec()).ok()?;
+        (response.status() == StatusCode::OK).then_some((content_type, body))
+    }
+
+    /// Whether the API answers.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        *self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the API down or brings it back.
+    pub fn set_gate(&self, gate: Gate) {
+        tracing::info!(?gate, "the API is switched");
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
+    }
+
+    /// `ready` until the first segments are out, then `live`.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if *self.ready.borrow() { "live" } else { "ready" }
+    }
+
+    fn look_up(&self, path: &str, query: Option<&str>) -> Response<Bytes> {
+        let Some(rest) = path.strip_prefix("/api/events") else { return not_found() };
+        let mut parts = rest.split('/').skip(1);
+        match (parts.next(), parts.next(), parts.next()) {
+            (None, ..) => ok(&json!({"events": [self.summary()]})),
+            (Some(event), None, _) if event == self.event => ok(&self.detail()),
+            (Some(event), Some("score"), None) if event == self.event => ok(&self.score()),
+            (Some(event), Some("playback"), None) if event == self.event => self.playback(query.unwrap_or_default()),
+            _ => not_found(),
+        }
+    }
+
+    fn summary(&self) -> Value {
+        json!({"event": self.event, "title": self.title, "state": self.state()})
+    }
+
+    fn detail(&self) -> Value {
+        let renditions = self.live.renditions();
+        let languages: Vec<_> = renditions.iter().filter_map(|r| r.language.clone().map(|tag| json!({"language": tag, "name": r.name}))).collect();
+        let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
+        heights.sort_unstable();
+        json!({
+            "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().epoch_ms,
+            "languages": languages, "heights": heights,
+            "playback": format!("/api/events/{}/playback", self.event), "score": format!("/api/events/{}/score", self.event),
+        })
+    }
+
+    fn score(&self) -> Value {
+        let now_ms = now_ms();
+        let seconds = now_ms.saturating_sub(self.live.grid().epoch_ms) / 1000;
+        let mut value = json!(score(seconds));
+        value["state"] = json!(self.state());
+        value["at_ms"] = json!(now_ms);
+        value
+    }
+
+    /// A signed entry URL with the claims of the query that this event knows.
+    fn playback(&self, query: &str) -> Response<Bytes> {
+        if !self.open_playback {
+            return problem(StatusCode::FORBIDDEN, "playback-closed", "Playback URLs are not given out here");
+        }
+        let mut claims: Vec<(String, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (route::decode(name), route::decode(value)) else { return bad_query() };
+            let known = self.dimensions.iter().any(|known| *known == name) || OTHER_CLAIMS.contains(&name.as_ref());
+            if value.len() > 32 || claims.iter().any(|(claim, _)| *claim == name) {
+                return bad_query();
+            }
+            if known && !value.is_empty() {
+                // The edge's spelling of a refusal.
+                let refused = name == "consent" && value == "off";
+                claims.push((name.into_owned(), if refused { "0".to_owned() } else { value.into_owned() }));
+            }
+        }
+        let claims: Vec<(&str, &str)> = claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expires_s = now_ms() / 1000 + PLAYBACK_TTL_S;
+        let url = signed_url::sign(&format!("/live/{}/main.m3u8", self.event), &claims, expires_s, &self.key);
+        ok(&json!({"event": self.event, "url": url, "expires": expires_s}))
+    }
+}
+
+fn ok(value: &Value) -> Response<Bytes> {
+    answers::json(StatusCode::OK, SHARED, value)
+}
+
+fn bad_query() -> Response<Bytes> {
+    problem(StatusCode::BAD_REQUEST, "query-invalid", "The query is not valid")
+}
+
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

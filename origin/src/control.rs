@@ -1,0 +1,228 @@
+//! The control port: what an operator sees and does.
+//!
+//! Owns the operator's requests and their admission. Invariant: nothing but `/health` and a preflight is answered without the token.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use crate::api::{Api, Gate};
+use crate::breaks::desk::Desk;
+use crate::breaks::ledger::{Record, RuleError, State};
+use crate::breaks::log::LogError;
+use crate::config::Secret;
+use crate::flags::{SwitchError, Switches};
+use crate::http::{Handler, json as json_reply, not_found, problem};
+use crate::live::Live;
+use crate::snapshots::Snapshots;
+
+/// Largest request body.
+const BODY_BYTES_MAX: usize = 16 << 10;
+/// For a request body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Breaks that an operator sees, newest last.
+const BREAKS_SHOWN: usize = 20;
+/// Longest break that is announced by hand.
+const LENGTH_S_MAX: u64 = 600;
+const NEVER: &str = "no-store";
+
+/// What the control port answers from.
+pub struct Control {
+    pub(crate) event: String,
+    pub(crate) token: Secret,
+    pub(crate) live: Live,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) switches: Arc<Switches>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) api: Arc<Api>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBreak {
+    length_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApiSwitch {
+    up: bool,
+    /// How it is down: `error`, `hang` or `refuse`.
+    mode: Option<Gate>,
+}
+
+impl Handler for Control {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Option<Response<Bytes>> {
+        let mut response = self.admit(request).await.unwrap_or_else(|refusal| *refusal);
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        Some(response)
+    }
+}
+
+/// An answer, or the answer that ends the request early.
+type Answer = Result<Response<Bytes>, Box<Response<Bytes>>>;
+
+impl Control {
+    async fn admit(&self, request: Request<Incoming>) -> Answer {
+        if request.method() == Method::OPTIONS {
+            return Ok(preflight());
+        }
+        if request.uri().path() == "/health" {
+            return Ok(self.health());
+        }
+        if !self.is_operator(&request) {
+            let mut response = problem(StatusCode::UNAUTHORIZED, "token-invalid", "The operator's token is missing or wrong");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return Err(Box::new(response));
+        }
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        match (&head.method, parts.as_slice()) {
+            (&Method::POST, ["control", "api"]) => self.switch_api(&read(body).await?),
+            (method, ["control", "events", event, rest @ ..]) if *event == self.event => self.event(method, rest, body).await,
+            _ => Ok(not_found()),
+        }
+    }
+
+    async fn event(&self, method: &Method, rest: &[&str], body: Incoming) -> Answer {
+        match (method, rest) {
+            (&Method::GET, []) => Ok(ok(&self.state())),
+            (&Method::POST, ["breaks"]) => self.announce(&read(body).await?),
+            (&Method::POST, ["breaks", id, "return"]) => Ok(ok(&shown(&self.desk.return_early(id).map_err(|error| refused(&error))?))),
+            (&Method::POST, ["flags"]) => self.throw(&read(body).await?),
+            (&Method::POST, ["snapshots"]) => Ok(ok(&json!({"snapshots": self.snapshots.take()}))),
+            _ => Ok(not_found()),
+        }
+    }
+
+    fn is_operator(&self, request: &Request<Incoming>) -> bool {
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        given.is_some_and(|given| given.ct_eq(self.token.0.as_bytes()).into())
+    }
+
+    fn health(&self) -> Response<Bytes> {
+        let status = if *self.api.ready.borrow() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        json_reply(status, NEVER, &json!({"state": self.api.state()}))
+    }
+
+    fn announce(&self, asked: &NewBreak) -> Answer {
+        if !(1..=LENGTH_S_MAX).contains(&asked.length_s) {
+            let title = format!("A break lasts 1 to {LENGTH_S_MAX} s");
+            return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
+        }
+        if !*self.api.ready.borrow() {
+            return Ok(problem(StatusCode::CONFLICT, "not-live", "The event is not live yet: wait for its first segments"));
+        }
+        let grid = self.live.grid();
+        let length = grid.segments_in_ms(asked.length_s * 1000);
+        let plan = self.desk.announce(&grid, self.live.position().next_msn, length).map_err(|error| refused(&error))?;
+        Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
+    }
+
+    fn throw(&self, changes: &BTreeMap<String, Value>) -> Answer {
+        match self.switches.throw(changes) {
+            Ok(()) => Ok(ok(&json!({"flags": self.flags()}))),
+            Err(error @ SwitchError::Unknown(_)) => Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string())),
+            Err(error @ SwitchError::Publish(_)) => Ok(failed(&error)),
+        }
+    }
+
+    fn switch_api(&self, asked: &ApiSwitch) -> Answer {
+        let down = asked.mode.filter(|mode| *mode != Gate::Up).unwrap_or(Gate::Error);
+        self.api.set_gate(if asked.up { Gate::Up } else { down });
+        Ok(ok(&self.api_state()))
+    }
+
+    fn state(&self) -> Value {
+        let (ledger, grid) = (self.desk.ledger(), self.live.grid());
+        let next = self.live.position().next_msn;
+        let breaks: Vec<Value> = ledger.records().iter().rev().take(BREAKS_SHOWN).rev().map(shown).collect();
+        json!({
+            "event": self.event, "state": self.api.state(), "media": self.live.status(),
+            "live_edge": {"next_sequence": next, "program_date_time_ms": grid.start_ms(next)},
+            "ledger": {"revision": ledger.revision()}, "breaks": breaks, "flags": self.flags(),
+            "renditions": self.live.renditions(), "api": self.api_state(), "snapshots": self.snapshots.in_force(),
+        })
+    }
+
+    fn flags(&self) -> BTreeMap<&'static str, &'static str> {
+        self.switches.all().into_iter().map(|(flag, on)| (flag, if on { "on" } else { "off" })).collect()
+    }
+
+    fn api_state(&self) -> Value {
+        let gate = self.api.gate();
+        json!({"up": gate == Gate::Up, "mode": gate})
+    }
+}
+
+/// A break as an operator sees it.
+fn shown(record: &Record) -> Value {
+    let state = match record.state {
+        State::Announced => "announced",
+        State::Frozen => "running",
+        State::Ended => "ended",
+        State::Cancelled => "cancelled",
+    };
+    let mut levels: BTreeMap<String, usize> = BTreeMap::new();
+    let mut causes: Vec<&String> = Vec::new();
+    if let Some(frozen) = &record.frozen {
+        for pod in frozen.cohorts.values().filter_map(|share| frozen.pods.get(share.pod)) {
+            *levels.entry(format!("{:?}", pod.level).to_lowercase()).or_default() += 1;
+        }
+        causes.extend(frozen.pods.iter().flat_map(|pod| &pod.causes));
+        causes.sort_unstable();
+        causes.dedup();
+    }
+    let plan = &record.plan;
+    json!({
+        "id": plan.id, "state": state, "start": plan.start, "length": plan.length, "start_ms": plan.start_ms, "length_ms": plan.length_ms,
+        "planned_ms": record.planned_ms, "returned": record.returned, "levels": levels, "causes": causes,
+    })
+}
+
+async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Box<Response<Bytes>>> {
+    let bad = |title: &str| Box::new(problem(StatusCode::BAD_REQUEST, "body-invalid", title));
+    let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
+    let whole = whole.await.map_err(|_| bad("The body did not arrive in time"))?;
+    let whole = whole.map_err(|_| bad("The body is too large or was cut off"))?;
+    serde_json::from_slice(&whole.to_bytes()).map_err(|e| bad(&format!("The body is not the JSON that is expected: {e}")))
+}
+
+fn refused(error: &LogError) -> Box<Response<Bytes>> {
+    Box::new(match error {
+        LogError::Rule(RuleError::Unknown(_)) => problem(StatusCode::NOT_FOUND, "break-unknown", &error.to_string()),
+        LogError::Rule(_) => problem(StatusCode::CONFLICT, "break-refused", &error.to_string()),
+        _ => failed(error),
+    })
+}
+
+fn failed(error: &dyn std::error::Error) -> Response<Bytes> {
+    tracing::error!(%error, "an operator's request failed");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "disk-failed", &error.to_string())
+}
+
+fn ok(value: &Value) -> Response<Bytes> {
+    json_reply(StatusCode::OK, NEVER, value)
+}
+
+fn preflight() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}

@@ -1,0 +1,84 @@
+//! The main port: media, documents, API and page, by prefix.
+//!
+//! Owns the dispatch and the documents' cache times. Invariant: a request for one event never reaches another's media, and only GET and HEAD get past here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use sightscreen_core::route::is_identifier;
+
+use crate::api::Api;
+use crate::breaks::desk::Desk;
+use crate::breaks::ledger::{GENERIC, NONE};
+use crate::http::{Handler, not_found, problem, reply};
+use crate::live::Live;
+use crate::page::Page;
+use crate::publish::Publisher;
+
+const DOCUMENT_TYPE: &str = "application/vnd.sightscreen.document";
+/// Documents are looked at again each second.
+const CHANGING: &str = "public, max-age=1";
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// What the main port answers from.
+pub struct Front {
+    pub(crate) event: String,
+    pub(crate) live: Live,
+    pub(crate) desk: Arc<Desk>,
+    /// All cohorts of the schema.
+    pub(crate) cohorts: Vec<String>,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) api: Arc<Api>,
+    pub(crate) page: Option<Page>,
+}
+
+impl Handler for Front {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Option<Response<Bytes>> {
+        let (head, _) = request.into_parts();
+        let path = head.uri.path();
+        if path == "/api" || path.starts_with("/api/") {
+            return Arc::clone(&self.api).answer(&head.method, path, head.uri.query()).await;
+        }
+        if head.method != Method::GET && head.method != Method::HEAD {
+            return Some(problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed"));
+        }
+        if let Some(name) = path.strip_prefix("/documents/") {
+            return Some(self.document(name));
+        }
+        if let Some(rest) = path.strip_prefix("/live/") {
+            let ours = rest.strip_prefix(self.event.as_str()).is_some_and(|rest| rest.starts_with('/'));
+            return Some(if ours { self.live.handle(&Request::from_parts(head, ())).await } else { not_found() });
+        }
+        let file = if path == "/" { Some("") } else { path.strip_prefix("/page/") };
+        match (&self.page, file) {
+            (Some(page), Some(file)) => Some(page.answer(file).await),
+            _ => Some(not_found()),
+        }
+    }
+}
+
+impl Front {
+    fn document(&self, name: &str) -> Response<Bytes> {
+        let (body, cache) = match name.strip_prefix("pods/") {
+            Some(rest) => (self.pods(name, rest), IMMUTABLE),
+            None => (self.publisher.get(name), CHANGING),
+        };
+        let missing = || problem(StatusCode::NOT_FOUND, "document-unknown", "There is no such document");
+        body.map_or_else(missing, |body| reply(StatusCode::OK, DOCUMENT_TYPE, cache, body))
+    }
+
+    /// `{event}/{revision}/{cohort}`, rendered from the ledger.
+    fn pods(&self, name: &str, rest: &str) -> Option<Bytes> {
+        let mut parts = rest.split('/');
+        let (event, revision, cohort) = (parts.next()?, parts.next()?, parts.next()?);
+        let number: u64 = revision.parse().ok()?;
+        let known = cohort == GENERIC || cohort == NONE || self.cohorts.iter().any(|known| known == cohort);
+        if event != self.event || number.to_string() != revision || parts.next().is_some() || !known || !is_identifier(cohort) {
+            return None;
+        }
+        let pods = self.desk.pods(number, cohort)?;
+        self.publisher.immutable(name, &pods).ok()
+    }
+}

@@ -1,0 +1,37 @@
+//! Breaks that come by themselves.
+//!
+//! Owns when the next one is announced. The desk says where it starts and whether it may. Invariant: a break that the desk refuses is skipped, never queued.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::breaks::desk::Desk;
+use crate::config::Schedule;
+use crate::live::Live;
+
+/// Announces breaks for as long as it is polled. Starts when the first segments are out.
+pub async fn keep(schedule: Schedule, live: Live, desk: Arc<Desk>) {
+    let grid = live.grid();
+    // An announcement leads its break by about this.
+    let lead = Duration::from_millis(grid.duration_ms(2));
+    let length = grid.segments_in_ms(u64::from(schedule.length_s) * 1000);
+    let begun = Instant::now();
+    let seconds = |s: u32| Duration::from_secs(u64::from(s));
+    let first = if schedule.first_s > 0 { schedule.first_s } else { schedule.every_s };
+    if first == 0 {
+        return;
+    }
+    let mut due = begun + seconds(first);
+    loop {
+        tokio::time::sleep_until(due.checked_sub(lead).unwrap_or(due)).await;
+        if let Err(error) = desk.announce(&grid, live.position().next_msn, length) {
+            tracing::warn!(%error, "a break of the schedule is skipped");
+        }
+        if schedule.every_s == 0 {
+            return;
+        }
+        due += seconds(schedule.every_s);
+    }
+}
