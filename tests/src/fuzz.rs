@@ -18,8 +18,11 @@ use sightscreen_core::{Core, Got, Object, Request, Source, Step, Want, signed_ur
 
 use crate::case::{envelope, keyring_json};
 
+/// Tries one input; returns where every promise held.
+pub type Check = fn(&[u8]);
+
 /// Every target by name; a folder of seeds has the same name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Check); 5] = [
     ("target", target),
     ("token", token),
     ("playlist", playlist),

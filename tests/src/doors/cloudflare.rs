@@ -11,7 +11,7 @@ use super::{GEO_HEADER, Running, START, Surroundings, built, tool};
 const BUILD: &str = "cargo xtask build cloudflare";
 
 pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
-    let wrangler = tool("wrangler", "packages/node_modules/.bin/wrangler")
+    let wrangler = tool("wrangler", "node/node_modules/.bin/wrangler")
         .ok_or("wrangler is not on PATH; `cargo xtask cases --door cloudflare` installs it and puts it there")?;
     let (addr, dir) = (free_addr()?, new_dir("cloudflare")?);
     let config = dir.path().join("wrangler.toml");

@@ -1,7 +1,48 @@
-//! The spin door.
+//! The Spin door: `spin up` where there is a `spin`, else the wasmtime host of `tests/spin-host`, which takes the same arguments.
 
-use super::{Running, Surroundings};
+use std::path::PathBuf;
+use std::process::Command;
 
-pub(super) fn start(_with: &Surroundings) -> Result<Running, String> {
-    Err("not launched yet".into())
+use super::process::{Process, free_addr, new_dir};
+use super::{GEO_HEADER, Running, START, Surroundings, built, target_dir, tool};
+
+pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
+    built(
+        &[with.root.join("build/spin.wasm")],
+        "cargo xtask build spin",
+    )?;
+    let (addr, dir) = (free_addr()?, new_dir("spin")?);
+    let mut command = Command::new(program(with)?);
+    command
+        .arg("up")
+        .arg("--from")
+        .arg(with.root.join("spin.toml"));
+    command.arg("--listen").arg(addr.to_string());
+    command.arg("--state-dir").arg(dir.path().join("state"));
+    for (name, value) in [
+        ("origin", format!("http://{}", with.origin)),
+        ("geo_header", GEO_HEADER.into()),
+    ] {
+        command.arg("--variable").arg(format!("{name}={value}"));
+    }
+    // A secret belongs in no process list.
+    command.env("SPIN_VARIABLE_KEYRING", &with.keyring);
+    let process = Process::start(command, addr, dir, START)?;
+    Ok(Running {
+        addr,
+        process: Some(process),
+    })
+}
+
+fn program(with: &Surroundings) -> Result<PathBuf, String> {
+    if let Some(spin) = with.spin.clone().or_else(|| tool("spin", "spin/bin/spin")) {
+        return Ok(spin);
+    }
+    let target = target_dir(with);
+    let candidates =
+        ["release", "debug"].map(|profile| target.join(profile).join("sightscreen-spin-host"));
+    built(
+        &candidates,
+        "cargo build --release --package sightscreen-spin-host",
+    )
 }

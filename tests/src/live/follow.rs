@@ -337,7 +337,7 @@ impl<'a> Follower<'a> {
             let init = init.and_then(|init| {
                 init.map_err(|fault| {
                     self.notes
-                        .must(false, "M4", line, || format!("{map}: {fault}"))
+                        .must(false, "M4", line, || format!("{map}: {fault}"));
                 })
                 .ok()
             });

@@ -19,8 +19,8 @@ pub(super) struct Rendition {
 /// The renditions of a multivariant playlist at `url`, each once.
 pub(super) fn renditions(url: &Url, text: &str) -> Result<Vec<Rendition>, String> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let (mut video, mut audio): (Vec<(String, Vec<String>)>, Vec<(String, String)>) =
-        (Vec::new(), Vec::new());
+    let mut video: Vec<(String, Vec<String>)> = Vec::new();
+    let mut audio: Vec<(String, String)> = Vec::new();
     let mut variant = None;
     for (at, line) in text.lines().enumerate() {
         let read = |list: &str| {

@@ -254,7 +254,7 @@ impl Reader {
         match tag {
             "#EXT-X-VERSION" => self.media.version = self.once("EXT-X-VERSION", value)?,
             "#EXT-X-TARGETDURATION" => {
-                self.media.target_duration = self.once("EXT-X-TARGETDURATION", value)?
+                self.media.target_duration = self.once("EXT-X-TARGETDURATION", value)?;
             }
             "#EXT-X-MEDIA-SEQUENCE" => {
                 self.before_segments(tag)?;
