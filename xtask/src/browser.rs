@@ -284,3 +284,70 @@ fn more(some: &[&Value], counter: &str) -> bool {
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pods() -> Value {
+        json!({"cohort": "a.b", "breaks": [{"id": "b1", "start": 10, "length": 3, "slots": [
+            {"offset": 0, "creative": "one", "segments": 2}, {"offset": 2, "creative": "slate", "segments": 5}]}]})
+    }
+
+    fn played(creatives: &[Option<&str>]) -> Vec<Played> {
+        (9..)
+            .zip(creatives)
+            .map(|(sequence, creative)| Played {
+                sequence,
+                creative: creative.map(str::to_owned),
+            })
+            .collect()
+    }
+
+    fn passes(creatives: &[Option<&str>]) -> bool {
+        let mut verdict = Verdict {
+            checks: Vec::new(),
+            measured: Vec::new(),
+        };
+        breaks(&pods(), &played(creatives), &mut verdict);
+        verdict.passed()
+    }
+
+    #[test]
+    fn a_break_passes_only_as_it_was_frozen() {
+        let (one, slate) = (Some("one"), Some("slate"));
+        assert!(passes(&[None, one, one, slate, None]));
+        assert!(
+            !passes(&[None, one, slate, slate, None]),
+            "another creative"
+        );
+        assert!(
+            !passes(&[None, None, one, slate, None]),
+            "content in the break"
+        );
+        assert!(!passes(&[None, one, one, slate]), "no return");
+        assert!(!passes(&[one, one, slate, None]), "shifted");
+        assert!(!passes(&[None, None][..1]), "no break");
+        assert!(!passes(&[]), "nothing");
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_fails() {
+        let sample = |at: u32, picture: u32, time: f64| json!({"at": at, "picture": picture, "frames": at / 40, "time": time});
+        let judged = |samples: Vec<Value>| {
+            let mut verdict = Verdict {
+                checks: Vec::new(),
+                measured: Vec::new(),
+            };
+            picture(&json!({"samples": samples}), &mut verdict);
+            verdict.passed()
+        };
+        let moving = (0..10u32).map(|n| sample(n * 500, n, f64::from(n) * 0.5));
+        assert!(judged(moving.collect()));
+        let frozen = (0..10u32).map(|n| sample(n * 500, 7, f64::from(n) * 0.5));
+        assert!(!judged(frozen.collect()));
+        let slow = (0..10u32).map(|n| sample(n * 500, n, f64::from(n) * 0.3));
+        assert!(!judged(slow.collect()));
+        assert!(!judged(Vec::new()));
+    }
+}

@@ -40,6 +40,7 @@ async function learnClock() {
 }
 
 function refresh() {
+  player.keepUp();
   const state = player.state();
   const now = describe(state);
   measure.note(now);

@@ -7,6 +7,7 @@ import { revisionOf } from './stream.js';
 
 const RETRY_FIRST_MS = 800;
 const RETRY_MOST_MS = 15_000;
+const FAR_BEHIND_S = 8;
 
 const CONFIG = {
   lowLatencyMode: true,
@@ -54,6 +55,13 @@ export class Player {
     const ahead = bufferAhead(video);
     const latency = details !== null && hls.latency > 0 ? hls.latency : null;
     return { details, playhead: video.currentTime, latency, buffer: ahead, revision: this.#revision, buffered: video.buffered };
+  }
+
+  /** Back to the live edge, for who fell so far behind that playing faster would take minutes. */
+  keepUp() {
+    const { video } = this;
+    const live = this.#hls?.liveSyncPosition;
+    if (live && !video.paused && !video.seeking && live - video.currentTime > FAR_BEHIND_S) video.currentTime = live;
   }
 
   /** Of the fullest rendition, 0 while none is known. */
