@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub(crate) struct Event {
     pub(crate) counters: Arc<Counters>,
     pub(crate) library: Library,
     pub(crate) media: watch::Sender<Option<Arc<Media>>>,
+    /// Set while the packager works; it ends when the last sender of messages is gone.
+    pub(crate) packager: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
     config: Arc<LiveConfig>,
     breaks: Arc<dyn Breaks>,
 }
@@ -90,6 +92,7 @@ impl Event {
             counters: Arc::default(),
             library: Library::new(grid, config.data.join("creatives")),
             media: watch::Sender::new(None),
+            packager: Arc::default(),
             config: Arc::new(config),
             breaks,
         };
@@ -136,12 +139,13 @@ impl Event {
         let counters = Arc::clone(&self.counters);
         let (grid, breaks) = (self.grid, Arc::clone(&self.breaks));
         let runtime = tokio::runtime::Handle::current();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("packager".to_owned())
             .spawn(move || {
                 Packager::new(grid, store, breaks, counters, paths, show).work(messages, &runtime);
             })
             .map_err(|error| at(folder, error))?;
+        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         self.library.set_plan(plan);
         self.media.send_replace(Some(media));
         Ok(sink)

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -235,6 +236,9 @@ pub struct Status {
     pub encoder_starts: u64,
 }
 
+/// Longest wait for the packager at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
 /// A running event. Clones are handles of the same event.
 #[derive(Clone)]
 pub struct Live {
@@ -370,6 +374,16 @@ impl Live {
         for task in tasks {
             task.abort();
             let _ = task.await;
+        }
+        let packager = &self.inner.event.packager;
+        let thread = packager
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A ledger or disk that fails holds the packager; an ending process need not wait for it.
+            let gone = tokio::task::spawn_blocking(|| thread.join());
+            let _ = tokio::time::timeout(SHUTDOWN, gone).await;
         }
     }
 

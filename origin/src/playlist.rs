@@ -254,3 +254,108 @@ pub fn date(unix_ms: u64) -> String {
         ms % 1000
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::store::StoredPart;
+
+    fn segment(parts: u64, gap: Option<u64>) -> Arc<Segment> {
+        let part = |index: u64| StoredPart {
+            independent: index == 0,
+            gap: gap == Some(index),
+            ..StoredPart::default()
+        };
+        Arc::new(Segment {
+            parts: (0..parts).map(part).collect(),
+        })
+    }
+
+    /// Ten seconds in, parts of half a second, segment 1 lost as a whole, segment 3 in part.
+    fn snapshot() -> Snapshot {
+        let grid = Grid::new(1_700_000_000_000, (30_000, 1001), 1000, 500).unwrap();
+        let range = DateRange {
+            id: "b1".to_owned(),
+            class: None,
+            start_ms: grid.start_ms(4),
+            planned_duration_ms: Some(4004),
+            duration_ms: None,
+            scte35_out: Some(vec![0xfc, 0x30]),
+            scte35_in: None,
+        };
+        let past = DateRange {
+            id: "b0".to_owned(),
+            start_ms: 1_699_999_000_000,
+            ..range.clone()
+        };
+        Snapshot {
+            grid,
+            kind: Kind::Video,
+            first: 0,
+            cursor: Cursor { msn: 5, part: 1 },
+            segments: [
+                (0, segment(2, None)),
+                (2, segment(2, None)),
+                (3, segment(2, Some(1))),
+                (4, segment(2, None)),
+                (5, segment(1, None)),
+            ]
+            .into(),
+            reports: vec![
+                ("v160".to_owned(), Kind::Video, Cursor { msn: 5, part: 0 }),
+                ("a-en".to_owned(), Kind::Audio, Cursor { msn: 5, part: 2 }),
+            ],
+            breaks: BreaksView {
+                revision: 7,
+                dateranges: vec![past, range],
+            },
+            skip: false,
+        }
+    }
+
+    #[test]
+    fn the_playlist_is_written_by_the_rules() {
+        assert_eq!(render(&snapshot()), include_str!("playlist.golden.m3u8"));
+    }
+
+    #[test]
+    fn a_delta_update_keeps_six_target_durations() {
+        let mut long = snapshot();
+        long.cursor = Cursor { msn: 40, part: 1 };
+        long.skip = true;
+        let text = render(&long);
+        assert!(text.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=33\n"), "{text}");
+        assert_eq!(
+            text.lines()
+                .filter(|line| line.starts_with("#EXTINF"))
+                .count(),
+            7
+        );
+        // Too short to skip anything: the full playlist.
+        assert_eq!(
+            render(&Snapshot {
+                skip: true,
+                ..snapshot()
+            }),
+            render(&snapshot())
+        );
+    }
+
+    #[test]
+    fn dates_are_civil() {
+        assert_eq!(date(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(date(951_782_400_123), "2000-02-29T00:00:00.123Z");
+        assert_eq!(date(1_772_323_199_999), "2026-02-28T23:59:59.999Z");
+        assert_eq!(date(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn no_duration_exceeds_its_target() {
+        let grid = Grid::new(0, (60_000, 1001), 2000, 200).unwrap();
+        let (num, den) = grid.part_target();
+        assert_eq!(seconds(num, den), "0.20020");
+        assert_eq!(length(&grid, Kind::Video, 12), "0.20020");
+        assert_eq!(length(&grid, Kind::Audio, 9), "0.19200");
+    }
+}

@@ -34,7 +34,7 @@ pub struct Cursor {
 }
 
 /// A published part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoredPart {
     /// Where it starts in its segment's file.
     pub offset: u64,
@@ -44,7 +44,7 @@ pub struct StoredPart {
     pub independent: bool,
     /// Whether it has no media.
     pub gap: bool,
-    data: Option<Bytes>,
+    pub(crate) data: Option<Bytes>,
 }
 
 /// A segment of which something is published.

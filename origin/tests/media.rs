@@ -1,0 +1,292 @@
+//! Media for real: ffmpeg makes the test match for a few seconds, and ffmpeg and ffprobe judge what is served. Needs ffmpeg, as the origin does.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use sightscreen_origin::creative::{Card, CreativeError, Source};
+use sightscreen_origin::grid::Kind;
+use sightscreen_origin::live::{
+    Breaks, BreaksView, FreezeError, Input, LadderLimits, Live, LiveConfig,
+};
+use sightscreen_origin::package::read::{Item, Reader};
+
+/// A ledger that counts, and checks the order.
+#[derive(Default)]
+struct Counting {
+    frozen: AtomicU64,
+}
+
+impl Breaks for Counting {
+    fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+        let before = self.frozen.swap(msn + 1, Ordering::SeqCst);
+        assert!(before <= msn + 1, "{msn} is frozen after {before}");
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        BreaksView {
+            revision: self.frozen.load(Ordering::SeqCst),
+            dateranges: Vec::new(),
+        }
+    }
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("sightscreen-media-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn config(data: &Path) -> LiveConfig {
+    LiveConfig {
+        event: "demo".to_owned(),
+        data: data.to_owned(),
+        input: Input::TestMatch,
+        languages: vec!["en".to_owned(), "hi".to_owned()],
+        ladder: LadderLimits {
+            max_height: 360,
+            ..LadderLimits::default()
+        },
+        frame_rate: None,
+        segment_ms: 2000,
+        part_ms: 200,
+        window_s: 60,
+        dvr_s: 7200,
+    }
+}
+
+async fn get(live: &Live, path: &str) -> (StatusCode, Bytes) {
+    let uri = format!("/live/demo/{path}");
+    let answer = live.handle(&Request::get(uri).body(()).unwrap()).await;
+    (answer.status(), answer.into_body())
+}
+
+async fn text(live: &Live, path: &str) -> String {
+    let (status, body) = get(live, path).await;
+    assert_eq!(status, StatusCode::OK, "{path}");
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+async fn bytes(live: &Live, path: &str) -> Bytes {
+    let (status, body) = get(live, path).await;
+    assert_eq!(status, StatusCode::OK, "{path}");
+    body
+}
+
+/// Decodes with ffmpeg, any complaint is a failure, and returns the number of packets.
+fn decode(file: &Path) -> u64 {
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "warning", "-xerror", "-i"])
+        .arg(file)
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&decoded.stderr);
+    assert!(
+        decoded.status.success() && said.trim().is_empty(),
+        "{}: {said}",
+        file.display()
+    );
+    let counted = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-count_packets",
+            "-show_entries",
+            "stream=nb_read_packets",
+        ])
+        .args(["-of", "csv=p=0"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let digits = String::from_utf8_lossy(&counted.stdout)
+        .trim()
+        .trim_end_matches(',')
+        .to_owned();
+    digits.parse().unwrap()
+}
+
+/// Three segments of a track: contiguous on the grid, parts and whole equal, decodable.
+async fn check_track(live: &Live, id: &str, kind: Kind, folder: &Path) {
+    let grid = live.grid();
+    let mut stream = bytes(live, &format!("{id}/init.mp4")).await.to_vec();
+    for msn in 0..3 {
+        let whole = bytes(live, &format!("{id}/{msn}.m4s")).await;
+        let mut glued = Vec::new();
+        for part in 0..grid.parts(kind, msn) {
+            glued.extend(bytes(live, &format!("{id}/{msn}.{part}.m4s")).await);
+        }
+        assert_eq!(whole, glued, "{id}/{msn}");
+        stream.extend(whole);
+    }
+    let items = Reader::default().push(&stream).unwrap();
+    let samples = items.iter().filter_map(|item| match item {
+        Item::Sample(sample) => Some(sample),
+        Item::Header(_) => None,
+    });
+    let each = u64::from(grid.sample_duration(kind));
+    let mut count = 0;
+    for (index, sample) in samples.enumerate() {
+        assert_eq!(sample.time, index as u64 * each, "{id}");
+        if kind == Kind::Video {
+            assert_eq!(
+                sample.sync,
+                index % grid.segment_frames as usize == 0,
+                "{id} frame {index}"
+            );
+        }
+        count += 1;
+    }
+    assert_eq!(count, grid.first_sample(kind, 3));
+    let file = folder.join(format!("{id}.mp4"));
+    std::fs::write(&file, &stream).unwrap();
+    assert_eq!(decode(&file), count, "{id}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_test_match_is_published_on_the_grid() {
+    let folder = Folder::new("match");
+    let data = folder.0.join("demo");
+    let live = Live::start(config(&data), Arc::new(Counting::default()))
+        .await
+        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), live.ready())
+        .await
+        .expect("three segments in 30 s");
+    let renditions = live.renditions();
+    let ids: Vec<&str> = renditions
+        .iter()
+        .map(|rendition| rendition.id.as_str())
+        .collect();
+    assert!(
+        ids.starts_with(&["v360"]) && ids.ends_with(&["a-en", "a-hi"]),
+        "{ids:?}"
+    );
+    for rendition in &renditions {
+        check_track(&live, &rendition.id, rendition.kind, &folder.0).await;
+    }
+    assert_ne!(
+        bytes(&live, "a-en/1.m4s").await,
+        bytes(&live, "a-hi/1.m4s").await
+    );
+
+    // Blocking reload: the answer holds what was asked for; a hinted part comes whole.
+    let next = live.position().next_msn;
+    let body = text(
+        &live,
+        &format!("v360/index.m3u8?_HLS_msn={next}&_HLS_part=2"),
+    )
+    .await;
+    assert!(body.contains(&format!("URI=\"{next}.2.m4s\"")), "{body}");
+    let hint = body
+        .split("TYPE=PART,URI=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert!(!bytes(&live, &format!("v360/{hint}")).await.is_empty());
+    for (path, status) in [
+        ("v360/index.m3u8?_HLS_part=1", StatusCode::BAD_REQUEST),
+        ("v360/index.m3u8?_HLS_msn=999999", StatusCode::BAD_REQUEST),
+        ("v360/999999.m4s", StatusCode::NOT_FOUND),
+        ("v1/index.m3u8", StatusCode::NOT_FOUND),
+        ("ads/none/v360/0/init.mp4", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(get(&live, path).await.0, status, "{path}");
+    }
+
+    // A restart keeps what was published, byte for byte, and the sequence goes on.
+    let before = (
+        live.grid(),
+        live.position(),
+        bytes(&live, "v360/2.m4s").await,
+    );
+    live.shutdown().await;
+    drop(live);
+    let live = Live::start(config(&data), Arc::new(Counting::default()))
+        .await
+        .unwrap();
+    assert_eq!(live.grid(), before.0);
+    assert_eq!(bytes(&live, "v360/2.m4s").await, before.2);
+    let until = before.1.next_msn;
+    let body = text(&live, &format!("a-en/index.m3u8?_HLS_msn={until}")).await;
+    assert!(
+        live.position().next_msn > before.1.next_msn && body.contains(&format!("\n{until}.m4s")),
+        "{body}"
+    );
+    live.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creative_stands_on_the_grid_in_every_phase() {
+    let folder = Folder::new("creative");
+    let live = Live::start(
+        config(&folder.0.join("demo")),
+        Arc::new(Counting::default()),
+    )
+    .await
+    .unwrap();
+    let card = Card {
+        title: "Tea: 50% off, 'today'".to_owned(),
+        subtitle: "a\\b [c]; d".to_owned(),
+        color: 0x8a_33_24,
+        tone_hz: 330,
+        length_ms: 4200,
+    };
+    let id = live
+        .creatives()
+        .add(Source::Card(card.clone()))
+        .await
+        .unwrap();
+    assert_eq!(live.creatives().add(Source::Card(card)).await.unwrap(), id);
+    assert_eq!(live.creatives().get(&id).unwrap().segments, 2);
+    for (rendition, kind) in [("v360", Kind::Video), ("a-hi", Kind::Audio)] {
+        for phase in 0..live.grid().phases(kind) {
+            let base = format!("ads/{id}/{rendition}/{phase}");
+            let mut stream = bytes(&live, &format!("{base}/init.mp4")).await.to_vec();
+            for segment in 0..2 {
+                stream.extend(bytes(&live, &format!("{base}/{segment}.m4s")).await);
+            }
+            let file = folder.0.join(format!("{rendition}-{phase}.mp4"));
+            std::fs::write(&file, &stream).unwrap();
+            let grid = live.grid();
+            let expected = grid.first_sample(kind, phase + 2) - grid.first_sample(kind, phase);
+            assert_eq!(decode(&file), expected);
+            assert_eq!(
+                get(&live, &format!("{base}/2.m4s")).await.0,
+                StatusCode::NOT_FOUND
+            );
+        }
+    }
+    let corrupt = folder.0.join("corrupt.mp4");
+    std::fs::write(&corrupt, b"\0\0\0\x18ftypmp42 and then nothing of use").unwrap();
+    let error = live
+        .creatives()
+        .add(Source::File(corrupt))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, CreativeError::Corrupt { name, .. } if name.contains("corrupt.mp4")),
+        "{error}"
+    );
+    live.shutdown().await;
+}
