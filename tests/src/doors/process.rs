@@ -1,7 +1,7 @@
-//! A door's process: started on a free port, watched until it listens, killed with all its children when dropped.
+//! A door's process: started on a free port, watched until it answers, killed with all its children when dropped.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::wire::{self, Request};
+
 /// How often a starting door is looked at.
 const POLL: Duration = Duration::from_millis(50);
+/// How long one such look waits for an answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A running process in a group of its own.
 #[derive(Debug)]
@@ -46,10 +50,10 @@ impl Process {
             _dir: dir,
         };
         let deadline = Instant::now() + limit;
-        while TcpStream::connect_timeout(&addr, POLL).is_err() {
+        while !answers(addr) {
             let ended = process.child.try_wait().ok().flatten();
             if ended.is_some() || Instant::now() > deadline {
-                let what = ended.map_or("does not listen".to_owned(), |status| {
+                let what = ended.map_or("does not answer".to_owned(), |status| {
                     format!("ended with {status}")
                 });
                 return Err(format!(
@@ -77,6 +81,16 @@ impl Drop for Process {
         drop(Command::new("kill").args(["-KILL", "--", &group]).status());
         drop(self.child.wait());
     }
+}
+
+/// Whether any answer comes: a port may be open long before what is behind it is compiled.
+fn answers(addr: SocketAddr) -> bool {
+    let request = Request {
+        method: "OPTIONS".into(),
+        target: "/".into(),
+        ..Request::default()
+    };
+    wire::send(addr, &request, ANSWER).is_ok()
 }
 
 /// A port that was free a moment ago.
