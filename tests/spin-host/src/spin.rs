@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
+use wasmtime::component::{Access, Accessor, HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
 
 /// The only store there is.
 #[derive(Debug)]
-pub struct Store;
+pub(crate) struct Store;
 
 /// The state of one instance.
 pub(crate) struct State {
@@ -85,7 +85,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi::p3::add_to_linker(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
-    bindings::Spin_::add_to_linker::<_, Imports>(linker, |state| state)
+    bindings::Spin::add_to_linker::<_, Imports>(linker, |state| state)
 }
 
 struct Imports;
@@ -171,8 +171,8 @@ impl<T: Send> key_value::HostStoreWithStore<T> for Imports {
             .unwrap_or(false)))
     }
 
-    async fn drop(accessor: &Accessor<T, Self>, store: Resource<Store>) -> wasmtime::Result<()> {
-        accessor.with(|mut access| access.get().table.delete(store))?;
+    fn drop(mut access: Access<'_, T, Self>, store: Resource<Store>) -> wasmtime::Result<()> {
+        access.get().table.delete(store)?;
         Ok(())
     }
 }
