@@ -60,15 +60,30 @@ pub enum Gate {
 
 impl Api {
     /// Answers `path` below `/api`. `None` closes the connection.
-    pub async fn answer(self: Arc<Self>, method: &Method, path: &str, query: Option<&str>) -> Option<Response<Bytes>> {
+    pub async fn answer(
+        self: Arc<Self>,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+    ) -> Option<Response<Bytes>> {
         match self.gate() {
             Gate::Up => {}
-            Gate::Error => return Some(problem(StatusCode::SERVICE_UNAVAILABLE, "api-down", "The API is switched off")),
+            Gate::Error => {
+                return Some(problem(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "api-down",
+                    "The API is switched off",
+                ));
+            }
             Gate::Hang => tokio::time::sleep(HANG).await,
             Gate::Refuse => return None,
         }
         if method != Method::GET && method != Method::HEAD {
-            return Some(problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed"));
+            return Some(problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The method is not allowed",
+            ));
         }
         Some(self.look_up(path, query))
     }
@@ -80,7 +95,12 @@ impl Api {
             return None;
         }
         let response = self.look_up(path, None);
-        let content_type = response.headers().get(::http::header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
+        let content_type = response
+            .headers()
+            .get(::http::header::CONTENT_TYPE)?
+            .to_str()
+            .ok()?
+            .to_owned();
         let body = String::from_utf8(response.body().to_vec()).ok()?;
         (response.status() == StatusCode::OK).then_some((content_type, body))
     }
@@ -100,17 +120,25 @@ impl Api {
     /// `ready` until the first segments are out, then `live`.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        if *self.ready.borrow() { "live" } else { "ready" }
+        if *self.ready.borrow() {
+            "live"
+        } else {
+            "ready"
+        }
     }
 
     fn look_up(&self, path: &str, query: Option<&str>) -> Response<Bytes> {
-        let Some(rest) = path.strip_prefix("/api/events") else { return not_found() };
+        let Some(rest) = path.strip_prefix("/api/events") else {
+            return not_found();
+        };
         let mut parts = rest.split('/').skip(1);
         match (parts.next(), parts.next(), parts.next()) {
             (None, ..) => ok(&json!({"events": [self.summary()]})),
             (Some(event), None, _) if event == self.event => ok(&self.detail()),
             (Some(event), Some("score"), None) if event == self.event => ok(&self.score()),
-            (Some(event), Some("playback"), None) if event == self.event => self.playback(query.unwrap_or_default()),
+            (Some(event), Some("playback"), None) if event == self.event => {
+                self.playback(query.unwrap_or_default())
+            }
             _ => not_found(),
         }
     }
@@ -121,7 +149,14 @@ impl Api {
 
     fn detail(&self) -> Value {
         let renditions = self.live.renditions();
-        let languages: Vec<_> = renditions.iter().filter_map(|r| r.language.clone().map(|tag| json!({"language": tag, "name": r.name}))).collect();
+        let languages: Vec<_> = renditions
+            .iter()
+            .filter_map(|r| {
+                r.language
+                    .clone()
+                    .map(|tag| json!({"language": tag, "name": r.name}))
+            })
+            .collect();
         let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
         heights.sort_unstable();
         json!({
@@ -143,25 +178,47 @@ impl Api {
     /// A signed entry URL with the claims of the query that this event knows.
     fn playback(&self, query: &str) -> Response<Bytes> {
         if !self.open_playback {
-            return problem(StatusCode::FORBIDDEN, "playback-closed", "Playback URLs are not given out here");
+            return problem(
+                StatusCode::FORBIDDEN,
+                "playback-closed",
+                "Playback URLs are not given out here",
+            );
         }
         let mut claims: Vec<(String, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (Some(name), Some(value)) = (route::decode(name), route::decode(value)) else { return bad_query() };
-            let known = self.dimensions.iter().any(|known| *known == name) || OTHER_CLAIMS.contains(&name.as_ref());
+            let (Some(name), Some(value)) = (route::decode(name), route::decode(value)) else {
+                return bad_query();
+            };
+            let known = self.dimensions.iter().any(|known| *known == name)
+                || OTHER_CLAIMS.contains(&name.as_ref());
             if value.len() > 32 || claims.iter().any(|(claim, _)| *claim == name) {
                 return bad_query();
             }
             if known && !value.is_empty() {
                 // The edge's spelling of a refusal.
                 let refused = name == "consent" && value == "off";
-                claims.push((name.into_owned(), if refused { "0".to_owned() } else { value.into_owned() }));
+                claims.push((
+                    name.into_owned(),
+                    if refused {
+                        "0".to_owned()
+                    } else {
+                        value.into_owned()
+                    },
+                ));
             }
         }
-        let claims: Vec<(&str, &str)> = claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let claims: Vec<(&str, &str)> = claims
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let expires_s = now_ms() / 1000 + PLAYBACK_TTL_S;
-        let url = signed_url::sign(&format!("/live/{}/main.m3u8", self.event), &claims, expires_s, &self.key);
+        let url = signed_url::sign(
+            &format!("/live/{}/main.m3u8", self.event),
+            &claims,
+            expires_s,
+            &self.key,
+        );
         ok(&json!({"event": self.event, "url": url, "expires": expires_s}))
     }
 }
@@ -171,11 +228,17 @@ fn ok(value: &Value) -> Response<Bytes> {
 }
 
 fn bad_query() -> Response<Bytes> {
-    problem(StatusCode::BAD_REQUEST, "query-invalid", "The query is not valid")
+    problem(
+        StatusCode::BAD_REQUEST,
+        "query-invalid",
+        "The query is not valid",
+    )
 }
 
 /// Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@
 //! Owns every setting's name, default and limits. Opens nothing but the configuration file. Invariant: a [`Config`] that exists has been checked; a fault says what was
 //! expected and what to do, and never repeats a secret.
 
+mod pods;
 mod reader;
 
 use std::net::SocketAddr;
@@ -11,9 +12,7 @@ use std::path::{Path, PathBuf};
 use sightscreen_core::document::Dimension;
 use sightscreen_core::route::is_identifier;
 
-use crate::breaks::decision::{Pattern, Rule, Table};
-use crate::breaks::ledger::GENERIC;
-use crate::breaks::shelf::{BUILT_IN, built_in_names};
+use crate::breaks::decision::Table;
 use crate::cohorts;
 use crate::live::Input;
 pub use reader::Fault;
@@ -111,16 +110,25 @@ impl Config {
     ///
     /// # Errors
     /// Every fault found, each with its remedy.
-    pub fn read(file: Option<&Path>, flags: Vec<(&'static str, String)>) -> Result<Self, Vec<Fault>> {
+    pub fn read(
+        file: Option<&Path>,
+        flags: Vec<(&'static str, String)>,
+    ) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::open(file, flags);
         let config = Self::from_reader(&mut reader);
         let faults = reader.finish();
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(faults)
+        }
     }
 
     fn from_reader(reader: &mut Reader) -> Self {
         let data = PathBuf::from(reader.text("data", "var/origin"));
-        let keyring = reader.optional("keyring").map_or_else(|| data.join("keyring.json"), PathBuf::from);
+        let keyring = reader
+            .optional("keyring")
+            .map_or_else(|| data.join("keyring.json"), PathBuf::from);
         let (input, stream_key_made) = input(reader);
         let (operator_token, operator_token_made) = secret(reader, "operator-token");
         let schema = cohorts::schema();
@@ -143,7 +151,7 @@ impl Config {
             operator_token: Secret(operator_token),
             operator_token_made,
             schedule: schedule(reader),
-            table: table(reader, &schema),
+            table: pods::table(reader, &schema),
             schema,
             slate: reader.optional("slate"),
             snapshots: snapshots(reader, &event),
@@ -159,16 +167,32 @@ impl Config {
     /// What no setting shows alone.
     fn check_together(&self, reader: &mut Reader) {
         if self.listen == self.control && self.listen.port() != 0 {
-            reader.fault("control", "is the same address as listen", "give the control port another number");
+            reader.fault(
+                "control",
+                "is the same address as listen",
+                "give the control port another number",
+            );
         }
         if self.dvr_s < self.window_s {
-            reader.fault("dvr", "is shorter than window", "keep at least as many seconds on disk as playlists list");
+            reader.fault(
+                "dvr",
+                "is shorter than window",
+                "keep at least as many seconds on disk as playlists list",
+            );
         }
-        let Schedule { every_s, length_s, .. } = self.schedule;
+        let Schedule {
+            every_s, length_s, ..
+        } = self.schedule;
         let room_s = self.segment_ms.div_ceil(1000) * 3;
         if every_s > 0 && every_s < length_s + room_s {
-            let remedy = format!("set it to break-length plus {room_s} s or more, so that content stands between two breaks");
-            reader.fault("break-every", "leaves no content between two breaks", &remedy);
+            let remedy = format!(
+                "set it to break-length plus {room_s} s or more, so that content stands between two breaks"
+            );
+            reader.fault(
+                "break-every",
+                "leaves no content between two breaks",
+                &remedy,
+            );
         }
     }
 }
@@ -176,7 +200,11 @@ impl Config {
 fn address(reader: &mut Reader, key: &'static str, default: &str) -> SocketAddr {
     let text = reader.text(key, default);
     text.parse().unwrap_or_else(|_| {
-        reader.fault(key, &format!("{text:?} is not an address and port"), &format!("write it as {default}"));
+        reader.fault(
+            key,
+            &format!("{text:?} is not an address and port"),
+            &format!("write it as {default}"),
+        );
         SocketAddr::from(([127, 0, 0, 1], 0))
     })
 }
@@ -200,12 +228,20 @@ fn input(reader: &mut Reader) -> (Input, bool) {
         (_, Some(file)) => {
             let path = PathBuf::from(file);
             if !path.is_file() {
-                reader.fault("input", &format!("there is no file {file:?}"), "name a media file that exists");
+                reader.fault(
+                    "input",
+                    &format!("there is no file {file:?}"),
+                    "name a media file that exists",
+                );
             }
             Input::File(path)
         }
         _ => {
-            reader.fault("input", &format!("{text:?} is not an input"), "use test, rtmp or file:PATH");
+            reader.fault(
+                "input",
+                &format!("{text:?} is not an input"),
+                "use test, rtmp or file:PATH",
+            );
             Input::TestMatch
         }
     };
@@ -216,10 +252,15 @@ fn input(reader: &mut Reader) -> (Input, bool) {
 /// A secret, and whether it was made because none was given.
 fn secret(reader: &mut Reader, key: &'static str) -> (String, bool) {
     const BYTES_MIN: usize = 8;
-    let Some(given) = reader.optional(key) else { return (crate::keys::random_hex(16), true) };
-    let plain = given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let Some(given) = reader.optional(key) else {
+        return (crate::keys::random_hex(16), true);
+    };
+    let plain = given
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if given.len() < BYTES_MIN || !plain {
-        let remedy = format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made");
+        let remedy =
+            format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made");
         reader.fault(key, "is too short or has other characters", &remedy);
     }
     (given, false)
@@ -227,10 +268,22 @@ fn secret(reader: &mut Reader, key: &'static str) -> (String, bool) {
 
 fn languages(reader: &mut Reader) -> Vec<String> {
     let languages = reader.list("languages", &["en", "hi"]);
-    let tag = |text: &String| (2..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    let distinct = languages.iter().enumerate().all(|(at, one)| !languages[..at].contains(one));
+    let tag = |text: &String| {
+        (2..=12).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let distinct = languages
+        .iter()
+        .enumerate()
+        .all(|(at, one)| !languages[..at].contains(one));
     if languages.is_empty() || languages.len() > 16 || !languages.iter().all(tag) || !distinct {
-        reader.fault("languages", "is not a list of language tags", "list 1 to 16 different tags in lower case, such as en,hi,ta");
+        reader.fault(
+            "languages",
+            "is not a list of language tags",
+            "list 1 to 16 different tags in lower case, such as en,hi,ta",
+        );
     }
     languages
 }
@@ -239,7 +292,11 @@ fn page(reader: &mut Reader) -> Option<PathBuf> {
     let page = PathBuf::from(reader.optional("page")?);
     if !page.join("index.html").is_file() {
         let remedy = "build the page first, or leave the setting out to serve none";
-        reader.fault("page", &format!("{} has no index.html", page.display()), remedy);
+        reader.fault(
+            "page",
+            &format!("{} has no index.html", page.display()),
+            remedy,
+        );
     }
     Some(page)
 }
@@ -252,79 +309,40 @@ fn schedule(reader: &mut Reader) -> Schedule {
     }
 }
 
-/// The table of pods; without one, that of the demonstration.
-fn table(reader: &mut Reader, schema: &[Dimension]) -> Table {
-    let rows = reader.tables("pods", &["cohort", "creatives"]);
-    if rows.is_empty() {
-        return demonstration();
-    }
-    let mut table = Table::default();
-    for row in rows {
-        let (cohort, creatives) = (row.text("cohort").unwrap_or_default(), row.list("creatives"));
-        if let Some(fault) = creatives.iter().find_map(|name| creative_fault(name)) {
-            reader.fault("pods", &fault, &format!("use a file, or {BUILT_IN} and one of {}", built_in_names().join(", ")));
-        }
-        match cohort.as_str() {
-            GENERIC => table.generic = creatives,
-            "fallback" => table.fallback = creatives,
-            _ => {
-                let pattern = Pattern::parse(&cohort);
-                if !fits(&pattern, schema) {
-                    let remedy = "write generic, fallback, or one value or * for each of age.gender.metro.device.language";
-                    reader.fault("pods", &format!("cohort {cohort:?} matches nobody"), remedy);
-                }
-                table.rules.push(Rule { pattern, creatives });
-            }
-        }
-    }
-    table
-}
-
-fn creative_fault(name: &str) -> Option<String> {
-    let built_in = name.strip_prefix(BUILT_IN)?;
-    (!built_in_names().contains(&built_in)).then(|| format!("there is no built-in creative {built_in:?}"))
-}
-
-fn fits(pattern: &Pattern, schema: &[Dimension]) -> bool {
-    let parts = pattern.parts();
-    let known = |(part, dimension): (&Option<String>, &Dimension)| part.as_ref().is_none_or(|part| dimension.values.contains(part));
-    parts.len() == schema.len() && parts.iter().zip(schema).all(known)
-}
-
-/// Four audiences that are told apart, and everyone else.
-fn demonstration() -> Table {
-    let names = |cards: [&str; 2]| cards.map(|card| format!("{BUILT_IN}{card}")).to_vec();
-    let rule = |pattern, cards| Rule { pattern: Pattern::parse(pattern), creatives: names(cards) };
-    Table {
-        rules: vec![
-            rule("18-34.f.*.*.*", ["sneakers", "cola"]),
-            rule("18-34.m.*.*.*", ["motorbike", "cola"]),
-            rule("35-plus.*.metro.*.*", ["car", "bank"]),
-            rule("35-plus.*.rest.*.*", ["tractor", "bank"]),
-        ],
-        generic: names(["cola", "bank"]),
-        fallback: names(["bank", "cola"]),
-    }
-}
-
 /// The stored API answers; without a list, all that one viewer's request does not shape.
 fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
-    let rule = |path: String| SnapshotRule { path, fresh_s: 30, stale_s: 6 * 3600 };
+    let rule = |path: String| SnapshotRule {
+        path,
+        fresh_s: 30,
+        stale_s: 6 * 3600,
+    };
     let rows = reader.tables("snapshots", &["path", "fresh_s", "stale_s"]);
     if rows.is_empty() {
         let below = |tail| format!("/api/events{tail}");
-        return vec![rule(below(String::new())), rule(below(format!("/{event}"))), rule(below(format!("/{event}/score")))];
+        return vec![
+            rule(below(String::new())),
+            rule(below(format!("/{event}"))),
+            rule(below(format!("/{event}/score"))),
+        ];
     }
     let mut rules = Vec::new();
     for row in rows {
         let path = row.text("path").unwrap_or_default();
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/.-".contains(&b);
         if !path.starts_with("/api/") || !path.bytes().all(plain) || path.contains("..") {
-            reader.fault("snapshots", &format!("{path:?} is not an API path"), "write a path such as /api/events, of a-z 0-9 / . -");
+            reader.fault(
+                "snapshots",
+                &format!("{path:?} is not an API path"),
+                "write a path such as /api/events, of a-z 0-9 / . -",
+            );
         }
         let usual = rule(path);
         let fresh_s = row.number("fresh_s").unwrap_or(usual.fresh_s);
-        rules.push(SnapshotRule { fresh_s, stale_s: row.number("stale_s").unwrap_or(usual.stale_s), ..usual });
+        rules.push(SnapshotRule {
+            fresh_s,
+            stale_s: row.number("stale_s").unwrap_or(usual.stale_s),
+            ..usual
+        });
     }
     rules
 }
@@ -338,14 +356,38 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("origin.toml");
         std::fs::write(&file, toml).unwrap();
-        Config::read(Some(&file), flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+        Config::read(
+            Some(&file),
+            flags
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
     fn defaults_file_and_flags_in_this_order() {
-        let config = read("event = \"final\"\nbreak-every = 90\nlisten = \"127.0.0.1:1\"", &[("listen", "127.0.0.1:2")]).unwrap();
-        assert_eq!((config.event.as_str(), config.listen.port(), config.control.port()), ("final", 2, 9081));
-        assert_eq!((config.schedule.every_s, config.schedule.length_s, config.table.rules.len()), (90, 20, 4));
+        let config = read(
+            "event = \"final\"\nbreak-every = 90\nlisten = \"127.0.0.1:1\"",
+            &[("listen", "127.0.0.1:2")],
+        )
+        .unwrap();
+        assert_eq!(
+            (
+                config.event.as_str(),
+                config.listen.port(),
+                config.control.port()
+            ),
+            ("final", 2, 9081)
+        );
+        assert_eq!(
+            (
+                config.schedule.every_s,
+                config.schedule.length_s,
+                config.table.rules.len()
+            ),
+            (90, 20, 4)
+        );
         assert_eq!(config.snapshots[2].path, "/api/events/final/score");
         assert!(config.operator_token_made && config.operator_token.0.len() == 32);
     }
@@ -354,12 +396,37 @@ mod tests {
     fn all_faults_come_at_once_each_with_its_place_and_remedy() {
         let toml = "listen = \"here\"\nevent = \"../x\"\ncolour = \"red\"\noperator-token = \"hunter2\"\n\
             [[pods]]\ncohort = \"18-34.x.*.*.*\"\ncreatives = [\"built-in:nothing\"]\n";
-        let faults = read(toml, &[("input", "file:/nowhere"), ("break-every", "21"), ("window", "many")]).unwrap_err();
-        let places: Vec<&str> = faults.iter().map(|fault| fault.place.split(' ').next().unwrap()).collect();
-        for setting in ["listen", "event", "operator-token", "pods", "--input", "--break-every", "--window"] {
+        let faults = read(
+            toml,
+            &[
+                ("input", "file:/nowhere"),
+                ("break-every", "21"),
+                ("window", "many"),
+            ],
+        )
+        .unwrap_err();
+        let places: Vec<&str> = faults
+            .iter()
+            .map(|fault| fault.place.split(' ').next().unwrap())
+            .collect();
+        for setting in [
+            "listen",
+            "event",
+            "operator-token",
+            "pods",
+            "--input",
+            "--break-every",
+            "--window",
+        ] {
             assert!(places.contains(&setting), "{setting} is not in {places:?}");
         }
-        assert_eq!(faults.iter().filter(|fault| fault.place.starts_with("pods")).count(), 2);
+        assert_eq!(
+            faults
+                .iter()
+                .filter(|fault| fault.place.starts_with("pods"))
+                .count(),
+            2
+        );
         assert!(faults.iter().any(|fault| fault.fault.contains("colour")));
         let text: String = faults.iter().map(ToString::to_string).collect();
         assert!(!text.contains("hunter2"), "{text}");
@@ -368,7 +435,11 @@ mod tests {
     #[test]
     fn a_file_that_is_no_toml_names_its_line_and_not_its_content() {
         let faults = read("event = \"demo\"\nstream-key = secret-key-1\n", &[]).unwrap_err();
-        assert!(faults[0].fault.contains("line 2") && !faults[0].to_string().contains("secret-key-1"), "{}", faults[0]);
+        assert!(
+            faults[0].fault.contains("line 2") && !faults[0].to_string().contains("secret-key-1"),
+            "{}",
+            faults[0]
+        );
     }
 
     #[test]
@@ -377,6 +448,9 @@ mod tests {
             [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n";
         let table = read(toml, &[]).unwrap().table;
         assert!(table.rules[0].pattern.matches("18-34.f.metro.mobile.hi"));
-        assert_eq!(table.creatives(), ["built-in:car", "ads/shoe.mp4", "built-in:bank"]);
+        assert_eq!(
+            table.creatives(),
+            ["built-in:car", "ads/shoe.mp4", "built-in:bank"]
+        );
     }
 }

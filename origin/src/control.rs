@@ -65,7 +65,10 @@ impl Handler for Control {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Option<Response<Bytes>> {
         let mut response = self.admit(request).await.unwrap_or_else(|refusal| *refusal);
         let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        );
         Some(response)
     }
 }
@@ -82,8 +85,14 @@ impl Control {
             return Ok(self.health());
         }
         if !self.is_operator(&request) {
-            let mut response = problem(StatusCode::UNAUTHORIZED, "token-invalid", "The operator's token is missing or wrong");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let mut response = problem(
+                StatusCode::UNAUTHORIZED,
+                "token-invalid",
+                "The operator's token is missing or wrong",
+            );
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return Err(Box::new(response));
         }
         let (head, body) = request.into_parts();
@@ -91,7 +100,9 @@ impl Control {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (&head.method, parts.as_slice()) {
             (&Method::POST, ["control", "api"]) => self.switch_api(&read(body).await?),
-            (method, ["control", "events", event, rest @ ..]) if *event == self.event => self.event(method, rest, body).await,
+            (method, ["control", "events", event, rest @ ..]) if *event == self.event => {
+                self.event(method, rest, body).await
+            }
             _ => Ok(not_found()),
         }
     }
@@ -100,7 +111,12 @@ impl Control {
         match (method, rest) {
             (&Method::GET, []) => Ok(ok(&self.state())),
             (&Method::POST, ["breaks"]) => self.announce(&read(body).await?),
-            (&Method::POST, ["breaks", id, "return"]) => Ok(ok(&shown(&self.desk.return_early(id).map_err(|error| refused(&error))?))),
+            (&Method::POST, ["breaks", id, "return"]) => Ok(ok(&shown(
+                &self
+                    .desk
+                    .return_early(id)
+                    .map_err(|error| refused(&error))?,
+            ))),
             (&Method::POST, ["flags"]) => self.throw(&read(body).await?),
             (&Method::POST, ["snapshots"]) => Ok(ok(&json!({"snapshots": self.snapshots.take()}))),
             _ => Ok(not_found()),
@@ -108,12 +124,19 @@ impl Control {
     }
 
     fn is_operator(&self, request: &Request<Incoming>) -> bool {
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         given.is_some_and(|given| given.ct_eq(self.token.0.as_bytes()).into())
     }
 
     fn health(&self) -> Response<Bytes> {
-        let status = if *self.api.ready.borrow() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let status = if *self.api.ready.borrow() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
         json_reply(status, NEVER, &json!({"state": self.api.state()}))
     }
 
@@ -123,24 +146,38 @@ impl Control {
             return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
         }
         if !*self.api.ready.borrow() {
-            return Ok(problem(StatusCode::CONFLICT, "not-live", "The event is not live yet: wait for its first segments"));
+            return Ok(problem(
+                StatusCode::CONFLICT,
+                "not-live",
+                "The event is not live yet: wait for its first segments",
+            ));
         }
         let grid = self.live.grid();
         let length = grid.segments_in_ms(asked.length_s * 1000);
-        let plan = self.desk.announce(&grid, self.live.position().next_msn, length).map_err(|error| refused(&error))?;
+        let plan = self
+            .desk
+            .announce(&grid, self.live.position().next_msn, length)
+            .map_err(|error| refused(&error))?;
         Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
     }
 
     fn throw(&self, changes: &BTreeMap<String, Value>) -> Answer {
         match self.switches.throw(changes) {
             Ok(()) => Ok(ok(&json!({"flags": self.flags()}))),
-            Err(error @ SwitchError::Unknown(_)) => Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string())),
+            Err(error @ SwitchError::Unknown(_)) => Ok(problem(
+                StatusCode::BAD_REQUEST,
+                "flag-unknown",
+                &error.to_string(),
+            )),
             Err(error @ SwitchError::Publish(_)) => Ok(failed(&error)),
         }
     }
 
     fn switch_api(&self, asked: &ApiSwitch) -> Answer {
-        let down = asked.mode.filter(|mode| *mode != Gate::Up).unwrap_or(Gate::Error);
+        let down = asked
+            .mode
+            .filter(|mode| *mode != Gate::Up)
+            .unwrap_or(Gate::Error);
         self.api.set_gate(if asked.up { Gate::Up } else { down });
         Ok(ok(&self.api_state()))
     }
@@ -148,7 +185,14 @@ impl Control {
     fn state(&self) -> Value {
         let (ledger, grid) = (self.desk.ledger(), self.live.grid());
         let next = self.live.position().next_msn;
-        let breaks: Vec<Value> = ledger.records().iter().rev().take(BREAKS_SHOWN).rev().map(shown).collect();
+        let breaks: Vec<Value> = ledger
+            .records()
+            .iter()
+            .rev()
+            .take(BREAKS_SHOWN)
+            .rev()
+            .map(shown)
+            .collect();
         json!({
             "event": self.event, "state": self.api.state(), "media": self.live.status(),
             "live_edge": {"next_sequence": next, "program_date_time_ms": grid.start_ms(next)},
@@ -158,7 +202,11 @@ impl Control {
     }
 
     fn flags(&self) -> BTreeMap<&'static str, &'static str> {
-        self.switches.all().into_iter().map(|(flag, on)| (flag, if on { "on" } else { "off" })).collect()
+        self.switches
+            .all()
+            .into_iter()
+            .map(|(flag, on)| (flag, if on { "on" } else { "off" }))
+            .collect()
     }
 
     fn api_state(&self) -> Value {
@@ -178,8 +226,14 @@ fn shown(record: &Record) -> Value {
     let mut levels: BTreeMap<String, usize> = BTreeMap::new();
     let mut causes: Vec<&String> = Vec::new();
     if let Some(frozen) = &record.frozen {
-        for pod in frozen.cohorts.values().filter_map(|share| frozen.pods.get(share.pod)) {
-            *levels.entry(format!("{:?}", pod.level).to_lowercase()).or_default() += 1;
+        for pod in frozen
+            .cohorts
+            .values()
+            .filter_map(|share| frozen.pods.get(share.pod))
+        {
+            *levels
+                .entry(format!("{:?}", pod.level).to_lowercase())
+                .or_default() += 1;
         }
         causes.extend(frozen.pods.iter().flat_map(|pod| &pod.causes));
         causes.sort_unstable();
@@ -195,14 +249,19 @@ fn shown(record: &Record) -> Value {
 async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Box<Response<Bytes>>> {
     let bad = |title: &str| Box::new(problem(StatusCode::BAD_REQUEST, "body-invalid", title));
     let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
-    let whole = whole.await.map_err(|_| bad("The body did not arrive in time"))?;
+    let whole = whole
+        .await
+        .map_err(|_| bad("The body did not arrive in time"))?;
     let whole = whole.map_err(|_| bad("The body is too large or was cut off"))?;
-    serde_json::from_slice(&whole.to_bytes()).map_err(|e| bad(&format!("The body is not the JSON that is expected: {e}")))
+    serde_json::from_slice(&whole.to_bytes())
+        .map_err(|e| bad(&format!("The body is not the JSON that is expected: {e}")))
 }
 
 fn refused(error: &LogError) -> Box<Response<Bytes>> {
     Box::new(match error {
-        LogError::Rule(RuleError::Unknown(_)) => problem(StatusCode::NOT_FOUND, "break-unknown", &error.to_string()),
+        LogError::Rule(RuleError::Unknown(_)) => {
+            problem(StatusCode::NOT_FOUND, "break-unknown", &error.to_string())
+        }
         LogError::Rule(_) => problem(StatusCode::CONFLICT, "break-refused", &error.to_string()),
         _ => failed(error),
     })
@@ -210,7 +269,11 @@ fn refused(error: &LogError) -> Box<Response<Bytes>> {
 
 fn failed(error: &dyn std::error::Error) -> Response<Bytes> {
     tracing::error!(%error, "an operator's request failed");
-    problem(StatusCode::SERVICE_UNAVAILABLE, "disk-failed", &error.to_string())
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "disk-failed",
+        &error.to_string(),
+    )
 }
 
 fn ok(value: &Value) -> Response<Bytes> {
@@ -221,8 +284,17 @@ fn preflight() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("600"),
+    );
     response
 }

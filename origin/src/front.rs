@@ -39,19 +39,35 @@ impl Handler for Front {
         let (head, _) = request.into_parts();
         let path = head.uri.path();
         if path == "/api" || path.starts_with("/api/") {
-            return Arc::clone(&self.api).answer(&head.method, path, head.uri.query()).await;
+            return Arc::clone(&self.api)
+                .answer(&head.method, path, head.uri.query())
+                .await;
         }
         if head.method != Method::GET && head.method != Method::HEAD {
-            return Some(problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed"));
+            return Some(problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The method is not allowed",
+            ));
         }
         if let Some(name) = path.strip_prefix("/documents/") {
             return Some(self.document(name));
         }
         if let Some(rest) = path.strip_prefix("/live/") {
-            let ours = rest.strip_prefix(self.event.as_str()).is_some_and(|rest| rest.starts_with('/'));
-            return Some(if ours { self.live.handle(&Request::from_parts(head, ())).await } else { not_found() });
+            let ours = rest
+                .strip_prefix(self.event.as_str())
+                .is_some_and(|rest| rest.starts_with('/'));
+            return Some(if ours {
+                self.live.handle(&Request::from_parts(head, ())).await
+            } else {
+                not_found()
+            });
         }
-        let file = if path == "/" { Some("") } else { path.strip_prefix("/page/") };
+        let file = if path == "/" {
+            Some("")
+        } else {
+            path.strip_prefix("/page/")
+        };
         match (&self.page, file) {
             (Some(page), Some(file)) => Some(page.answer(file).await),
             _ => Some(not_found()),
@@ -65,8 +81,16 @@ impl Front {
             Some(rest) => (self.pods(name, rest), IMMUTABLE),
             None => (self.publisher.get(name), CHANGING),
         };
-        let missing = || problem(StatusCode::NOT_FOUND, "document-unknown", "There is no such document");
-        body.map_or_else(missing, |body| reply(StatusCode::OK, DOCUMENT_TYPE, cache, body))
+        let missing = || {
+            problem(
+                StatusCode::NOT_FOUND,
+                "document-unknown",
+                "There is no such document",
+            )
+        };
+        body.map_or_else(missing, |body| {
+            reply(StatusCode::OK, DOCUMENT_TYPE, cache, body)
+        })
     }
 
     /// `{event}/{revision}/{cohort}`, rendered from the ledger.
@@ -74,8 +98,14 @@ impl Front {
         let mut parts = rest.split('/');
         let (event, revision, cohort) = (parts.next()?, parts.next()?, parts.next()?);
         let number: u64 = revision.parse().ok()?;
-        let known = cohort == GENERIC || cohort == NONE || self.cohorts.iter().any(|known| known == cohort);
-        if event != self.event || number.to_string() != revision || parts.next().is_some() || !known || !is_identifier(cohort) {
+        let known =
+            cohort == GENERIC || cohort == NONE || self.cohorts.iter().any(|known| known == cohort);
+        if event != self.event
+            || number.to_string() != revision
+            || parts.next().is_some()
+            || !known
+            || !is_identifier(cohort)
+        {
             return None;
         }
         let pods = self.desk.pods(number, cohort)?;

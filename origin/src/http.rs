@@ -32,12 +32,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Something that answers requests. `None` closes the connection without an answer.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
-    fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Option<Response<Bytes>>> + Send;
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Option<Response<Bytes>>> + Send;
 }
 
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("--{setting} {address}: cannot listen ({source}): stop what uses the port, or choose another")]
+#[error(
+    "--{setting} {address}: cannot listen ({source}): stop what uses the port, or choose another"
+)]
 pub struct ListenError {
     /// The setting that names the address.
     pub setting: &'static str,
@@ -51,15 +56,34 @@ pub struct ListenError {
 ///
 /// # Errors
 /// See [`ListenError`].
-pub async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { setting, address, source })
+pub async fn listen(
+    setting: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ListenError {
+            setting,
+            address,
+            source,
+        })
 }
 
 /// Serves HTTP/1.1 and HTTP/2 without TLS until `stop` changes or its sender is gone.
-pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut stop: watch::Receiver<bool>) {
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: Arc<H>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX);
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -78,7 +102,9 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut stop:
         let _ = stream.set_nodelay(true);
         let handler = Arc::clone(&handler);
         let service = service_fn(move |request| respond(Arc::clone(&handler), request));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -95,8 +121,15 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut stop:
 #[error("closed without an answer")]
 struct Closed;
 
-async fn respond<H: Handler>(handler: Arc<H>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
-    handler.answer(request).await.map(|response| response.map(Full::new)).ok_or(Closed)
+async fn respond<H: Handler>(
+    handler: Arc<H>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Closed> {
+    handler
+        .answer(request)
+        .await
+        .map(|response| response.map(Full::new))
+        .ok_or(Closed)
 }
 
 /// JSON with a `cache-control`.
@@ -104,7 +137,11 @@ async fn respond<H: Handler>(handler: Arc<H>, request: Request<Incoming>) -> Res
 pub fn json(status: StatusCode, cache: &'static str, value: &impl Serialize) -> Response<Bytes> {
     match serde_json::to_vec(value) {
         Ok(body) => reply(status, "application/json", cache, body.into()),
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The answer could not be written"),
+        Err(_) => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The answer could not be written",
+        ),
     }
 }
 
@@ -112,18 +149,32 @@ pub fn json(status: StatusCode, cache: &'static str, value: &impl Serialize) -> 
 #[must_use]
 pub fn problem(status: StatusCode, code: &str, title: &str) -> Response<Bytes> {
     let body = serde_json::json!({"type": format!("urn:sightscreen:problem:{code}"), "title": title, "status": status.as_u16()});
-    reply(status, "application/problem+json", "no-store", body.to_string().into())
+    reply(
+        status,
+        "application/problem+json",
+        "no-store",
+        body.to_string().into(),
+    )
 }
 
 /// Nothing here.
 #[must_use]
 pub fn not_found() -> Response<Bytes> {
-    problem(StatusCode::NOT_FOUND, "route-unknown", "There is nothing here")
+    problem(
+        StatusCode::NOT_FOUND,
+        "route-unknown",
+        "There is nothing here",
+    )
 }
 
 /// A whole answer.
 #[must_use]
-pub fn reply(status: StatusCode, content_type: &'static str, cache: &'static str, body: Bytes) -> Response<Bytes> {
+pub fn reply(
+    status: StatusCode,
+    content_type: &'static str,
+    cache: &'static str,
+    body: Bytes,
+) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -131,4 +182,3 @@ pub fn reply(status: StatusCode, content_type: &'static str, cache: &'static str
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }
-

@@ -22,8 +22,16 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn print(&self) -> Result<(), String> {
-        let keyring = self.keyring.as_deref().map(keys::read).transpose().map_err(|error| error.to_string())?;
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let keyring = self
+            .keyring
+            .as_deref()
+            .map(keys::read)
+            .transpose()
+            .map_err(|error| error.to_string())?;
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
         let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
         for line in explain(&self.url, keyring.as_ref(), now_ms)? {
             println!("{line}");
@@ -35,8 +43,11 @@ impl Inspect {
 /// The lines that explain `url`.
 fn explain(url: &str, keyring: Option<&Keyring>, now_ms: u64) -> Result<Vec<String>, String> {
     let target = path_of(url);
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    if let Some(query) = query.filter(|query| query.split('&').any(|pair| pair.starts_with("sig="))) {
+    let (path, query) = target
+        .split_once('?')
+        .map_or((target, None), |(path, query)| (path, Some(query)));
+    if let Some(query) = query.filter(|query| query.split('&').any(|pair| pair.starts_with("sig=")))
+    {
         return signed(path, query, keyring, now_ms);
     }
     let parts: Vec<&str> = path.split('/').collect();
@@ -57,11 +68,20 @@ fn path_of(url: &str) -> &str {
     }
 }
 
-fn signed(path: &str, query: &str, keyring: Option<&Keyring>, now_ms: u64) -> Result<Vec<String>, String> {
-    let (claims, _) = signed_url::read(query).map_err(|problem| in_words("the signed URL", problem))?;
+fn signed(
+    path: &str,
+    query: &str,
+    keyring: Option<&Keyring>,
+    now_ms: u64,
+) -> Result<Vec<String>, String> {
+    let (claims, _) =
+        signed_url::read(query).map_err(|problem| in_words("the signed URL", problem))?;
     let mut lines = vec![line("signed URL for", path), line("kid", claims.kid)];
     for (name, value) in claims.iter().filter(|(name, _)| *name != "kid") {
-        let time = ["expires", "nbf"].contains(&name).then(|| value.parse().ok()).flatten();
+        let time = ["expires", "nbf"]
+            .contains(&name)
+            .then(|| value.parse().ok())
+            .flatten();
         lines.push(time.map_or_else(|| line(name, value), |at| when(name, at, now_ms)));
     }
     let checked = keyring.map(|keyring| signed_url::verify(path, query, keyring, now_ms).map(drop));
@@ -69,18 +89,42 @@ fn signed(path: &str, query: &str, keyring: Option<&Keyring>, now_ms: u64) -> Re
     Ok(lines)
 }
 
-fn passed(event: Option<&str>, text: &str, keyring: Option<&Keyring>, now_ms: u64) -> Result<Vec<String>, String> {
+fn passed(
+    event: Option<&str>,
+    text: &str,
+    keyring: Option<&Keyring>,
+    now_ms: u64,
+) -> Result<Vec<String>, String> {
     let bytes = PassBytes::decode(text).map_err(|problem| in_words("the pass", problem))?;
-    let pass = bytes.unverified().map_err(|problem| in_words("the pass", problem))?;
+    let pass = bytes
+        .unverified()
+        .map_err(|problem| in_words("the pass", problem))?;
     let mut lines = vec![line("pass for event", pass.event)];
-    lines.extend([("kid", pass.kid), ("cohort", pass.cohort), ("plan", pass.plan), ("session", pass.session)].map(|(n, v)| line(n, v)));
-    lines.push(line("low latency", if pass.low_latency { "yes" } else { "no" }));
-    for (name, at) in [("valid from", pass.nbf), ("expires", pass.exp), ("session ends", pass.end)] {
+    lines.extend(
+        [
+            ("kid", pass.kid),
+            ("cohort", pass.cohort),
+            ("plan", pass.plan),
+            ("session", pass.session),
+        ]
+        .map(|(n, v)| line(n, v)),
+    );
+    lines.push(line(
+        "low latency",
+        if pass.low_latency { "yes" } else { "no" },
+    ));
+    for (name, at) in [
+        ("valid from", pass.nbf),
+        ("expires", pass.exp),
+        ("session ends", pass.end),
+    ] {
         lines.push(when(name, u64::from(at), now_ms));
     }
     let kids = [pass.kid.to_owned()];
     let checked = keyring.map(|keyring| {
-        bytes.authenticate(keyring).and_then(|pass| pass.admits(event.unwrap_or(pass.event), &kids, now_ms))
+        bytes
+            .authenticate(keyring)
+            .and_then(|pass| pass.admits(event.unwrap_or(pass.event), &kids, now_ms))
     });
     lines.push(verdict(checked));
     Ok(lines)
@@ -88,18 +132,33 @@ fn passed(event: Option<&str>, text: &str, keyring: Option<&Keyring>, now_ms: u6
 
 fn line(name: &str, value: &str) -> String {
     // What comes from outside may hold terminal escapes.
-    let value: String = value.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let value: String = value
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
     format!("{name:<16}{value}")
 }
 
 fn when(name: &str, at_s: u64, now_ms: u64) -> String {
     let now_s = now_ms / 1000;
     let distance = span(at_s.abs_diff(now_s));
-    line(name, &if at_s > now_s { format!("{at_s} (in {distance})") } else { format!("{at_s} ({distance} ago)") })
+    line(
+        name,
+        &if at_s > now_s {
+            format!("{at_s} (in {distance})")
+        } else {
+            format!("{at_s} ({distance} ago)")
+        },
+    )
 }
 
 fn span(seconds: u64) -> String {
-    let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let (days, hours, minutes, rest) = (
+        seconds / 86_400,
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    );
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{rest} s"),
         (0, 0, _) => format!("{minutes} min {rest} s"),
@@ -132,29 +191,73 @@ mod tests {
 
     fn keyring() -> Keyring {
         let key = "00112233445566778899aabbccddeeff";
-        Keyring::parse(format!(r#"{{"document":{{"d1":"{key}"}},"pass":{{"k1":"{key}"}},"url":{{"u1":"{key}"}}}}"#).as_bytes()).unwrap()
+        Keyring::parse(
+            format!(
+                r#"{{"document":{{"d1":"{key}"}},"pass":{{"k1":"{key}"}},"url":{{"u1":"{key}"}}}}"#
+            )
+            .as_bytes(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_signed_url_is_explained_without_its_signature() {
-        let target = signed_url::sign("/live/demo/main.m3u8", &[("age", "18-34")], 1_700_000_243, keyring().first(Purpose::Url));
+        let target = signed_url::sign(
+            "/live/demo/main.m3u8",
+            &[("age", "18-34")],
+            1_700_000_243,
+            keyring().first(Purpose::Url),
+        );
         let url = format!("https://edge.example{target}");
         let text = explain(&url, None, NOW_MS).unwrap().join("\n");
-        assert!(text.contains("(in 4 min 3 s)") && text.contains("18-34") && text.contains("not checked"), "{text}");
+        assert!(
+            text.contains("(in 4 min 3 s)")
+                && text.contains("18-34")
+                && text.contains("not checked"),
+            "{text}"
+        );
         assert!(!text.contains(target.split_once("sig=").unwrap().1));
-        let checked = |url: &str| explain(url, Some(&keyring()), NOW_MS).unwrap().pop().unwrap();
+        let checked = |url: &str| {
+            explain(url, Some(&keyring()), NOW_MS)
+                .unwrap()
+                .pop()
+                .unwrap()
+        };
         assert!(checked(&url).contains("good"));
         assert!(checked(&url.replace("18-34", "35-plus")).contains("url-signature"));
     }
 
     #[test]
     fn a_pass_is_explained_in_its_path_and_alone() {
-        let pass = Pass { kid: "k1", event: "demo", cohort: "generic", plan: "free", session: "s", low_latency: true, nbf: 1_699_999_940, exp: 1_699_999_999, end: 1_700_090_000 };
+        let pass = Pass {
+            kid: "k1",
+            event: "demo",
+            cohort: "generic",
+            plan: "free",
+            session: "s",
+            low_latency: true,
+            nbf: 1_699_999_940,
+            exp: 1_699_999_999,
+            end: 1_700_090_000,
+        };
         let text = pass.mint(keyring().first(Purpose::Pass));
-        let lines = explain(&format!("/live/demo/{text}/v720/index.m3u8?_HLS_msn=4"), Some(&keyring()), NOW_MS).unwrap();
-        assert!(lines.iter().any(|line| line.contains("(1 s ago)")) && lines.last().unwrap().contains("pass-expired"), "{lines:?}");
+        let lines = explain(
+            &format!("/live/demo/{text}/v720/index.m3u8?_HLS_msn=4"),
+            Some(&keyring()),
+            NOW_MS,
+        )
+        .unwrap();
+        assert!(
+            lines.iter().any(|line| line.contains("(1 s ago)"))
+                && lines.last().unwrap().contains("pass-expired"),
+            "{lines:?}"
+        );
         assert!(explain(&text, None, NOW_MS).unwrap()[0].contains("demo"));
         assert!(explain("http://edge.example/page/", None, NOW_MS).is_err());
-        assert!(explain("/live/demo/AAAA/x", None, NOW_MS).unwrap_err().contains("pass-malformed"));
+        assert!(
+            explain("/live/demo/AAAA/x", None, NOW_MS)
+                .unwrap_err()
+                .contains("pass-malformed")
+        );
     }
 }

@@ -13,7 +13,9 @@ use sightscreen_core::keyring::{Keyring, KeyringError, to_hex};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringFileError {
     /// The file cannot be read or made.
-    #[error("keyring {path}: {source}: name a file that can be read, or a place where one can be made")]
+    #[error(
+        "keyring {path}: {source}: name a file that can be read, or a place where one can be made"
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -35,8 +37,14 @@ pub enum KeyringFileError {
 /// # Errors
 /// See [`KeyringFileError`].
 pub fn read(path: &Path) -> Result<Keyring, KeyringFileError> {
-    let text = std::fs::read(path).map_err(|source| KeyringFileError::Io { path: path.to_owned(), source })?;
-    Keyring::parse(&text).map_err(|source| KeyringFileError::Content { path: path.to_owned(), source })
+    let text = std::fs::read(path).map_err(|source| KeyringFileError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Keyring::parse(&text).map_err(|source| KeyringFileError::Content {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads the keyring, or makes one with random keys where there is no file.
@@ -44,12 +52,22 @@ pub fn read(path: &Path) -> Result<Keyring, KeyringFileError> {
 /// # Errors
 /// See [`KeyringFileError`].
 pub fn read_or_make(path: &Path) -> Result<Keyring, KeyringFileError> {
-    let io = |source| KeyringFileError::Io { path: path.to_owned(), source };
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    let io = |source| KeyringFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
         Ok(mut file) => {
             let key = || random_hex(32);
             let text = serde_json::json!({"document": {"d1": key()}, "pass": {"k1": key()}, "url": {"u1": key()}});
-            writeln!(file, "{text}").and_then(|()| file.sync_all()).map_err(io)?;
+            writeln!(file, "{text}")
+                .and_then(|()| file.sync_all())
+                .map_err(io)?;
             tracing::info!(path = %path.display(), "keyring made");
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -65,7 +83,10 @@ pub fn read_or_make(path: &Path) -> Result<Keyring, KeyringFileError> {
 #[must_use]
 pub fn random_hex(bytes: usize) -> String {
     let mut random = vec![0; bytes];
-    #[allow(clippy::expect_used, reason = "without randomness no secret can be made, and the system always has some after boot")]
+    #[allow(
+        clippy::expect_used,
+        reason = "without randomness no secret can be made, and the system always has some after boot"
+    )]
     getrandom::fill(&mut random).expect("the system gives random bytes");
     to_hex(&random)
 }
@@ -84,14 +105,27 @@ pub struct Names {
 /// # Errors
 /// See [`KeyringFileError`].
 pub fn names(path: &Path) -> Result<Names, KeyringFileError> {
-    let text = std::fs::read(path).map_err(|source| KeyringFileError::Io { path: path.to_owned(), source })?;
+    let text = std::fs::read(path).map_err(|source| KeyringFileError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
     let malformed = |e: serde_json::Error| KeyringFileError::Content {
         path: path.to_owned(),
-        source: KeyringError::Malformed { line: e.line(), column: e.column() },
+        source: KeyringError::Malformed {
+            line: e.line(),
+            column: e.column(),
+        },
     };
     let keyring: serde_json::Value = serde_json::from_slice(&text).map_err(malformed)?;
-    let of = |purpose: &str| keyring[purpose].as_object().map_or_else(Vec::new, |keys| keys.keys().cloned().collect());
-    Ok(Names { pass: of("pass"), url: of("url") })
+    let of = |purpose: &str| {
+        keyring[purpose]
+            .as_object()
+            .map_or_else(Vec::new, |keys| keys.keys().cloned().collect())
+    };
+    Ok(Names {
+        pass: of("pass"),
+        url: of("url"),
+    })
 }
 
 #[cfg(test)]
@@ -108,8 +142,17 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         read_or_make(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), text);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(names(&path).unwrap(), Names { pass: vec!["k1".into()], url: vec!["u1".into()] });
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            names(&path).unwrap(),
+            Names {
+                pass: vec!["k1".into()],
+                url: vec!["u1".into()]
+            }
+        );
     }
 
     #[test]
@@ -118,6 +161,9 @@ mod tests {
         let path = folder.path().join("keyring.json");
         std::fs::write(&path, r#"{"document":{"d1":"c0ffee"}}"#).unwrap();
         let error = read_or_make(&path).unwrap_err().to_string();
-        assert!(error.contains("keyring.json") && !error.contains("c0ffee"), "{error}");
+        assert!(
+            error.contains("keyring.json") && !error.contains("c0ffee"),
+            "{error}"
+        );
     }
 }

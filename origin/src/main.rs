@@ -7,6 +7,7 @@
 mod inspect;
 mod sign;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -131,10 +132,15 @@ fn serve_event(serve: Serve) -> Result<(), String> {
     let file = serve.config.clone();
     let config = Config::read(file.as_deref(), serve.settings()).map_err(|faults| {
         let list: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-        format!("the configuration has {} fault(s):{}", faults.len(), list.concat())
+        format!(
+            "the configuration has {} fault(s):{}",
+            faults.len(),
+            list.concat()
+        )
     })?;
     print_made_secrets(&config);
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| format!("the runtime cannot start: {e}"))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|e| format!("the runtime cannot start: {e}"))?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
@@ -144,7 +150,9 @@ fn serve_event(serve: Serve) -> Result<(), String> {
             }
             stop.send_replace(true);
         });
-        run(config, stopped).await.map_err(|error| error.to_string())
+        run(config, stopped)
+            .await
+            .map_err(|error| error.to_string())
     })
 }
 
@@ -172,13 +180,19 @@ impl Serve {
             ("window", self.window),
             ("dvr", self.dvr),
         ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 }
 
 fn log_as(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("SIGHTSCREEN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_from_env("SIGHTSCREEN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Plain => logs.init(),
         LogFormat::Json => logs.json().init(),

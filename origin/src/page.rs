@@ -23,14 +23,21 @@ impl Page {
     /// # Errors
     /// When the folder is not there.
     pub fn open(folder: &Path) -> std::io::Result<Self> {
-        Ok(Self { folder: folder.canonicalize()? })
+        Ok(Self {
+            folder: folder.canonicalize()?,
+        })
     }
 
     /// Answers with the file at `path`, relative to the folder; `index.html` where it is empty.
     pub async fn answer(&self, path: &str) -> Response<Bytes> {
         let path = if path.is_empty() { "index.html" } else { path };
         match self.read(path).await {
-            Some(body) => reply(StatusCode::OK, content_type(path), "public, max-age=5", body.into()),
+            Some(body) => reply(
+                StatusCode::OK,
+                content_type(path),
+                "public, max-age=5",
+                body.into(),
+            ),
             None => not_found(),
         }
     }
@@ -41,8 +48,14 @@ impl Page {
         }
         let file = tokio::fs::canonicalize(self.folder.join(path)).await.ok()?;
         let metadata = tokio::fs::metadata(&file).await.ok()?;
-        let served = file.starts_with(&self.folder) && metadata.is_file() && metadata.len() <= FILE_BYTES_MAX;
-        if served { tokio::fs::read(file).await.ok() } else { None }
+        let served = file.starts_with(&self.folder)
+            && metadata.is_file()
+            && metadata.len() <= FILE_BYTES_MAX;
+        if served {
+            tokio::fs::read(file).await.ok()
+        } else {
+            None
+        }
     }
 }
 
@@ -84,12 +97,30 @@ mod tests {
         std::fs::write(page.join("js/a.js"), "a").unwrap();
         std::fs::write(page.join(".secret"), "hidden").unwrap();
         std::fs::write(folder.path().join("keyring.json"), "outside").unwrap();
-        std::os::unix::fs::symlink(folder.path().join("keyring.json"), page.join("link.json")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("keyring.json"), page.join("link.json"))
+            .unwrap();
         let page = Page::open(&page).unwrap();
         let served = page.answer("").await;
-        assert_eq!((served.headers()["content-type"].as_bytes(), served.body().as_ref()), (b"text/html; charset=utf-8".as_slice(), b"index".as_slice()));
+        assert_eq!(
+            (
+                served.headers()["content-type"].as_bytes(),
+                served.body().as_ref()
+            ),
+            (b"text/html; charset=utf-8".as_slice(), b"index".as_slice())
+        );
         assert_eq!(page.answer("js/a.js").await.status(), 200);
-        for path in ["../keyring.json", "..", ".secret", "link.json", "js", "js/", "js//a.js", "%2e%2e/keyring.json", "js\\a.js", "nothing"] {
+        for path in [
+            "../keyring.json",
+            "..",
+            ".secret",
+            "link.json",
+            "js",
+            "js/",
+            "js//a.js",
+            "%2e%2e/keyring.json",
+            "js\\a.js",
+            "nothing",
+        ] {
             assert_eq!(page.answer(path).await.status(), 404, "{path}");
         }
     }

@@ -51,7 +51,9 @@ pub enum PublishError {
         source: std::io::Error,
     },
     /// A stored document was changed from outside.
-    #[error("{path} is not a stored document ({reason}): restore it, or remove it and expect doors to keep what they have until its version is passed")]
+    #[error(
+        "{path} is not a stored document ({reason}): restore it, or remove it and expect doors to keep what they have until its version is passed"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -66,18 +68,28 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`].
     pub fn open(folder: &Path, keyring: &Keyring) -> Result<Self, PublishError> {
-        let io = |source| PublishError::Io { path: folder.to_owned(), source };
+        let io = |source| PublishError::Io {
+            path: folder.to_owned(),
+            source,
+        };
         std::fs::create_dir_all(folder).map_err(io)?;
         let key = keyring.first(Purpose::Document).clone();
         let mut documents = BTreeMap::new();
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 let stored = load(&path)?;
                 documents.insert(stored.name.clone(), sign(stored, &key));
             }
         }
-        Ok(Self { folder: folder.to_owned(), key, documents: RwLock::new(documents) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            key,
+            documents: RwLock::new(documents),
+        })
     }
 
     /// Publishes a payload. The same payload again changes nothing. Returns the version.
@@ -86,15 +98,25 @@ impl Publisher {
     /// [`PublishError::Io`]; what was published before stays.
     pub fn publish(&self, name: &str, payload: &impl Serialize) -> Result<u64, PublishError> {
         let path = self.folder.join(format!("{}.json", name.replace('/', "~")));
-        let io = |source| PublishError::Io { path: path.clone(), source };
+        let io = |source| PublishError::Io {
+            path: path.clone(),
+            source,
+        };
         let payload = serde_json::to_string(payload).map_err(|e| io(e.into()))?;
-        let mut documents = self.documents.write().unwrap_or_else(PoisonError::into_inner);
+        let mut documents = self
+            .documents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let known = documents.get(name);
         if let Some(known) = known.filter(|known| known.payload == payload) {
             return Ok(known.version);
         }
         let version = known.map_or(0, |known| known.version) + 1;
-        let stored = Stored { name: name.to_owned(), version, payload };
+        let stored = Stored {
+            name: name.to_owned(),
+            version,
+            payload,
+        };
         save(&path, &stored).map_err(io)?;
         documents.insert(name.to_owned(), sign(stored, &self.key));
         Ok(version)
@@ -103,14 +125,23 @@ impl Publisher {
     /// The signed document of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Bytes> {
-        self.documents.read().unwrap_or_else(PoisonError::into_inner).get(name).map(|document| document.body.clone())
+        self.documents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .map(|document| document.body.clone())
     }
 
     /// Version and payload of the document of that name.
     #[must_use]
     pub fn payload(&self, name: &str) -> Option<(u64, String)> {
-        let documents = self.documents.read().unwrap_or_else(PoisonError::into_inner);
-        documents.get(name).map(|document| (document.version, document.payload.clone()))
+        let documents = self
+            .documents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        documents
+            .get(name)
+            .map(|document| (document.version, document.payload.clone()))
     }
 
     /// A document that is rendered anew each time from what cannot change; its version is always 1.
@@ -124,12 +155,22 @@ impl Publisher {
 
 fn sign(stored: Stored, key: &Key) -> Document {
     let body = document::write(&stored.name, stored.version, stored.payload.as_bytes(), key).into();
-    Document { version: stored.version, payload: stored.payload, body }
+    Document {
+        version: stored.version,
+        payload: stored.payload,
+        body,
+    }
 }
 
 fn load(path: &Path) -> Result<Stored, PublishError> {
-    let bytes = std::fs::read(path).map_err(|source| PublishError::Io { path: path.to_owned(), source })?;
-    serde_json::from_slice(&bytes).map_err(|e| PublishError::Corrupt { path: path.to_owned(), reason: e.to_string() })
+    let bytes = std::fs::read(path).map_err(|source| PublishError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|e| PublishError::Corrupt {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    })
 }
 
 /// Writes beside and renames, so that a kill leaves the old file or the new one.
@@ -166,17 +207,25 @@ mod tests {
         let body = open().get(name).unwrap();
         let read = document::read(name, &body, &keyring()).unwrap();
         assert_eq!((read.version, read.payload), (2, br#"{"a":2}"#.as_slice()));
-        assert!(document::read_json::<Value>("snapshots/api/events/other", &body, &keyring()).is_err());
+        assert!(
+            document::read_json::<Value>("snapshots/api/events/other", &body, &keyring()).is_err()
+        );
     }
 
     #[test]
     fn a_changed_file_is_named_and_a_half_written_one_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
-        Publisher::open(folder.path(), &keyring()).unwrap().publish("keys/demo", &json!({})).unwrap();
+        Publisher::open(folder.path(), &keyring())
+            .unwrap()
+            .publish("keys/demo", &json!({}))
+            .unwrap();
         std::fs::write(folder.path().join("keys~demo.new"), "{\"na").unwrap();
         assert!(Publisher::open(folder.path(), &keyring()).is_ok());
         std::fs::write(folder.path().join("keys~demo.json"), "{\"na").unwrap();
-        let error = Publisher::open(folder.path(), &keyring()).err().unwrap().to_string();
+        let error = Publisher::open(folder.path(), &keyring())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("keys~demo.json"));
     }
 }

@@ -108,7 +108,10 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let front_port = http::listen("listen", config.listen).await?;
     let control_port = http::listen("control", config.control).await?;
     let event_folder = config.data.join("events").join(&config.event);
-    std::fs::create_dir_all(&event_folder).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
+    std::fs::create_dir_all(&event_folder).map_err(|source| RunError::Data {
+        path: config.data.clone(),
+        source,
+    })?;
     let _lock = lock(&config)?;
     let base = open(&config)?;
     let live = Live::start(live_config(&config), Arc::<Desk>::clone(&base.desk)).await?;
@@ -116,9 +119,21 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
 
     let (ready, is_ready) = watch::channel(false);
     let api = Arc::new(api(&config, &base.keyring, &live, is_ready));
-    let snapshots = Arc::new(Snapshots { api: Arc::clone(&api), publisher: Arc::clone(&base.publisher), rules: config.snapshots.clone() });
+    let snapshots = Arc::new(Snapshots {
+        api: Arc::clone(&api),
+        publisher: Arc::clone(&base.publisher),
+        rules: config.snapshots.clone(),
+    });
     let mut jobs = jobs(&config, &base, &live, ready, &snapshots);
-    let mut servers = servers(&config, base, &live, api, snapshots, (front_port, control_port), &stop);
+    let mut servers = servers(
+        &config,
+        base,
+        &live,
+        api,
+        snapshots,
+        (front_port, control_port),
+        &stop,
+    );
     tracing::info!(event = config.event, listen = %config.listen, control = %config.control, "the origin is up");
 
     let _ = stop.changed().await;
@@ -133,7 +148,10 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
 /// One process a folder: two would write the same ledger.
 fn lock(config: &Config) -> Result<std::fs::File, RunError> {
     let path = config.data.join("lock");
-    let file = std::fs::File::create(&path).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
+    let file = std::fs::File::create(&path).map_err(|source| RunError::Data {
+        path: config.data.clone(),
+        source,
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(RunError::InUse(config.data.clone())),
@@ -147,7 +165,11 @@ fn open(config: &Config) -> Result<Base, RunError> {
     let publisher = Arc::new(Publisher::open(&config.data.join("documents"), &keyring)?);
     let switches = Arc::new(Switches::open(event, Arc::clone(&publisher))?);
     let names = keys::names(&config.keyring)?;
-    let in_force = Keys { mint: keyring.first(Purpose::Pass).kid().to_owned(), pass: names.pass, url: names.url };
+    let in_force = Keys {
+        mint: keyring.first(Purpose::Pass).kid().to_owned(),
+        pass: names.pass,
+        url: names.url,
+    };
     publisher.publish(&format!("keys/{event}"), &in_force)?;
     let (cohorts, shelf) = (cohorts::all(&config.schema), Shelf::default());
     let decide = StaticDecision {
@@ -158,8 +180,21 @@ fn open(config: &Config) -> Result<Base, RunError> {
     };
     let ledger = config.data.join("events").join(event).join("ledger.jsonl");
     let desk = Arc::new(Desk::open(&ledger, event, config.dvr_s, Arc::new(decide))?);
-    let page = config.page.as_deref().map(|path| Page::open(path).map_err(|source| RunError::Page { path: path.to_owned(), source }));
-    Ok(Base { keyring, publisher, switches, shelf, desk, cohorts, page: page.transpose()? })
+    let page = config.page.as_deref().map(|path| {
+        Page::open(path).map_err(|source| RunError::Page {
+            path: path.to_owned(),
+            source,
+        })
+    });
+    Ok(Base {
+        keyring,
+        publisher,
+        switches,
+        shelf,
+        desk,
+        cohorts,
+        page: page.transpose()?,
+    })
 }
 
 fn live_config(config: &Config) -> LiveConfig {
@@ -168,7 +203,10 @@ fn live_config(config: &Config) -> LiveConfig {
         data: config.data.join("events").join(&config.event).join("media"),
         input: config.input.clone(),
         languages: config.languages.clone(),
-        ladder: LadderLimits { max_height: config.max_height, cpu_share: config.cpu_share },
+        ladder: LadderLimits {
+            max_height: config.max_height,
+            cpu_share: config.cpu_share,
+        },
         frame_rate: None,
         segment_ms: config.segment_ms,
         part_ms: config.part_ms,
@@ -184,31 +222,68 @@ fn api(config: &Config, keyring: &Keyring, live: &Live, ready: watch::Receiver<b
         live: live.clone(),
         ready,
         key: keyring.first(Purpose::Url).clone(),
-        dimensions: config.schema.iter().map(|dimension| dimension.name.clone()).collect(),
+        dimensions: config
+            .schema
+            .iter()
+            .map(|dimension| dimension.name.clone())
+            .collect(),
         open_playback: config.open_playback,
         gate: RwLock::new(Gate::Up),
     }
 }
 
 /// What goes on beside the requests.
-fn jobs(config: &Config, base: &Base, live: &Live, ready: watch::Sender<bool>, snapshots: &Arc<Snapshots>) -> JoinSet<()> {
+fn jobs(
+    config: &Config,
+    base: &Base,
+    live: &Live,
+    ready: watch::Sender<bool>,
+    snapshots: &Arc<Snapshots>,
+) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
-    let (shelf, names, slate) = (base.shelf.clone(), config.table.creatives(), config.slate.clone());
+    let (shelf, names, slate) = (
+        base.shelf.clone(),
+        config.table.creatives(),
+        config.slate.clone(),
+    );
     let (library, grid) = (live.creatives(), live.grid());
     jobs.spawn(async move { shelf.keep_stocked(library, grid, names, slate).await });
     jobs.spawn(Arc::clone(snapshots).keep(Duration::from_secs(u64::from(config.snapshot_every_s))));
-    let (config, live, desk, publisher) = (config.clone(), live.clone(), Arc::clone(&base.desk), Arc::clone(&base.publisher));
-    jobs.spawn(async move {
-        live.ready().await;
-        let document = describe::event(&config, &live);
-        if let Err(error) = publisher.publish(&format!("events/{}", config.event), &document) {
-            tracing::error!(%error, "the event's document could not be stored; doors keep the one before");
-        }
-        ready.send_replace(true);
-        tracing::info!(event = config.event, renditions = document.renditions.len(), "the event is live");
-        schedule::keep(config.schedule, live, desk).await;
-    });
+    let (publisher, desk) = (Arc::clone(&base.publisher), Arc::clone(&base.desk));
+    jobs.spawn(go_live(
+        config.clone(),
+        live.clone(),
+        publisher,
+        desk,
+        Arc::clone(snapshots),
+        ready,
+    ));
     jobs
+}
+
+/// Waits for the first segments, tells everyone, and keeps the schedule from then on.
+async fn go_live(
+    config: Config,
+    live: Live,
+    publisher: Arc<Publisher>,
+    desk: Arc<Desk>,
+    snapshots: Arc<Snapshots>,
+    ready: watch::Sender<bool>,
+) {
+    live.ready().await;
+    let document = describe::event(&config, &live);
+    if let Err(error) = publisher.publish(&format!("events/{}", config.event), &document) {
+        tracing::error!(%error, "the event's document could not be stored; doors keep the one before");
+    }
+    ready.send_replace(true);
+    // Those from before say that the event is not live yet.
+    snapshots.take();
+    tracing::info!(
+        event = config.event,
+        renditions = document.renditions.len(),
+        "the event is live"
+    );
+    schedule::keep(config.schedule, live, desk).await;
 }
 
 fn servers(

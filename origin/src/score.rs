@@ -38,6 +38,14 @@ mod tests {
     #[test]
     fn score_is_the_pictures() {
         let score = score(245);
-        assert_eq!((score.runs, score.wickets, score.overs.as_str(), score.clock.as_str()), (61, 2, "8.1", "04:05"));
+        assert_eq!(
+            (
+                score.runs,
+                score.wickets,
+                score.overs.as_str(),
+                score.clock.as_str()
+            ),
+            (61, 2, "8.1", "04:05")
+        );
     }
 }

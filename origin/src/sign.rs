@@ -41,13 +41,20 @@ impl Sign {
         if !is_identifier(&self.event) {
             return Err(format!("--event {:?}: use a-z, 0-9, . and -", self.event));
         }
-        let ttl_s = seconds(&self.ttl).ok_or_else(|| format!("--ttl {:?}: write it as 30s, 10m or 4h", self.ttl))?;
+        let ttl_s = seconds(&self.ttl)
+            .ok_or_else(|| format!("--ttl {:?}: write it as 30s, 10m or 4h", self.ttl))?;
         let mut claims: Vec<(&str, &str)> = Vec::new();
         for text in &self.claims {
-            let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?}: write a claim as name=value"))?;
-            let reserved = ["expires", "kid", "sig"].contains(&name) || name.starts_with("_HLS_") || name.starts_with("CMCD");
+            let (name, value) = text
+                .split_once('=')
+                .ok_or_else(|| format!("{text:?}: write a claim as name=value"))?;
+            let reserved = ["expires", "kid", "sig"].contains(&name)
+                || name.starts_with("_HLS_")
+                || name.starts_with("CMCD");
             if reserved || name.is_empty() || name.len().max(value.len()) > CLAIM_BYTES_MAX {
-                return Err(format!("{text:?}: a claim has a name of its own and at most {CLAIM_BYTES_MAX} bytes"));
+                return Err(format!(
+                    "{text:?}: a claim has a name of its own and at most {CLAIM_BYTES_MAX} bytes"
+                ));
             }
             if claims.iter().any(|(known, _)| *known == name) {
                 return Err(format!("the claim {name:?} is there twice: name it once"));
@@ -55,15 +62,26 @@ impl Sign {
             claims.push((name, value));
         }
         let keyring = keys::read(&self.keyring).map_err(|error| error.to_string())?;
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let path = format!("/live/{}/main.m3u8", self.event);
-        let target = signed_url::sign(&path, &claims, now_s.saturating_add(ttl_s), keyring.first(Purpose::Url));
+        let target = signed_url::sign(
+            &path,
+            &claims,
+            now_s.saturating_add(ttl_s),
+            keyring.first(Purpose::Url),
+        );
         Ok(format!("{}{target}", self.base.trim_end_matches('/')))
     }
 }
 
 fn seconds(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
     let each = match unit {
         "" | "s" => 1,
         "m" => 60,
@@ -80,7 +98,31 @@ mod tests {
 
     #[test]
     fn times_to_live() {
-        let read = ["30", "30s", "10m", "4h", "1d", "", "h", "1w", "99999999999999999999h"].map(seconds);
-        assert_eq!(read, [Some(30), Some(30), Some(600), Some(14_400), Some(86_400), None, None, None, None]);
+        let read = [
+            "30",
+            "30s",
+            "10m",
+            "4h",
+            "1d",
+            "",
+            "h",
+            "1w",
+            "99999999999999999999h",
+        ]
+        .map(seconds);
+        assert_eq!(
+            read,
+            [
+                Some(30),
+                Some(30),
+                Some(600),
+                Some(14_400),
+                Some(86_400),
+                None,
+                None,
+                None,
+                None
+            ]
+        );
     }
 }

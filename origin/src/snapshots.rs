@@ -58,11 +58,16 @@ impl Snapshots {
     /// What is in force.
     #[must_use]
     pub fn in_force(&self) -> Vec<Taken> {
-        self.rules.iter().map(|rule| self.known(rule, true)).collect()
+        self.rules
+            .iter()
+            .map(|rule| self.known(rule, true))
+            .collect()
     }
 
     fn take_one(&self, rule: &SnapshotRule) -> Taken {
-        let Some((content_type, body)) = self.api.take(&rule.path) else { return self.known(rule, false) };
+        let Some((content_type, body)) = self.api.take(&rule.path) else {
+            return self.known(rule, false);
+        };
         let snapshot = Snapshot {
             path: rule.path.clone(),
             taken_ms: now_ms(),
@@ -81,8 +86,16 @@ impl Snapshots {
 
     fn known(&self, rule: &SnapshotRule, taken: bool) -> Taken {
         let known = self.publisher.payload(&name(rule));
-        let taken_ms = known.as_ref().and_then(|(_, payload)| serde_json::from_str::<Snapshot>(payload).ok()).map(|s| s.taken_ms);
-        Taken { path: rule.path.clone(), version: known.map(|(version, _)| version), taken_ms, taken }
+        let taken_ms = known
+            .as_ref()
+            .and_then(|(_, payload)| serde_json::from_str::<Snapshot>(payload).ok())
+            .map(|s| s.taken_ms);
+        Taken {
+            path: rule.path.clone(),
+            version: known.map(|(version, _)| version),
+            taken_ms,
+            taken,
+        }
     }
 }
 

@@ -236,6 +236,28 @@ async fn the_test_match_is_published_on_the_grid() {
     live.shutdown().await;
 }
 
+/// Decodes a creative in every phase of a picture and a sound.
+async fn check_creative(live: &Live, id: &str, segments: u64, folder: &Path) {
+    assert_eq!(live.creatives().get(id).unwrap().segments, segments);
+    let grid = live.grid();
+    for (rendition, kind) in [("v360", Kind::Video), ("a-hi", Kind::Audio)] {
+        for phase in 0..grid.phases(kind) {
+            let base = format!("ads/{id}/{rendition}/{phase}");
+            let mut stream = bytes(live, &format!("{base}/init.mp4")).await.to_vec();
+            for segment in 0..segments {
+                stream.extend(bytes(live, &format!("{base}/{segment}.m4s")).await);
+            }
+            let file = folder.join(format!("{rendition}-{phase}.mp4"));
+            std::fs::write(&file, &stream).unwrap();
+            let expected =
+                grid.first_sample(kind, phase + segments) - grid.first_sample(kind, phase);
+            assert_eq!(decode(&file), expected);
+            let past = format!("{base}/{segments}.m4s");
+            assert_eq!(get(live, &past).await.0, StatusCode::NOT_FOUND);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creative_stands_on_the_grid_in_every_phase() {
     let folder = Folder::new("creative");
@@ -258,25 +280,13 @@ async fn a_creative_stands_on_the_grid_in_every_phase() {
         .await
         .unwrap();
     assert_eq!(live.creatives().add(Source::Card(card)).await.unwrap(), id);
-    assert_eq!(live.creatives().get(&id).unwrap().segments, 2);
-    for (rendition, kind) in [("v360", Kind::Video), ("a-hi", Kind::Audio)] {
-        for phase in 0..live.grid().phases(kind) {
-            let base = format!("ads/{id}/{rendition}/{phase}");
-            let mut stream = bytes(&live, &format!("{base}/init.mp4")).await.to_vec();
-            for segment in 0..2 {
-                stream.extend(bytes(&live, &format!("{base}/{segment}.m4s")).await);
-            }
-            let file = folder.0.join(format!("{rendition}-{phase}.mp4"));
-            std::fs::write(&file, &stream).unwrap();
-            let grid = live.grid();
-            let expected = grid.first_sample(kind, phase + 2) - grid.first_sample(kind, phase);
-            assert_eq!(decode(&file), expected);
-            assert_eq!(
-                get(&live, &format!("{base}/2.m4s")).await.0,
-                StatusCode::NOT_FOUND
-            );
-        }
-    }
+    check_creative(&live, &id, 2, &folder.0).await;
+    let slate = live
+        .creatives()
+        .add(Source::Card(Card::slate(10_000)))
+        .await
+        .unwrap();
+    check_creative(&live, &slate, 5, &folder.0).await;
     let corrupt = folder.0.join("corrupt.mp4");
     std::fs::write(&corrupt, b"\0\0\0\x18ftypmp42 and then nothing of use").unwrap();
     let error = live

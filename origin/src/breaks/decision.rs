@@ -63,7 +63,11 @@ impl Pattern {
     /// Reads `18-34.f.*.*.*`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self(text.split('.').map(|part| (part != "*").then(|| part.to_owned())).collect())
+        Self(
+            text.split('.')
+                .map(|part| (part != "*").then(|| part.to_owned()))
+                .collect(),
+        )
     }
 
     /// Its parts; `None` is `*`.
@@ -76,7 +80,12 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, cohort: &str) -> bool {
         let parts: Vec<&str> = cohort.split('.').collect();
-        parts.len() == self.0.len() && self.0.iter().zip(parts).all(|(want, part)| want.as_deref().is_none_or(|w| w == part))
+        parts.len() == self.0.len()
+            && self
+                .0
+                .iter()
+                .zip(parts)
+                .all(|(want, part)| want.as_deref().is_none_or(|w| w == part))
     }
 }
 
@@ -84,7 +93,11 @@ impl Table {
     /// All source names, each once.
     #[must_use]
     pub fn creatives(&self) -> Vec<String> {
-        let all = self.rules.iter().map(|rule| &rule.creatives).chain([&self.generic, &self.fallback]);
+        let all = self
+            .rules
+            .iter()
+            .map(|rule| &rule.creatives)
+            .chain([&self.generic, &self.fallback]);
         let mut names: Vec<String> = Vec::new();
         for name in all.flatten() {
             if !names.contains(name) {
@@ -97,11 +110,18 @@ impl Table {
     /// Decides a break of `length` segments for all `cohorts` and `generic`.
     #[must_use]
     pub fn decide(&self, cohorts: &[String], length: u64, stock: &dyn Stock) -> Decision {
-        let mut decision = Decision { pods: Vec::new(), cohorts: BTreeMap::new() };
+        let mut decision = Decision {
+            pods: Vec::new(),
+            cohorts: BTreeMap::new(),
+        };
         let all = cohorts.iter().map(String::as_str).chain([GENERIC]);
         for cohort in all {
             let pod = self.pod(cohort, length, stock);
-            let index = decision.pods.iter().position(|known| *known == pod).unwrap_or(decision.pods.len());
+            let index = decision
+                .pods
+                .iter()
+                .position(|known| *known == pod)
+                .unwrap_or(decision.pods.len());
             if index == decision.pods.len() {
                 decision.pods.push(pod);
             }
@@ -112,9 +132,15 @@ impl Table {
 
     /// The best pod that there is for `cohort`.
     fn pod(&self, cohort: &str, length: u64, stock: &dyn Stock) -> Pod {
-        let own = self.rules.iter().find(|rule| cohort != GENERIC && rule.pattern.matches(cohort));
+        let own = self
+            .rules
+            .iter()
+            .find(|rule| cohort != GENERIC && rule.pattern.matches(cohort));
         let own = own.map(|rule| (Level::Cohort, rule.creatives.as_slice()));
-        let steps = own.into_iter().chain([(Level::Generic, self.generic.as_slice()), (Level::Fallback, self.fallback.as_slice())]);
+        let steps = own.into_iter().chain([
+            (Level::Generic, self.generic.as_slice()),
+            (Level::Fallback, self.fallback.as_slice()),
+        ]);
         let mut causes = Vec::new();
         for (level, creatives) in steps {
             let slots = fit(creatives, length, stock, &mut causes);
@@ -130,8 +156,15 @@ impl Decision {
     /// The same decision without ads for anyone: the content goes on.
     #[must_use]
     pub fn suppressed(self, cause: &str) -> Self {
-        let pod = Pod { level: Level::Suppressed, causes: vec![cause.to_owned()], slots: Vec::new() };
-        Self { pods: vec![pod], cohorts: self.cohorts.into_keys().map(|cohort| (cohort, 0)).collect() }
+        let pod = Pod {
+            level: Level::Suppressed,
+            causes: vec![cause.to_owned()],
+            slots: Vec::new(),
+        };
+        Self {
+            pods: vec![pod],
+            cohorts: self.cohorts.into_keys().map(|cohort| (cohort, 0)).collect(),
+        }
     }
 
     /// Whether something kept a pod from being what was asked.
@@ -144,20 +177,37 @@ impl Decision {
     #[must_use]
     pub fn summary(&self) -> String {
         let mut levels: BTreeMap<Level, usize> = BTreeMap::new();
-        for pod in self.cohorts.values().filter_map(|&index| self.pods.get(index)) {
+        for pod in self
+            .cohorts
+            .values()
+            .filter_map(|&index| self.pods.get(index))
+        {
             *levels.entry(pod.level).or_default() += 1;
         }
-        levels.iter().map(|(level, count)| format!("{level:?}={count}")).collect::<Vec<_>>().join(" ")
+        levels
+            .iter()
+            .map(|(level, count)| format!("{level:?}={count}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
 /// The creatives of the list that can play and fit, in order. What cannot play is named in `causes`.
-fn fit(creatives: &[String], length: u64, stock: &dyn Stock, causes: &mut Vec<String>) -> Vec<Slot> {
+fn fit(
+    creatives: &[String],
+    length: u64,
+    stock: &dyn Stock,
+    causes: &mut Vec<String>,
+) -> Vec<Slot> {
     let (mut slots, mut at) = (Vec::new(), 0);
     for name in creatives {
         match stock.creative(name) {
             Ok(creative) if creative.segments > 0 && creative.segments <= length - at => {
-                slots.push(Slot { offset: at, creative: creative.id, segments: creative.segments });
+                slots.push(Slot {
+                    offset: at,
+                    creative: creative.id,
+                    segments: creative.segments,
+                });
                 at += creative.segments;
             }
             // Too long for what is left: the next may be shorter, and the break's length is not the creative's fault.
@@ -170,18 +220,39 @@ fn fit(creatives: &[String], length: u64, stock: &dyn Stock, causes: &mut Vec<St
 }
 
 /// The pod with its rest filled by slate; without slate that fits, nobody is sent into a hole and the content goes on.
-fn filled(level: Level, mut causes: Vec<String>, mut slots: Vec<Slot>, length: u64, stock: &dyn Stock) -> Pod {
+fn filled(
+    level: Level,
+    mut causes: Vec<String>,
+    mut slots: Vec<Slot>,
+    length: u64,
+    stock: &dyn Stock,
+) -> Pod {
     let slates = stock.slates();
     let mut at = slots.last().map_or(0, |slot| slot.offset + slot.segments);
     while at < length {
-        let Some(slate) = slates.iter().find(|slate| slate.segments > 0 && slate.segments <= length - at) else {
+        let Some(slate) = slates
+            .iter()
+            .find(|slate| slate.segments > 0 && slate.segments <= length - at)
+        else {
             causes.push("the slate is not ready".to_owned());
-            return Pod { level: Level::Suppressed, causes, slots: Vec::new() };
+            return Pod {
+                level: Level::Suppressed,
+                causes,
+                slots: Vec::new(),
+            };
         };
-        slots.push(Slot { offset: at, creative: slate.id.clone(), segments: slate.segments });
+        slots.push(Slot {
+            offset: at,
+            creative: slate.id.clone(),
+            segments: slate.segments,
+        });
         at += slate.segments;
     }
-    Pod { level, causes, slots }
+    Pod {
+        level,
+        causes,
+        slots,
+    }
 }
 
 #[cfg(test)]
@@ -194,10 +265,20 @@ mod tests {
     impl Stock for Fixed {
         fn creative(&self, name: &str) -> Result<Playable, String> {
             let found = self.0.iter().find(|(known, _)| *known == name);
-            found.map(|&(id, segments)| Playable { id: id.into(), segments }).ok_or_else(|| format!("{name} is corrupt"))
+            found
+                .map(|&(id, segments)| Playable {
+                    id: id.into(),
+                    segments,
+                })
+                .ok_or_else(|| format!("{name} is corrupt"))
         }
         fn slates(&self) -> Vec<Playable> {
-            [4, 2, 1].map(|segments| Playable { id: format!("slate{segments}"), segments }).into()
+            [4, 2, 1]
+                .map(|segments| Playable {
+                    id: format!("slate{segments}"),
+                    segments,
+                })
+                .into()
         }
     }
 
@@ -214,26 +295,47 @@ mod tests {
     }
 
     fn slots(pod: &Pod) -> Vec<(u64, &str)> {
-        pod.slots.iter().map(|slot| (slot.segments, slot.creative.as_str())).collect()
+        pod.slots
+            .iter()
+            .map(|slot| (slot.segments, slot.creative.as_str()))
+            .collect()
     }
 
     #[test]
     fn a_bad_creative_is_left_out_named_and_made_up_for_by_slate() {
         let stock = Fixed(vec![("one", 3), ("two", 4), ("gen", 10)]);
         let pod = table().pod("a.y", 10, &stock);
-        assert_eq!(slots(&pod), [(3, "one"), (4, "two"), (2, "slate2"), (1, "slate1")]);
-        assert_eq!((pod.level, pod.causes.as_slice()), (Level::Cohort, ["bad is corrupt".to_owned()].as_slice()));
+        assert_eq!(
+            slots(&pod),
+            [(3, "one"), (4, "two"), (2, "slate2"), (1, "slate1")]
+        );
+        assert_eq!(
+            (pod.level, pod.causes.as_slice()),
+            (Level::Cohort, ["bad is corrupt".to_owned()].as_slice())
+        );
     }
 
     #[test]
     fn the_ladder_goes_down_to_slate_and_then_to_content() {
         let levels = |stock: &Fixed| {
             let pod = table().pod("b.x", 10, stock);
-            (pod.level, pod.slots.first().map(|slot| slot.creative.clone()))
+            (
+                pod.level,
+                pod.slots.first().map(|slot| slot.creative.clone()),
+            )
         };
-        assert_eq!(levels(&Fixed(vec![("gen", 10), ("fall", 10)])), (Level::Generic, Some("gen".into())));
-        assert_eq!(levels(&Fixed(vec![("gen", 11), ("fall", 10)])), (Level::Fallback, Some("fall".into())));
-        assert_eq!(levels(&Fixed(vec![])), (Level::Slate, Some("slate4".into())));
+        assert_eq!(
+            levels(&Fixed(vec![("gen", 10), ("fall", 10)])),
+            (Level::Generic, Some("gen".into()))
+        );
+        assert_eq!(
+            levels(&Fixed(vec![("gen", 11), ("fall", 10)])),
+            (Level::Fallback, Some("fall".into()))
+        );
+        assert_eq!(
+            levels(&Fixed(vec![])),
+            (Level::Slate, Some("slate4".into()))
+        );
         struct Nothing;
         impl Stock for Nothing {
             fn creative(&self, name: &str) -> Result<Playable, String> {
@@ -244,7 +346,10 @@ mod tests {
             }
         }
         let pod = table().pod("b.x", 10, &Nothing);
-        assert_eq!((pod.level, pod.slots.len(), pod.causes.len()), (Level::Suppressed, 0, 4));
+        assert_eq!(
+            (pod.level, pod.slots.len(), pod.causes.len()),
+            (Level::Suppressed, 0, 4)
+        );
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sightscreen_core::document::Pods;
 
 use super::decision::Decision;
-use super::ledger::{Announced, CohortPod, Entry, Frozen, GENERIC, Ledger, Pod, Record, RuleError, State, break_id};
+use super::ledger::{
+    Announced, CohortPod, Entry, Frozen, GENERIC, Ledger, Pod, Record, RuleError, State, break_id,
+};
 use super::log::{Log, LogError};
 use super::scte35;
 use crate::grid::Grid;
@@ -36,6 +38,8 @@ pub struct Desk {
     window_ms: u64,
     decide: Arc<dyn Decide>,
     inner: Mutex<Inner>,
+    /// Apart from `inner`, so that no playlist waits for the disk.
+    view: RwLock<BreaksView>,
 }
 
 struct Inner {
@@ -45,7 +49,6 @@ struct Inner {
     decisions: HashMap<String, Decision>,
     /// First sequence number of which nothing is published yet.
     floor: u64,
-    view: BreaksView,
 }
 
 impl Desk {
@@ -53,11 +56,27 @@ impl Desk {
     ///
     /// # Errors
     /// See [`LogError`].
-    pub fn open(path: &Path, event: &str, window_s: u32, decide: Arc<dyn Decide>) -> Result<Self, LogError> {
+    pub fn open(
+        path: &Path,
+        event: &str,
+        window_s: u32,
+        decide: Arc<dyn Decide>,
+    ) -> Result<Self, LogError> {
         let (log, ledger) = Log::open(path, event)?;
-        let view = view(&ledger);
-        let inner = Inner { log, ledger, decisions: HashMap::new(), floor: 0, view };
-        Ok(Self { event: event.to_owned(), window_ms: u64::from(window_s) * 1000, decide, inner: Mutex::new(inner) })
+        let view = RwLock::new(view(&ledger));
+        let inner = Mutex::new(Inner {
+            log,
+            ledger,
+            decisions: HashMap::new(),
+            floor: 0,
+        });
+        Ok(Self {
+            event: event.to_owned(),
+            window_ms: u64::from(window_s) * 1000,
+            decide,
+            inner,
+            view,
+        })
     }
 
     /// Tells what was published before this process began: nothing before `next_msn` can change any more.
@@ -74,10 +93,19 @@ impl Desk {
         let mut inner = self.lock();
         let start = inner.floor.max(next_msn) + LEAD_SEGMENTS;
         let number = inner.ledger.next_number();
-        let (start_ms, end_ms) = (grid.start_ms(start), grid.start_ms(start.saturating_add(length)));
-        let plan =
-            Announced { id: break_id(number), number, start, length, start_ms, length_ms: end_ms.saturating_sub(start_ms) };
-        inner.append(vec![Entry::Announced(plan.clone())])?;
+        let (start_ms, end_ms) = (
+            grid.start_ms(start),
+            grid.start_ms(start.saturating_add(length)),
+        );
+        let plan = Announced {
+            id: break_id(number),
+            number,
+            start,
+            length,
+            start_ms,
+            length_ms: end_ms.saturating_sub(start_ms),
+        };
+        self.append(&mut inner, vec![Entry::Announced(plan.clone())])?;
         let decision = self.decide.decide(length);
         tracing::info!(event = self.event, id = plan.id, start, length, levels = %decision.summary(), "break announced");
         inner.decisions.insert(plan.id.clone(), decision);
@@ -90,15 +118,29 @@ impl Desk {
     /// [`RuleError`] when it is over or unknown; [`LogError::Io`] when it is not on disk.
     pub fn return_early(&self, id: &str) -> Result<Record, LogError> {
         let mut inner = self.lock();
-        let record = inner.ledger.find(id).ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        let record = inner
+            .ledger
+            .find(id)
+            .ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
         let entry = match record.state {
             State::Announced => Entry::Cancelled { id: id.to_owned() },
             State::Frozen => cut(record, inner.floor)?,
-            state => return Err(RuleError::State { id: id.to_owned(), state, asked: "returned from" }.into()),
+            state => {
+                return Err(RuleError::State {
+                    id: id.to_owned(),
+                    state,
+                    asked: "returned from",
+                }
+                .into());
+            }
         };
-        inner.append(vec![entry])?;
+        self.append(&mut inner, vec![entry])?;
         inner.decisions.remove(id);
-        let record = inner.ledger.find(id).cloned().ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        let record = inner
+            .ledger
+            .find(id)
+            .cloned()
+            .ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
         tracing::info!(event = self.event, id, state = ?record.state, length = record.plan.length, "break returned early");
         Ok(record)
     }
@@ -116,7 +158,10 @@ impl Desk {
         if revision == inner.ledger.revision() {
             return Some(inner.ledger.pods(&self.event, cohort));
         }
-        inner.log.at(revision).map(|ledger| ledger.pods(&self.event, cohort))
+        inner
+            .log
+            .at(revision)
+            .map(|ledger| ledger.pods(&self.event, cohort))
     }
 
     /// The entries that are due before `msn` is published: breaks that end there, and breaks that start no later than the
@@ -135,10 +180,17 @@ impl Desk {
     }
 
     fn next_due(&self, ledger: &Ledger, inner: &Inner, floor: u64) -> Option<Entry> {
-        let open = ledger.records().iter().find(|r| matches!(r.state, State::Announced | State::Frozen))?;
+        let open = ledger
+            .records()
+            .iter()
+            .find(|r| matches!(r.state, State::Announced | State::Frozen))?;
         match open.state {
-            State::Announced if open.plan.start <= floor => Some(self.freeze(ledger, open, inner, floor)),
-            State::Frozen if open.end() <= floor => Some(Entry::Ended { id: open.plan.id.clone() }),
+            State::Announced if open.plan.start <= floor => {
+                Some(self.freeze(ledger, open, inner, floor))
+            }
+            State::Frozen if open.end() <= floor => Some(Entry::Ended {
+                id: open.plan.id.clone(),
+            }),
             _ => None,
         }
     }
@@ -146,8 +198,13 @@ impl Desk {
     fn freeze(&self, ledger: &Ledger, record: &Record, inner: &Inner, floor: u64) -> Entry {
         let plan = &record.plan;
         // A restart loses the decision but not the announcement; and what was missing then may be there now.
-        let decided = inner.decisions.get(&plan.id).filter(|decision| !decision.is_degraded());
-        let mut decision = decided.cloned().unwrap_or_else(|| self.decide.decide(plan.length));
+        let decided = inner
+            .decisions
+            .get(&plan.id)
+            .filter(|decision| !decision.is_degraded());
+        let mut decision = decided
+            .cloned()
+            .unwrap_or_else(|| self.decide.decide(plan.length));
         if !self.decide.ads_on() {
             decision = decision.suppressed("the flag ads is off");
         }
@@ -158,11 +215,30 @@ impl Desk {
         let earlier = ledger.cohorts().map(|cohort| (cohort.to_owned(), generic));
         let share = |(cohort, pod): (String, usize)| {
             let discontinuities_before = ledger.discontinuities(&cohort);
-            (cohort, CohortPod { pod, discontinuities_before })
+            (
+                cohort,
+                CohortPod {
+                    pod,
+                    discontinuities_before,
+                },
+            )
         };
         let cohorts = earlier.chain(decision.cohorts).map(share).collect();
         let window_start = floor.saturating_sub(window).max(ledger.window_start());
-        Entry::Frozen(Arc::new(Frozen { id: plan.id.clone(), window_start, pods: decision.pods, cohorts }))
+        Entry::Frozen(Arc::new(Frozen {
+            id: plan.id.clone(),
+            window_start,
+            pods: decision.pods,
+            cohorts,
+        }))
+    }
+
+    /// Puts entries on disk, and only then into the view.
+    fn append(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), LogError> {
+        let Inner { log, ledger, .. } = inner;
+        log.append(ledger, entries)?;
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view(ledger);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -177,7 +253,11 @@ impl Breaks for Desk {
         let floor = inner.floor.max(msn.saturating_add(1));
         let entries = self.due(&inner, floor);
         if !entries.is_empty() {
-            inner.append(entries.clone()).map_err(|error| FreezeError { msn, reason: error.to_string() })?;
+            self.append(&mut inner, entries.clone())
+                .map_err(|error| FreezeError {
+                    msn,
+                    reason: error.to_string(),
+                })?;
         }
         inner.floor = floor;
         for entry in &entries {
@@ -190,15 +270,10 @@ impl Breaks for Desk {
     }
 
     fn view(&self) -> BreaksView {
-        self.lock().view.clone()
-    }
-}
-
-impl Inner {
-    fn append(&mut self, entries: Vec<Entry>) -> Result<(), LogError> {
-        self.log.append(&mut self.ledger, entries)?;
-        self.view = view(&self.ledger);
-        Ok(())
+        self.view
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -208,16 +283,30 @@ fn cut(record: &Record, floor: u64) -> Result<Entry, RuleError> {
     // A frozen break has at least one segment, because the doors may have hinted it.
     let length = floor.saturating_sub(plan.start).max(1);
     if length >= plan.length {
-        return Err(RuleError::State { id: plan.id.clone(), state: record.state, asked: "cut short: its last segment is out" });
+        return Err(RuleError::State {
+            id: plan.id.clone(),
+            state: record.state,
+            asked: "cut short: its last segment is out",
+        });
     }
     let length_ms = plan.length_ms * length / plan.length;
-    Ok(Entry::Returned { id: plan.id.clone(), length, length_ms })
+    Ok(Entry::Returned {
+        id: plan.id.clone(),
+        length,
+        length_ms,
+    })
 }
 
 fn view(ledger: &Ledger) -> BreaksView {
     let window_start = ledger.window_start();
-    let listed = ledger.records().iter().filter(|r| r.end() >= window_start && r.has_ads());
-    BreaksView { revision: ledger.revision(), dateranges: listed.map(date_range).collect() }
+    let listed = ledger
+        .records()
+        .iter()
+        .filter(|r| r.end() >= window_start && r.has_ads());
+    BreaksView {
+        revision: ledger.revision(),
+        dateranges: listed.map(date_range).collect(),
+    }
 }
 
 fn date_range(record: &Record) -> DateRange {
@@ -236,10 +325,25 @@ fn date_range(record: &Record) -> DateRange {
 
 fn log_frozen(event: &str, frozen: &Frozen) {
     let id = frozen.id.as_str();
-    tracing::info!(event, id, pods = frozen.pods.len(), cohorts = frozen.cohorts.len(), "break frozen");
-    let causes = frozen.pods.iter().flat_map(|pod: &Pod| pod.causes.iter().map(move |cause| (pod.level, cause)));
+    tracing::info!(
+        event,
+        id,
+        pods = frozen.pods.len(),
+        cohorts = frozen.cohorts.len(),
+        "break frozen"
+    );
+    let causes = frozen
+        .pods
+        .iter()
+        .flat_map(|pod: &Pod| pod.causes.iter().map(move |cause| (pod.level, cause)));
     for (level, cause) in causes {
-        tracing::warn!(event, id, ?level, cause, "break frozen with less than asked");
+        tracing::warn!(
+            event,
+            id,
+            ?level,
+            cause,
+            "break frozen with less than asked"
+        );
     }
 }
 

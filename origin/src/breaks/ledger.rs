@@ -155,7 +155,9 @@ pub struct Ledger {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// Ids count up and are never used again.
-    #[error("break {found} follows break {expected} in number: ids are never used twice or left out")]
+    #[error(
+        "break {found} follows break {expected} in number: ids are never used twice or left out"
+    )]
     Id {
         /// The id that comes next.
         expected: String,
@@ -211,7 +213,9 @@ impl Ledger {
     /// The number of the next break.
     #[must_use]
     pub fn next_number(&self) -> u32 {
-        u32::try_from(self.records.len()).unwrap_or(u32::MAX).saturating_add(1)
+        u32::try_from(self.records.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
     }
 
     /// The break of that id.
@@ -222,8 +226,13 @@ impl Ledger {
 
     /// The cohorts of the last frozen break, which every later one names too.
     pub fn cohorts(&self) -> impl Iterator<Item = &str> {
-        let last = self.records.iter().rev().find_map(|record| record.frozen.as_ref());
-        last.into_iter().flat_map(|frozen| frozen.cohorts.keys().map(String::as_str))
+        let last = self
+            .records
+            .iter()
+            .rev()
+            .find_map(|record| record.frozen.as_ref());
+        last.into_iter()
+            .flat_map(|frozen| frozen.cohorts.keys().map(String::as_str))
     }
 
     /// Adds an entry.
@@ -234,8 +243,14 @@ impl Ledger {
         match entry {
             Entry::Announced(plan) => self.announce(plan)?,
             Entry::Frozen(frozen) => self.freeze(frozen)?,
-            Entry::Returned { id, length, length_ms } => self.cut(id, *length, *length_ms)?,
-            Entry::Cancelled { id } => self.step(id, State::Announced, State::Cancelled, "cancelled")?,
+            Entry::Returned {
+                id,
+                length,
+                length_ms,
+            } => self.cut(id, *length, *length_ms)?,
+            Entry::Cancelled { id } => {
+                self.step(id, State::Announced, State::Cancelled, "cancelled")?;
+            }
             Entry::Ended { id } => self.step(id, State::Frozen, State::Ended, "ended")?,
         }
         self.revision += 1;
@@ -245,8 +260,14 @@ impl Ledger {
     /// Discontinuities of this cohort in all frozen breaks.
     #[must_use]
     pub fn discontinuities(&self, cohort: &str) -> u64 {
-        let last = self.records.iter().rev().find_map(|record| record.for_cohort(cohort));
-        last.map_or(0, |b| b.discontinuities_before + b.discontinuity_positions().count() as u64)
+        let last = self
+            .records
+            .iter()
+            .rev()
+            .find_map(|record| record.for_cohort(cohort));
+        last.map_or(0, |b| {
+            b.discontinuities_before + b.discontinuity_positions().count() as u64
+        })
     }
 
     /// The pods document of `cohort` at this revision: every frozen break that a playlist may still touch.
@@ -255,17 +276,31 @@ impl Ledger {
         let (mut breaks, mut discontinuities) = (Vec::new(), 0);
         if cohort != NONE {
             let window_start = self.window_start();
-            let listed = self.records.iter().filter(|record| record.end() >= window_start);
+            let listed = self
+                .records
+                .iter()
+                .filter(|record| record.end() >= window_start);
             breaks.extend(listed.filter_map(|record| record.for_cohort(cohort)));
             discontinuities = self.discontinuities(cohort);
         }
-        Pods { event: event.to_owned(), revision: self.revision, cohort: cohort.to_owned(), discontinuities, breaks }
+        Pods {
+            event: event.to_owned(),
+            revision: self.revision,
+            cohort: cohort.to_owned(),
+            discontinuities,
+            breaks,
+        }
     }
 
     /// Lowest media sequence number that a playlist of this revision may list.
     #[must_use]
     pub fn window_start(&self) -> u64 {
-        self.records.iter().filter_map(|record| record.frozen.as_ref()).map(|frozen| frozen.window_start).max().unwrap_or(0)
+        self.records
+            .iter()
+            .filter_map(|record| record.frozen.as_ref())
+            .map(|frozen| frozen.window_start)
+            .max()
+            .unwrap_or(0)
     }
 
     fn announce(&mut self, plan: &Announced) -> Result<(), RuleError> {
@@ -273,32 +308,57 @@ impl Ledger {
         let number = self.next_number();
         let expected = break_id(number);
         if plan.id != expected || plan.number != number {
-            return Err(RuleError::Id { expected, found: plan.id.clone() });
+            return Err(RuleError::Id {
+                expected,
+                found: plan.id.clone(),
+            });
         }
         if plan.length == 0 || plan.start >= SEQUENCE_MAX || plan.length >= SEQUENCE_MAX {
             return Err(RuleError::Length(plan.id.clone()));
         }
-        if let Some(earlier) = self.last_standing().filter(|earlier| plan.start <= earlier.end()) {
+        if let Some(earlier) = self
+            .last_standing()
+            .filter(|earlier| plan.start <= earlier.end())
+        {
             let (earlier, end) = (earlier.plan.id.clone(), earlier.end());
-            return Err(RuleError::Overlap { start: plan.start, earlier, end });
+            return Err(RuleError::Overlap {
+                start: plan.start,
+                earlier,
+                end,
+            });
         }
         let (planned_ms, state) = (plan.length_ms, State::Announced);
-        self.records.push(Record { plan: plan.clone(), planned_ms, state, returned: false, frozen: None });
+        self.records.push(Record {
+            plan: plan.clone(),
+            planned_ms,
+            state,
+            returned: false,
+            frozen: None,
+        });
         Ok(())
     }
 
     fn freeze(&mut self, frozen: &Arc<Frozen>) -> Result<(), RuleError> {
         let index = self.in_state(&frozen.id, State::Announced, "frozen")?;
-        let earlier_open = self.records[..index].iter().find(|r| matches!(r.state, State::Announced | State::Frozen));
+        let earlier_open = self.records[..index]
+            .iter()
+            .find(|r| matches!(r.state, State::Announced | State::Frozen));
         if let Some(open) = earlier_open {
-            return Err(RuleError::State { id: open.plan.id.clone(), state: open.state, asked: "followed by a frozen break" });
+            return Err(RuleError::State {
+                id: open.plan.id.clone(),
+                state: open.state,
+                asked: "followed by a frozen break",
+            });
         }
         let length = self.records[index].plan.length;
         let fits = frozen.cohorts.contains_key(GENERIC)
-            && self.cohorts().all(|cohort| frozen.cohorts.contains_key(cohort))
+            && self
+                .cohorts()
+                .all(|cohort| frozen.cohorts.contains_key(cohort))
             && frozen.pods.iter().all(|pod| pod.covers(length))
             && frozen.cohorts.iter().all(|(cohort, share)| {
-                share.pod < frozen.pods.len() && share.discontinuities_before == self.discontinuities(cohort)
+                share.pod < frozen.pods.len()
+                    && share.discontinuities_before == self.discontinuities(cohort)
             });
         if !fits {
             return Err(RuleError::Pods(frozen.id.clone()));
@@ -318,7 +378,13 @@ impl Ledger {
         Ok(())
     }
 
-    fn step(&mut self, id: &str, from: State, to: State, asked: &'static str) -> Result<(), RuleError> {
+    fn step(
+        &mut self,
+        id: &str,
+        from: State,
+        to: State,
+        asked: &'static str,
+    ) -> Result<(), RuleError> {
         let index = self.in_state(id, from, asked)?;
         self.records[index].state = to;
         Ok(())
@@ -328,11 +394,22 @@ impl Ledger {
         let index = self.records.iter().position(|record| record.plan.id == id);
         let index = index.ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
         let found = self.records[index].state;
-        if found == state { Ok(index) } else { Err(RuleError::State { id: id.to_owned(), state: found, asked }) }
+        if found == state {
+            Ok(index)
+        } else {
+            Err(RuleError::State {
+                id: id.to_owned(),
+                state: found,
+                asked,
+            })
+        }
     }
 
     fn last_standing(&self) -> Option<&Record> {
-        self.records.iter().rev().find(|record| record.state != State::Cancelled)
+        self.records
+            .iter()
+            .rev()
+            .find(|record| record.state != State::Cancelled)
     }
 }
 
@@ -348,20 +425,31 @@ impl Record {
     pub fn for_cohort(&self, cohort: &str) -> Option<Break> {
         let (pod, discontinuities_before) = self.pod(cohort)?;
         let (id, start, length) = (self.plan.id.clone(), self.plan.start, self.plan.length);
-        Some(Break { id, start, length, discontinuities_before, slots: pod.slots.clone() })
+        Some(Break {
+            id,
+            start,
+            length,
+            discontinuities_before,
+            slots: pod.slots.clone(),
+        })
     }
 
     /// The decided pod of `cohort`, and the discontinuities before it.
     fn pod(&self, cohort: &str) -> Option<(&Pod, u64)> {
         let frozen = self.frozen.as_ref()?;
-        let share = frozen.cohorts.get(cohort).or_else(|| frozen.cohorts.get(GENERIC))?;
+        let share = frozen
+            .cohorts
+            .get(cohort)
+            .or_else(|| frozen.cohorts.get(GENERIC))?;
         Some((frozen.pods.get(share.pod)?, share.discontinuities_before))
     }
 
     /// Whether ads play in it.
     #[must_use]
     pub fn has_ads(&self) -> bool {
-        self.frozen.as_ref().is_some_and(|frozen| frozen.pods.iter().any(|pod| !pod.slots.is_empty()))
+        self.frozen
+            .as_ref()
+            .is_some_and(|frozen| frozen.pods.iter().any(|pod| !pod.slots.is_empty()))
     }
 }
 
@@ -369,7 +457,9 @@ impl Pod {
     /// Whether the slots fill `length` segments exactly, or there are none.
     fn covers(&self, length: u64) -> bool {
         let end = self.slots.iter().try_fold(0_u64, |at, slot| {
-            (slot.offset == at && slot.segments > 0).then(|| at.checked_add(slot.segments)).flatten()
+            (slot.offset == at && slot.segments > 0)
+                .then(|| at.checked_add(slot.segments))
+                .flatten()
         });
         self.slots.is_empty() || end == Some(length)
     }

@@ -48,7 +48,9 @@ pub enum LogError {
         source: std::io::Error,
     },
     /// A line other than a torn last one is not an entry.
-    #[error("{path} line {line}: {reason}: the ledger was changed from outside; restore it, or move it away to start the event anew")]
+    #[error(
+        "{path} line {line}: {reason}: the ledger was changed from outside; restore it, or move it away to start the event anew"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -71,23 +73,51 @@ impl Log {
     /// # Errors
     /// [`LogError::Io`], or [`LogError::Corrupt`] for any line that cannot be what was written.
     pub fn open(path: &Path, event: &str) -> Result<(Self, Ledger), LogError> {
-        let io = |source| LogError::Io { path: path.to_owned(), source };
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        let io = |source| LogError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(io)?;
         let mut bytes = Vec::new();
-        (&mut file).take(LOG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
+        (&mut file)
+            .take(LOG_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
         if bytes.len() as u64 > LOG_BYTES_MAX {
             let reason = format!("larger than {LOG_BYTES_MAX} bytes");
-            return Err(LogError::Corrupt { path: path.to_owned(), line: 1, reason });
+            return Err(LogError::Corrupt {
+                path: path.to_owned(),
+                line: 1,
+                reason,
+            });
         }
-        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        let whole = bytes
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |at| at + 1);
         if whole < bytes.len() {
             tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "the last line of the ledger was torn and never in force; dropped");
         }
         let (entries, ledger) = replay(&bytes[..whole], path, event)?;
-        let mut log = Self { file, path: path.to_owned(), length: whole as u64, entries, broken: false };
+        let mut log = Self {
+            file,
+            path: path.to_owned(),
+            length: whole as u64,
+            entries,
+            broken: false,
+        };
         log.cut_back().map_err(io)?;
         if whole == 0 {
-            let header = Header { ledger: 1, event: event.to_owned() };
+            let header = Header {
+                ledger: 1,
+                event: event.to_owned(),
+            };
             log.write(&[line(&header, path)?]).map_err(io)?;
             sync_folder(path).map_err(io)?;
         }
@@ -104,12 +134,18 @@ impl Log {
         }
         let mut next = ledger.clone();
         entries.iter().try_for_each(|entry| next.apply(entry))?;
-        let lines = entries.iter().map(|entry| line(entry, &self.path)).collect::<Result<Vec<_>, _>>()?;
+        let lines = entries
+            .iter()
+            .map(|entry| line(entry, &self.path))
+            .collect::<Result<Vec<_>, _>>()?;
         if let Err(source) = self.write(&lines) {
             // After a failed sync nobody knows what a later one would cover, so only a restart goes on.
             self.broken = true;
             let _ = self.cut_back();
-            return Err(LogError::Io { path: self.path.clone(), source });
+            return Err(LogError::Io {
+                path: self.path.clone(),
+                source,
+            });
         }
         self.entries.extend(entries);
         *ledger = next;
@@ -122,7 +158,10 @@ impl Log {
         let entries = self.entries.get(..usize::try_from(revision).ok()?)?;
         let mut ledger = Ledger::default();
         // Every entry passed these rules before it was kept.
-        entries.iter().try_for_each(|entry| ledger.apply(entry)).ok()?;
+        entries
+            .iter()
+            .try_for_each(|entry| ledger.apply(entry))
+            .ok()?;
         Some(ledger)
     }
 
@@ -142,25 +181,42 @@ impl Log {
 }
 
 fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<Entry>, Ledger), LogError> {
-    let corrupt = |line: usize, reason: String| LogError::Corrupt { path: path.to_owned(), line, reason };
+    let corrupt = |line: usize, reason: String| LogError::Corrupt {
+        path: path.to_owned(),
+        line,
+        reason,
+    };
     let mut lines = bytes.split_inclusive(|&b| b == b'\n').enumerate();
     let (mut entries, mut ledger) = (Vec::new(), Ledger::default());
     if let Some((_, first)) = lines.next() {
-        let header: Header = serde_json::from_slice(first).map_err(|e| corrupt(1, format!("not a ledger header ({e})")))?;
+        let header: Header = serde_json::from_slice(first)
+            .map_err(|e| corrupt(1, format!("not a ledger header ({e})")))?;
         if header.ledger != 1 || header.event != event {
-            return Err(corrupt(1, format!("a ledger of format {} for event {:?}, expected format 1 for {event:?}", header.ledger, header.event)));
+            return Err(corrupt(
+                1,
+                format!(
+                    "a ledger of format {} for event {:?}, expected format 1 for {event:?}",
+                    header.ledger, header.event
+                ),
+            ));
         }
     }
     for (index, text) in lines {
-        let entry: Entry = serde_json::from_slice(text).map_err(|e| corrupt(index + 1, format!("not an entry ({e})")))?;
-        ledger.apply(&entry).map_err(|e| corrupt(index + 1, e.to_string()))?;
+        let entry: Entry = serde_json::from_slice(text)
+            .map_err(|e| corrupt(index + 1, format!("not an entry ({e})")))?;
+        ledger
+            .apply(&entry)
+            .map_err(|e| corrupt(index + 1, e.to_string()))?;
         entries.push(entry);
     }
     Ok((entries, ledger))
 }
 
 fn line(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, LogError> {
-    let io = |e: serde_json::Error| LogError::Io { path: path.to_owned(), source: e.into() };
+    let io = |e: serde_json::Error| LogError::Io {
+        path: path.to_owned(),
+        source: e.into(),
+    };
     let mut line = serde_json::to_vec(value).map_err(io)?;
     line.push(b'\n');
     Ok(line)
@@ -168,7 +224,10 @@ fn line(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, LogError> {
 
 /// A new file survives a power cut only when its folder entry is on disk too.
 pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    match path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
         Some(parent) => File::open(parent)?.sync_all(),
         None => File::open(".")?.sync_all(),
     }
@@ -182,7 +241,14 @@ mod tests {
 
     fn announced(number: u32, start: u64) -> Entry {
         let id = break_id(number);
-        Entry::Announced(Announced { id, number, start, length: 5, start_ms: start * 2000, length_ms: 10_000 })
+        Entry::Announced(Announced {
+            id,
+            number,
+            start,
+            length: 5,
+            start_ms: start * 2000,
+            length_ms: 10_000,
+        })
     }
 
     #[test]
@@ -210,7 +276,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
         let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
-        log.append(&mut ledger, vec![announced(1, 10), announced(2, 20)]).unwrap();
+        log.append(&mut ledger, vec![announced(1, 10), announced(2, 20)])
+            .unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let fault = |text: String| {
             std::fs::write(&path, text).unwrap();

@@ -11,7 +11,11 @@ const TICKS_MASK: u64 = (1 << 33) - 1;
 /// Out of the network at `start_ms` for `duration_ms`, with automatic return.
 #[must_use]
 pub fn out(event_id: u32, start_ms: u64, duration_ms: u64) -> Vec<u8> {
-    section(&splice_insert(event_id, ticks(start_ms), Some(ticks(duration_ms))))
+    section(&splice_insert(
+        event_id,
+        ticks(start_ms),
+        Some(ticks(duration_ms)),
+    ))
 }
 
 /// Back into the network at `return_ms`; the event id is that of the way out.
@@ -68,7 +72,11 @@ fn section(command: &[u8]) -> Vec<u8> {
 fn crc32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
-            if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04C1_1DB7 }
+            if crc & 0x8000_0000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x04C1_1DB7
+            }
         })
     })
 }

@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use super::decision::{Playable, Stock};
 use crate::creative::{Card, CreativeError, Library, Source};
 use crate::grid::Grid;
 
-/// Slates in segments, longest first: any break is filled by a few of them.
-const SLATE_SEGMENTS: [u64; 4] = [8, 4, 2, 1];
+/// Slates in segments that come before all else: with them any break can be filled.
+const FIRST_SLATES: [u64; 2] = [1, 2];
+/// Slates in segments that fill long breaks in fewer pieces.
+const LONG_SLATES: [u64; 2] = [4, 8];
 /// Between two tries of a creative that was not usable.
 const RETRY: Duration = Duration::from_secs(30);
 /// A source name with this prefix is a generated card.
@@ -28,19 +30,43 @@ pub struct Shelf {
 #[derive(Default)]
 struct Inner {
     creatives: BTreeMap<String, Result<Playable, String>>,
-    slates: Vec<Playable>,
+    /// By name, so that each is conditioned once.
+    slates: BTreeMap<String, Playable>,
 }
 
 impl Shelf {
-    /// Conditions `names` and the slates, shortest need first, and looks again for what was not usable, for as long as it is polled.
-    pub async fn keep_stocked(self, library: Library, grid: Grid, names: Vec<String>, slate: Option<String>) {
+    /// Conditions the slates and `names`, and looks again for what was not usable, for as long as it is polled. `slate` is a clip in place of
+    /// the built-in slate, which still fills what the clip is too long for.
+    pub async fn keep_stocked(
+        self,
+        library: Library,
+        grid: Grid,
+        names: Vec<String>,
+        slate: Option<String>,
+    ) {
+        let short = |segments: u64| u32::try_from(grid.duration_ms(segments)).unwrap_or(u32::MAX);
+        let built_in = |segments: u64| Source::Card(Card::slate(short(segments)));
         loop {
-            let short = self.stock_slates(&library, grid, slate.as_deref()).await;
-            let mut missing = short;
-            for name in &names {
-                missing |= !self.stock(&library, name).await;
+            let mut complete = true;
+            for segments in FIRST_SLATES {
+                complete &= self
+                    .stock_slate(&library, format!("slate of {segments}"), built_in(segments))
+                    .await;
             }
-            if !missing {
+            for name in &names {
+                complete &= self.stock(&library, name).await;
+            }
+            if let Some(file) = &slate {
+                complete &= self
+                    .stock_slate(&library, file.clone(), Source::File(PathBuf::from(file)))
+                    .await;
+            }
+            for segments in LONG_SLATES {
+                complete &= self
+                    .stock_slate(&library, format!("slate of {segments}"), built_in(segments))
+                    .await;
+            }
+            if complete {
                 return;
             }
             tokio::time::sleep(RETRY).await;
@@ -57,52 +83,59 @@ impl Shelf {
             None => Err(format!("creative {name}: there is no such built-in")),
         };
         match &result {
-            Ok(playable) => tracing::info!(name, id = playable.id, segments = playable.segments, "creative ready"),
+            Ok(playable) => tracing::info!(
+                name,
+                id = playable.id,
+                segments = playable.segments,
+                "creative ready"
+            ),
             Err(cause) => tracing::warn!(name, cause, "creative left out"),
         }
         let ready = result.is_ok();
-        self.inner.write().unwrap_or_else(PoisonError::into_inner).creatives.insert(name.to_owned(), result);
+        self.inner
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .creatives
+            .insert(name.to_owned(), result);
         ready
     }
 
-    /// Conditions the slates that are missing; whether some still are.
-    async fn stock_slates(&self, library: &Library, grid: Grid, file: Option<&str>) -> bool {
-        let mut slates = self.slates();
-        if let Some(file) = file.filter(|_| slates.is_empty()) {
-            match condition(library, Source::File(PathBuf::from(file))).await {
-                Ok(playable) => slates.push(playable),
-                Err(error) => tracing::warn!(%error, "the slate is left out; the built-in one stands in"),
+    /// Conditions one slate unless it is ready; whether it is.
+    async fn stock_slate(&self, library: &Library, name: String, source: Source) -> bool {
+        if self.read().slates.contains_key(&name) {
+            return true;
+        }
+        match condition(library, source).await {
+            Ok(playable) => {
+                self.inner
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .slates
+                    .insert(name, playable);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(name, %error, "a slate is left out");
+                false
             }
         }
-        // Shortest first: with it alone any break can be filled.
-        for segments in SLATE_SEGMENTS.iter().rev().copied() {
-            if slates.iter().any(|slate| slate.segments == segments) {
-                continue;
-            }
-            let length_ms = u32::try_from(grid.duration_ms(segments)).unwrap_or(u32::MAX);
-            match condition(library, Source::Card(Card::slate(length_ms))).await {
-                Ok(playable) => slates.push(playable),
-                Err(error) => tracing::warn!(%error, segments, "a slate is not ready"),
-            }
-            self.put_slates(slates.clone());
-        }
-        SLATE_SEGMENTS.iter().any(|segments| !slates.iter().any(|slate| slate.segments == *segments))
     }
 
-    fn put_slates(&self, mut slates: Vec<Playable>) {
-        slates.sort_by_key(|slate| std::cmp::Reverse(slate.segments));
-        self.inner.write().unwrap_or_else(PoisonError::into_inner).slates = slates;
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Stock for Shelf {
     fn creative(&self, name: &str) -> Result<Playable, String> {
-        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        inner.creatives.get(name).cloned().unwrap_or_else(|| Err(format!("creative {name}: not conditioned yet")))
+        let known = self.read().creatives.get(name).cloned();
+        known.unwrap_or_else(|| Err(format!("creative {name}: not conditioned yet")))
     }
 
     fn slates(&self) -> Vec<Playable> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner).slates.clone()
+        let mut slates: Vec<Playable> = self.read().slates.values().cloned().collect();
+        slates.sort_by_key(|slate| std::cmp::Reverse(slate.segments));
+        slates
     }
 }
 
@@ -112,8 +145,14 @@ async fn condition(library: &Library, source: Source) -> Result<Playable, Creati
         Source::Card(card) => card.title.clone(),
     };
     let id = library.add(source).await?;
-    let info = library.get(&id).ok_or_else(|| CreativeError::Failed { name, reason: format!("{id} is gone again") })?;
-    Ok(Playable { id: info.id, segments: info.segments })
+    let info = library.get(&id).ok_or_else(|| CreativeError::Failed {
+        name,
+        reason: format!("{id} is gone again"),
+    })?;
+    Ok(Playable {
+        id: info.id,
+        segments: info.segments,
+    })
 }
 
 /// The source behind a name of the table; `None` when a built-in of that name does not exist.
@@ -132,11 +171,41 @@ pub fn built_in_names() -> Vec<&'static str> {
 
 /// Name, large text, small text, colour, pitch.
 const CARDS: [(&str, &str, &str, u32, u32); 6] = [
-    ("sneakers", "Fleetfoot sneakers", "Run the next single", 0xd8_3a_56, 523),
-    ("motorbike", "Ridge 250 motorbike", "Your weekend, uphill", 0xe0_7a_1f, 392),
-    ("car", "Meridian electric", "Quiet as a covered pitch", 0x1f_5f_a8, 330),
-    ("tractor", "Harrow tractors", "Strong on every ground", 0x4c_7a_2b, 262),
-    ("bank", "Boundary bank", "Save when it rains", 0x5b_3a_8c, 440),
+    (
+        "sneakers",
+        "Fleetfoot sneakers",
+        "Run the next single",
+        0xd8_3a_56,
+        523,
+    ),
+    (
+        "motorbike",
+        "Ridge 250 motorbike",
+        "Your weekend, uphill",
+        0xe0_7a_1f,
+        392,
+    ),
+    (
+        "car",
+        "Meridian electric",
+        "Quiet as a covered pitch",
+        0x1f_5f_a8,
+        330,
+    ),
+    (
+        "tractor",
+        "Harrow tractors",
+        "Strong on every ground",
+        0x4c_7a_2b,
+        262,
+    ),
+    (
+        "bank",
+        "Boundary bank",
+        "Save when it rains",
+        0x5b_3a_8c,
+        440,
+    ),
     ("cola", "Six cola", "Over the rope", 0x8c_1c_13, 659),
 ];
 

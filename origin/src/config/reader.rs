@@ -45,12 +45,22 @@ impl Reader {
     /// Reads the file. A file that cannot be read is a fault like any other.
     pub(super) fn open(file: Option<&Path>, flags: Vec<(&'static str, String)>) -> Self {
         let name = file.map(|path| path.display().to_string());
-        let mut reader = Self { file: name, table: Table::new(), flags, asked: BTreeSet::new(), faults: Vec::new() };
+        let mut reader = Self {
+            file: name,
+            table: Table::new(),
+            flags,
+            asked: BTreeSet::new(),
+            faults: Vec::new(),
+        };
         if let Some(path) = file {
             match read(path) {
                 Ok(table) => reader.table = table,
                 Err((fault, remedy)) => {
-                    reader.faults.push(Fault { place: path.display().to_string(), fault, remedy: remedy.to_owned() });
+                    reader.faults.push(Fault {
+                        place: path.display().to_string(),
+                        fault,
+                        remedy: remedy.to_owned(),
+                    });
                 }
             }
         }
@@ -59,12 +69,21 @@ impl Reader {
 
     /// All faults, those for settings that do not exist included.
     pub(super) fn finish(mut self) -> Vec<Fault> {
-        let unknown: Vec<String> = self.table.keys().filter(|key| !self.asked.contains(key.as_str())).cloned().collect();
+        let unknown: Vec<String> = self
+            .table
+            .keys()
+            .filter(|key| !self.asked.contains(key.as_str()))
+            .cloned()
+            .collect();
         for key in unknown {
             let place = self.file.clone().unwrap_or_default();
             let known: Vec<&str> = self.asked.iter().copied().collect();
             let remedy = format!("remove it; the settings are {}", known.join(", "));
-            self.faults.push(Fault { place, fault: format!("there is no setting {key:?}"), remedy });
+            self.faults.push(Fault {
+                place,
+                fault: format!("there is no setting {key:?}"),
+                remedy,
+            });
         }
         self.faults
     }
@@ -76,7 +95,11 @@ impl Reader {
             Some(file) if !flag && self.table.contains_key(key) => format!("{key} in {file}"),
             _ => format!("--{key}"),
         };
-        self.faults.push(Fault { place, fault: fault.to_owned(), remedy: remedy.to_owned() });
+        self.faults.push(Fault {
+            place,
+            fault: fault.to_owned(),
+            remedy: remedy.to_owned(),
+        });
     }
 
     pub(super) fn optional(&mut self, key: &'static str) -> Option<String> {
@@ -94,18 +117,29 @@ impl Reader {
     }
 
     /// A whole number in `range`; a flag's text counts as one.
-    pub(super) fn number(&mut self, key: &'static str, default: u32, range: RangeInclusive<u32>) -> u32 {
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> u32 {
         let number = match self.value(key) {
             None => return default,
             Some(Value::Integer(number)) => u32::try_from(number).ok(),
             Some(Value::String(text)) => text.parse().ok(),
             Some(_) => None,
         };
-        number.filter(|number| range.contains(number)).unwrap_or_else(|| {
-            let remedy = format!("write a whole number from {} to {}", range.start(), range.end());
-            self.fault(key, "is not a number that can be used", &remedy);
-            default
-        })
+        number
+            .filter(|number| range.contains(number))
+            .unwrap_or_else(|| {
+                let remedy = format!(
+                    "write a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                );
+                self.fault(key, "is not a number that can be used", &remedy);
+                default
+            })
     }
 
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
@@ -124,12 +158,21 @@ impl Reader {
     pub(super) fn list(&mut self, key: &'static str, default: &[&str]) -> Vec<String> {
         let list = match self.value(key) {
             None => Some(default.iter().map(|item| (*item).to_owned()).collect()),
-            Some(Value::String(text)) => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
-            Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+            Some(Value::String(text)) => {
+                Some(text.split(',').map(|item| item.trim().to_owned()).collect())
+            }
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect(),
             Some(_) => None,
         };
         list.unwrap_or_else(|| {
-            self.fault(key, "is not a list of texts", "write it as [\"one\", \"two\"]");
+            self.fault(
+                key,
+                "is not a list of texts",
+                "write it as [\"one\", \"two\"]",
+            );
             Vec::new()
         })
     }
@@ -144,11 +187,16 @@ impl Reader {
         let mut read = Vec::new();
         for row in rows {
             let named = |table: &Table| {
-                table.get(fields[0]).is_some_and(Value::is_str) && table.keys().all(|field| fields.contains(&field.as_str()))
+                table.get(fields[0]).is_some_and(Value::is_str)
+                    && table.keys().all(|field| fields.contains(&field.as_str()))
             };
             match row {
                 Value::Table(table) if named(&table) => read.push(Row(table)),
-                _ => self.fault(key, "is not a list of tables", &format!("write [[{key}]] and below it {}", fields.join(", "))),
+                _ => self.fault(
+                    key,
+                    "is not a list of tables",
+                    &format!("write [[{key}]] and below it {}", fields.join(", ")),
+                ),
             }
         }
         read
@@ -157,7 +205,8 @@ impl Reader {
     fn value(&mut self, key: &'static str) -> Option<Value> {
         self.asked.insert(key);
         let flag = self.flags.iter().find(|(name, _)| *name == key);
-        flag.map(|(_, text)| Value::String(text.clone())).or_else(|| self.table.get(key).cloned())
+        flag.map(|(_, text)| Value::String(text.clone()))
+            .or_else(|| self.table.get(key).cloned())
     }
 }
 
@@ -172,18 +221,36 @@ impl Row {
 
     pub(super) fn list(&self, field: &str) -> Vec<String> {
         let items = self.0.get(field).and_then(Value::as_array);
-        items.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        items
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect()
     }
 }
 
 fn read(path: &Path) -> Result<Table, (String, &'static str)> {
     let look = "name a TOML file that can be read";
-    let size = std::fs::metadata(path).map_err(|e| (e.to_string(), look))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(|e| (e.to_string(), look))?
+        .len();
     if size > FILE_BYTES_MAX {
-        return Err((format!("has {size} bytes, at most {FILE_BYTES_MAX} are read"), look));
+        return Err((
+            format!("has {size} bytes, at most {FILE_BYTES_MAX} are read"),
+            look,
+        ));
     }
     let text = std::fs::read_to_string(path).map_err(|e| (e.to_string(), look))?;
     // The error's own text quotes the line, which may hold a secret.
-    let place = |e: &toml::de::Error| e.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    text.parse().map_err(|e: toml::de::Error| (format!("is not TOML (line {}: {})", place(&e), e.message()), "mend that line"))
+    let place = |e: &toml::de::Error| {
+        e.span().map_or(0, |span| {
+            text[..span.start.min(text.len())].matches('\n').count() + 1
+        })
+    };
+    text.parse().map_err(|e: toml::de::Error| {
+        (
+            format!("is not TOML (line {}: {})", place(&e), e.message()),
+            "mend that line",
+        )
+    })
 }

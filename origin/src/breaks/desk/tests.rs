@@ -22,11 +22,25 @@ struct Moods {
 impl Stock for Moods {
     fn creative(&self, name: &str) -> Result<Playable, String> {
         let mood = self.mood.load(Ordering::Relaxed);
-        if mood.is_multiple_of(5) { Err(format!("{name} is corrupt")) } else { Ok(Playable { id: name.into(), segments: 1 + mood % 4 }) }
+        if mood.is_multiple_of(5) {
+            Err(format!("{name} is corrupt"))
+        } else {
+            Ok(Playable {
+                id: name.into(),
+                segments: 1 + mood % 4,
+            })
+        }
     }
     fn slates(&self) -> Vec<Playable> {
-        let slate = |segments| Playable { id: format!("slate-{segments}"), segments };
-        if self.mood.load(Ordering::Relaxed) % 7 == 6 { vec![] } else { vec![slate(2), slate(1)] }
+        let slate = |segments| Playable {
+            id: format!("slate-{segments}"),
+            segments,
+        };
+        if self.mood.load(Ordering::Relaxed) % 7 == 6 {
+            vec![]
+        } else {
+            vec![slate(2), slate(1)]
+        }
     }
 }
 
@@ -88,10 +102,28 @@ struct Night {
 impl Night {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let moods = Arc::new(Moods { ads: AtomicBool::new(true), mood: AtomicU64::new(1) });
-        let desk = Desk::open(&folder.path().join("ledger"), "demo", WINDOW_S, moods.clone()).unwrap();
+        let moods = Arc::new(Moods {
+            ads: AtomicBool::new(true),
+            mood: AtomicU64::new(1),
+        });
+        let desk = Desk::open(
+            &folder.path().join("ledger"),
+            "demo",
+            WINDOW_S,
+            moods.clone(),
+        )
+        .unwrap();
         let grid = Grid::new(1_700_000_000_000, (25, 1), 2000, 200).unwrap();
-        Self { folder, moods, desk, grid, next: 50, revision: 0, shown: Shown::new(), handed: BTreeMap::new() }
+        Self {
+            folder,
+            moods,
+            desk,
+            grid,
+            next: 50,
+            revision: 0,
+            shown: Shown::new(),
+            handed: BTreeMap::new(),
+        }
     }
 
     fn take(&mut self, step: &Step) {
@@ -120,10 +152,18 @@ impl Night {
             let pods = self.desk.pods(revision, cohort).unwrap();
             assert!(pods.is_sound(), "{pods:?}");
             for number in first..self.next {
-                let playing = pods.playing(number).map(|p| (p.creative.to_owned(), p.index));
+                let playing = pods
+                    .playing(number)
+                    .map(|p| (p.creative.to_owned(), p.index));
                 let seen = (playing, pods.discontinuity_sequence(number));
-                let before = self.shown.entry((cohort, number)).or_insert_with(|| seen.clone());
-                assert_eq!(*before, seen, "{cohort} at {number} changed in revision {revision}");
+                let before = self
+                    .shown
+                    .entry((cohort, number))
+                    .or_insert_with(|| seen.clone());
+                assert_eq!(
+                    *before, seen,
+                    "{cohort} at {number} changed in revision {revision}"
+                );
             }
             let counts = (first..=self.next).map(|n| pods.discontinuity_sequence(n));
             assert!(counts.is_sorted(), "a discontinuity sequence fell");
@@ -148,14 +188,28 @@ impl Night {
         assert!(ledger.revision() >= self.revision);
         self.revision = ledger.revision();
         let mut end = 0;
-        for record in ledger.records().iter().filter(|r| r.state != State::Cancelled) {
+        for record in ledger
+            .records()
+            .iter()
+            .filter(|r| r.state != State::Cancelled)
+        {
             assert!(end == 0 || record.plan.start > end, "breaks touch");
             end = record.end();
         }
         for ((revision, cohort), pods) in &self.handed {
-            assert_eq!(self.desk.pods(*revision, cohort).as_ref(), Some(pods), "revision {revision} changed");
+            assert_eq!(
+                self.desk.pods(*revision, cohort).as_ref(),
+                Some(pods),
+                "revision {revision} changed"
+            );
         }
-        assert!(self.desk.pods(self.revision, NONE).unwrap().breaks.is_empty());
+        assert!(
+            self.desk
+                .pods(self.revision, NONE)
+                .unwrap()
+                .breaks
+                .is_empty()
+        );
         assert!(self.desk.pods(self.revision + 1, "generic").is_none());
     }
 }
@@ -188,11 +242,17 @@ fn a_break_starts_after_its_lead_and_is_frozen_one_segment_before() {
     assert_eq!((plan.id.as_str(), plan.start), ("b1", 52));
     assert!(night.desk.view().dateranges.is_empty());
     night.publish();
-    assert_eq!(night.desk.ledger().find("b1").unwrap().state, State::Announced);
+    assert_eq!(
+        night.desk.ledger().find("b1").unwrap().state,
+        State::Announced
+    );
     night.publish();
     let view = night.desk.view();
     assert_eq!((view.revision, view.dateranges.len()), (2, 1));
-    assert_eq!((view.dateranges[0].start_ms, view.dateranges[0].duration_ms), (night.grid.start_ms(52), None));
+    assert_eq!(
+        (view.dateranges[0].start_ms, view.dateranges[0].duration_ms),
+        (night.grid.start_ms(52), None)
+    );
 }
 
 #[test]
@@ -202,7 +262,14 @@ fn an_early_return_cuts_at_the_next_unpublished_segment() {
     let record = night.desk.return_early("b1").unwrap();
     assert_eq!((record.plan.length, record.returned), (2, true));
     let range = night.desk.view().dateranges.remove(0);
-    assert_eq!((range.duration_ms, range.planned_duration_ms, range.scte35_in.is_some()), (Some(4000), Some(12_000), true));
+    assert_eq!(
+        (
+            range.duration_ms,
+            range.planned_duration_ms,
+            range.scte35_in.is_some()
+        ),
+        (Some(4000), Some(12_000), true)
+    );
     // Its last segment is out, so it cannot return earlier still, and the next break leaves a segment between.
     assert!(night.desk.return_early("b1").is_err());
     let next = night.desk.announce(&night.grid, night.next, 3).unwrap();
@@ -213,8 +280,15 @@ fn an_early_return_cuts_at_the_next_unpublished_segment() {
 fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
     let night = running();
     let revision = night.desk.view().revision;
-    let refused = night.desk.announce(&night.grid, night.next, 2).unwrap_err().to_string();
-    assert!(refused.contains("start at segment 59 or later"), "{refused}");
+    let refused = night
+        .desk
+        .announce(&night.grid, night.next, 2)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("start at segment 59 or later"),
+        "{refused}"
+    );
     assert_eq!(night.desk.view().revision, revision);
 }
 
@@ -222,7 +296,10 @@ fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
 fn a_break_is_called_off_before_it_is_frozen() {
     let mut night = Night::new();
     night.desk.announce(&night.grid, night.next, 6).unwrap();
-    assert_eq!(night.desk.return_early("b1").unwrap().state, State::Cancelled);
+    assert_eq!(
+        night.desk.return_early("b1").unwrap().state,
+        State::Cancelled
+    );
     let again = night.desk.announce(&night.grid, night.next, 6).unwrap();
     assert_eq!((again.id.as_str(), again.start), ("b2", 52));
     night.take(&Step::Publish(3));
@@ -249,6 +326,16 @@ fn a_downtime_over_a_whole_break_freezes_and_ends_it_in_order() {
     night.next = 70;
     night.publish();
     let ledger = night.desk.ledger();
-    assert_eq!((ledger.revision(), ledger.find("b1").unwrap().state), (3, State::Ended));
-    assert_eq!(night.desk.pods(3, "x.a").unwrap().discontinuity_sequence(70), ledger.discontinuities("x.a"));
+    assert_eq!(
+        (ledger.revision(), ledger.find("b1").unwrap().state),
+        (3, State::Ended)
+    );
+    assert_eq!(
+        night
+            .desk
+            .pods(3, "x.a")
+            .unwrap()
+            .discontinuity_sequence(70),
+        ledger.discontinuities("x.a")
+    );
 }

@@ -1,0 +1,245 @@
+//! The real binary with real media, killed in the middle of a break: what was said before is said again, byte for byte.
+//!
+//! Needs ffmpeg, as the origin itself does.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const TOKEN: &str = "operator-of-the-test";
+const COHORTS: [&str; 4] = [
+    "18-34.f.metro.mobile.hi",
+    "35-plus.u.rest.other.en",
+    "generic",
+    "none",
+];
+
+struct Origin {
+    child: Child,
+    main: u16,
+    control: u16,
+}
+
+impl Origin {
+    fn start(data: &Path) -> Self {
+        let (main, control) = (free_port(), free_port());
+        let corrupt = data.join("corrupt.mp4");
+        std::fs::write(&corrupt, b"not a clip at all").unwrap();
+        let file = data.join("origin.toml");
+        let pods = format!(
+            "[[pods]]\ncohort = \"18-34.*.*.*.*\"\ncreatives = [{corrupt:?}, \"built-in:cola\"]\n\
+             [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n"
+        );
+        std::fs::write(&file, pods).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_sightscreen-origin"))
+            .args([
+                "serve",
+                "--input",
+                "test",
+                "--max-height",
+                "160",
+                "--languages",
+                "en",
+                "--config",
+            ])
+            .arg(file)
+            .args([
+                "--operator-token",
+                TOKEN,
+                "--listen",
+                &format!("127.0.0.1:{main}"),
+            ])
+            .args(["--control", &format!("127.0.0.1:{control}"), "--data"])
+            .arg(data)
+            .stdout(Stdio::null())
+            .stderr(
+                std::fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(data.join("log"))
+                    .unwrap(),
+            )
+            .spawn()
+            .unwrap();
+        let origin = Self {
+            child,
+            main,
+            control,
+        };
+        origin.wait("the first segments", |origin| {
+            get(origin.control, "/health").is_some_and(|(status, _)| status == 200)
+        });
+        origin
+    }
+
+    fn wait(&self, what: &str, is_there: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is_there(self) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(90),
+                "{what} did not come"
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_slice(
+            &ask(self.control, "GET", "/control/events/demo", "")
+                .unwrap()
+                .1,
+        )
+        .unwrap()
+    }
+
+    fn command(&self, path: &str, body: &Value) -> (u16, Value) {
+        let (status, body) = ask(self.control, "POST", path, &body.to_string()).unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// The first break's state and the pods documents of every revision so far.
+    fn said(&self) -> Vec<(String, Vec<u8>)> {
+        let revision = self.state()["ledger"]["revision"].as_u64().unwrap();
+        let names = (0..=revision)
+            .flat_map(|r| COHORTS.map(|cohort| format!("/documents/pods/demo/{r}/{cohort}")));
+        let said = names.map(|name| {
+            let (status, body) = get(self.main, &name).unwrap();
+            assert_eq!(status, 200, "{name}");
+            (name, body)
+        });
+        said.collect()
+    }
+
+    /// The segments and breaks that a playlist lists, by line.
+    fn playlist(&self) -> Vec<String> {
+        let (status, body) = get(self.main, "/live/demo/v160/index.m3u8").unwrap();
+        assert_eq!(status, 200);
+        String::from_utf8(body)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        // SIGKILL: there is no time to tidy up.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn get(port: u16, path: &str) -> Option<(u16, Vec<u8>)> {
+    ask(port, "GET", path, "")
+}
+
+fn ask(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let status = std::str::from_utf8(&answer[9..12]).ok()?.parse().ok()?;
+    Some((status, answer[head + 4..].to_vec()))
+}
+
+fn first_break(origin: &Origin) -> Value {
+    origin.state()["breaks"][0].clone()
+}
+
+#[test]
+fn a_kill_in_a_break_changes_nothing_that_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::start(folder.path());
+    // The table's good creatives are ready once the log says so; the corrupt one is named there.
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    origin.wait("the creatives", |_| {
+        log().matches("creative ready").count() == 2
+    });
+    assert!(log().contains("corrupt.mp4"), "{}", log());
+
+    let (status, plan) = origin.command("/control/events/demo/breaks", &json!({"length_s": 60}));
+    assert_eq!(
+        (status, plan["id"].as_str(), plan["length"].as_u64()),
+        (201, Some("b1"), Some(30))
+    );
+    origin.wait("the break", |origin| {
+        let next = origin.state()["live_edge"]["next_sequence"]
+            .as_u64()
+            .unwrap();
+        next >= plan["start"].as_u64().unwrap() + 2
+    });
+    let (said, before) = (origin.said(), origin.playlist());
+    let shown = first_break(&origin);
+    assert_eq!(
+        (shown["state"].as_str(), shown["levels"]["cohort"].as_u64()),
+        (Some("running"), Some(36))
+    );
+    assert!(
+        shown["causes"][0].as_str().unwrap().contains("corrupt.mp4"),
+        "{shown}"
+    );
+    let range = before
+        .iter()
+        .find(|line| line.starts_with("#EXT-X-DATERANGE:ID=\"b1\""))
+        .unwrap();
+    assert!(
+        range.contains("SCTE35-OUT=0xFC") && !range.contains(",DURATION"),
+        "{range}"
+    );
+    drop(origin);
+
+    let origin = Origin::start(folder.path());
+    let after = origin.playlist();
+    assert!(after.contains(range), "{range} is gone from {after:#?}");
+    for (name, body) in &said {
+        assert_eq!(
+            get(origin.main, name).unwrap(),
+            (200, body.clone()),
+            "{name}"
+        );
+    }
+    let (status, cut) = origin.command("/control/events/demo/breaks/b1/return", &json!({}));
+    assert_eq!(
+        (status, cut["returned"].as_bool()),
+        (200, Some(true)),
+        "{cut}"
+    );
+    assert!(cut["length"].as_u64().unwrap() < 30);
+    let next = get(origin.main, "/documents/pods/demo/3/generic").unwrap();
+    assert_eq!(next.0, 200);
+    assert_eq!(
+        origin
+            .command("/control/events/demo/breaks/b1/return", &json!({}))
+            .0,
+        409
+    );
+    assert_eq!(
+        get(origin.main, "/documents/pods/demo/99/generic")
+            .unwrap()
+            .0,
+        404
+    );
+}
