@@ -1,40 +1,42 @@
 //! `sightscreen-spin-host`: stands in for `spin up` where the Spin CLI is not to be had, as it is in no package registry.
 //!
 //! Runs the same component that Spin runs, with what the door uses of Spin: `wasi:http/handler@0.3.0`, variables, and one key-value
-//! store in a folder. Owns nothing of Spin's beside that: no manifest, no allow-list of hosts, no TLS. Invariant: an instance serves as many requests, and as many
+//! store in a folder. Owns nothing of Spin's beside that: no allow-list of hosts, no routes, no TLS. Invariant: an instance serves as many requests, and as many
 //! at once, as Spin's own defaults say.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line tool")]
 
+mod manifest;
 mod outbound;
 mod server;
 mod spin;
 mod workers;
 
 use lexopt::prelude::*;
+use manifest::Manifest;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: sightscreen-spin-host --component FILE [--listen ADDR] [--variable NAME=VALUE]... [--data DIR]
+usage: sightscreen-spin-host up [--from FILE] [--listen ADDR] [--variable NAME=VALUE]... [--state-dir DIR]
 
-Stands in for `spin up`: runs a Spin component of wasi:http/handler@0.3.0 with variables and the key-value store `default`.
-A variable may also be given as the environment variable SPIN_VARIABLE_NAME, as to Spin.";
+Stands in for `spin up`: runs the component of a spin.toml with its variables and the key-value store `default`.
+A variable may also be given as the environment variable SPIN_VARIABLE_NAME. What the manifest says of
+allowed hosts and routes is not enforced.";
 
 /// What was asked for.
 #[derive(Debug)]
 struct Options {
+    manifest: PathBuf,
     listen: SocketAddr,
-    component: PathBuf,
     variables: HashMap<String, String>,
-    data: PathBuf,
+    state: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let outcome = Options::from_args(lexopt::Parser::from_env())
-        .and_then(|options| run(&options).map_err(|error| format!("{error:#}")));
+    let outcome = Options::from_args(lexopt::Parser::from_env()).and_then(|options| run(&options));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -44,44 +46,46 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> wasmtime::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let settings = spin::Settings {
-            variables: options.variables.clone(),
-            data: options.data.clone(),
-        };
-        let handler = workers::handler(&options.component, settings)?;
+fn run(options: &Options) -> Result<(), String> {
+    let manifest = Manifest::read(&options.manifest, &options.variables)?;
+    let settings = spin::Settings {
+        variables: manifest.variables,
+        data: options.state.join("key-value"),
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let serving = async {
+        let handler = workers::handler(&manifest.source, settings)?;
         println!(
             "sightscreen-spin-host stands in for `spin up` at http://{}",
             options.listen
         );
         server::serve(options.listen, handler).await
-    })
+    };
+    runtime
+        .block_on(serving)
+        .map_err(|error| format!("{error:#}"))
 }
 
 impl Options {
     fn from_args(mut args: lexopt::Parser) -> Result<Self, String> {
         let usage = |error: lexopt::Error| format!("{error}\n{USAGE}");
-        let mut component = None;
         let mut options = Self {
+            manifest: "spin.toml".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
-            component: PathBuf::new(),
             variables: from_environment(),
-            data: std::env::temp_dir().join("sightscreen-spin-host"),
+            state: ".spin".into(),
         };
         while let Some(arg) = args.next().map_err(usage)? {
             match arg {
+                Value(command) if command == "up" => {}
+                Long("from") => options.manifest = args.value().map_err(usage)?.into(),
                 Long("listen") => {
                     options.listen = args
                         .value()
                         .and_then(|value| value.parse())
                         .map_err(usage)?;
                 }
-                Long("component") => component = Some(args.value().map_err(usage)?.into()),
-                Long("data") => options.data = args.value().map_err(usage)?.into(),
+                Long("state-dir") => options.state = args.value().map_err(usage)?.into(),
                 Long("variable") => {
                     let text = args.value().and_then(ValueExt::string).map_err(usage)?;
                     let (name, value) = text.split_once('=').ok_or(USAGE)?;
@@ -91,7 +95,6 @@ impl Options {
                 _ => return Err(usage(arg.unexpected())),
             }
         }
-        options.component = component.ok_or_else(|| format!("no --component\n{USAGE}"))?;
         Ok(options)
     }
 }

@@ -31,7 +31,11 @@ pub(crate) struct Settings {
 
 /// The only store there is.
 #[derive(Debug)]
-pub(crate) struct Store;
+#[expect(
+    unreachable_pub,
+    reason = "the generated bindings name it outside of this crate's view"
+)]
+pub struct Store;
 
 /// The state of one instance.
 pub(crate) struct State {

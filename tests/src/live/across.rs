@@ -28,7 +28,6 @@ struct Record {
     /// When a rendition's segment or part ends, in microseconds since 1970.
     ends: HashMap<(String, u64, u64), u64>,
     reports: Vec<Reported>,
-    last: BTreeMap<String, u64>,
 }
 
 /// One rendition report.
@@ -69,7 +68,6 @@ impl Across {
             (media.target_duration, without_parts(media)),
         );
         let end = record.ends_of(name, media);
-        record.last.insert(name.to_owned(), media.next());
         let Some(end) = end else { return };
         for (line, list) in &media.reports {
             let uri = list.get("URI").cloned().unwrap_or_default();
@@ -90,6 +88,17 @@ impl Across {
                     .unwrap_or(media.target_duration * 1_000_000),
             });
         }
+    }
+
+    /// How many media sequence numbers and discontinuities were seen.
+    pub(super) fn extent(&self) -> (usize, u64) {
+        let record = self.lock();
+        let counts = || record.discontinuities.values().flat_map(BTreeMap::values);
+        let passed = counts()
+            .max()
+            .zip(counts().min())
+            .map_or(0, |(most, least)| most - least);
+        (record.discontinuities.len(), passed)
     }
 
     /// Judges the whole record.

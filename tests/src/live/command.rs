@@ -61,5 +61,7 @@ fn check(url: &Url, time: Duration) -> Result<Report, String> {
         }
     });
     across.judge(&report, &names);
+    let (sequences, discontinuities) = across.extent();
+    println!("saw {sequences} media sequence numbers and {discontinuities} discontinuities");
     Ok(report)
 }

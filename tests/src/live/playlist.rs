@@ -131,7 +131,7 @@ impl Media {
     /// Where the earlier one does not have the skipped segments.
     pub fn over(mut self, earlier: &Self) -> Result<Self, String> {
         let skipped = self.sequence..self.sequence + self.skipped;
-        let kept: Vec<Segment> = earlier
+        let mut kept: Vec<Segment> = earlier
             .segments
             .iter()
             .filter(|s| skipped.contains(&s.sequence))
@@ -143,6 +143,10 @@ impl Media {
                 self.skipped,
                 kept.len()
             ));
+        }
+        if let Some(first) = kept.first_mut() {
+            // Its EXT-X-MAP may have left with the segments before it; the player knows it still.
+            first.maps = first.map.is_some();
         }
         // What was skipped carries its init and its count of discontinuities over the seam.
         let counted = kept.iter().filter(|s| s.discontinuous).count() as u64;

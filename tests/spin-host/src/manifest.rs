@@ -1,0 +1,126 @@
+//! What is read of `spin.toml`: where the component is, and the values of its variables.
+//!
+//! Owns the reading of a manifest of version 2 with one component. Invariant: a required variable has a value, as with Spin.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// The component to run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) source: PathBuf,
+    /// The component's own variables, resolved.
+    pub(crate) variables: HashMap<String, String>,
+}
+
+impl Manifest {
+    /// Reads the manifest; `given` are values by application variable.
+    ///
+    /// # Errors
+    /// What is missing in the file or among the values.
+    pub(crate) fn read(file: &Path, given: &HashMap<String, String>) -> Result<Self, String> {
+        let fault = |what: &str| format!("{}: {what}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| fault(&error.to_string()))?;
+        let manifest: Table = text.parse().map_err(|error| fault(&format!("{error}")))?;
+        let component = one_component(&manifest).ok_or_else(|| fault("expected one component"))?;
+        let source = component.get("source").and_then(Value::as_str);
+        let source = source.ok_or_else(|| fault("expected the component's source to be a file"))?;
+        let application = values(&manifest, given).map_err(|what| fault(&what))?;
+        let variables = table(component, "variables")
+            .filter_map(|(name, template)| Some((name, template.as_str()?)))
+            .map(|(name, template)| (name.clone(), resolve(template, &application)))
+            .collect();
+        let folder = file.parent().unwrap_or(Path::new("."));
+        Ok(Self {
+            source: folder.join(source),
+            variables,
+        })
+    }
+}
+
+fn one_component(manifest: &Table) -> Option<&Table> {
+    let mut components = manifest.get("component")?.as_table()?.values();
+    let component = components.next()?.as_table();
+    component.filter(|_| components.next().is_none())
+}
+
+fn table<'a>(parent: &'a Table, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    parent
+        .get(name)
+        .and_then(Value::as_table)
+        .into_iter()
+        .flatten()
+}
+
+/// The application's variables: as given, else the default.
+fn values(
+    manifest: &Table,
+    given: &HashMap<String, String>,
+) -> Result<HashMap<String, String>, String> {
+    table(manifest, "variables")
+        .map(|(name, variable)| {
+            let default = variable
+                .get("default")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
+            let value = given.get(name).cloned().or(default);
+            let missing = || {
+                let shout = name.to_uppercase();
+                format!("variable {name} is required: set SPIN_VARIABLE_{shout}")
+            };
+            Ok((name.clone(), value.ok_or_else(missing)?))
+        })
+        .collect()
+}
+
+/// Puts values in place of `{{ name }}`.
+fn resolve(template: &str, values: &HashMap<String, String>) -> String {
+    let mut parts = template.split("{{");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once("}}").unwrap_or((part, ""));
+        text.push_str(values.get(name.trim()).map_or("", String::as_str));
+        text.push_str(rest);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_deployed_manifest_is_read() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");
+        let given = map(&[("keyring", "{}"), ("origin", "http://127.0.0.1:1")]);
+        let manifest = Manifest::read(&file, &given);
+        let variables = map(&[
+            ("keyring", "{}"),
+            ("origin", "http://127.0.0.1:1"),
+            ("geo_header", ""),
+        ]);
+        let source = file.parent().map(|folder| folder.join("build/spin.wasm"));
+        assert_eq!(
+            manifest.as_ref().ok().map(|read| &read.variables),
+            Some(&variables)
+        );
+        assert_eq!(manifest.ok().map(|read| read.source), source);
+        let without = Manifest::read(&file, &map(&[]));
+        assert!(without.is_err_and(|fault| fault.contains("SPIN_VARIABLE_KEYRING")));
+    }
+
+    #[test]
+    fn templates_are_filled() {
+        let values = map(&[("a", "1"), ("b", "2")]);
+        assert_eq!(resolve("{{ a }}-{{b}}{{ c }}.", &values), "1-2.");
+        assert_eq!(resolve("plain", &values), "plain");
+    }
+}
