@@ -16,7 +16,7 @@ use crate::ladder::Plan;
 mod condition;
 mod cut;
 
-use condition::{condition, identify};
+use condition::{condition, identify, unit};
 use cut::Conditioned;
 
 /// What a creative is made of.
@@ -37,7 +37,7 @@ pub struct Card {
     pub subtitle: String,
     /// Background as `RRGGBB`.
     pub color: u32,
-    /// Pitch of its tone in hertz; 0 is silence.
+    /// Pitch of its tone in hertz. 0 is a slate: silent, without a countdown, and the same in every segment.
     pub tone_hz: u32,
     /// Length in milliseconds, rounded to whole segments.
     pub length_ms: u32,
@@ -55,7 +55,7 @@ impl Source {
 }
 
 impl Card {
-    /// The slate that fills a pod: calm, silent, without a countdown's end.
+    /// The slate that fills a pod. One of any length costs no more than one segment of work.
     #[must_use]
     pub fn slate(length_ms: u32) -> Self {
         Self {
@@ -175,8 +175,11 @@ impl Library {
         let _turn = self.inner.turn.lock().await;
         let id = identify(&source, &plan, &self.inner.grid).await?;
         if self.get(&id).is_none() {
-            let folder = self.inner.folder.join(&id);
-            let conditioned = condition(&source, &plan, &self.inner.grid, &folder).await?;
+            let (unit, times) = unit(&source, &self.inner.grid);
+            let folder = identify(&unit, &plan, &self.inner.grid).await?;
+            let folder = self.inner.folder.join(folder);
+            let conditioned = condition(&unit, &plan, &self.inner.grid, &folder).await?;
+            let conditioned = conditioned.repeated(times, &self.inner.grid);
             let mut creatives = self
                 .inner
                 .creatives

@@ -78,6 +78,24 @@ pub(super) async fn identify(
     Ok(format!("c-{digest}"))
 }
 
+/// What is conditioned for a source, and how often it is repeated: a slate is one segment again and again.
+pub(super) fn unit(source: &Source, grid: &Grid) -> (Source, u64) {
+    match source {
+        Source::Card(card) if card.tone_hz == 0 => {
+            let length_ms = u32::try_from(grid.duration_ms(1)).unwrap_or(u32::MAX);
+            let times = whole_segments(u64::from(card.length_ms), grid);
+            (
+                Source::Card(Card {
+                    length_ms,
+                    ..card.clone()
+                }),
+                times,
+            )
+        }
+        other => (other.clone(), 1),
+    }
+}
+
 /// Loads the creative from its folder, or makes it there.
 pub(super) async fn condition(
     source: &Source,
@@ -148,8 +166,12 @@ async fn length(source: &Source, grid: &Grid) -> Result<u64, CreativeError> {
             most: MAX_SECONDS,
         });
     }
-    let half = grid.duration_ms(1) / 2;
-    Ok(((ms + half) / grid.duration_ms(1)).max(1))
+    Ok(whole_segments(ms, grid))
+}
+
+fn whole_segments(ms: u64, grid: &Grid) -> u64 {
+    let one = grid.duration_ms(1).max(1);
+    ((ms + one / 2) / one).max(1)
 }
 
 async fn encode(
@@ -251,7 +273,7 @@ fn tail(plan: &Plan, grid: &Grid, segments: u64) -> String {
 }
 
 /// AAC frames that the phase with the most needs.
-fn coded_audio(grid: &Grid, segments: u64) -> u64 {
+pub(super) fn coded_audio(grid: &Grid, segments: u64) -> u64 {
     let first = |msn| grid.first_sample(Kind::Audio, msn);
     (0..grid.phases(Kind::Audio))
         .map(|phase| first(phase + segments) - first(phase))
@@ -275,7 +297,11 @@ fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<Encode
     };
     let title = text("title", &card.title)?;
     let subtitle = text("subtitle", &card.subtitle)?;
-    let left = text("left", &format!("%{{eif:max(0,ceil({seconds}-t)):d}}"))?;
+    let countdown = match tone_hz {
+        0 => " ".to_owned(),
+        _ => format!("%{{eif:max(0,ceil({seconds}-t)):d}}"),
+    };
+    let left = text("left", &countdown)?;
     let font = "fontcolor=white:shadowcolor=black@0.4:shadowx=3:shadowy=3";
     let graph = format!(
         "color=c=0x{color:06x}:s=1280x720:r={num}/{den}:d={seconds},\

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::condition::coded_audio;
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::package::write::fragment;
 
@@ -26,6 +27,36 @@ pub(crate) struct CodedTrack {
 }
 
 impl Conditioned {
+    /// The same some times over. Each turn begins where a decoder can start; sound that is repeated so must be silence, as it has no
+    /// whole frames in a turn.
+    pub(crate) fn repeated(mut self, times: u64, grid: &Grid) -> Self {
+        if times == 1 {
+            return self;
+        }
+        let frames = self.segments * u64::from(grid.segment_frames);
+        self.segments *= times;
+        let sound = self.tracks.len().saturating_sub(1);
+        for (position, track) in self.tracks.iter_mut().enumerate() {
+            let (turn, all) = match position == sound {
+                true => (track.samples.len(), coded_audio(grid, self.segments)),
+                false => (
+                    usize::try_from(frames).unwrap_or(usize::MAX),
+                    frames * times,
+                ),
+            };
+            let all = usize::try_from(all).unwrap_or(usize::MAX);
+            track.samples = track
+                .samples
+                .iter()
+                .take(turn)
+                .cycle()
+                .take(all)
+                .cloned()
+                .collect();
+        }
+        self
+    }
+
     /// `init.mp4`, `{i}.m4s` or `{i}.{part}.m4s` of a track in one phase; `None` when there is no such object.
     pub(crate) fn object(
         &self,

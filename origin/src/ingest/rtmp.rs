@@ -115,7 +115,7 @@ async fn accept(listener: TcpListener, door: Door) {
             {
                 Ok(()) => tracing::info!(event, %peer, "the publisher left"),
                 Err(reason) => {
-                    tracing::warn!(event, %peer, reason, "the publisher's connection ended")
+                    tracing::warn!(event, %peer, reason, "the publisher's connection ended");
                 }
             }
         });

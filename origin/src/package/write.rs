@@ -33,7 +33,7 @@ const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 pub fn init(track: &InitTrack) -> Vec<u8> {
     let mut out = BytesMut::with_capacity(1024);
     boxed(&mut out, b"ftyp", |out| {
-        out.put_slice(b"iso6\0\0\0\0iso6cmfcmp41")
+        out.put_slice(b"iso6\0\0\0\0iso6cmfcmp41");
     });
     boxed(&mut out, b"moov", |out| {
         boxed(out, b"mvhd", |out| movie_header(out, track.timescale));
@@ -78,7 +78,7 @@ pub fn fragment(
         field.copy_from_slice(&offset.to_be_bytes());
     }
     boxed(&mut out, b"mdat", |out| {
-        samples.iter().for_each(|(_, data)| out.put_slice(data))
+        samples.iter().for_each(|(_, data)| out.put_slice(data));
     });
     out.freeze()
 }
@@ -120,7 +120,7 @@ fn track_header(out: &mut BytesMut, track: &InitTrack) {
 fn media(out: &mut BytesMut, track: &InitTrack) {
     // The language is "und": a rendition's language is the playlist's to say.
     boxed(out, b"mdhd", |out| {
-        words(out, &[0, 0, 0, track.timescale, 0, 0x55c4_0000])
+        words(out, &[0, 0, 0, track.timescale, 0, 0x55c4_0000]);
     });
     boxed(out, b"hdlr", |out| {
         words(out, &[0, 0]);
