@@ -89,6 +89,28 @@ impl RunFolder {
         Ok(Self(path))
     }
 
+    /// Removes what killed processes left.
+    pub fn sweep() {
+        let entries = std::fs::read_dir(std::env::temp_dir())
+            .into_iter()
+            .flatten()
+            .flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            let run = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("sightscreen-"));
+            let Some((pid, number)) = run.and_then(|run| run.split_once('-')) else {
+                continue;
+            };
+            let ours = pid.parse::<u32>().is_ok() && number.parse::<u64>().is_ok();
+            let processes = std::path::Path::new("/proc");
+            if ours && processes.join("self").exists() && !processes.join(pid).exists() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &std::path::Path {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::creative::Library;
-use crate::encoder::Message;
+use crate::encoder::{Message, RunFolder};
 use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
 use crate::ladder::{self, Plan, Shape};
@@ -57,6 +57,7 @@ impl Event {
         breaks: Arc<dyn Breaks>,
     ) -> Result<(Self, InputTask), StartError> {
         std::fs::create_dir_all(&config.data).map_err(|error| at(&config.data, error))?;
+        RunFolder::sweep();
         let saved = read_saved(&config.data)?;
         let source = probe_source(&config).await?;
         let fps = config
