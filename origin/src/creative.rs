@@ -16,7 +16,7 @@ use crate::ladder::Plan;
 mod condition;
 mod cut;
 
-use condition::{condition, identify, unit};
+use condition::{Note, condition, identify, load, unit};
 use cut::Conditioned;
 
 /// What a creative is made of.
@@ -176,9 +176,12 @@ impl Library {
         let id = identify(&source, &plan, &self.inner.grid).await?;
         if self.get(&id).is_none() {
             let (unit, times) = unit(&source, &self.inner.grid);
-            let folder = identify(&unit, &plan, &self.inner.grid).await?;
-            let folder = self.inner.folder.join(folder);
+            let kept = identify(&unit, &plan, &self.inner.grid).await?;
+            let folder = self.inner.folder.join(&kept);
             let conditioned = condition(&unit, &plan, &self.inner.grid, &folder).await?;
+            let name = source.name();
+            let note = Note { name, kept, times };
+            note.keep(&self.inner.folder, &id)?;
             let conditioned = conditioned.repeated(times, &self.inner.grid);
             let mut creatives = self
                 .inner
@@ -193,15 +196,37 @@ impl Library {
     /// A conditioned creative.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<CreativeInfo> {
+        self.find(id).map(|creative| CreativeInfo {
+            id: id.to_owned(),
+            segments: creative.segments,
+        })
+    }
+
+    /// The creative in memory, else as it was kept on disk: what a ledger has frozen must play after a restart, even if its source is gone.
+    fn find(&self, id: &str) -> Option<Arc<Conditioned>> {
+        let known = |creatives: &HashMap<CreativeId, Arc<Conditioned>>| creatives.get(id).cloned();
         let creatives = self
             .inner
             .creatives
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        creatives.get(id).map(|creative| CreativeInfo {
-            id: id.to_owned(),
-            segments: creative.segments,
-        })
+        if let Some(creative) = known(&creatives) {
+            return Some(creative);
+        }
+        drop(creatives);
+        let plan = self.inner.plan.borrow().clone()?;
+        let note = Note::read(&self.inner.folder, id)?;
+        let folder = self.inner.folder.join(&note.kept);
+        let kept = load(&plan, &self.inner.grid, &folder, &note.name).ok()??;
+        let creative = Arc::new(kept.repeated(note.times, &self.inner.grid));
+        let mut creatives = self
+            .inner
+            .creatives
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(
+            creatives.entry(id.to_owned()).or_insert(creative),
+        ))
     }
 
     /// The object of `/live/{event}/ads/{creative}/{rendition}/{phase}/{object}`.
@@ -215,14 +240,7 @@ impl Library {
         let tracks = self.inner.plan.borrow().as_ref()?.tracks();
         let position = tracks.iter().position(|(id, _)| id == rendition)?;
         let (_, kind) = tracks.get(position)?;
-        let creative = {
-            let creatives = self
-                .inner
-                .creatives
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(creatives.get(creative)?)
-        };
+        let creative = self.find(creative)?;
         let phase: u64 = phase
             .parse()
             .ok()

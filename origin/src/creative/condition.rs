@@ -37,6 +37,40 @@ struct Meta {
     segments: u64,
 }
 
+/// What a creative is made of, kept beside the folders under the creative's identifier.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Note {
+    /// Its name, for people.
+    pub(super) name: String,
+    /// The folder, below the cache folder.
+    pub(super) kept: String,
+    /// How often what is there is repeated.
+    pub(super) times: u64,
+}
+
+impl Note {
+    /// Writes it beside and renames it, so that a kill leaves a whole one or none.
+    pub(super) fn keep(&self, folder: &Path, id: &str) -> Result<(), CreativeError> {
+        let failed = |error: std::io::Error| CreativeError::Failed {
+            name: self.name.clone(),
+            reason: error.to_string(),
+        };
+        let fresh = folder.join(format!("{id}.new"));
+        let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
+        std::fs::write(&fresh, text).map_err(failed)?;
+        std::fs::rename(&fresh, folder.join(format!("{id}.json"))).map_err(failed)
+    }
+
+    /// The note of that creative, where there is one.
+    pub(super) fn read(folder: &Path, id: &str) -> Option<Self> {
+        let digest = id.strip_prefix("c-")?;
+        if !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        serde_json::from_slice(&std::fs::read(folder.join(format!("{id}.json"))).ok()?).ok()
+    }
+}
+
 /// The identifier of what conditioning this source would give.
 pub(super) async fn identify(
     source: &Source,
@@ -325,7 +359,7 @@ fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<Encode
 }
 
 /// Reads a conditioned creative; `Ok(None)` when there is none.
-fn load(
+pub(super) fn load(
     plan: &Plan,
     grid: &Grid,
     folder: &Path,

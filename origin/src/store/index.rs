@@ -1,0 +1,116 @@
+//! The index: which parts the segment files hold.
+//!
+//! Owns the text format (see the parent module). Invariant: a line that was read back was written whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use super::{Segment, StoredPart, Track};
+
+/// The open index.
+#[derive(Debug)]
+pub(super) struct Index {
+    file: File,
+    length: u64,
+}
+
+impl Index {
+    /// Appends a line whole, over what a failed attempt may have left.
+    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.file.write_all(line)?;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+}
+
+/// Writes the index with what the tracks hold, and leaves it open for more.
+pub(super) fn write_index(path: &Path, tracks: &[Arc<Track>]) -> io::Result<Index> {
+    let mut text = String::new();
+    for track in tracks {
+        let segments = track
+            .segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (msn, segment) in &*segments {
+            for (index, part) in segment.parts.iter().enumerate() {
+                let flag = if part.gap {
+                    'g'
+                } else if part.independent {
+                    'i'
+                } else {
+                    'd'
+                };
+                let StoredPart { offset, length, .. } = part;
+                text.push_str(&format!(
+                    "{} {msn} {index} {offset} {length} {flag}\n",
+                    track.id
+                ));
+            }
+        }
+    }
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()?;
+    fs::rename(&fresh, path)?;
+    Ok(Index {
+        file,
+        length: text.len() as u64,
+    })
+}
+
+/// Reads one track's segments. A line that is cut short ends the index; a segment whose file lost bytes is a gap.
+pub(super) fn read_index(text: &str, id: &str, folder: &Path) -> BTreeMap<u64, Arc<Segment>> {
+    let mut segments: BTreeMap<u64, Segment> = BTreeMap::new();
+    for line in text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+    {
+        let Some((msn, index, part)) = read_line(line.trim_end(), id) else {
+            continue;
+        };
+        let segment = segments.entry(msn).or_default();
+        if segment.parts.len() == index && part.offset == segment.end() {
+            segment.parts.push(part);
+        }
+    }
+    for (msn, segment) in &mut segments {
+        let size = fs::metadata(folder.join(format!("{msn}.m4s"))).map_or(0, |meta| meta.len());
+        if size < segment.end() {
+            tracing::error!(
+                rendition = id,
+                msn,
+                "a segment file lost bytes: the segment becomes a gap"
+            );
+            for part in &mut segment.parts {
+                (part.gap, part.offset, part.length) = (true, 0, 0);
+            }
+        }
+    }
+    segments
+        .into_iter()
+        .map(|(msn, segment)| (msn, Arc::new(segment)))
+        .collect()
+}
+
+fn read_line(line: &str, id: &str) -> Option<(u64, usize, StoredPart)> {
+    let mut fields = line.strip_prefix(id)?.strip_prefix(' ')?.split(' ');
+    let msn = fields.next()?.parse().ok()?;
+    let index = fields.next()?.parse().ok()?;
+    let offset = fields.next()?.parse().ok()?;
+    let length = fields.next()?.parse().ok()?;
+    let flag = fields.next()?;
+    let part = StoredPart {
+        offset,
+        length,
+        independent: flag == "i",
+        gap: flag == "g",
+        data: None,
+    };
+    Some((msn, index, part))
+}
