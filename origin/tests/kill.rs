@@ -169,6 +169,20 @@ fn first_break(origin: &Origin) -> Value {
     origin.state()["breaks"][0].clone()
 }
 
+/// The first creative that the generic cohort sees.
+fn creative_of(said: &[(String, Vec<u8>)]) -> String {
+    let (_, body) = said
+        .iter()
+        .rfind(|(name, _)| name.ends_with("/generic"))
+        .unwrap();
+    let payload = body.splitn(2, |b| *b == b'\n').nth(1).unwrap();
+    let pods: Value = serde_json::from_slice(payload).unwrap();
+    pods["breaks"][0]["slots"][0]["creative"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
 #[test]
 fn a_kill_in_a_break_changes_nothing_that_was_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -209,9 +223,14 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
         range.contains("SCTE35-OUT=0xFC") && !range.contains(",DURATION"),
         "{range}"
     );
+    let creative = creative_of(&said);
+    let object = format!("/live/demo/ads/{creative}/v160/0/0.m4s");
+    let ad = get(origin.main, &object).unwrap();
+    assert_eq!(ad.0, 200, "{object}");
     drop(origin);
 
     let origin = Origin::start(folder.path());
+    assert_eq!(get(origin.main, &object).unwrap(), ad, "{object}");
     let after = origin.playlist();
     assert!(after.contains(range), "{range} is gone from {after:#?}");
     for (name, body) in &said {

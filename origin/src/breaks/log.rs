@@ -1,7 +1,7 @@
 //! The ledger on disk: one JSON line per entry, synced before anyone sees it.
 //!
 //! Owns the file format and its recovery. Invariant: an entry that [`Log::append`] has accepted is read back after any kill, and one that was not
-//! accepted is never read.
+//! accepted was never seen.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -31,8 +31,9 @@ pub struct Log {
     path: PathBuf,
     /// Bytes up to the end of the last accepted line.
     length: u64,
+    header: Header,
     entries: Vec<Entry>,
-    /// A write failed in a way that leaves the file's content unknown.
+    /// A write failed, so nobody knows what the file holds; it is written anew before anything is added.
     broken: bool,
 }
 
@@ -62,9 +63,6 @@ pub enum LogError {
     /// The entry breaks a rule of the ledger.
     #[error(transparent)]
     Rule(#[from] RuleError),
-    /// An earlier write failed; nothing is added until a restart has read what is really on disk.
-    #[error("{0}: an earlier write failed: restart to recover from what is on disk")]
-    Broken(PathBuf),
 }
 
 impl Log {
@@ -109,16 +107,17 @@ impl Log {
             file,
             path: path.to_owned(),
             length: whole as u64,
+            header: Header {
+                ledger: 1,
+                event: event.to_owned(),
+            },
             entries,
             broken: false,
         };
         log.cut_back().map_err(io)?;
         if whole == 0 {
-            let header = Header {
-                ledger: 1,
-                event: event.to_owned(),
-            };
-            log.write(&[line(&header, path)?]).map_err(io)?;
+            let header = line(&log.header, path)?;
+            log.write(&[header]).map_err(io)?;
             sync_folder(path).map_err(io)?;
         }
         Ok((log, ledger))
@@ -129,18 +128,16 @@ impl Log {
     /// # Errors
     /// [`LogError::Rule`] with nothing written; [`LogError::Io`] with nothing in force.
     pub fn append(&mut self, ledger: &mut Ledger, entries: Vec<Entry>) -> Result<(), LogError> {
-        if self.broken {
-            return Err(LogError::Broken(self.path.clone()));
-        }
         let mut next = ledger.clone();
         entries.iter().try_for_each(|entry| next.apply(entry))?;
         let lines = entries
             .iter()
             .map(|entry| line(entry, &self.path))
             .collect::<Result<Vec<_>, _>>()?;
-        if let Err(source) = self.write(&lines) {
-            // After a failed sync nobody knows what a later one would cover, so only a restart goes on.
+        let written = if self.broken { self.rewrite() } else { Ok(()) };
+        if let Err(source) = written.and_then(|()| self.write(&lines)) {
             self.broken = true;
+            // Should this process end before the file is written anew, the refused entry is better not there.
             let _ = self.cut_back();
             return Err(LogError::Io {
                 path: self.path.clone(),
@@ -171,6 +168,25 @@ impl Log {
         self.file.write_all(&bytes)?;
         self.file.sync_data()?;
         self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes all accepted entries to a new file in the old one's place. After a failed sync the old one cannot be trusted, because a later sync may
+    /// succeed without the bytes that were lost.
+    fn rewrite(&mut self) -> std::io::Result<()> {
+        let beside = self.path.with_extension("new");
+        let mut bytes = serde_json::to_vec(&self.header)?;
+        for entry in &self.entries {
+            bytes.push(b'\n');
+            serde_json::to_writer(&mut bytes, entry)?;
+        }
+        bytes.push(b'\n');
+        let mut file = File::create(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &self.path)?;
+        sync_folder(&self.path)?;
+        (self.file, self.length, self.broken) = (file, bytes.len() as u64, false);
         Ok(())
     }
 
@@ -300,5 +316,21 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), before);
         assert_eq!((ledger.revision(), log.at(1).unwrap().revision()), (1, 1));
         assert!(log.at(2).is_none());
+    }
+
+    #[test]
+    fn after_a_failed_write_the_log_is_written_anew_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
+        log.append(&mut ledger, vec![announced(1, 10)]).unwrap();
+        // A handle that cannot write stands for a disk that fails.
+        log.file = File::open(&path).unwrap();
+        assert!(log.append(&mut ledger, vec![announced(2, 20)]).is_err());
+        assert_eq!((ledger.revision(), log.at(2).is_none()), (1, true));
+        log.append(&mut ledger, vec![announced(2, 30)]).unwrap();
+        log.append(&mut ledger, vec![announced(3, 40)]).unwrap();
+        let (_, read) = Log::open(&path, "demo").unwrap();
+        assert_eq!((read.revision(), read.records()[1].plan.start), (3, 30));
     }
 }

@@ -12,10 +12,8 @@ use super::decision::{Playable, Stock};
 use crate::creative::{Card, CreativeError, Library, Source};
 use crate::grid::Grid;
 
-/// Slates in segments that come before all else: with them any break can be filled.
-const FIRST_SLATES: [u64; 2] = [1, 2];
-/// Slates in segments that fill long breaks in fewer pieces.
-const LONG_SLATES: [u64; 2] = [4, 8];
+/// Slates in segments: any rest of a break is one of them, or a few. All are the same segment over and over, made once.
+const SLATE_SEGMENTS: [u64; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30];
 /// Between two tries of a creative that was not usable.
 const RETRY: Duration = Duration::from_secs(30);
 /// A source name with this prefix is a generated card.
@@ -48,7 +46,7 @@ impl Shelf {
         let built_in = |segments: u64| Source::Card(Card::slate(short(segments)));
         loop {
             let mut complete = true;
-            for segments in FIRST_SLATES {
+            for segments in SLATE_SEGMENTS {
                 complete &= self
                     .stock_slate(&library, format!("slate of {segments}"), built_in(segments))
                     .await;
@@ -59,11 +57,6 @@ impl Shelf {
             if let Some(file) = &slate {
                 complete &= self
                     .stock_slate(&library, file.clone(), Source::File(PathBuf::from(file)))
-                    .await;
-            }
-            for segments in LONG_SLATES {
-                complete &= self
-                    .stock_slate(&library, format!("slate of {segments}"), built_in(segments))
                     .await;
             }
             if complete {
