@@ -23,8 +23,8 @@ use crate::results::{Lead, Pending};
 use crate::stored::{Stored, header_map};
 use crate::wants::{Answer, timeout};
 
-/// Most times that an exchange waits; the core's own limit is lower.
-const WAITS_MAX: usize = 32;
+/// Most answers that an exchange asks for, and most steps that it takes without waiting; the core's own limit is lower.
+const ANSWERS_MAX: usize = 64;
 
 /// A request, kept for as long as its exchange lasts.
 pub(crate) struct Viewer {
@@ -59,7 +59,7 @@ impl Worker {
     /// The response to the viewer's request.
     pub(crate) async fn exchange(self: &Arc<Self>, viewer: &Viewer) -> (Answered, Response<Body>) {
         let mut known = Known::default();
-        for _ in 0..WAITS_MAX {
+        while known.answers.len() < ANSWERS_MAX {
             let start = std::time::Instant::now();
             let stop = self.compute(viewer, &mut known);
             self.node.metrics.exchange(start.elapsed());
@@ -71,16 +71,8 @@ impl Worker {
                     Err(answer) => known.answers.push((relay.want, answer)),
                 },
                 Stop::Follow(want, pending) => {
-                    let deadline = *known
-                        .result_deadline
-                        .get_or_insert_with(|| Instant::now() + timeout(&want));
-                    match tokio::time::timeout_at(deadline, pending.wait()).await {
-                        Ok(Some(entry)) => return (Answered::Result, entry.stored.response()),
-                        // The leader had nothing for others: begin again, perhaps as the leader.
-                        Ok(None) => {}
-                        Err(_) => known
-                            .answers
-                            .push((want, Answer::Failed(core::Failure::Timeout))),
+                    if let Some(entry) = known.follow(want, &pending).await {
+                        return (Answered::Result, entry.stored.response());
                     }
                 }
                 Stop::Wait(wants) => {
@@ -119,7 +111,7 @@ impl Worker {
         mut step: Step,
         known: &mut Known,
     ) -> Result<Stop, Fault> {
-        loop {
+        for _ in 0..ANSWERS_MAX {
             let answers = match step {
                 Step::Respond(response) => return Ok(Stop::Respond(response)),
                 Step::Relay(relay) => match known.answer(&relay.want) {
@@ -133,6 +125,8 @@ impl Worker {
             };
             step = with_got(&answers, |got| instance.advance(begun, got))?;
         }
+        tracing::error!("an exchange that goes on without end was ended");
+        Err(Fault::Trapped)
     }
 
     /// Answers to all wants, where they are at hand.
@@ -234,6 +228,21 @@ impl Worker {
 }
 
 impl Known {
+    /// Waits for another's result. `None`: begin again, as the leader perhaps, or with the time that is over among the answers.
+    async fn follow(&mut self, want: Want, pending: &Pending) -> Option<Arc<Entry>> {
+        let deadline = *self
+            .result_deadline
+            .get_or_insert_with(|| Instant::now() + timeout(&want));
+        match tokio::time::timeout_at(deadline, pending.wait()).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.answers
+                    .push((want, Answer::Failed(core::Failure::Timeout)));
+                None
+            }
+        }
+    }
+
     fn answer(&self, want: &Want) -> Option<Answer> {
         self.answers
             .iter()

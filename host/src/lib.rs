@@ -25,6 +25,7 @@ mod flights;
 mod logs;
 mod metrics;
 mod node;
+mod refusals;
 mod relay;
 mod results;
 mod server;

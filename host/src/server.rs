@@ -26,6 +26,7 @@ use crate::body::Body;
 use crate::config::Config;
 use crate::exchange::Viewer;
 use crate::node::{Node, Worker};
+use crate::refusals::Refusals;
 use crate::{admin, logs, tls};
 
 /// Longest that requests under way may take after a stop.
@@ -263,7 +264,8 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS);
-    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut serving =
+        std::pin::pin!(builder.serve_connection(Refusals::new(TokioIo::new(stream)), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = told_to_stop(&mut stopped) => {
