@@ -201,6 +201,13 @@ proptest! {
         let previous = Media::parse(&stitched(&video(first, segments, 0), &pods, "v720", 1, Latency::Low)).unwrap();
         let text = stitched(&video(first + 1, segments, open), &pods, "v720", 1, Latency::Low);
         let short = String::from_utf8(delta(text.as_bytes())).unwrap();
+        let short_read = Media::parse(&short).unwrap();
+        if short_read.skipped > 0 {
+            // 4.4.5.2: what is skipped lies before the boundary, six target durations from the end.
+            let parts = short_read.open.iter().flat_map(|open| &open.parts).map(|part| part.duration);
+            let left: u64 = short_read.segments.iter().map(|segment| segment.duration).chain(parts).sum();
+            prop_assert!(left >= 12_000_000, "{} us are left", left);
+        }
         let (mut whole, mut made) = (Media::parse(&text).unwrap(), Media::parse(&short).unwrap().over(&previous).unwrap());
         for segment in whole.segments.iter_mut().chain(&mut whole.open).chain(&mut made.segments).chain(&mut made.open) {
             // Parts leave with time, and lines are of the text.
@@ -251,6 +258,14 @@ fn hint_is_kept(earlier: &Media, later: &Media) -> Result<(), TestCaseError> {
     if let (Some(uri), Some(part)) = (hinted("PART"), segment.parts.get(part)) {
         prop_assert_eq!(&uri, &part.uri);
     }
+    let before = earlier.all().last().and_then(|last| last.map.clone());
+    let changed = part == 0 && before != segment.map;
+    // The same creative twice in a row has one init, which is hinted again at the discontinuity between.
+    prop_assert!(
+        hinted("MAP").is_some() || !changed,
+        "the init changes to {:?} without a hint",
+        segment.map
+    );
     if let Some(uri) = hinted("MAP") {
         prop_assert_eq!(Some(uri), segment.map.clone());
     }
