@@ -184,30 +184,13 @@ impl Api {
                 "Playback URLs are not given out here",
             );
         }
-        let mut claims: Vec<(String, String)> = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (Some(name), Some(value)) = (route::decode(name), route::decode(value)) else {
-                return bad_query();
-            };
-            let known = self.dimensions.iter().any(|known| *known == name)
-                || OTHER_CLAIMS.contains(&name.as_ref());
-            if value.len() > 32 || claims.iter().any(|(claim, _)| *claim == name) {
-                return bad_query();
-            }
-            if known && !value.is_empty() {
-                // The edge's spelling of a refusal.
-                let refused = name == "consent" && value == "off";
-                claims.push((
-                    name.into_owned(),
-                    if refused {
-                        "0".to_owned()
-                    } else {
-                        value.into_owned()
-                    },
-                ));
-            }
-        }
+        let Some(claims) = self.claims(query) else {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "query-invalid",
+                "The query is not valid",
+            );
+        };
         let claims: Vec<(&str, &str)> = claims
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -221,18 +204,36 @@ impl Api {
         );
         ok(&json!({"event": self.event, "url": url, "expires": expires_s}))
     }
+
+    /// The claims of a query that this event knows; `None` for a query with two readings.
+    fn claims(&self, query: &str) -> Option<Vec<(String, String)>> {
+        const VALUE_BYTES_MAX: usize = 32;
+        let mut claims: Vec<(String, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (route::decode(name)?, route::decode(value)?);
+            if value.len() > VALUE_BYTES_MAX || claims.iter().any(|(claim, _)| *claim == name) {
+                return None;
+            }
+            let known = self.dimensions.iter().any(|known| *known == name)
+                || OTHER_CLAIMS.contains(&name.as_ref());
+            if known && !value.is_empty() {
+                // The edge's spelling of a refusal.
+                let refused = name == "consent" && value == "off";
+                let value = if refused {
+                    "0".to_owned()
+                } else {
+                    value.into_owned()
+                };
+                claims.push((name.into_owned(), value));
+            }
+        }
+        Some(claims)
+    }
 }
 
 fn ok(value: &Value) -> Response<Bytes> {
     answers::json(StatusCode::OK, SHARED, value)
-}
-
-fn bad_query() -> Response<Bytes> {
-    problem(
-        StatusCode::BAD_REQUEST,
-        "query-invalid",
-        "The query is not valid",
-    )
 }
 
 /// Unix milliseconds.

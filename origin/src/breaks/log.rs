@@ -82,19 +82,7 @@ impl Log {
             .truncate(false)
             .open(path)
             .map_err(io)?;
-        let mut bytes = Vec::new();
-        (&mut file)
-            .take(LOG_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
-        if bytes.len() as u64 > LOG_BYTES_MAX {
-            let reason = format!("larger than {LOG_BYTES_MAX} bytes");
-            return Err(LogError::Corrupt {
-                path: path.to_owned(),
-                line: 1,
-                reason,
-            });
-        }
+        let bytes = read_bounded(&mut file, path)?;
         let whole = bytes
             .iter()
             .rposition(|&b| b == b'\n')
@@ -194,6 +182,25 @@ impl Log {
         self.file.set_len(self.length)?;
         self.file.sync_data()
     }
+}
+
+fn read_bounded(file: &mut File, path: &Path) -> Result<Vec<u8>, LogError> {
+    let io = |source| LogError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    file.take(LOG_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    if bytes.len() as u64 > LOG_BYTES_MAX {
+        return Err(LogError::Corrupt {
+            path: path.to_owned(),
+            line: 1,
+            reason: format!("larger than {LOG_BYTES_MAX} bytes"),
+        });
+    }
+    Ok(bytes)
 }
 
 fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<Entry>, Ledger), LogError> {
