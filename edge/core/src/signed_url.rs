@@ -97,7 +97,7 @@ pub fn verify<'a>(
 /// [`Problem::QueryInvalid`] or [`Problem::UrlMalformed`].
 pub fn read(query: &str) -> Result<(Claims<'_>, &str), Problem> {
     let (mut parameters, mut kid, mut sig) = (Vec::new(), None, None);
-    for pair in query.split('&') {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or(Problem::QueryInvalid)?;
         let (raw, name) = (value, decode(name).ok_or(Problem::QueryInvalid)?);
         let value = decode(value).ok_or(Problem::QueryInvalid)?;
