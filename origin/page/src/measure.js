@@ -17,7 +17,9 @@ export class Measure {
   clock = null;
   #video;
   #firstPictureMs = null;
+  /** Sequence numbers that the playhead was in, with what was loaded for them. */
   #played = [];
+  #loaded = new Map();
   #latencies = [];
   #pictures = [];
   #errors = [];
@@ -33,19 +35,21 @@ export class Measure {
 
   /** Follows a new hls.js. */
   watch(hls) {
-    hls.on(Hls.Events.FRAG_CHANGED, (_, { frag }) => {
-      if (frag.type !== 'main') return;
-      push(this.#played, { at: Math.round(performance.now()), sn: frag.sn, creative: creativeOf(frag), url: frag.url });
+    hls.on(Hls.Events.FRAG_LOADED, (_, { frag, part }) => {
+      if (frag.type === 'main' && Number.isInteger(frag.sn)) this.#loaded.set(frag.sn, creativeOf(part ?? frag));
     });
-    hls.on(Hls.Events.ERROR, (_, { type, details, fatal, response }) => {
-      push(this.#errors, { at: Math.round(performance.now()), type, details, fatal, status: response?.code ?? null });
+    hls.on(Hls.Events.ERROR, (_, { type, details, fatal, response, error }) => {
+      push(this.#errors, { at: Math.round(performance.now()), type, details, fatal, status: response?.code ?? null, reason: error?.message ?? null });
     });
   }
 
   /** Takes what the page shows now. */
   note(now) {
-    if (now.latency !== null && !this.#video.paused) push(this.#latencies, now.latency);
+    if (now.latency !== null && this.#firstPictureMs !== null && !this.#video.paused) push(this.#latencies, now.latency);
     if (now.revision !== null) this.#revisions.add(now.revision);
+    if (now.sequence !== null && now.sequence !== this.#played.at(-1)?.sn && this.#loaded.has(now.sequence)) {
+      push(this.#played, { at: Math.round(performance.now()), sn: now.sequence, creative: this.#loaded.get(now.sequence) });
+    }
   }
 
   dropped() {
@@ -96,7 +100,7 @@ export class Measure {
   #sample() {
     const video = this.#video;
     const now = performance.now();
-    const idle = video.paused || video.seeking || this.#firstPictureMs === null || document.hidden;
+    const idle = video.paused || this.#firstPictureMs === null || document.hidden;
     if (!idle && video.currentTime === this.#still.time) {
       this.#still.seen = now;
       return;

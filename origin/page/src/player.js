@@ -9,11 +9,29 @@ const RETRY_FIRST_MS = 800;
 const RETRY_MOST_MS = 15_000;
 const FAR_BEHIND_S = 8;
 
+/**
+ * hls.js takes a segment for whole when its playlist says so and all but 0.2 s of it is buffered. In low latency that is one part: when the playlist with
+ * the last part comes before the part ahead of it has been appended, the last one is never loaded, and playback stands at the hole for seconds.
+ */
+const WHOLE_WITHIN_S = 0.02;
+
+class AudioStreamController extends Hls.DefaultConfig.audioStreamController {
+  constructor(hls, tracker, keyLoader) {
+    super(hls, tracker, keyLoader);
+    // One tracker serves all of the player's controllers.
+    tracker.bufferPadding = WHOLE_WITHIN_S;
+  }
+}
+
 const CONFIG = {
+  audioStreamController: AudioStreamController,
   lowLatencyMode: true,
   // The playlist's own PART-HOLD-BACK is the target; play a little faster to get back to it, never jump while it is near.
   maxLiveSyncPlaybackRate: 1.08,
   liveSyncOnStallIncrease: 0.3,
+  // A guess that starts in the middle of the ladder: the parts of the first seconds are too small to measure a network with.
+  abrEwmaDefaultEstimate: 4_000_000,
+  testBandwidth: false,
   backBufferLength: 30,
   maxBufferLength: 12,
   workerPath: '/page/hls.worker.js',
@@ -53,7 +71,7 @@ export class Player {
     if (details !== null) this.#revision = revisionOf(details) ?? this.#revision;
     const { video } = this;
     const ahead = bufferAhead(video);
-    const latency = details !== null && hls.latency > 0 ? hls.latency : null;
+    const latency = details !== null && ahead !== null && hls.latency > 0 ? hls.latency : null;
     return { details, playhead: video.currentTime, latency, buffer: ahead, revision: this.#revision, buffered: video.buffered };
   }
 

@@ -29,9 +29,18 @@ export function cohortOf(url) {
   return [field(), field(), field()][2];
 }
 
-/** The fragment at a time of the player's timeline, or null. */
-export function fragmentAt(details, time) {
-  return details.fragments.find((fragment) => time >= fragment.start && time < fragment.end) ?? null;
+/** One cell for each media sequence number: the whole segments, then the one that is still being made, from its parts. */
+export function cells(details) {
+  const all = details.fragments.map((fragment) => cell(fragment, fragment, fragment.end));
+  const last = details.fragments.at(-1);
+  const growing = (details.partList ?? []).filter((part) => part.fragment.sn > (last?.sn ?? -1));
+  if (growing.length > 0) all.push({ ...cell(growing[0], growing[0].fragment, growing.at(-1).end), partial: true });
+  return all;
+}
+
+function cell(piece, fragment, end) {
+  const { sn, cc, gap } = fragment;
+  return { sn, cc, start: piece.start, end, creative: creativeOf(piece), gap: gap === true, partial: false };
 }
 
 /** Breaks that the playlist announces, as times of the player's timeline; an unknown end is null. */
@@ -55,16 +64,16 @@ const NOTHING = {
 /** What a viewer would ask: everything about this moment. */
 export function describe({ details, playhead, latency, buffer, revision }) {
   if (!details) return NOTHING;
-  const fragment = fragmentAt(details, playhead);
-  const creative = fragment === null ? null : creativeOf(fragment);
+  const here = cells(details).find((one) => playhead >= one.start && playhead < one.end) ?? null;
   const breaks = announced(details);
   const within = breaks.find((one) => one.start <= playhead && (one.end === null || playhead < one.end));
   const next = breaks.filter((one) => one.start > playhead).sort((a, b) => a.start - b.start)[0];
+  const creative = here?.creative ?? null;
   return {
     latency, buffer, revision, playhead, creative,
-    sequence: fragment?.sn ?? null,
-    discontinuity: fragment?.cc ?? null,
-    breakLeft: creative === null ? 0 : Math.max(0, (within?.end ?? fragment.end) - playhead),
+    sequence: here?.sn ?? null,
+    discontinuity: here?.cc ?? null,
+    breakLeft: creative === null ? 0 : Math.max(0, (within?.end ?? here.end) - playhead),
     nextBreak: next === undefined ? null : next.start - playhead,
   };
 }

@@ -1,6 +1,6 @@
 // The timeline: the last minute and what is announced, one cell for each media sequence number.
 
-import { announced, creativeOf } from './stream.js';
+import { announced, cells } from './stream.js';
 
 const BEHIND_S = 40;
 const AHEAD_S = 10;
@@ -134,21 +134,6 @@ export class Timeline {
     pen.arc(x, CELLS.top - 10, 4, 0, 2 * Math.PI);
     pen.fill();
   }
-}
-
-/** Whole segments, then the one that is still being made, from its parts. */
-function cells(details) {
-  const whole = details.fragments.map((fragment) => ({
-    sn: fragment.sn, start: fragment.start, end: fragment.end, creative: creativeOf(fragment), gap: fragment.gap === true, partial: false,
-  }));
-  const last = details.fragments.at(-1);
-  const growing = (details.partList ?? []).filter((part) => part.fragment.sn > last.sn);
-  if (growing.length > 0) {
-    whole.push({
-      sn: growing[0].fragment.sn, start: growing[0].start, end: growing.at(-1).end, creative: creativeOf(growing[0]), gap: false, partial: true,
-    });
-  }
-  return whole;
 }
 
 /** Gives creatives their colours: always the same one, unless the neighbour before has it. */
