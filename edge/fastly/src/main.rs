@@ -5,7 +5,8 @@
 //!
 //! Build: `cargo build -p sightscreen-fastly --target wasm32-wasip1 --profile edge`, then copy
 //! `target/wasm32-wasip1/edge/sightscreen-fastly.wasm` to `bin/main.wasm`; `fastly compute build` does both through `cargo xtask build fastly` and
-//! packs `pkg/sightscreen.tar.gz`. Run here: `viceroy serve -C fastly.toml -C edge/fastly/viceroy.toml --addr 127.0.0.1:7676 bin/main.wasm`.
+//! packs `pkg/sightscreen.tar.gz`. Run here: `viceroy serve -C fastly.toml --addr 127.0.0.1:7676 bin/main.wasm`, with the
+//! keyring in `SIGHTSCREEN_KEYRING`.
 //!
 //! Differences from the contract, all of the platform:
 //! - Other exchanges find an answer of lifetime 0 for a tenth of a second in the platform's cache; it is used only by those who were waiting when it came.

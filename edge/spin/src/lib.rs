@@ -3,8 +3,8 @@
 //! Owns the translation between the platform and the core's contract ([`sightscreen_core::Exchange`]). Owns no decision: whatever a viewer can observe is
 //! decided in the core. Invariant: nothing is borrowed across a wait, because one instance serves many requests at once.
 //!
-//! Build: `cargo build -p sightscreen-spin --target wasm32-wasip2 --profile edge`, which is what `spin build` does through `cargo xtask build spin`; the
-//! component is `target/wasm32-wasip2/edge/sightscreen_spin.wasm`. Run: `spin up`, or where there is no Spin `sightscreen-spin-host` in tests/spin-host.
+//! Build: `cargo build -p sightscreen-spin --target wasm32-wasip2 --profile edge`, which is what `spin build` does through `cargo xtask build spin`; which
+//! leaves the component at `build/spin.wasm`. Run: `spin up`, or where there is no Spin `sightscreen-spin-host` in tests/spin-host.
 //!
 //! The handler is exported without the SDK's `#[http_service]`, which is the same export behind a conversion into the `http` crate's types: that
 //! conversion answers targets it cannot parse by itself, and copies every relayed body.
