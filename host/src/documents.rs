@@ -91,7 +91,7 @@ impl Documents {
         for byte in name.bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
-                    file.push(char::from(byte))
+                    file.push(char::from(byte));
                 }
                 b'.' if !file.is_empty() => file.push('.'),
                 other => write!(file, "%{other:02X}").ok()?,
@@ -129,7 +129,7 @@ impl Keyring {
             match read_keyring(&self.path) {
                 Ok(keyring) => last.1 = keyring,
                 Err(error) => {
-                    tracing::error!(path = %self.path.display(), %error, "keyring not read; the last one stays")
+                    tracing::error!(path = %self.path.display(), %error, "keyring not read; the last one stays");
                 }
             }
         }

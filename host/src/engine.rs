@@ -207,9 +207,8 @@ impl Instance {
     }
 
     /// Ends the exchange; says whether the instance may be used again.
-    pub(crate) fn end(&mut self, begun: Begun) -> bool {
-        let dropped = begun
-            .0
+    pub(crate) fn end(&mut self, Begun(exchange): Begun) -> bool {
+        let dropped = exchange
             .resource_drop(&mut self.store)
             .map_err(|error| self.fault(&error));
         dropped.is_ok()

@@ -47,10 +47,10 @@ struct Known {
 /// Where an exchange is when it must leave its instance.
 enum Stop {
     Respond(core::Response),
-    Relay(core::Relay),
+    Relay(Box<core::Relay>),
     Result(Arc<Entry>),
     /// Someone else computes the result of this want.
-    Follow(Want, Arc<Pending>),
+    Follow(Box<Want>, Arc<Pending>),
     Wait(Vec<Want>),
     Fault(Fault),
 }
@@ -71,7 +71,7 @@ impl Worker {
                     Err(answer) => known.answers.push((relay.want, answer)),
                 },
                 Stop::Follow(want, pending) => {
-                    if let Some(entry) = known.follow(want, &pending).await {
+                    if let Some(entry) = known.follow(*want, &pending).await {
                         return (Answered::Result, entry.stored.response());
                     }
                 }
@@ -116,7 +116,7 @@ impl Worker {
                 Step::Respond(response) => return Ok(Stop::Respond(response)),
                 Step::Relay(relay) => match known.answer(&relay.want) {
                     Some(answer) => vec![answer],
-                    None => return Ok(Stop::Relay(relay)),
+                    None => return Ok(Stop::Relay(Box::new(relay))),
                 },
                 Step::Fetch(wants) => match self.answers(wants, known) {
                     Ok(answers) => answers,
@@ -184,7 +184,7 @@ impl Worker {
                 }
                 (Joined::Follow(pending), None) => {
                     self.node.metrics.lookup(Lookup::Collapsed);
-                    return Err(Stop::Follow(want.clone(), pending));
+                    return Err(Stop::Follow(Box::new(want.clone()), pending));
                 }
             }
         }

@@ -128,13 +128,12 @@ fn the_embedded_component_imports_nothing_and_answers() {
             | wasmparser::Payload::ModuleSection { .. } => depth += 1,
             wasmparser::Payload::End(_) => depth -= 1,
             wasmparser::Payload::ComponentImportSection(section) if depth == 0 => {
-                imports += section.count()
+                imports += section.count();
             }
             _ => {}
         }
     }
     assert_eq!(imports, 0);
-    println!("the component has {} bytes", EMBEDDED.len());
     let origin = Origin::new(|_, _| reply(503, "", ""));
     let node = start(&config(origin.address, &folder(), None)).unwrap();
     let unknown = get(node.listen, "/nothing/here");

@@ -50,7 +50,7 @@ fn a_stale_answer_stands_in_for_a_failed_origin_which_is_not_asked_again_at_once
     }
     assert_eq!(origin.asked("/a"), 2);
     assert_eq!(
-        get(node.listen, "/get?origin=/b").text(),
+        get(node.listen, "/get?origin=/b&key=b").text(),
         "500 2",
         "without a copy the error is told"
     );

@@ -1,5 +1,10 @@
 //! A node with the fixture component, a scripted origin behind it, and a plain client in front.
-#![allow(clippy::unwrap_used, dead_code, reason = "tests; each uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "tests; each uses a part"
+)]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
