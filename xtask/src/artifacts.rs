@@ -11,8 +11,6 @@ use serde_json::Value;
 
 use crate::{paths, run, tools};
 
-const HOST: &str = "sightscreen-host";
-
 type Build = fn() -> Result<PathBuf>;
 
 const BUILDS: [(&str, Build); 7] = [
@@ -65,14 +63,7 @@ pub(crate) fn component() -> Result<PathBuf> {
     tools::targets()?;
     let messages = run::logged(
         "build component",
-        run::cargo().args([
-            "build",
-            "--release",
-            "--package",
-            HOST,
-            "--message-format",
-            "json",
-        ]),
+        native_build().args(["--message-format", "json"]),
     )?;
     let out = messages
         .lines()
@@ -90,12 +81,12 @@ pub(crate) fn component() -> Result<PathBuf> {
 
 /// `sightscreen-edge`.
 pub(crate) fn host() -> Result<PathBuf> {
-    server(HOST, "sightscreen-edge")
+    native("sightscreen-edge")
 }
 
 /// `sightscreen-origin`.
 pub(crate) fn origin() -> Result<PathBuf> {
-    server("sightscreen-origin", "sightscreen-origin")
+    native("sightscreen-origin")
 }
 
 /// The package's program at Fastly, where `fastly compute build` looks for it.
@@ -156,12 +147,25 @@ pub(crate) fn page() -> Result<PathBuf> {
     Ok(out)
 }
 
-fn server(package: &str, program: &str) -> Result<PathBuf> {
-    run::logged(
-        &format!("build {program}"),
-        run::cargo().args(["build", "--release", "--package", package]),
-    )?;
+/// A program of this machine's own: all are built by one command, since cargo would compile what they share anew for each choice of packages.
+pub(crate) fn native(program: &str) -> Result<PathBuf> {
+    run::logged(&format!("build {program}"), &mut native_build())?;
     Ok(paths::release(program))
+}
+
+fn native_build() -> Command {
+    let mut build = run::cargo();
+    build.args(["build", "--release", "--bins"]);
+    build
+}
+
+/// What runs the Spin component where there is no `spin`; a package apart, for it brings a WASI host of its own.
+pub(crate) fn spin_host() -> Result<PathBuf> {
+    run::logged(
+        "build sightscreen-spin-host",
+        run::cargo().args(["build", "--release", "--package", "sightscreen-spin-host"]),
+    )?;
+    Ok(paths::release("sightscreen-spin-host"))
 }
 
 fn wasm(package: &str, target: &str) -> Result<PathBuf> {

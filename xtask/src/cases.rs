@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{artifacts, paths, run, tools};
+use crate::{artifacts, paths, tools};
 
 /// `cargo xtask cases ...`: the same arguments as `sightscreen-cases`.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
@@ -32,20 +32,10 @@ fn runner(doors: &[String]) -> Result<Command> {
     for door in doors {
         folders.extend(prepare(door)?);
     }
-    run::logged(
-        "build cases",
-        run::cargo().args([
-            "build",
-            "--release",
-            "--package",
-            "sightscreen-tests",
-            "--bin",
-            "sightscreen-cases",
-        ]),
-    )?;
+    let program = artifacts::native("sightscreen-cases")?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     folders.extend(std::env::split_paths(&path));
-    let mut cases = Command::new(paths::release("sightscreen-cases"));
+    let mut cases = Command::new(program);
     cases
         .current_dir(paths::root())
         .env("PATH", std::env::join_paths(folders)?);
@@ -69,6 +59,9 @@ fn prepare(door: &str) -> Result<Option<PathBuf>> {
         }
         "spin" => {
             artifacts::timed("spin", artifacts::spin)?;
+            if paths::on_path("spin").is_none() {
+                artifacts::timed("spin-host", artifacts::spin_host)?;
+            }
             Ok(None)
         }
         // The native door is inside of the runner; a name that is none is the runner's to refuse.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{paths, run};
+use crate::artifacts;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,18 +25,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
 
 /// The built live check.
 pub(crate) fn checker() -> Result<Command> {
-    run::logged(
-        "build live check",
-        run::cargo().args([
-            "build",
-            "--release",
-            "--package",
-            "sightscreen-tests",
-            "--bin",
-            "sightscreen-live-check",
-        ]),
-    )?;
-    Ok(Command::new(paths::release("sightscreen-live-check")))
+    Ok(Command::new(artifacts::native("sightscreen-live-check")?))
 }
 
 /// Status of a GET, if anything answers.

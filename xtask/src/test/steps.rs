@@ -167,7 +167,7 @@ fn deny() -> Result<Outcome> {
 }
 
 fn unit() -> Result<Outcome> {
-    let log = run::logged("tests", run::cargo().arg("test"))?;
+    let log = run::logged("tests", run::cargo().args(["test", "--release"]))?;
     Ok(Outcome::Passed(counted(&log)))
 }
 
