@@ -100,11 +100,13 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The flags of an event or of `site`; none where there is no such document.
+    /// The flags of an event or of `site`; none where they cannot be had, for a switch that nobody can read does not stop a match.
     pub(crate) fn flags(&mut self, scope: &str) -> Flow<Rc<Flags>> {
         let keyring = self.keyring()?;
-        let flags = self.document::<Flags>(scope, &keyring)?;
-        Ok(flags.unwrap_or_default())
+        match self.document::<Flags>(scope, &keyring) {
+            Err(step) if matches!(*step, Step::Respond(_)) => Ok(Rc::default()),
+            other => Ok(other?.unwrap_or_default()),
+        }
     }
 
     /// The cohort's pods as of a revision; `None` where they cannot be had.
