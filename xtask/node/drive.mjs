@@ -15,7 +15,7 @@ const SAMPLE_MS = 500;
 
 const browser = await chromium.launch({ executablePath: plan.chromium, args: FLAGS });
 try {
-  const page = await browser.newPage({ viewport: { width: 1440, height: 940 } });
+  const page = await browser.newPage({ viewport: { width: 1440, height: 1000 } });
   const problems = [];
   page.on('pageerror', (error) => problems.push(error.message));
   page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });

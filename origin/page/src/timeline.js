@@ -129,9 +129,9 @@ export class Timeline {
     const { pen } = this;
     const x = view.x(playhead);
     pen.fillStyle = '#ffffff';
-    pen.fillRect(x - 1, CELLS.top - 8, 2, CELLS.height + 16);
+    pen.fillRect(x - 1, CELLS.top - 5, 2, CELLS.height + 15);
     pen.beginPath();
-    pen.arc(x, CELLS.top - 10, 4, 0, 2 * Math.PI);
+    pen.arc(x, CELLS.top + CELLS.height + 10, 4, 0, 2 * Math.PI);
     pen.fill();
   }
 }
