@@ -149,6 +149,8 @@ pub(crate) fn page() -> Result<PathBuf> {
 
 /// A program of this machine's own: all are built by one command, since cargo would compile what they share anew for each choice of packages.
 pub(crate) fn native(program: &str) -> Result<PathBuf> {
+    // The host's build makes the component that it embeds.
+    tools::targets()?;
     run::logged(&format!("build {program}"), &mut native_build())?;
     Ok(paths::release(program))
 }
