@@ -2,6 +2,7 @@
 //!
 //! Invariant: a verdict passes only on what the browser reported; what was not seen fails.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -75,6 +76,7 @@ pub(crate) fn play(
         bail!("the browser's driver ended with {}", output.status);
     }
     let text = String::from_utf8_lossy(&output.stdout);
+    std::fs::write(paths::work("logs")?.join("browser.json"), text.as_bytes())?;
     serde_json::from_str(text.trim())
         .with_context(|| format!("the browser's driver printed no report: {text}"))
 }
@@ -124,7 +126,26 @@ fn measured(report: &Value) -> Vec<String> {
             report["frames"], report["dropped"], report["stalls"]
         ),
         format!("ledger revisions {}", report["revisions"]),
+        format!("hls.js reported {}", reasons(&report["errors"])),
     ]
+}
+
+/// What hls.js complained of, and how often.
+fn reasons(errors: &Value) -> String {
+    let mut counts = BTreeMap::new();
+    for error in errors.as_array().into_iter().flatten() {
+        *counts
+            .entry(error["details"].as_str().unwrap_or("?"))
+            .or_insert(0) += 1;
+    }
+    if counts.is_empty() {
+        return "no error".to_owned();
+    }
+    let words: Vec<_> = counts
+        .iter()
+        .map(|(what, times)| format!("{what} {times}"))
+        .collect();
+    words.join(", ")
 }
 
 fn picture(report: &Value, verdict: &mut Verdict) {

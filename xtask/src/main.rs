@@ -28,7 +28,8 @@ cargo xtask COMMAND
 
   up [--input test|rtmp|FILE] [--port N] [--fresh] [--for SECONDS --headless [--screenshot FILE]]
                           build, start the origin and an edge node, print the URLs; with --for, play and judge
-  test [--quick]          everything; --quick: what needs no platform tool
+  test [--quick] [--only TEXT]
+                          everything; --quick: what needs no platform tool; --only: the steps so named
   cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH]
                           run the cases of a folder at a door
   bench [--json FILE]     measure the core, the host, sizes and cold starts

@@ -9,7 +9,7 @@ mod steps;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 /// How a step ended that did not fail.
@@ -33,27 +33,32 @@ struct Tally {
     skipped: Vec<(&'static str, String)>,
 }
 
-/// `cargo xtask test [--quick]`.
+/// `cargo xtask test [--quick] [--only TEXT]`.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     let mut quick = false;
+    let mut only = String::new();
     while let Some(arg) = args.next()? {
         match arg {
             Long("quick") => quick = true,
+            Long("only") => only = args.value()?.string()?,
             _ => return Err(arg.unexpected().into()),
         }
     }
     let steps = if quick { steps::QUICK } else { steps::FULL };
     let started = Instant::now();
     let mut tally = Tally::default();
-    for step in steps {
+    for step in steps.iter().filter(|step| step.name.contains(&only)) {
         tally.run(step);
+    }
+    if tally.is_empty() {
+        bail!("no step's name contains {only:?}");
     }
     println!();
     for (name, why) in &tally.skipped {
         println!("skipped {name}: {why}");
     }
     for name in &tally.failed {
-        println!("failed  {name}");
+        println!("failed  {name}; repeat it with: cargo xtask test --only '{name}'");
     }
     println!(
         "{} passed, {} failed, {} skipped ({} s)",
@@ -70,6 +75,10 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
 }
 
 impl Tally {
+    fn is_empty(&self) -> bool {
+        self.passed.is_empty() && self.failed.is_empty() && self.skipped.is_empty()
+    }
+
     fn run(&mut self, step: &Step) {
         println!("• {}", step.name);
         let started = Instant::now();

@@ -32,7 +32,8 @@ const CONFIG = {
   // A guess that starts in the middle of the ladder: the parts of the first seconds are too small to measure a network with.
   abrEwmaDefaultEstimate: 4_000_000,
   testBandwidth: false,
-  backBufferLength: 30,
+  // What was played is the browser's to evict: when hls.js trims it, it forgets which parts of the growing segment it has, and stands for seconds.
+  backBufferLength: Infinity,
   maxBufferLength: 12,
   workerPath: '/page/hls.worker.js',
 };
