@@ -109,6 +109,9 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
 fn measured(report: &Value) -> Vec<String> {
     let spread = |name: &str| {
         let of = &report[name];
+        if of.is_null() {
+            return "none seen".to_owned();
+        }
         format!(
             "median {} s, 95 % {} s, largest {} s of {} samples",
             of["median"], of["p95"], of["max"], of["samples"]
