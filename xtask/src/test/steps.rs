@@ -100,15 +100,15 @@ pub(crate) const FULL: &[Step] = &[
     },
     Step {
         name: "live check of a running event",
-        run: live_check,
+        run: || twice(live_check),
     },
     Step {
         name: "Chromium plays through a break",
-        run: chromium,
+        run: || twice(chromium),
     },
     Step {
         name: "real footage by RTMP",
-        run: rtmp,
+        run: || twice(rtmp),
     },
 ];
 
@@ -207,6 +207,14 @@ fn door(name: &str) -> Result<Outcome> {
     Ok(Outcome::Passed(
         log.lines().last().unwrap_or_default().to_owned(),
     ))
+}
+
+/// Once more where a check in real time failed, and both are told: a machine that was busy for a moment passes the second time, a fault does not.
+fn twice(check: fn() -> Result<Outcome>) -> Result<Outcome> {
+    check().or_else(|error| {
+        println!("  failed, once more: {error:#}");
+        check()
+    })
 }
 
 fn live_check() -> Result<Outcome> {
