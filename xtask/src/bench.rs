@@ -83,23 +83,37 @@ impl Figure {
     }
 }
 
-/// `cargo xtask bench [--json FILE]`.
+type Measure = fn() -> Result<Vec<Figure>>;
+
+const SECTIONS: [(&str, Measure); 4] = [
+    ("core", core::measure),
+    ("host", host::measure),
+    ("sizes", sizes::measure),
+    ("cold", cold::measure),
+];
+
+/// `cargo xtask bench [--json FILE] [--only core|host|sizes|cold]`.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     let mut file: Option<PathBuf> = None;
+    let mut only = String::new();
     while let Some(arg) = args.next()? {
         match arg {
             Long("json") => file = Some(args.value()?.into()),
+            Long("only") => only = args.value()?.string()?,
             _ => return Err(arg.unexpected().into()),
         }
     }
     tools::need(tools::LIVE)?;
     tools::need(tools::BENCH)?;
     let mut figures = Vec::new();
-    for section in [core::measure, host::measure, sizes::measure, cold::measure] {
-        let measured = section()?;
+    let mut ran = false;
+    for (_, measure) in SECTIONS.iter().filter(|(name, _)| name.contains(&only)) {
+        ran = true;
+        let measured = measure()?;
         measured.iter().for_each(Figure::print);
         figures.extend(measured);
     }
+    anyhow::ensure!(ran, "no section's name contains {only:?}");
     if let Some(file) = file {
         let all: Vec<_> = figures.iter().map(Figure::json).collect();
         std::fs::write(&file, format!("{:#}\n", Value::from(all)))
