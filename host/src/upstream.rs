@@ -19,9 +19,8 @@ use tokio::time::timeout;
 
 use crate::metrics::Metrics;
 use crate::transfer::{Head, Transfer};
-use crate::wants::target;
 use sightscreen_core::door::Lifetime;
-use sightscreen_core::{Failure, Want};
+use sightscreen_core::{Failure, Want, door};
 
 const CONNECT: Duration = Duration::from_secs(2);
 const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -112,7 +111,7 @@ impl Upstream {
     }
 
     async fn send(&self, want: &Want, headers: HeaderMap) -> Result<Response<Incoming>, Failure> {
-        let target = target(want).ok_or(Failure::Unreachable)?;
+        let target = door::origin_target(&want.source).ok_or(Failure::Unreachable)?;
         // A target that is no URI cannot be asked for; to the component that is an origin that does not answer.
         let uri: Uri = format!("{}{target}", self.origin)
             .parse()

@@ -16,7 +16,7 @@ use crate::node::Worker;
 use crate::stored::Stored;
 use crate::transfer::{Head, Transfer};
 use crate::upstream::Limits;
-use sightscreen_core::{Failure, Source, Want, door};
+use sightscreen_core::{Failure, Object, Source, Want, door};
 
 /// The most that a shared answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -237,6 +237,11 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
             let Some(stored) = transfer.so_far() else {
                 return;
             };
+            if let Err(failure) = worker.genuine(&want, &stored) {
+                worker.node.transfers.end(key, transfer);
+                transfer.fail(failure);
+                return;
+            }
             let entry = worker.land(&want, stored, private).await;
             worker.node.transfers.end(key, transfer);
             transfer.finish(entry);
@@ -263,6 +268,27 @@ impl Drop for Landing {
 }
 
 impl Worker {
+    /// A document that is not genuine is no answer.
+    fn genuine(&self, want: &Want, stored: &Stored) -> Result<(), Failure> {
+        let Source::Document(name) = &want.source else {
+            return Ok(());
+        };
+        let object = Object {
+            status: stored.status.as_u16(),
+            headers: Vec::new(),
+            body: stored.body.to_vec(),
+        };
+        let keyring = self.node.keyring.get(want.fresh_ms);
+        let genuine = door::genuine(want, &object, &keyring.stored.body);
+        if genuine.is_err() {
+            tracing::error!(
+                document = name,
+                "document refused: no key of the keyring signed it under this name; are origin and edge given the same keys?"
+            );
+        }
+        genuine
+    }
+
     /// Keeps an answer as far as the want and the origin allow.
     async fn land(&self, want: &Want, stored: Stored, private: bool) -> Arc<Entry> {
         if private {
@@ -313,15 +339,6 @@ impl Answer {
 /// How long the want may take.
 pub(crate) fn timeout(want: &Want) -> Duration {
     Duration::from_millis(want.timeout_ms.into())
-}
-
-/// The target at the origin; `None` for what is not fetched.
-pub(crate) fn target(want: &Want) -> Option<String> {
-    match &want.source {
-        Source::Document(name) => Some(format!("/documents/{name}")),
-        Source::Origin(target) => Some(target.clone()),
-        Source::Keyring | Source::Result => None,
-    }
 }
 
 /// Those of the viewer's headers that go along.

@@ -106,6 +106,7 @@ fn passed(
             ("cohort", pass.cohort),
             ("plan", pass.plan),
             ("session", pass.session),
+            ("language", pass.language.unwrap_or("not asked for")),
         ]
         .map(|(n, v)| line(n, v)),
     );
@@ -236,6 +237,7 @@ mod tests {
             plan: "free",
             session: "s",
             low_latency: true,
+            language: None,
             nbf: 1_699_999_940,
             exp: 1_699_999_999,
             end: 1_700_090_000,

@@ -2,15 +2,18 @@
 //!
 //! Owns every comparison and its words. Changes nothing but golden files, and those only when blessing.
 
+use std::borrow::Cow;
 use std::fs;
+use std::io::Read;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use similar::{ChangeTag, TextDiff};
 
 use crate::case::{Count, Expander, Loaded, StepSpec, now_ms, passes_in, secret_texts};
 use crate::doors::Door;
 use crate::run::{CANARY, counted, read};
-use crate::wire::{Reply, Request, header};
+use crate::wire::{Headers, Reply, Request, header};
 
 /// Seconds by which a time in a pass may differ: the clock ran between making and checking.
 const CLOCK_SLACK_S: i64 = 3;
@@ -114,7 +117,7 @@ impl Checked<'_> {
                 ))
             };
         }
-        let got = self.neutral(reply);
+        let got = self.neutral(&decoded(&reply.headers, &reply.body)?);
         if let Some(code) = &expect.problem {
             return self.problem(code, reply, &got);
         }
@@ -152,8 +155,8 @@ impl Checked<'_> {
     }
 
     /// The body with what differs from run to run taken out.
-    fn neutral(&self, reply: &Reply) -> String {
-        let mut text = String::from_utf8_lossy(&reply.body).into_owned();
+    fn neutral(&self, body: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(body).into_owned();
         let passes: Vec<String> = passes_in(&text)
             .into_iter()
             .map(|(pass, _)| pass.to_owned())
@@ -309,6 +312,29 @@ pub(crate) fn no_secrets(seen: &[Request], expander: &Expander) -> Result<(), St
         }
     }
     Ok(())
+}
+
+/// The body without the content encoding that the headers name.
+fn decoded<'a>(headers: &Headers, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    match header(headers, "content-encoding") {
+        None => Ok(Cow::Borrowed(body)),
+        // Exactly one member, so that nothing follows it unseen.
+        Some("gzip") => {
+            let mut decoder = GzDecoder::new(body);
+            let mut whole = Vec::new();
+            decoder
+                .read_to_end(&mut whole)
+                .map_err(|e| format!("  body: not gzip: {e}"))?;
+            match decoder.into_inner() {
+                [] => Ok(Cow::Owned(whole)),
+                rest => Err(format!(
+                    "  body: {} bytes follow the gzip member",
+                    rest.len()
+                )),
+            }
+        }
+        Some(other) => Err(format!("  content-encoding: nobody asked for {other:?}")),
+    }
 }
 
 fn ends(cut: bool) -> &'static str {

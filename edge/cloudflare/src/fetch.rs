@@ -28,7 +28,7 @@ pub(crate) struct Exchange {
     pub(crate) context: Context,
     pub(crate) origin: String,
     env: Env,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Exchange {
@@ -49,7 +49,16 @@ impl Exchange {
 
     async fn get(&self, want: &Want) -> Got {
         match &want.source {
-            Source::Keyring => return self.keyring(),
+            Source::Keyring => {
+                let object = |body| Object {
+                    status: 200,
+                    headers: Vec::new(),
+                    body,
+                };
+                return keyring(&self.env).map_or(Got::Failed(Failure::Unreachable), |body| {
+                    Got::Object(object(body))
+                });
+            }
             // Asked for alone, by `results`.
             Source::Result => return Got::Missing,
             Source::Document(_) | Source::Origin(_) => {}
@@ -72,7 +81,7 @@ impl Exchange {
 
     /// What the cache or another exchange has, or the turn to ask.
     async fn look_up(&self, want: &Want) -> Shared {
-        if !uses_cache(want) {
+        if !door::uses_cache(want) {
             return Shared::Nothing(None);
         }
         if let Some(object) = self.stored(want).await {
@@ -112,7 +121,7 @@ impl Exchange {
         let Turn::Lead(lead) = turn else { return };
         let (origin, env, want) = (self.origin.clone(), self.env.clone(), want.clone());
         self.context.wait_until(async move {
-            if let Ok(answer) = upstream::whole(&origin, &want, &[]).await
+            if let Ok(answer) = genuine(&origin, &env, &want, &[]).await
                 && !door::is_failure(Some(answer.object.status))
             {
                 keep(&env, &want, &answer).await;
@@ -123,7 +132,8 @@ impl Exchange {
 
     /// Asks the origin; what comes goes to those who wait, and into the cache after the viewer has it.
     async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Result<Object, Failure> {
-        let result = upstream::whole(&self.origin, want, &self.forwarded(want)).await;
+        let headers = door::forwarded(want, &self.headers);
+        let result = genuine(&self.origin, &self.env, want, &headers).await;
         let is_shared = result
             .as_ref()
             .map_or(true, |answer| lifetime(want, answer).is_some());
@@ -142,27 +152,6 @@ impl Exchange {
                 .wait_until(async move { keep(&env, &want, &answer).await });
         }
         Ok(object)
-    }
-
-    /// The viewer's headers that go along with `want`.
-    pub(crate) fn forwarded(&self, want: &Want) -> Vec<(String, String)> {
-        let is_named = |name: &String| want.forward.contains(name);
-        self.headers
-            .iter()
-            .filter(|(name, _)| is_named(name))
-            .cloned()
-            .collect()
-    }
-
-    fn keyring(&self) -> Got {
-        match self.env.secret("KEYRING") {
-            Ok(keyring) => Got::Object(Object {
-                status: 200,
-                headers: Vec::new(),
-                body: keyring.to_string().into_bytes(),
-            }),
-            Err(_) => Got::Failed(Failure::Unreachable),
-        }
     }
 
     async fn last_good(&self, want: &Want) -> Option<Object> {
@@ -189,6 +178,24 @@ impl Exchange {
     }
 }
 
+/// The origin's answer, where it is one to go by.
+async fn genuine(
+    origin: &str,
+    env: &Env,
+    want: &Want,
+    headers: &[(String, String)],
+) -> Result<Answer, Failure> {
+    let answer = upstream::whole(origin, want, headers).await?;
+    door::genuine(want, &answer.object, &keyring(env).unwrap_or_default())?;
+    Ok(answer)
+}
+
+fn keyring(env: &Env) -> Option<Vec<u8>> {
+    env.secret("KEYRING")
+        .ok()
+        .map(|keyring| keyring.to_string().into_bytes())
+}
+
 enum Shared {
     /// From the cache.
     Stored(Object),
@@ -207,10 +214,6 @@ pub(crate) async fn outcome<T: Clone>(waiting: &Waiting<T>) -> Option<T> {
             Seen::Pending => Delay::from(LOOK_AGAIN).await,
         }
     }
-}
-
-fn uses_cache(want: &Want) -> bool {
-    door::is_shared(want) && (want.collapse || want.fresh_ms > 0 || want.stale_ms > 0)
 }
 
 fn lifetime(want: &Want, answer: &Answer) -> Option<Lifetime> {

@@ -16,9 +16,14 @@ pub(crate) async fn relay(exchange: &Exchange, relay: &Relay) -> Result<Response
     } else {
         Keep::No
     };
-    let response = upstream::head(&exchange.origin, want, &exchange.forwarded(want), keep)
-        .await
-        .map_err(Got::Failed)?;
+    let response = upstream::head(
+        &exchange.origin,
+        want,
+        &door::forwarded(want, &exchange.headers),
+        keep,
+    )
+    .await
+    .map_err(Got::Failed)?;
     if !door::is_relayed(response.status_code(), want) {
         return Err(Got::Object(upstream::without_body(&response)));
     }

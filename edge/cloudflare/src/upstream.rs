@@ -125,11 +125,7 @@ async fn read(mut response: Response, max_bytes: u32) -> Result<Answer, Failure>
 }
 
 fn request(origin: &str, want: &Want, headers: &[(String, String)], keep: Keep) -> Option<Request> {
-    let target = match &want.source {
-        Source::Document(name) => format!("/documents/{name}"),
-        Source::Origin(target) => target.clone(),
-        Source::Keyring | Source::Result => return None,
-    };
+    let target = door::origin_target(&want.source)?;
     let fields = web_sys::Headers::new().ok()?;
     for (name, value) in headers {
         fields.append(name, value).ok()?;

@@ -4,7 +4,7 @@
 //! only the headers that the core or the contract names go out.
 
 use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
-use worker::{Env, Headers, Response, ResponseBody, ResponseBuilder, Result, js_sys};
+use worker::{EncodeBody, Env, Headers, Response, ResponseBody, ResponseBuilder, Result, js_sys};
 
 /// Cloudflare's word for "not known" in place of a country.
 const UNKNOWN_COUNTRY: &str = "XX";
@@ -118,8 +118,12 @@ pub(crate) fn stream(
     } else {
         body
     };
-    Ok(ResponseBuilder::new()
+    let mut builder = ResponseBuilder::new()
         .with_status(status)
-        .with_headers(fields)
-        .body(body))
+        .with_headers(fields);
+    // The bytes are in their encoding already; the platform would encode them once more.
+    if headers.iter().any(|(name, _)| name == "content-encoding") {
+        builder = builder.with_encode_body(EncodeBody::Manual);
+    }
+    Ok(builder.body(body))
 }

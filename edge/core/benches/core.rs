@@ -106,6 +106,7 @@ fn pass(keyring: &Keyring) -> String {
         plan: "free",
         session: "0123456789abcdef",
         low_latency: true,
+        language: Some("hi"),
         nbf: not_before(NOW_MS),
         exp: after(NOW_MS, 3600),
         end: after(NOW_MS, 7200),

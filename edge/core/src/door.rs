@@ -9,7 +9,8 @@ mod stamp;
 pub use flights::{Flights, Lead, Seen, Turn, Waiting};
 pub use stamp::Stamp;
 
-use crate::{Relay, Source, Want};
+use crate::keyring::Keyring;
+use crate::{Failure, Object, Relay, Source, Want, document};
 
 /// What a door's platform gives. A reader sees here what is missing at a door; the bytes of an answer never depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,48 @@ pub fn is_relayed(status: u16, want: &Want) -> bool {
 #[must_use]
 pub fn is_shared(want: &Want) -> bool {
     want.forward.iter().all(|name| name == "range")
+}
+
+/// Whether `want` has anything to do with a cache.
+#[must_use]
+pub fn uses_cache(want: &Want) -> bool {
+    is_shared(want) && (want.collapse || want.fresh_ms > 0 || want.stale_ms > 0)
+}
+
+/// The viewer's headers that go along with `want`, out of those that the core's request has.
+#[must_use]
+pub fn forwarded(want: &Want, headers: &[(String, String)]) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter(|(name, _)| want.forward.contains(name))
+        .cloned()
+        .collect()
+}
+
+/// What a door asks the origin for, or `None` where a want is not for the origin.
+#[must_use]
+pub fn origin_target(source: &Source) -> Option<String> {
+    match source {
+        Source::Document(name) => Some(format!("/documents/{name}")),
+        Source::Origin(target) => Some(target.clone()),
+        Source::Keyring | Source::Result => None,
+    }
+}
+
+/// Sees to it that a document which is not genuine counts as no answer, so that it takes no good copy's place. The core
+/// looks again, whatever a door kept.
+///
+/// # Errors
+/// [`Failure::Unreachable`] for a document of status 200 that none of the keyring's document keys signed under its name.
+pub fn genuine(want: &Want, object: &Object, keyring: &[u8]) -> Result<(), Failure> {
+    match &want.source {
+        Source::Document(name) if object.status == 200 => Keyring::parse(keyring)
+            .ok()
+            .filter(|keyring| document::read(name, &object.body, keyring).is_ok())
+            .map(|_| ())
+            .ok_or(Failure::Unreachable),
+        _ => Ok(()),
+    }
 }
 
 /// How long an answer is used, in milliseconds; counted from its arrival, each span after the one before.
@@ -334,6 +377,35 @@ mod tests {
         );
         assert_eq!(Lifetime::of(&want(&[]), 200, Some("no-store")), None);
         assert!(Lifetime::of(&want(&[]), 200, Some("no-store-not")).is_some());
+    }
+
+    #[test]
+    fn a_document_that_is_not_genuine_is_no_answer() {
+        let hex = "00112233445566778899aabbccddeeff";
+        let keyring = format!(
+            r#"{{"document":{{"d1":"{hex}"}},"pass":{{"k1":"{hex}"}},"url":{{"u1":"{hex}"}}}}"#
+        );
+        let of = |name: &str, status, body: &[u8]| {
+            let want = Want {
+                source: Source::Document(name.to_owned()),
+                ..want(&[])
+            };
+            let object = Object {
+                status,
+                headers: Vec::new(),
+                body: body.to_vec(),
+            };
+            genuine(&want, &object, keyring.as_bytes())
+        };
+        let Ok(keys) = Keyring::parse(keyring.as_bytes()) else {
+            panic!("the keyring of this test");
+        };
+        let key = keys.first(crate::keyring::Purpose::Document);
+        let body = document::write("flags/demo", 1, b"{}", key);
+        assert_eq!(of("flags/demo", 200, &body), Ok(()));
+        assert_eq!(of("flags/other", 200, &body), Err(Failure::Unreachable));
+        assert_eq!(of("flags/demo", 200, b"{}"), Err(Failure::Unreachable));
+        assert_eq!(of("flags/demo", 404, b"{}"), Ok(()));
     }
 
     #[test]

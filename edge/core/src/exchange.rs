@@ -6,6 +6,7 @@
 
 /// The request headers that the core reads. A door may leave out all others.
 pub const REQUEST_HEADERS: &[&str] = &[
+    "accept-encoding",
     "accept-language",
     "authorization",
     "cookie",

@@ -12,6 +12,7 @@ pub mod cohort;
 mod context;
 pub mod document;
 pub mod door;
+mod encoding;
 mod exchange;
 pub mod flags;
 pub mod keyring;

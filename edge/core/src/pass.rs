@@ -2,13 +2,14 @@
 //!
 //! Owns the pass's layout, minting and checking. Invariant: no field is looked at before the MAC over all of them held, and a pass has one spelling.
 //!
-//! Layout before base64url: version (1), then `kid`, `event`, `cohort`, `plan`, `session`, each with its length in one byte; flags; `nbf`, `exp`, `end` as 32-bit
+//! Layout before base64url: version (1), then `kid`, `event`, `cohort`, `plan`, `session` and `language`, each with its length in one byte; flags; `nbf`, `exp`, `end` as 32-bit
 //! big-endian Unix seconds; HMAC-SHA256 over the label and all bytes before it.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::keyring::{Key, Keyring, Purpose, TAG_BYTES, to_base64url};
 use crate::problem::Problem;
+use crate::route::is_identifier;
 
 const LABEL: &[u8] = b"sightscreen-pass-1";
 const VERSION: u8 = 1;
@@ -16,6 +17,8 @@ const FLAG_LOW_LATENCY: u8 = 1;
 /// Longest pass as text; keeps hostile ones off the decoder.
 const TEXT_BYTES_MAX: usize = 512;
 const BYTES_MAX: usize = TEXT_BYTES_MAX / 4 * 3;
+/// The longest language tag that RFC 5646 asks implementations to take (section 4.4.1).
+const LANGUAGE_BYTES_MAX: usize = 35;
 /// Seconds by which another edge's clock may be behind the one that minted.
 const CLOCK_SKEW_S: u64 = 60;
 
@@ -34,6 +37,8 @@ pub struct Pass<'a> {
     pub session: &'a str,
     /// Whether the session's playlists are low-latency ones. Pinned at entry: a player may not see part tags come or go.
     pub low_latency: bool,
+    /// The language that was asked for at entry, so that a renewed session keeps it.
+    pub language: Option<&'a str>,
     /// Unix seconds from which it is valid.
     pub nbf: u32,
     /// Unix seconds from which it is not valid any more.
@@ -126,7 +131,15 @@ impl Pass<'_> {
     pub fn mint(&self, key: &Key) -> String {
         let mut body = Vec::with_capacity(192);
         body.push(VERSION);
-        for field in [key.kid(), self.event, self.cohort, self.plan, self.session] {
+        let language = self.language.unwrap_or_default();
+        for field in [
+            key.kid(),
+            self.event,
+            self.cohort,
+            self.plan,
+            self.session,
+            language,
+        ] {
             // Identifiers are at most 64 bytes, see `route::is_identifier`.
             let len = u8::try_from(field.len()).unwrap_or(u8::MAX);
             body.push(len);
@@ -168,11 +181,16 @@ fn parse(body: &[u8]) -> Option<Pass<'_>> {
         let (&len, after) = rest.split_first()?;
         let (field, after) = after.split_at_checked(usize::from(len))?;
         rest = after;
-        std::str::from_utf8(field)
-            .ok()
-            .filter(|field| crate::route::is_identifier(field))
+        std::str::from_utf8(field).ok()
     };
     let (kid, event, cohort, plan, session) = (text()?, text()?, text()?, text()?, text()?);
+    let language = Some(text()?).filter(|language| !language.is_empty());
+    let are_plain = [kid, event, cohort, plan, session]
+        .iter()
+        .all(|id| is_identifier(id));
+    if !are_plain || !language.is_none_or(is_language) {
+        return None;
+    }
     let (&flags, times) = rest.split_first()?;
     let time = |at: usize| {
         times
@@ -189,10 +207,16 @@ fn parse(body: &[u8]) -> Option<Pass<'_>> {
         plan,
         session,
         low_latency,
+        language,
         nbf: time(0)?,
         exp: time(4)?,
         end: time(8)?,
     })
+}
+
+/// A language tag (RFC 5646), as far as a pass cares.
+fn is_language(text: &str) -> bool {
+    text.len() <= LANGUAGE_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 #[cfg(test)]
@@ -217,6 +241,7 @@ mod tests {
             plan: "free",
             session: "0a1b",
             low_latency: true,
+            language: Some("hi-IN"),
             nbf,
             exp,
             end,
@@ -229,6 +254,13 @@ mod tests {
         let bytes = PassBytes::decode(&text).unwrap();
         assert_eq!(bytes.authenticate(&keyring()).unwrap(), pass());
         assert_eq!(pass().admits("final", &["k1".into()], NOW_MS), Ok(()));
+        let without = Pass {
+            language: None,
+            ..pass()
+        };
+        let text = without.mint(keyring().first(Purpose::Pass));
+        let bytes = PassBytes::decode(&text).unwrap();
+        assert_eq!(bytes.authenticate(&keyring()).unwrap(), without);
     }
 
     #[test]

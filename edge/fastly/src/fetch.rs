@@ -12,9 +12,10 @@ use sightscreen_core::{Failure, Got, Object, Source, Want};
 use std::time::{Duration, Instant};
 
 /// What one exchange carries from want to want.
-pub(crate) struct Exchange {
+pub(crate) struct Exchange<'a> {
     /// Headers of the viewer that a want may forward.
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) keyring: Option<&'a [u8]>,
     /// When the request came, by the clock that entries are stamped with.
     pub(crate) started_ms: u64,
     /// What is done after the viewer has the answer.
@@ -35,14 +36,11 @@ enum Job {
     Waiting(PendingTransaction),
 }
 
-impl Exchange {
-    /// The answers to `wants`, in their order. `keyring` is asked where a want is for it.
-    pub(crate) fn fetch(&mut self, wants: &[Want], keyring: Option<&[u8]>) -> Vec<Got> {
+impl Exchange<'_> {
+    /// The answers to `wants`, in their order.
+    pub(crate) fn fetch(&mut self, wants: &[Want]) -> Vec<Got> {
         let started = Instant::now();
-        let mut jobs: Vec<Job> = wants
-            .iter()
-            .map(|want| self.start(want, started, keyring))
-            .collect();
+        let mut jobs: Vec<Job> = wants.iter().map(|want| self.start(want, started)).collect();
         let mut flights: Vec<&mut Flight> = jobs
             .iter_mut()
             .filter_map(|job| {
@@ -68,14 +66,14 @@ impl Exchange {
             .collect()
     }
 
-    fn start(&mut self, want: &Want, started: Instant, keyring: Option<&[u8]>) -> Job {
+    fn start(&mut self, want: &Want, started: Instant) -> Job {
         match &want.source {
-            Source::Keyring => return Job::Done(keyring_answer(keyring)),
+            Source::Keyring => return Job::Done(keyring_answer(self.keyring)),
             // Asked for alone, by `results`.
             Source::Result => return Job::Done(Got::Missing),
             Source::Document(_) | Source::Origin(_) => {}
         }
-        if !uses_cache(want) {
+        if !door::uses_cache(want) {
             return Job::Flying(self.send(want, deadline(want, started)), None);
         }
         match cache::look_up(&want.key, self.started_ms) {
@@ -123,17 +121,15 @@ impl Exchange {
     }
 
     fn send(&self, want: &Want, deadline: Instant) -> Flight {
-        Flight::send(want, &self.forwarded(want), deadline)
+        Flight::send(want, &door::forwarded(want, &self.headers), deadline)
     }
 
-    /// The viewer's headers that go along with `want`.
-    pub(crate) fn forwarded(&self, want: &Want) -> Vec<(String, String)> {
-        let is_named = |name: &String| want.forward.contains(name);
-        self.headers
-            .iter()
-            .filter(|(name, _)| is_named(name))
-            .cloned()
-            .collect()
+    /// What came of a request, where it is one to go by.
+    fn checked(&self, want: &Want, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
+        let keyring = self.keyring.unwrap_or_default();
+        let answer = result?;
+        door::genuine(want, &answer.object, keyring)?;
+        Ok(answer)
     }
 
     /// Stores an answer for those who wait and those who come, and falls back where there is none.
@@ -144,7 +140,7 @@ impl Exchange {
         leads: Option<Transaction>,
     ) -> Got {
         let event = door::event_of(&want.source);
-        let object = match result {
+        let object = match self.checked(want, result) {
             Ok(answer) => {
                 self.keep(want, &answer, leads);
                 Ok(answer.object)
@@ -225,7 +221,7 @@ impl Exchange {
 
     /// A refresh that fails leaves the stale entry as it is, for the next one to try.
     fn refresh(&mut self, want: &Want, result: Result<Answer, Failure>, leads: Transaction) {
-        match result {
+        match self.checked(want, result) {
             Ok(answer) if !door::is_failure(Some(answer.object.status)) => {
                 self.keep(want, &answer, Some(leads));
             }
@@ -237,11 +233,6 @@ impl Exchange {
 /// When `want` has failed.
 pub(crate) fn deadline(want: &Want, started: Instant) -> Instant {
     started + Duration::from_millis(want.timeout_ms.into())
-}
-
-/// Whether `want` has anything to do with the cache.
-pub(crate) fn uses_cache(want: &Want) -> bool {
-    door::is_shared(want) && (want.collapse || want.fresh_ms > 0 || want.stale_ms > 0)
 }
 
 fn keyring_answer(keyring: Option<&[u8]>) -> Got {

@@ -81,6 +81,7 @@ impl Door {
         let target = request.target.clone();
         let mut exchange = Exchange {
             headers: request.headers.clone(),
+            keyring: self.keyring.as_deref(),
             started_ms: request.now_ms,
             later: Vec::new(),
         };
@@ -96,7 +97,7 @@ impl Door {
                         }
                         Err(got) => vec![got],
                     },
-                    None => exchange.fetch(wants, self.keyring.as_deref()),
+                    None => exchange.fetch(wants),
                 },
                 Step::Relay(relay) => match relay::relay(&mut exchange, relay) {
                     Ok(()) => {

@@ -4,7 +4,7 @@
 //! body that broke is neither finished in the cache nor to the viewer.
 
 use crate::cache::{self, Entry, Lookup, Outcome};
-use crate::fetch::{Exchange, Later, deadline, uses_cache};
+use crate::fetch::{Exchange, Later, deadline};
 use crate::upstream::{Flight, Head, read_chunk};
 use crate::viewer;
 use fastly::Body;
@@ -17,10 +17,10 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Sends the object to the viewer, or says what came instead.
-pub(crate) fn relay(exchange: &mut Exchange, relay: &Relay) -> Result<(), Got> {
+pub(crate) fn relay(exchange: &mut Exchange<'_>, relay: &Relay) -> Result<(), Got> {
     let want = &relay.want;
     let deadline = deadline(want, Instant::now());
-    if !uses_cache(want) {
+    if !door::uses_cache(want) {
         return pass(exchange, relay, deadline);
     }
     let outcome = match cache::look_up(&want.key, exchange.started_ms) {
@@ -45,9 +45,9 @@ pub(crate) fn relay(exchange: &mut Exchange, relay: &Relay) -> Result<(), Got> {
 }
 
 /// From the origin straight to the viewer, range and all.
-fn pass(exchange: &Exchange, relay: &Relay, deadline: Instant) -> Result<(), Got> {
+fn pass(exchange: &Exchange<'_>, relay: &Relay, deadline: Instant) -> Result<(), Got> {
     let want = &relay.want;
-    let flight = Flight::send(want, &exchange.forwarded(want), deadline);
+    let flight = Flight::send(want, &door::forwarded(want, &exchange.headers), deadline);
     let head = flight.head().map_err(Got::Failed)?;
     if !door::is_relayed(head.status, want) {
         return Err(Got::Object(without_body(&head)));
@@ -59,7 +59,7 @@ fn pass(exchange: &Exchange, relay: &Relay, deadline: Instant) -> Result<(), Got
 
 /// From the origin into the cache, and to this viewer and all who wait from there.
 fn lead(
-    exchange: &Exchange,
+    exchange: &Exchange<'_>,
     relay: &Relay,
     leads: Transaction,
     deadline: Instant,
@@ -120,7 +120,7 @@ fn send_unstored(relay: &Relay, head: Head) -> Result<(), Got> {
 }
 
 /// Sends a stored whole, or the range of it that the viewer asks for.
-fn send_entry(exchange: &Exchange, relay: &Relay, entry: &Entry) -> Result<(), Got> {
+fn send_entry(exchange: &Exchange<'_>, relay: &Relay, entry: &Entry) -> Result<(), Got> {
     let status = entry.stamp.outcome.map_err(Got::Failed)?;
     if status != 200 {
         let headers = entry.stamp.headers.clone();
@@ -130,7 +130,7 @@ fn send_entry(exchange: &Exchange, relay: &Relay, entry: &Entry) -> Result<(), G
             body: Vec::new(),
         }));
     }
-    let forwarded = exchange.forwarded(&relay.want);
+    let forwarded = door::forwarded(&relay.want, &exchange.headers);
     let range = forwarded
         .iter()
         .find(|(name, _)| name == "range")

@@ -167,11 +167,7 @@ fn left(deadline: Instant) -> Duration {
 }
 
 fn send(want: &Want, headers: &[(String, String)]) -> Option<PendingRequestHandle> {
-    let target = match &want.source {
-        Source::Document(name) => format!("/documents/{name}"),
-        Source::Origin(target) => target.clone(),
-        Source::Keyring | Source::Result => return None,
-    };
+    let target = door::origin_target(&want.source)?;
     let mut request = RequestHandle::new();
     request.set_method(&Method::GET);
     // The backend's own address and host take the place of this authority.

@@ -24,7 +24,7 @@ thread_local! {
 /// What one exchange carries from want to want.
 pub(crate) struct Exchange {
     pub(crate) origin: String,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 enum Shared {
@@ -75,7 +75,7 @@ impl Exchange {
 
     /// What memory or another exchange has, or the turn to ask.
     async fn look_up(&self, want: &Want) -> Shared {
-        if !uses_cache(want) {
+        if !door::uses_cache(want) {
             return Shared::Nothing(None);
         }
         if let Some(object) = self.stored(want) {
@@ -113,7 +113,7 @@ impl Exchange {
         let Turn::Lead(lead) = turn else { return };
         let (origin, want) = (self.origin.clone(), want.clone());
         spin_sdk::wasip3::spawn(async move {
-            if let Ok(answer) = upstream::whole(&origin, &want, &[]).await
+            if let Ok(answer) = genuine(&origin, &want, &[]).await
                 && !door::is_failure(Some(answer.object.status))
             {
                 keep(&want, &answer);
@@ -124,7 +124,8 @@ impl Exchange {
 
     /// Asks the origin; what comes goes into memory and to those who wait.
     async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Result<Object, Failure> {
-        let result = upstream::whole(&self.origin, want, &self.forwarded(want)).await;
+        let headers = door::forwarded(want, &self.headers);
+        let result = genuine(&self.origin, want, &headers).await;
         let is_shared = match &result {
             Ok(answer) => keep(want, answer),
             Err(_) => true,
@@ -135,16 +136,20 @@ impl Exchange {
         }
         object
     }
+}
 
-    /// The viewer's headers that go along with `want`.
-    pub(crate) fn forwarded(&self, want: &Want) -> Vec<(String, String)> {
-        let is_named = |name: &String| want.forward.contains(name);
-        self.headers
-            .iter()
-            .filter(|(name, _)| is_named(name))
-            .cloned()
-            .collect()
+/// The origin's answer, where it is one to go by.
+async fn genuine(
+    origin: &str,
+    want: &Want,
+    headers: &[(String, String)],
+) -> Result<Answer, Failure> {
+    let answer = upstream::whole(origin, want, headers).await?;
+    if matches!(want.source, Source::Document(_)) {
+        let keyring = setting("keyring").await.unwrap_or_default();
+        door::genuine(want, &answer.object, keyring.as_bytes())?;
     }
+    Ok(answer)
 }
 
 /// What another exchange found, or `None` when it gave up. Ends by the caller's time limit.
@@ -156,10 +161,6 @@ pub(crate) async fn outcome<T: Clone>(waiting: &Waiting<T>) -> Option<T> {
             Seen::Pending => spin_sdk::time::sleep(LOOK_AGAIN).await,
         }
     }
-}
-
-fn uses_cache(want: &Want) -> bool {
-    door::is_shared(want) && (want.collapse || want.fresh_ms > 0 || want.stale_ms > 0)
 }
 
 async fn keyring() -> Got {

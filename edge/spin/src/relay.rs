@@ -10,9 +10,13 @@ use spin_sdk::wasip3::http::types::Response;
 /// The response with the object's stream, or what came instead.
 pub(crate) async fn relay(exchange: &Exchange, relay: &Relay) -> Result<Response, Got> {
     let want = &relay.want;
-    let head = upstream::head(&exchange.origin, want, &exchange.forwarded(want))
-        .await
-        .map_err(Got::Failed)?;
+    let head = upstream::head(
+        &exchange.origin,
+        want,
+        &door::forwarded(want, &exchange.headers),
+    )
+    .await
+    .map_err(Got::Failed)?;
     if !door::is_relayed(head.status, want) {
         return Err(Got::Object(head.without_body()));
     }

@@ -111,11 +111,7 @@ async fn send(origin: &str, want: &Want, headers: &[(String, String)]) -> Result
 }
 
 fn request(origin: &str, want: &Want, headers: &[(String, String)]) -> Option<Request> {
-    let target = match &want.source {
-        Source::Document(name) => format!("/documents/{name}"),
-        Source::Origin(target) => target.clone(),
-        Source::Keyring | Source::Result => return None,
-    };
+    let target = door::origin_target(&want.source)?;
     let (scheme, rest) = origin.split_once("://")?;
     let (authority, prefix) = rest
         .find('/')

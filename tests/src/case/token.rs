@@ -32,7 +32,7 @@ pub(super) fn tag(key_hex: &str, fields: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// `{pass kid= key= event= cohort= plan= session= ll= nbf= exp= end= | version= flip= cut= append= pad= respell= label=}`.
+/// `{pass kid= key= event= cohort= plan= session= language= ll= nbf= exp= end= | version= flip= cut= append= pad= respell= label=}`.
 pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String, String> {
     let mut take = |name: &str, default: &'static str| {
         args.remove(name)
@@ -50,17 +50,18 @@ pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String
         take("plan", "full"),
         take("session", "s1"),
     );
+    let language = take("language", "");
     let flags = u8::from(take("ll", "yes") == "yes");
     let version: u8 = number(&take("version", "1"))?;
     let label = take("label", "");
     let mut body = vec![version];
     let respell = take("respell", "no") == "yes";
     let session = if respell {
-        spare_bits(&[&kid, &event, &cohort, &plan], session)
+        spare_bits(&[&kid, &event, &cohort, &plan, &language], session)
     } else {
         session
     };
-    for field in [&kid, &event, &cohort, &plan, &session] {
+    for field in [&kid, &event, &cohort, &plan, &session, &language] {
         body.push(
             u8::try_from(field.len()).map_err(|_| "a field of a pass is longer than 255 bytes")?,
         );
@@ -83,7 +84,7 @@ pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String
 
 /// A session name with which the pass has spare bits in its last base64 character.
 fn spare_bits(fields: &[&String], mut session: String) -> String {
-    const FIXED: usize = 1 + 5 + 1 + 12 + TAG_BYTES;
+    const FIXED: usize = 1 + 6 + 1 + 12 + TAG_BYTES;
     while (FIXED + fields.iter().map(|f| f.len()).sum::<usize>() + session.len()).is_multiple_of(3)
     {
         session.push('x');
@@ -210,7 +211,7 @@ fn read_pass(token: &str) -> Option<BTreeMap<&'static str, String>> {
     let (body, mac) = bytes.split_at_checked(bytes.len().checked_sub(TAG_BYTES)?)?;
     let mut rest = body.strip_prefix(&[1])?;
     let mut fields = BTreeMap::new();
-    for name in ["kid", "event", "cohort", "plan", "session"] {
+    for name in ["kid", "event", "cohort", "plan", "session", "language"] {
         let (&len, after) = rest.split_first()?;
         let (field, after) = after.split_at_checked(len.into())?;
         fields.insert(name, String::from_utf8(field.to_vec()).ok()?);

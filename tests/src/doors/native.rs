@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sightscreen_core::{
     Client, Core, Exchange, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response,
-    Source, Step, Want,
+    Source, Step, Want, door,
 };
 
 use super::cache::{Cache, Lead};
@@ -97,11 +97,13 @@ impl Native {
             }),
             Source::Document(name) => self.document(want, name),
             Source::Origin(target)
-                if want.forward.is_empty() || forwarded(want, headers).is_empty() =>
+                if want.forward.is_empty() || door::forwarded(want, headers).is_empty() =>
             {
                 self.cached(want, target)
             }
-            Source::Origin(target) => fetch(self.origin, want, target, forwarded(want, headers)),
+            Source::Origin(target) => {
+                fetch(self.origin, want, target, door::forwarded(want, headers))
+            }
             Source::Result => Got::Missing,
         }
     }
@@ -117,11 +119,15 @@ impl Native {
     }
 
     fn cached(self: &Arc<Self>, want: &Want, target: &str) -> Got {
-        let door = Arc::clone(self);
+        let node = Arc::clone(self);
         let (want, target) = (want.clone(), target.to_owned());
         self.cache.get(
             &want.clone(),
-            Arc::new(move || fetch(door.origin, &want, &target, vec![])),
+            Arc::new(move || match fetch(node.origin, &want, &target, vec![]) {
+                Got::Object(object) => door::genuine(&want, &object, node.keyring.as_bytes())
+                    .map_or_else(Got::Failed, |()| Got::Object(object)),
+                other => other,
+            }),
         )
     }
 }
@@ -189,7 +195,7 @@ impl Answering<'_> {
         let Source::Origin(target) = &relay.want.source else {
             return Ok(Some(Got::Failed(Failure::Unreachable)));
         };
-        let asked = origin_request(target, forwarded(&relay.want, &self.request.headers));
+        let asked = origin_request(target, door::forwarded(&relay.want, &self.request.headers));
         let timeout = Duration::from_millis(relay.want.timeout_ms.into());
         let (mut body, reply) = match wire::open(self.door.origin, &asked, timeout) {
             Ok(opened) => opened,
@@ -221,9 +227,13 @@ impl Answering<'_> {
 }
 
 fn core_request(received: wire::Request) -> Request {
-    let client = wire::header(&received.headers, super::GEO_HEADER)
-        .map(geography)
-        .unwrap_or_default();
+    let (country, region) =
+        wire::header(&received.headers, super::GEO_HEADER).map_or((None, None), door::geography);
+    let client = Client {
+        country,
+        region,
+        mobile: None,
+    };
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -239,35 +249,6 @@ fn core_request(received: wire::Request) -> Request {
         now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
         entropy: u64::from(now.subsec_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15),
     }
-}
-
-/// `IN` or `IN-MH`; anything else is not known.
-fn geography(text: &str) -> Client {
-    let upper = |s: &str| {
-        !s.is_empty()
-            && s.len() <= 3
-            && s.bytes()
-                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-    };
-    let (country, region) = text
-        .split_once('-')
-        .map_or((text, None), |(c, r)| (c, Some(r)));
-    if country.len() != 2 || !upper(country) || region.is_some_and(|r| !upper(r)) {
-        return Client::default();
-    }
-    Client {
-        country: Some(country.into()),
-        region: region.map(Into::into),
-        mobile: None,
-    }
-}
-
-fn forwarded(want: &Want, headers: &Headers) -> Headers {
-    headers
-        .iter()
-        .filter(|(name, _)| want.forward.contains(name))
-        .cloned()
-        .collect()
 }
 
 fn origin_request(target: &str, headers: Headers) -> wire::Request {

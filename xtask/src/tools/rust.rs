@@ -10,6 +10,14 @@ use crate::{paths, run};
 
 const TARGETS: [&str; 3] = ["wasm32-unknown-unknown", "wasm32-wasip1", "wasm32-wasip2"];
 
+/// Tools are built to be used here, not shipped: half the time of their own release profiles.
+const TOOL_PROFILE: [(&str, &str); 4] = [
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+];
+
 /// Adds the Wasm targets that are missing.
 pub(crate) fn targets() -> Result<()> {
     let sysroot = run::output(
@@ -60,7 +68,8 @@ pub(crate) fn installed(
         .current_dir(tools_dir()?)
         .args(["install", "--force", "--version", version, "--root"])
         .arg(&root)
-        .env("CARGO_TARGET_DIR", build_dir()?);
+        .env("CARGO_TARGET_DIR", build_dir()?)
+        .envs(TOOL_PROFILE);
     if locked {
         build.arg("--locked");
     }

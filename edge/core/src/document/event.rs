@@ -128,6 +128,14 @@ impl Event {
         self.renditions.iter().find(|rendition| rendition.id == id)
     }
 
+    /// Whether there is audio in that language.
+    #[must_use]
+    pub fn has_language(&self, language: &str) -> bool {
+        self.renditions
+            .iter()
+            .any(|rendition| rendition.language.as_deref() == Some(language))
+    }
+
     /// The plan of that identifier, else the default plan.
     #[must_use]
     pub fn plan(&self, id: Option<&str>) -> Option<&Plan> {

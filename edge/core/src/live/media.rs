@@ -1,0 +1,311 @@
+//! Media playlists: the viewer's directives, and the way from the origin's playlist to the cohort's.
+//!
+//! Owns which caches are asked in which order, and what is answered while the origin is away. Does not own the edits of a
+//! playlist: those are in [`crate::playlist`]. Invariant: what is kept is the same for all viewers of a cohort, latency and encoding.
+
+use std::fmt::Write;
+
+use super::{Admitted, ORIGIN_TIMEOUT_MS, admit, header, may_see, or_stop, playlist_headers};
+use crate::context::{Context, Flow, is_missing, stop};
+use crate::encoding::Encoding;
+use crate::exchange::{Got, Response, Source, Store, Want};
+use crate::playlist::{Latency, Stitch, delta, ledger_revision, stitch};
+use crate::problem::Problem;
+
+/// Milliseconds for which the origin's plain playlist is used for all cohorts.
+const ORIGIN_PLAYLIST_FRESH_MS: u32 = 200;
+/// Largest playlist: a DVR window of four hours with parts is below 1 MiB.
+const PLAYLIST_BYTES_MAX: u32 = 4 << 20;
+/// Room for a usual key of a playlist.
+const SESSION_KEY_BYTES: usize = 128;
+/// Target durations for which caches keep the answer to a blocking request (App. B).
+const BLOCKING_FRESH_TARGETS: u32 = 6;
+
+/// A media playlist, stitched for the cohort in the pass.
+pub(crate) fn media_playlist(
+    cx: &mut Context<'_>,
+    event: &str,
+    pass: &str,
+    rendition: &str,
+    query: Option<&str>,
+) -> Flow<Response> {
+    let admitted = admit(cx, event, pass)?;
+    may_see(&admitted, rendition)?;
+    let directives = or_stop(Directives::parse(query.unwrap_or_default()))?;
+    let playlist = Playlist {
+        admitted: &admitted,
+        event,
+        rendition,
+        directives: directives.for_session(&admitted),
+        encoding: Encoding::of(cx.request),
+    };
+    playlist.respond(cx)
+}
+
+/// `_HLS_` directives of a media playlist request, in the one order of a cache key.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Directives {
+    msn: Option<u64>,
+    part: Option<u64>,
+    skip: bool,
+}
+
+/// A media playlist on its way.
+struct Playlist<'a> {
+    admitted: &'a Admitted,
+    event: &'a str,
+    rendition: &'a str,
+    directives: Directives,
+    encoding: Encoding,
+}
+
+impl Playlist<'_> {
+    fn respond(&self, cx: &mut Context<'_>) -> Flow<Response> {
+        let key = self.key();
+        match cx.want(self.result_want(key.clone()))? {
+            Got::Failed(_) => return self.last_good(cx, &key),
+            Got::Missing | Got::Object(_) => {}
+        }
+        let origin = match cx.want(self.origin_want())? {
+            Got::Object(object) if object.status == 200 => &object.body,
+            Got::Object(object) if object.status == 400 => {
+                return stop(shared(Problem::DirectiveInvalid.response(), &key));
+            }
+            Got::Object(object) if is_missing(object.status) => {
+                return stop(shared(Problem::RenditionUnknown.response(), &key));
+            }
+            _ => return self.last_good(cx, &key),
+        };
+        let Ok(revision) = ledger_revision(origin) else {
+            return self.last_good(cx, &key);
+        };
+        let pods = match revision {
+            None => None,
+            Some(revision) => match cx.pods(self.event, revision, &self.admitted.cohort)? {
+                Some(pods) => Some(pods),
+                // An edge never decides alone: without the frozen decision there is no new playlist.
+                None => return self.last_good(cx, &key),
+            },
+        };
+        let Some(rendition) = self.admitted.event.rendition(self.rendition) else {
+            return stop(Problem::RenditionUnknown.response());
+        };
+        let how = Stitch {
+            rendition: self.rendition,
+            phases: rendition.phases,
+            pods: pods.as_deref(),
+            latency: self.latency(),
+        };
+        let mut body = Vec::new();
+        if stitch(origin, how, &mut body).is_err() {
+            return self.last_good(cx, &key);
+        }
+        if self.directives.skip {
+            body = delta(&body);
+        }
+        let body = self.encoding.encode(body);
+        Ok(self.stored(key, body))
+    }
+
+    /// The response, kept for the cohort under its own key, and as the last good one when it is whole and newest.
+    fn stored(&self, key: String, body: Vec<u8>) -> Response {
+        let target_ms = self.admitted.target_ms();
+        let fresh_ms = if self.directives.msn.is_some() {
+            target_ms.saturating_mul(BLOCKING_FRESH_TARGETS)
+        } else {
+            target_ms / 2
+        };
+        let mut store = vec![Store { key, fresh_ms }];
+        if self.directives == Directives::default() {
+            store.push(Store {
+                key: self.last_good_key(),
+                fresh_ms: self.admitted.hold_ms(),
+            });
+        }
+        let mut headers = playlist_headers(format!("public, max-age={}", (fresh_ms / 1000).max(1)));
+        headers.push(header("vary", "accept-encoding"));
+        headers.extend(self.encoding.header());
+        Response {
+            status: 200,
+            headers,
+            body,
+            store,
+        }
+    }
+
+    /// The last good playlist where the player did not ask for a newer one (RFC 8216bis 6.2.5.2), else 503.
+    fn last_good(&self, cx: &Context<'_>, key: &str) -> Flow<Response> {
+        if self.directives.msn.is_none() {
+            let want = Want {
+                key: self.last_good_key(),
+                collapse: false,
+                timeout_ms: ORIGIN_TIMEOUT_MS,
+                ..self.result_want(String::new())
+            };
+            cx.want(want)?;
+        }
+        let response = cx.unavailable(
+            Problem::OriginUnavailable,
+            self.admitted.event.target_duration,
+        );
+        Ok(shared(response, key))
+    }
+
+    fn result_want(&self, key: String) -> Want {
+        Want {
+            source: Source::Result,
+            key,
+            fresh_ms: 0,
+            stale_ms: 0,
+            stale_error_ms: 0,
+            missing_ms: 0,
+            collapse: true,
+            timeout_ms: self.timeout_ms().saturating_add(ORIGIN_TIMEOUT_MS),
+            forward: Vec::new(),
+            max_bytes: PLAYLIST_BYTES_MAX,
+        }
+    }
+
+    /// The origin's playlist, one for all cohorts.
+    fn origin_want(&self) -> Want {
+        let mut target = format!("/live/{}/{}/index.m3u8", self.event, self.rendition);
+        if let Some(msn) = self.directives.msn {
+            target.push_str(&format!("?_HLS_msn={msn}"));
+            if let Some(part) = self.directives.part {
+                target.push_str(&format!("&_HLS_part={part}"));
+            }
+        }
+        let blocking_ms = self
+            .admitted
+            .target_ms()
+            .saturating_mul(BLOCKING_FRESH_TARGETS);
+        Want {
+            key: format!("origin{target}"),
+            source: Source::Origin(target),
+            fresh_ms: if self.directives.msn.is_some() {
+                blocking_ms
+            } else {
+                ORIGIN_PLAYLIST_FRESH_MS
+            },
+            stale_ms: 0,
+            stale_error_ms: 0,
+            missing_ms: 0,
+            collapse: true,
+            timeout_ms: self.timeout_ms(),
+            forward: Vec::new(),
+            max_bytes: PLAYLIST_BYTES_MAX,
+        }
+    }
+
+    fn timeout_ms(&self) -> u32 {
+        let held_ms = if self.directives.msn.is_some() {
+            self.admitted.hold_ms()
+        } else {
+            0
+        };
+        held_ms.saturating_add(ORIGIN_TIMEOUT_MS)
+    }
+
+    fn key(&self) -> String {
+        let Directives { msn, part, skip } = self.directives;
+        let mut key = self.session_key("playlist");
+        for (mark, number) in [('/', msn), ('.', part)] {
+            // Writing to a string does not fail.
+            let _ = number.map(|number| write!(key, "{mark}{number}"));
+        }
+        if skip {
+            key.push_str("/delta");
+        }
+        key
+    }
+
+    fn last_good_key(&self) -> String {
+        self.session_key("last")
+    }
+
+    fn session_key(&self, kind: &str) -> String {
+        let latency = if self.admitted.low_latency {
+            "low"
+        } else {
+            "standard"
+        };
+        let mut key = String::with_capacity(SESSION_KEY_BYTES);
+        for piece in [
+            kind,
+            self.event,
+            &self.admitted.cohort,
+            self.rendition,
+            latency,
+            self.encoding.name(),
+        ] {
+            key.push_str(piece);
+            key.push('/');
+        }
+        key.pop();
+        key
+    }
+
+    fn latency(&self) -> Latency {
+        if self.admitted.low_latency {
+            Latency::Low
+        } else {
+            Latency::Standard
+        }
+    }
+}
+
+impl Directives {
+    /// Other parameters are players' and CDNs' own, and no reason for another cache key.
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let mut directives = Self::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let number = || {
+                value
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|n| *n < 1 << 48)
+                    .ok_or(Problem::DirectiveInvalid)
+            };
+            let repeated = match name {
+                "_HLS_msn" => directives.msn.replace(number()?).is_some(),
+                "_HLS_part" => directives.part.replace(number()?).is_some(),
+                "_HLS_skip" if matches!(value, "YES" | "v2") => {
+                    std::mem::replace(&mut directives.skip, true)
+                }
+                "_HLS_skip" => return Err(Problem::DirectiveInvalid),
+                _ => false,
+            };
+            if repeated {
+                return Err(Problem::DirectiveInvalid);
+            }
+        }
+        if directives.part.is_some() && directives.msn.is_none() {
+            return Err(Problem::DirectiveInvalid);
+        }
+        Ok(directives)
+    }
+
+    /// A session that is not offered blocking reload does not get it.
+    fn for_session(self, admitted: &Admitted) -> Self {
+        if admitted.low_latency {
+            self
+        } else {
+            Self {
+                msn: None,
+                part: None,
+                ..self
+            }
+        }
+    }
+}
+
+/// The response for all who wait for `key`, and for nobody after them.
+fn shared(response: Response, key: &str) -> Response {
+    Response {
+        store: vec![Store {
+            key: key.to_owned(),
+            fresh_ms: 0,
+        }],
+        ..response
+    }
+}
