@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -15,7 +17,10 @@ use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::node::Node;
-use crate::server::told_to_stop;
+use crate::server::{accept, told_to_stop};
+
+/// Time between two looks at the copies of documents.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 /// Serves until the node stops.
 pub(crate) async fn serve(
@@ -26,13 +31,7 @@ pub(crate) async fn serve(
     let Some(listener) = listeners.into_iter().next() else {
         return Ok(());
     };
-    let listener = TcpListener::from_std(listener)?;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = told_to_stop(&mut stopped) => return Ok(()),
-        };
-        let Ok((stream, _)) = accepted else { continue };
+    let accepting = accept(TcpListener::from_std(listener)?, |stream| {
         let node = Arc::clone(&node);
         let service = service_fn(move |request| {
             let response = answer(&node, &request);
@@ -45,12 +44,33 @@ pub(crate) async fn serve(
             // A broken connection of the operator's is the operator's to see.
             let _ = connection.await;
         });
+    });
+    tokio::select! {
+        ended = accepting => ended,
+        () = sweep(&node) => Ok(()),
+        () = told_to_stop(&mut stopped) => Ok(()),
+    }
+}
+
+/// Now and then removes copies of documents that are of no use any more. Never ends.
+async fn sweep(node: &Node) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let documents = node.documents.clone();
+        let swept = tokio::task::spawn_blocking(move || documents.sweep(SystemTime::now())).await;
+        if let Ok(Err(error)) = swept {
+            tracing::warn!(%error, "old copies of documents not removed");
+        }
     }
 }
 
 fn answer(node: &Node, request: &Request<Incoming>) -> Response<Body> {
     let (status, text) = match request.uri().path() {
         "/metrics" => (StatusCode::OK, node.metrics_text()),
+        "/healthz" if node.unwell.load(Ordering::Relaxed) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            b"a serving thread ended; the log says why\n".to_vec(),
+        ),
         "/healthz" => (StatusCode::OK, b"ok\n".to_vec()),
         _ => (
             StatusCode::NOT_FOUND,

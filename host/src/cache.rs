@@ -11,7 +11,7 @@ use std::time::Instant;
 use quick_cache::sync::{Cache as Lru, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 use sightscreen_core::Want;
-use sightscreen_core::door::{Lifetime, Use};
+use sightscreen_core::door::{Lifetime, Use, held};
 
 use crate::stored::Stored;
 
@@ -19,8 +19,6 @@ use crate::stored::Stored;
 const SHARDS: usize = 8;
 /// Guess of an entry's bytes, for the size of the tables.
 const TYPICAL_ENTRY: u64 = 16 * 1024;
-/// Longest that a copy which stood in for a failed origin is used without asking again.
-const HOLD_MAX_MS: u64 = 5_000;
 
 /// What an entry holds; the same text may name one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +37,7 @@ pub(crate) struct Entry {
     at_ms: Option<u64>,
     /// Of a result: how long it may be used.
     fresh_ms: u32,
-    /// Until when it is used without asking, because asking failed just now.
+    /// Until when it is used without asking, because asking failed just now; 0: asking did not fail since it came.
     held_until_ms: AtomicU64,
 }
 
@@ -143,12 +141,16 @@ impl Cache {
 
     fn judge(&self, entry: Arc<Entry>, lifetime: Lifetime) -> Found {
         let now = self.now_ms();
-        if now < entry.held_until_ms.load(Ordering::Relaxed) {
+        let held_until = entry.held_until_ms.load(Ordering::Relaxed);
+        if now < held_until {
             return Found::Fresh(entry);
         }
+        let stands_in = held_until > 0;
         match entry.at_ms.map(|at| lifetime.at(now.saturating_sub(at))) {
             Some(Use::Fresh) => Found::Fresh(entry),
             Some(Use::Stale) => Found::Stale(entry),
+            // Asking failed the last time: nobody waits for the next try.
+            Some(Use::OnFailure) | None if stands_in => Found::Stale(entry),
             Some(Use::OnFailure) => Found::IfFailed(entry),
             Some(Use::Gone) | None => Found::Nothing,
         }
@@ -179,9 +181,20 @@ impl Cache {
         entry
     }
 
-    /// Uses `entry` without asking for a moment (the want's fresh time, at most 5 s): asking failed just now.
-    pub(crate) fn hold(&self, entry: &Entry, want: &Want) {
-        let until = self.now_ms() + u64::from(want.fresh_ms).min(HOLD_MAX_MS);
+    /// Asking for the want failed just now: what may stand in does, for the next moment without asking.
+    pub(crate) fn failed(&self, want: &Want) -> Option<Arc<Entry>> {
+        match self.object(want) {
+            Found::IfFailed(entry) | Found::Fresh(entry) | Found::Stale(entry) => {
+                self.hold(&entry, want);
+                Some(entry)
+            }
+            Found::Nothing => None,
+        }
+    }
+
+    /// Uses `entry` without asking for a moment (see [`held`]), and after it while another asks.
+    fn hold(&self, entry: &Entry, want: &Want) {
+        let until = self.now_ms() + held(want).fresh_ms;
         entry.held_until_ms.store(until, Ordering::Relaxed);
     }
 

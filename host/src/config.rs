@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
 use http::{HeaderName, Uri};
+use sightscreen_core::keyring::Keyring;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +260,14 @@ impl Checked {
             origin,
         );
         let keyring = self.parsed("keyring", "name a file that can be read", readable);
+        if let Some(path) = &keyring
+            && let Err(error) = parsed_keyring(path)
+        {
+            self.errors.push(format!(
+                "keyring {}: {error}; the origin writes one to keyring.json in its data folder",
+                path.display()
+            ));
+        }
         let data = self.parsed("data", "name a folder that can be made and written", folder);
         let geo_header = self.parsed(
             "geo-header",
@@ -357,6 +366,13 @@ fn readable(text: &str) -> Option<PathBuf> {
         .map(|_| text.into())
 }
 
+fn parsed_keyring(path: &Path) -> Result<(), String> {
+    let text = std::fs::read(path).map_err(|error| error.to_string())?;
+    Keyring::parse(&text)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
 fn folder(text: &str) -> Option<PathBuf> {
     let probe = PathBuf::from(text).join(".writable");
     std::fs::create_dir_all(text)
@@ -417,7 +433,11 @@ mod tests {
     fn a_flag_wins_over_the_file() {
         let folder = crate::testing::folder("config-wins");
         let (file, keyring) = (folder.join("edge.toml"), folder.join("keyring.json"));
-        std::fs::write(&keyring, "{}").unwrap();
+        let key = "00112233445566778899aabbccddeeff";
+        let ring = format!(
+            r#"{{"document":{{"d1":"{key}"}},"pass":{{"k1":"{key}"}},"url":{{"u1":"{key}"}}}}"#
+        );
+        std::fs::write(&keyring, ring).unwrap();
         let text = format!(
             "origin = \"http://a\"\nthreads = 3\nkeyring = {keyring:?}\ndata = {folder:?}\n"
         );

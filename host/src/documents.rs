@@ -14,9 +14,12 @@ use http::{HeaderMap, StatusCode};
 
 use crate::cache::Entry;
 use crate::stored::Stored;
+use sightscreen_core::keyring;
 
 /// Copies of pods are of one ledger revision and useless after their event; they are swept after this.
 const PODS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longer than any write takes: a file that is still new after this was left over.
+const WRITING: Duration = Duration::from_secs(60);
 const LONGEST_NAME: usize = 200;
 /// Shortest time between two looks at the keyring's file.
 const KEYRING_LOOK: Duration = Duration::from_secs(1);
@@ -36,22 +39,20 @@ impl Documents {
         Ok(documents)
     }
 
-    fn sweep(&self, now: SystemTime) -> io::Result<()> {
+    /// Removes what a write left over, and copies of pods that are of no use any more. Blocks.
+    pub(crate) fn sweep(&self, now: SystemTime) -> io::Result<()> {
         for file in fs::read_dir(&self.folder)? {
             let file = file?;
             let name = file.file_name();
             let name = name.to_string_lossy();
-            let old = || {
-                let age = file
-                    .metadata()
-                    .ok()?
-                    .modified()
-                    .ok()
-                    .and_then(|at| now.duration_since(at).ok())?;
-                Some(age > PODS_KEPT)
+            let kept = match name.as_ref() {
+                name if name.ends_with(".new") => WRITING,
+                name if name.starts_with("pods%2F") => PODS_KEPT,
+                _ => continue,
             };
-            let left_over = name.ends_with(".new");
-            if left_over || (name.starts_with("pods%2F") && old() == Some(true)) {
+            let written = file.metadata().and_then(|data| data.modified());
+            let age = written.ok().and_then(|at| now.duration_since(at).ok());
+            if age.is_some_and(|age| age > kept) {
                 fs::remove_file(file.path())?;
             }
         }
@@ -137,8 +138,11 @@ impl Keyring {
     }
 }
 
+/// A keyring that cannot be read leaves the one before it in force.
 fn read_keyring(path: &Path) -> io::Result<Arc<Entry>> {
-    let body = fs::read(path)?.into();
+    let body = fs::read(path)?;
+    keyring::Keyring::parse(&body).map_err(io::Error::other)?;
+    let body = body.into();
     Ok(Arc::new(Entry::unkept(Stored {
         status: StatusCode::OK,
         headers: HeaderMap::new(),

@@ -151,6 +151,8 @@ fn config(cache: &Path, instances: u32) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
+        // The world has nothing asynchronous; its support slows every call down.
+        .concurrency_support(false)
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .memory_init_cow(true)

@@ -64,7 +64,11 @@ impl Worker {
             let stop = self.compute(viewer, &mut known);
             self.node.metrics.exchange(start.elapsed());
             match stop {
-                Stop::Result(entry) => return (Answered::Result, entry.stored.response()),
+                Stop::Result(entry) => {
+                    // What stands in for the one who led does so for those who wait for it.
+                    known.leads.drain(..).for_each(|lead| lead.finish(&entry));
+                    return (Answered::Result, entry.stored.response());
+                }
                 Stop::Respond(response) => return (Answered::Respond, self.respond(response)),
                 Stop::Relay(relay) => match self.relay(&relay, &viewer.headers).await {
                     Ok(response) => return (Answered::Relay, response),
@@ -274,7 +278,7 @@ fn with_request<R>(
     }
     let geography = geo_header
         .as_ref()
-        .and_then(|name| viewer.headers.get(name)?.to_str().ok());
+        .and_then(|name| door::only(viewer.headers.get_all(name))?.to_str().ok());
     let (country, region) = geography.map(door::geography).unwrap_or_default();
     work(wit::Request {
         method: viewer.method.as_str(),

@@ -31,6 +31,8 @@ pub(crate) fn masked(target: &str) -> String {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let segments: Vec<&str> = path.split('/').collect();
     match segments.as_slice() {
+        ["", "live", event, "main.m3u8"] => format!("/live/{event}/main.m3u8"),
+        ["", "live", event, _] => format!("/live/{event}/-"),
         ["", "live", event, _, .., last] => format!("/live/{event}/-/{last}"),
         ["", "live" | "api" | "page", ..] | ["", ""] => path.to_owned(),
         _ => "-".to_owned(),
@@ -55,6 +57,8 @@ mod tests {
             masked("/live/demo/SECRET/main.m3u8"),
             "/live/demo/-/main.m3u8"
         );
+        assert_eq!(masked("/live/demo/SECRET"), "/live/demo/-");
+        assert_eq!(masked("/live/demo/"), "/live/demo/-");
         assert_eq!(masked("/api/events?token=SECRET"), "/api/events");
         assert_eq!(masked("//live/demo/SECRET/x"), "-");
         assert_eq!(masked("/"), "/");

@@ -61,12 +61,27 @@ pub(crate) struct Metrics {
     pub(crate) traps: IntCounter,
     pub(crate) deadlines: IntCounter,
     pub(crate) instances: IntGauge,
-    pub(crate) connections: IntGauge,
+    connections: IntGauge,
     pub(crate) cache_bytes: IntGauge,
     pub(crate) flights: IntGauge,
 }
 
+/// Counts a connection for as long as it is there.
+pub(crate) struct Counted(IntGauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
+    /// One connection more, until what is returned is dropped.
+    pub(crate) fn connection(&self) -> Counted {
+        self.connections.inc();
+        Counted(self.connections.clone())
+    }
+
     /// All at zero.
     ///
     /// # Errors

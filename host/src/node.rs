@@ -1,6 +1,7 @@
 //! What all threads of a node share, and what each has of its own.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderName;
@@ -28,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) geo_header: Option<HeaderName>,
+    /// Whether a serving thread ended unasked.
+    pub(crate) unwell: AtomicBool,
 }
 
 /// One thread's own: connections to the origin, and an instance of the component.
@@ -61,6 +64,7 @@ impl Node {
             engine,
             metrics,
             geo_header: config.geo_header.clone(),
+            unwell: AtomicBool::new(false),
         })
     }
 

@@ -12,9 +12,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use sightscreen_core::problem::Problem;
 
 /// How hyper's refusals of a request line or a header begin. No answer of the component does: a 400 of it has a body.
-const BEGINNINGS: [&[u8]; 2] = [
+const BEGINNINGS: [&[u8]; 3] = [
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n",
     b"HTTP/1.1 414 URI Too Long\r\nconnection: close\r\ncontent-length: 0\r\n",
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n",
 ];
 
 /// A stream to a viewer.

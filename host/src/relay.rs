@@ -38,7 +38,8 @@ impl Worker {
         } else {
             self.relay_alone(want, viewer).await?
         };
-        let headers = header_map(&relay.headers);
+        let own: Vec<_> = door::relay_own(response.status().as_u16(), relay).collect();
+        let headers = header_map(&own);
         for name in headers.keys() {
             response.headers_mut().remove(name);
         }

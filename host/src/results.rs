@@ -59,6 +59,14 @@ impl Lead {
     }
 }
 
+impl Lead {
+    /// Gives those who wait what the leader was answered with.
+    pub(crate) fn finish(self, entry: &Arc<Entry>) {
+        self.node.results.end(&self.key, &self.pending);
+        self.pending.end(Some(Arc::clone(entry)));
+    }
+}
+
 impl Drop for Lead {
     fn drop(&mut self) {
         self.node.results.end(&self.key, &self.pending);

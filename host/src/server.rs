@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,6 +34,10 @@ use crate::{admin, logs, tls};
 const DRAIN: Duration = Duration::from_secs(10);
 /// Longest that a viewer may take to send a request's head, idle time between two requests included.
 const HEAD: Duration = Duration::from_secs(60);
+/// Longest that a viewer may leave what was sent to it unread, or an idle connection without a sign of life.
+const GONE: Duration = Duration::from_secs(60);
+/// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
+const PING: Duration = Duration::from_secs(20);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const H2_STREAMS: u32 = 128;
 const BACKLOG: i32 = 4096;
@@ -56,6 +61,7 @@ pub struct Running {
 /// # Errors
 /// One line that says what is in the way and what to do: a busy port, an unusable component, a folder that cannot be written.
 pub fn start(config: &Config) -> io::Result<Running> {
+    raise_open_files();
     let listen = sockets(config.listen, "--listen", config.threads)?;
     let tls_listen = config
         .tls_listen
@@ -81,10 +87,14 @@ pub fn start(config: &Config) -> io::Result<Running> {
             .as_mut()
             .and_then(Iterator::next)
             .zip(acceptor.clone());
-        let (node, stopped, origin) = (Arc::clone(&node), stopped.clone(), config.origin.clone());
+        let worker = Arc::new(Worker::new(Arc::clone(&node), &config.origin)?);
+        let (node, stopped) = (Arc::clone(&node), stopped.clone());
         let work = async move {
-            let worker = Arc::new(Worker::new(node, &origin)?);
-            serve(&worker, plain, tls, stopped).await
+            let ended = serve(&worker, plain, tls, stopped).await;
+            if ended.is_err() {
+                node.unwell.store(true, Ordering::Relaxed);
+            }
+            ended
         };
         running.threads.push(thread(format!("edge-{index}"), work)?);
     }
@@ -121,6 +131,19 @@ fn thread(
         }
         runtime.shutdown_timeout(Duration::from_secs(1));
     })
+}
+
+/// As many open files as the system lets this process have: every viewer takes one, and so does every request to the origin.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(limit = ?limit.current, "the limit of open files stays as it is");
+    }
 }
 
 struct Sockets {
@@ -160,6 +183,9 @@ fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Every accepted connection has these from its listener: a viewer that is gone, or reads no more, holds nothing for long.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(GONE))?;
+    socket.set_tcp_user_timeout(Some(GONE))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -173,8 +199,7 @@ async fn serve(
 ) -> io::Result<()> {
     // Every connection holds a receiver; when all are gone, all connections are.
     let (open, held) = watch::channel(());
-    let plain = TcpListener::from_std(plain)?;
-    let plain = accept(&plain, |stream| {
+    let plain = accept(TcpListener::from_std(plain)?, |stream| {
         let (worker, stopped, held) = (Arc::clone(worker), stopped.clone(), held.clone());
         tokio::spawn(async move {
             connection(worker, stream, stopped).await;
@@ -186,7 +211,7 @@ async fn serve(
             return std::future::pending().await;
         };
         let listener = TcpListener::from_std(listener)?;
-        accept(&listener, |stream| {
+        accept(listener, |stream| {
             let (worker, stopped, held) = (Arc::clone(worker), stopped.clone(), held.clone());
             let handshake = acceptor.accept(stream);
             tokio::spawn(async move {
@@ -199,6 +224,7 @@ async fn serve(
         .await
     };
     let mut stop = stopped.clone();
+    // Both futures end here and close their sockets, so that a balancer sees at once that this node takes no more.
     tokio::select! {
         ended = plain => ended?,
         ended = tls => ended?,
@@ -216,8 +242,9 @@ pub(crate) async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-async fn accept(
-    listener: &TcpListener,
+/// Accepts for as long as it is polled: dropped, it closes the socket.
+pub(crate) async fn accept(
+    listener: TcpListener,
     mut serve: impl FnMut(tokio::net::TcpStream),
 ) -> io::Result<()> {
     loop {
@@ -249,8 +276,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let metrics = Arc::clone(&worker.node.metrics);
-    metrics.connections.inc();
+    let _counted = worker.node.metrics.connection();
     let service = service_fn(move |request| {
         let worker = Arc::clone(&worker);
         async move { Ok::<_, Infallible>(answer(&worker, request).await) }
@@ -263,7 +289,9 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS);
+        .max_concurrent_streams(H2_STREAMS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
     let mut serving =
         std::pin::pin!(builder.serve_connection(Refusals::new(TokioIo::new(stream)), service));
     let ended = tokio::select! {
@@ -276,7 +304,6 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
     }
-    metrics.connections.dec();
 }
 
 async fn answer(worker: &Arc<Worker>, request: Request<Incoming>) -> Response<Body> {

@@ -11,6 +11,9 @@ use crate::body::Body;
 /// Headers of an origin's answer that are kept with it.
 const KEPT: [HeaderName; 3] = [CONTENT_TYPE, ETAG, RETRY_AFTER];
 
+/// Memory of an entry beside its body and its headers' texts: the map of headers, the tables' slots, counts.
+const ENTRY_BYTES: usize = 1024;
+
 /// A whole answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
@@ -22,9 +25,11 @@ pub(crate) struct Stored {
 impl Stored {
     /// What of an origin's headers is kept.
     pub(crate) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
+        // In memory of its own, not a slice of the connection's read buffer.
+        let own = |name| HeaderValue::from_bytes(headers.get(name)?.as_bytes()).ok();
         let kept = KEPT
             .iter()
-            .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
+            .filter_map(|name| Some((name.clone(), own(name)?)));
         kept.collect()
     }
 
@@ -51,7 +56,7 @@ impl Stored {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + 32)
             .sum();
-        (self.body.len() + headers + 256) as u64
+        (self.body.len() + headers + ENTRY_BYTES) as u64
     }
 
     /// As a response. Clones no body.

@@ -31,6 +31,8 @@ pub(crate) fn acceptor(data: &Path) -> io::Result<TlsAcceptor> {
                 .with_single_cert(chain, private)
         })
         .map_err(|error| wrong(&cert, &format!("certificate and key do not serve: {error}")))?;
+    // Players reconnect by the thousand: with tickets they need no full handshake, and the node keeps nothing for it.
+    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -195,10 +195,8 @@ pub(crate) fn broken(failure: Failure) -> BrokenStream {
     format!("the origin's answer broke off: {failure:?}").into()
 }
 
+/// The bytes in memory of their own: a chunk is a slice of its connection's read buffer, and keeping one would keep the other.
 fn joined(chunks: &[Bytes]) -> Bytes {
-    if let [only] = chunks {
-        return only.clone();
-    }
     let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
     for chunk in chunks {
         whole.extend_from_slice(chunk);

@@ -15,6 +15,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::metrics::Metrics;
@@ -23,7 +24,10 @@ use sightscreen_core::door::Lifetime;
 use sightscreen_core::{Failure, Want, door};
 
 const CONNECT: Duration = Duration::from_secs(2);
-const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Below the ten seconds after which the origin closes an idle connection.
+const POOL_IDLE: Duration = Duration::from_secs(8);
+/// Requests to the origin that a worker has under way at one time; the others wait within their own time.
+const REQUESTS_MAX: usize = 256;
 /// Longest that a body may stand still.
 const STALL: Duration = Duration::from_secs(10);
 
@@ -33,6 +37,7 @@ pub(crate) struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// Scheme and authority.
     origin: Arc<str>,
+    room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -55,7 +60,7 @@ impl Upstream {
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
+            .with_tls_config(trust(origin)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -66,6 +71,7 @@ impl Upstream {
         Ok(Self {
             client,
             origin: origin.trim_end_matches('/').into(),
+            room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             metrics,
         })
     }
@@ -76,17 +82,20 @@ impl Upstream {
         want: &Want,
         headers: HeaderMap,
         within: Duration,
-    ) -> Result<(Head, Incoming), Failure> {
+    ) -> Result<(Head, Arriving), Failure> {
         let start = Instant::now();
-        let outcome = timeout(within, self.send(want, headers))
-            .await
-            .unwrap_or(Err(Failure::Timeout));
+        let sent = async {
+            // A semaphore that nobody closes has a permit for everyone in the end.
+            let permit = Arc::clone(&self.room).acquire_owned().await.ok();
+            Ok((self.send(want, headers).await?, permit))
+        };
+        let outcome = timeout(within, sent).await.unwrap_or(Err(Failure::Timeout));
         let status = outcome
             .as_ref()
             .map_err(|failure| *failure)
-            .map(Response::status);
+            .map(|(response, _)| response.status());
         self.metrics.upstream(status, start.elapsed());
-        let response = outcome?;
+        let (response, permit) = outcome?;
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
         let mut cache_control = parts
@@ -106,7 +115,10 @@ impl Upstream {
                 length,
                 private,
             },
-            body,
+            Arriving {
+                body,
+                _permit: permit,
+            },
         ))
     }
 
@@ -157,10 +169,35 @@ impl Upstream {
     }
 }
 
+/// Whom to trust as the origin: this machine's authorities, and for an origin without TLS nobody.
+fn trust(origin: &str) -> std::io::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    if origin.starts_with("https://") {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            return Err(std::io::Error::other(format!(
+                "--origin {origin}: this machine trusts no certificate authority; install Debian's package ca-certificates"
+            )));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(std::io::Error::other)?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A body on its way, with its place among the requests under way.
+pub(crate) struct Arriving {
+    body: Incoming,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
 /// The next bytes of a body that may not stand still for long.
-pub(crate) async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+pub(crate) async fn next_chunk(arriving: &mut Arriving) -> Result<Option<Bytes>, Failure> {
     loop {
-        match timeout(STALL, body.frame()).await {
+        match timeout(STALL, arriving.body.frame()).await {
             Err(_) => return Err(Failure::Timeout),
             Ok(None) => return Ok(None),
             Ok(Some(Err(_))) => return Err(Failure::Unreachable),

@@ -137,10 +137,7 @@ impl Worker {
         if !answer.is_failure() {
             return answer;
         }
-        if let Found::IfFailed(old) | Found::Fresh(old) | Found::Stale(old) =
-            self.node.cache.object(want)
-        {
-            self.node.cache.hold(&old, want);
+        if let Some(old) = self.node.cache.failed(want) {
             self.node.metrics.lookup(Lookup::StaleOnError);
             return Answer::Object(old);
         }
@@ -238,18 +235,16 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
                 return;
             };
             if let Err(failure) = worker.genuine(&want, &stored) {
-                worker.node.transfers.end(key, transfer);
-                transfer.fail(failure);
-                return;
+                return landing.fail(&want, failure);
             }
-            let entry = worker.land(&want, stored, private).await;
+            if door::is_failure(Some(stored.status.as_u16())) {
+                worker.node.cache.failed(&want);
+            }
+            let entry = worker.land(&want, stored, private);
             worker.node.transfers.end(key, transfer);
             transfer.finish(entry);
         }
-        Err(failure) => {
-            worker.node.transfers.end(key, transfer);
-            transfer.fail(failure);
-        }
+        Err(failure) => landing.fail(&want, failure),
     }
 }
 
@@ -258,6 +253,14 @@ struct Landing {
     worker: Arc<Worker>,
     key: String,
     transfer: Arc<Transfer>,
+}
+
+impl Landing {
+    fn fail(&self, want: &Want, failure: Failure) {
+        self.worker.node.cache.failed(want);
+        self.worker.node.transfers.end(&self.key, &self.transfer);
+        self.transfer.fail(failure);
+    }
 }
 
 impl Drop for Landing {
@@ -278,7 +281,7 @@ impl Worker {
             headers: Vec::new(),
             body: stored.body.to_vec(),
         };
-        let keyring = self.node.keyring.get(want.fresh_ms);
+        let keyring = self.node.keyring.get(0);
         let genuine = door::genuine(want, &object, &keyring.stored.body);
         if genuine.is_err() {
             tracing::error!(
@@ -290,7 +293,7 @@ impl Worker {
     }
 
     /// Keeps an answer as far as the want and the origin allow.
-    async fn land(&self, want: &Want, stored: Stored, private: bool) -> Arc<Entry> {
+    fn land(&self, want: &Want, stored: Stored, private: bool) -> Arc<Entry> {
         if private {
             return Arc::new(Entry::unkept(stored));
         }
@@ -300,7 +303,7 @@ impl Worker {
             _ => 0,
         };
         if let (StatusCode::OK, Source::Document(name)) = (stored.status, &want.source) {
-            self.save(name.clone(), stored.body.clone()).await;
+            self.save(name.clone(), stored.body.clone());
         }
         if kept_ms == 0 {
             return Arc::new(Entry::unkept(stored));
@@ -308,12 +311,14 @@ impl Worker {
         self.node.cache.keep_object(&want.key, stored)
     }
 
-    async fn save(&self, name: String, body: bytes::Bytes) {
+    /// Writes the copy while those who wait have the answer: no viewer waits for a disk.
+    fn save(&self, name: String, body: bytes::Bytes) {
         let documents = self.node.documents.clone();
-        let work = move || (documents.save(&name, &body).map_err(|error| (name, error))).err();
-        if let Ok(Some((name, error))) = tokio::task::spawn_blocking(work).await {
-            tracing::error!(document = name, %error, "copy of a document not written; is the data folder full or read-only?");
-        }
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = documents.save(&name, &body) {
+                tracing::error!(document = name, %error, "copy of a document not written; is the data folder full or read-only?");
+            }
+        });
     }
 }
 

@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Instant;
 
-use common::{Origin, config, fixture, folder, get, ms, node, reply, send, slow};
+use common::{Origin, config, fixture, folder, get, ms, node, reply, send, signed, slow};
 use sightscreen_host::{EMBEDDED, start};
 
 const FAILED: &str =
@@ -65,17 +66,27 @@ fn an_instance_is_used_for_many_exchanges() {
 #[test]
 fn documents_survive_a_restart_without_an_origin() {
     let data = folder();
-    let origin = Origin::new(|_, _| reply(200, "", "signed"));
-    let target = "/get?document=events/demo&key=d&fresh=60000&timeout=500";
+    let genuine = signed("events/demo", "{}");
+    let (answers, body) = (AtomicUsize::new(0), genuine.clone());
+    let origin = Origin::new(move |_, _| match answers.fetch_add(1, Ordering::Relaxed) {
+        0 => reply(200, "", &body),
+        _ => reply(200, "", "forged"),
+    });
+    let target = "/get?document=events/demo&key=d&fresh=100&error=60000&timeout=500";
+    let expected = format!("200 {genuine}");
     let first = start(&config(origin.address, &data, Some(fixture()))).unwrap();
-    assert_eq!(get(first.listen, target).text(), "200 signed");
+    assert_eq!(get(first.listen, target).text(), expected);
+    sleep(ms(200));
+    // A document that nobody signed is no answer, and takes no copy's place.
+    assert_eq!(get(first.listen, target).text(), expected);
+    assert!(origin.asked("/documents/events/demo") >= 2);
     first.stop();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     let second = start(&config(nobody, &data, Some(fixture()))).unwrap();
-    assert_eq!(get(second.listen, target).text(), "200 signed");
+    assert_eq!(get(second.listen, target).text(), expected);
     assert_eq!(
         get(second.listen, "/get?document=events/other&key=o").text(),
         "unreachable"

@@ -317,6 +317,8 @@ pub(crate) fn no_secrets(seen: &[Request], expander: &Expander) -> Result<(), St
 /// The body without the content encoding that the headers name.
 fn decoded<'a>(headers: &Headers, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     match header(headers, "content-encoding") {
+        // The answer to HEAD has none.
+        _ if body.is_empty() => Ok(Cow::Borrowed(body)),
         None => Ok(Cow::Borrowed(body)),
         // Exactly one member, so that nothing follows it unseen.
         Some("gzip") => {

@@ -6,6 +6,8 @@
 use worker::Env;
 
 const BINDING: &str = "DOCUMENTS";
+/// Seconds: pods are of one ledger revision, and of no use after their event.
+const PODS_LIFE_S: u64 = 7 * 24 * 3600;
 
 /// The copy of document `name`, if it is there and not larger than `max_bytes`.
 pub(crate) async fn get(env: &Env, name: &str, max_bytes: u32) -> Option<Vec<u8>> {
@@ -18,6 +20,11 @@ pub(crate) async fn put(env: &Env, name: &str, body: &[u8]) {
     if let Ok(store) = env.kv(BINDING)
         && let Ok(put) = store.put_bytes(name, body)
     {
+        let put = if name.starts_with("pods/") {
+            put.expiration_ttl(PODS_LIFE_S)
+        } else {
+            put
+        };
         let _ = put.execute().await;
     }
 }

@@ -5,16 +5,17 @@
 
 use crate::cache;
 use crate::documents;
-use crate::upstream::{self, Answer};
+use crate::upstream;
 use crate::viewer::{now_ms, setting};
-use futures_util::future::join_all;
-use sightscreen_core::door::{self, Flights, Lead, Lifetime, Seen, Stamp, Turn, Use, Waiting};
+use futures_util::future::{FutureExt, join_all};
+use sightscreen_core::door::{self, Came, Flights, Lead, Seen, Stamp, Turn, Use, Waiting};
 use sightscreen_core::{Failure, Got, Object, Request, Source, Want};
 use std::time::Duration;
 use worker::{Context, Delay, Env};
 
-/// How often one who waits looks.
+/// How soon one who waits looks again, at first and after a while: each look is billed time.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(20);
 
 /// What came for those who wait; `None` for an answer that may not be shared.
 type Outcome = Option<Result<Object, Failure>>;
@@ -67,16 +68,15 @@ impl Exchange {
             Some(shared) => shared,
             None => Shared::Outcome(Err(Failure::Timeout)),
         };
-        let object = match shared {
-            Shared::Stored(object) => return Got::Object(object),
-            Shared::Outcome(object) => object,
-            Shared::Nothing(lead) => self.ask(want, lead).await,
-        };
-        let is_failure = door::is_failure(object.as_ref().ok().map(|object| object.status));
-        if is_failure && let Some(copy) = self.last_good(want).await {
-            return Got::Object(copy);
+        match shared {
+            Shared::Stored(object) => Got::Object(object),
+            Shared::Outcome(Ok(object)) => Got::Object(object),
+            Shared::Outcome(Err(failure)) => {
+                let copy = last_good(&self.env, want).await;
+                Came::Failed(failure).or_copy(copy).into_got()
+            }
+            Shared::Nothing(lead) => self.ask(want, lead).await.into_got(),
         }
-        object.map_or_else(Got::Failed, Got::Object)
     }
 
     /// What the cache or another exchange has, or the turn to ask.
@@ -121,73 +121,67 @@ impl Exchange {
         let Turn::Lead(lead) = turn else { return };
         let (origin, env, want) = (self.origin.clone(), self.env.clone(), want.clone());
         self.context.wait_until(async move {
-            if let Ok(answer) = genuine(&origin, &env, &want, &[]).await
-                && !door::is_failure(Some(answer.object.status))
-            {
-                keep(&env, &want, &answer).await;
-                lead.finish(Some(Ok(answer.object)));
-            }
+            let came = ask(&origin, &env, &want, &[], Some(lead)).await;
+            keep(&env, &want, &came).await;
         });
     }
 
-    /// Asks the origin; what comes goes to those who wait, and into the cache after the viewer has it.
-    async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Result<Object, Failure> {
+    /// Asks the origin, and keeps what comes after the viewer has it. The asking goes on when the viewer leaves, for those who wait.
+    async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Came {
+        let (origin, env) = (self.origin.clone(), self.env.clone());
         let headers = door::forwarded(want, &self.headers);
-        let result = genuine(&self.origin, &self.env, want, &headers).await;
-        let is_shared = result
-            .as_ref()
-            .map_or(true, |answer| lifetime(want, answer).is_some());
-        if let Some(lead) = lead {
-            let object = result
-                .as_ref()
-                .map(|answer| answer.object.clone())
-                .map_err(|why| *why);
-            lead.finish(is_shared.then_some(object));
-        }
-        let answer = result?;
-        let object = answer.object.clone();
-        if is_shared {
-            let (env, want) = (self.env.clone(), want.clone());
-            self.context
-                .wait_until(async move { keep(&env, &want, &answer).await });
-        }
-        Ok(object)
-    }
-
-    async fn last_good(&self, want: &Want) -> Option<Object> {
-        if !door::is_shared(want) {
-            return None;
-        }
-        let name = match &want.source {
-            Source::Document(name) => Some(name),
-            _ if want.stale_error_ms > 0 => None,
-            _ => return None,
-        };
-        if let Some(entry) = cache::get(&cache::last_good_key(&want.key)).await
-            && (name.is_some() || entry.stamp.at(now_ms()) != Use::Gone)
-            && let Some(object) = entry.object(want.max_bytes).await
-        {
-            return Some(object);
-        }
-        let body = documents::get(&self.env, name?, want.max_bytes).await?;
-        Some(Object {
-            status: 200,
-            headers: Vec::new(),
-            body,
-        })
+        let asked = want.clone();
+        let asking = async move { ask(&origin, &env, &asked, &headers, lead).await }
+            .boxed_local()
+            .shared();
+        let (came, env, want) = (asking.clone(), self.env.clone(), want.clone());
+        self.context
+            .wait_until(async move { keep(&env, &want, &came.await).await });
+        asking.await
     }
 }
 
-/// The origin's answer, where it is one to go by.
-async fn genuine(
+/// Asks the origin; what came, or what stands in for it, goes to those who wait.
+async fn ask(
     origin: &str,
     env: &Env,
     want: &Want,
     headers: &[(String, String)],
-) -> Result<Answer, Failure> {
-    let answer = upstream::whole(origin, want, headers).await?;
-    door::genuine(want, &answer.object, &keyring(env).unwrap_or_default())?;
-    Ok(answer)
+    lead: Option<Lead<Outcome>>,
+) -> Came {
+    let result = upstream::whole(origin, want, headers).await;
+    let mut came = Came::of(want, result, &keyring(env).unwrap_or_default());
+    if came.is_failure() {
+        came = came.or_copy(last_good(env, want).await);
+    }
+    if let Some(lead) = lead {
+        let is_shared = came.lifetime(want).is_some();
+        lead.finish(is_shared.then(|| came.object().cloned()));
+    }
+    came
+}
+
+async fn last_good(env: &Env, want: &Want) -> Option<Object> {
+    if !door::is_shared(want) {
+        return None;
+    }
+    let name = match &want.source {
+        Source::Document(name) => Some(name),
+        _ if want.stale_error_ms > 0 => None,
+        _ => return None,
+    };
+    if let Some(entry) = cache::get(&cache::last_good_key(&want.key)).await
+        && (name.is_some() || entry.stamp.at(now_ms()) != Use::Gone)
+        && let Some(object) = entry.object(want.max_bytes).await
+    {
+        return Some(object);
+    }
+    let body = documents::get(env, name?, want.max_bytes).await?;
+    Some(Object {
+        status: 200,
+        headers: Vec::new(),
+        body,
+    })
 }
 
 fn keyring(env: &Env) -> Option<Vec<u8>> {
@@ -207,29 +201,27 @@ enum Shared {
 
 /// What another exchange found, or `None` when it gave up. Ends by the caller's time limit.
 pub(crate) async fn outcome<T: Clone>(waiting: &Waiting<T>) -> Option<T> {
+    let mut pause = LOOK_AGAIN;
     loop {
         match waiting.look() {
             Seen::Outcome(outcome) => return Some(outcome),
             Seen::Over => return None,
-            Seen::Pending => Delay::from(LOOK_AGAIN).await,
+            Seen::Pending => Delay::from(pause).await,
         }
+        pause = (pause * 2).min(LOOK_AGAIN_MAX);
     }
 }
 
-fn lifetime(want: &Want, answer: &Answer) -> Option<Lifetime> {
-    Lifetime::of(want, answer.object.status, answer.cache_control.as_deref())
-}
-
-/// Stores an answer as its want says, and a document's copy where it is a new one.
-async fn keep(env: &Env, want: &Want, answer: &Answer) {
-    let Some(lifetime) = lifetime(want, answer) else {
+/// Stores what came as its want says, and a document's copy where it is a new one.
+async fn keep(env: &Env, want: &Want, came: &Came) {
+    let (Some(lifetime), Ok(object)) = (came.lifetime(want), came.object()) else {
         return;
     };
     let Object {
         status,
         headers,
         body,
-    } = &answer.object;
+    } = object;
     let (outcome, headers) = (Ok(*status), headers.clone());
     let stamp = Stamp {
         outcome,
@@ -242,7 +234,7 @@ async fn keep(env: &Env, want: &Want, answer: &Answer) {
         cache::put_object(&want.key, &stamp, body.clone(), false, &tag).await;
     }
     let is_document = matches!(want.source, Source::Document(_));
-    if *status != 200 || !(is_document || lifetime.stale_error_ms > 0) {
+    if !came.is_news() || !(is_document || lifetime.stale_error_ms > 0) {
         return;
     }
     let copy = cache::last_good_key(&want.key);

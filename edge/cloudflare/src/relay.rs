@@ -33,7 +33,7 @@ pub(crate) async fn relay(exchange: &Exchange, relay: &Relay) -> Result<Response
         return Err(Got::Failed(Failure::TooLarge));
     }
     let status = response.status_code();
-    let headers = door::relay_headers(|name| upstream::header(&response, name), relay);
+    let headers = door::relay_headers(status, |name| upstream::header(&response, name), relay);
     viewer::stream(status, &headers, response.into_parts().1)
         .map_err(|_| Got::Failed(Failure::Unreachable))
 }

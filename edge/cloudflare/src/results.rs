@@ -6,7 +6,7 @@ use crate::fetch::{outcome, tag};
 use crate::viewer::{self, now_ms};
 use crate::{cache, upstream};
 use sightscreen_core::door::{Flights, Lead, Turn, Use};
-use sightscreen_core::{Failure, Got, Response, Source, Want};
+use sightscreen_core::{Failure, Got, Object, Response, Source, Want};
 use std::rc::Rc;
 use worker::Context;
 
@@ -33,6 +33,9 @@ impl Led {
             && entry.stamp.at(now_ms()) == Use::Fresh
             && let Ok(status) = entry.stamp.outcome
         {
+            if !self.0.is_empty() {
+                return self.share(entry.object(want.max_bytes).await?);
+            }
             let headers = entry.stamp.headers.clone();
             return viewer::stream(status, &headers, entry.into_body()).ok();
         }
@@ -53,6 +56,25 @@ impl Led {
                 }
             }
         }
+    }
+
+    /// Answers with `object`, and gives it to those who wait for what this exchange leads.
+    fn share(&mut self, object: Object) -> Option<worker::Response> {
+        let Object {
+            status,
+            headers,
+            body,
+        } = object;
+        let shared = Rc::new(Response {
+            status,
+            headers,
+            body,
+            store: Vec::new(),
+        });
+        for lead in self.0.drain(..) {
+            lead.finish(Rc::clone(&shared));
+        }
+        viewer::response(status, &shared.headers, shared.body.clone()).ok()
     }
 
     /// Keeps `response` as it says; those who wait for something else take their turns.

@@ -5,19 +5,13 @@
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
-use sightscreen_core::door::{self, Lifetime};
-use sightscreen_core::{Failure, Object, Source, Want};
+use sightscreen_core::door::{self, Answer, Lifetime};
+use sightscreen_core::{Failure, Object, Want};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 use worker::wasm_bindgen::JsValue;
 use worker::{AbortController, Delay, Fetch, Request, Response, js_sys, web_sys};
-
-/// A whole answer, with what decides whether it may be kept.
-pub(crate) struct Answer {
-    pub(crate) object: Object,
-    pub(crate) cache_control: Option<String>,
-}
 
 /// Whether Cloudflare's own cache keeps the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,11 @@
 //! Owns the reading of a [`Want`]'s times and of the few HTTP fields that a door must understand. Owns no cache, no
 //! socket and no decision about a viewer. Invariant: two doors that ask here with the same values behave alike.
 
+mod came;
 mod flights;
 mod stamp;
 
+pub use came::{Answer, Came};
 pub use flights::{Flights, Lead, Seen, Turn, Waiting};
 pub use stamp::Stamp;
 
@@ -59,13 +61,29 @@ pub fn object_headers(get: impl Fn(&str) -> Option<String>) -> Vec<(String, Stri
 }
 
 /// The headers of a relayed answer: the upstream's few, then the core's, which win.
-pub fn relay_headers(get: impl Fn(&str) -> Option<String>, relay: &Relay) -> Vec<(String, String)> {
+pub fn relay_headers(
+    status: u16,
+    get: impl Fn(&str) -> Option<String>,
+    relay: &Relay,
+) -> Vec<(String, String)> {
     RELAY_HEADERS
         .iter()
         .filter(|name| !relay.headers.iter().any(|(own, _)| own == *name))
         .filter_map(|name| Some(((*name).to_owned(), get(name)?)))
-        .chain(relay.headers.iter().cloned())
+        .chain(relay_own(status, relay))
         .collect()
+}
+
+/// The core's headers of a relayed answer. A range that is not there says nothing of the object, and may be kept by nobody.
+pub fn relay_own(status: u16, relay: &Relay) -> impl Iterator<Item = (String, String)> {
+    relay.headers.iter().map(move |(name, value)| {
+        let value = if status == 416 && name == "cache-control" {
+            "no-store"
+        } else {
+            value
+        };
+        (name.clone(), value.to_owned())
+    })
 }
 
 /// Whether a relay passes this upstream status on instead of resuming the exchange.
@@ -187,6 +205,20 @@ impl Lifetime {
     }
 }
 
+/// Longest that a copy which stands in for a failed origin is used without asking again, in milliseconds.
+pub const HOLD_MAX_MS: u32 = 5000;
+
+/// How a copy of an earlier answer is used once asking failed: for a moment without asking, and after it while one request tries again,
+/// so that an outage costs one viewer the wait and not each.
+#[must_use]
+pub fn held(want: &Want) -> Lifetime {
+    Lifetime {
+        fresh_ms: want.fresh_ms.clamp(1, HOLD_MAX_MS).into(),
+        stale_ms: want.stale_error_ms.into(),
+        stale_error_ms: want.stale_error_ms.into(),
+    }
+}
+
 /// Whether asking failed in the sense of `stale_error_ms`, given the status that came, if any.
 #[must_use]
 pub fn is_failure(status: Option<u16>) -> bool {
@@ -277,6 +309,12 @@ fn offset(text: &str) -> Option<Option<u64>> {
         return None;
     }
     text.parse().ok().map(Some)
+}
+
+/// The one value of a header that a balancer writes. Of several values a viewer may have sent all but the last: none is to be trusted.
+pub fn only<T>(values: impl IntoIterator<Item = T>) -> Option<T> {
+    let mut values = values.into_iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Country and region from the value of the trusted geography header: `IN` or `IN-MH`. Anything else is not known.
@@ -437,6 +475,9 @@ mod tests {
 
     #[test]
     fn geography_is_known_or_not_known() {
+        assert_eq!(only(["IN"]), Some("IN"));
+        assert_eq!(only(["US", "IN"]), None);
+        assert_eq!(only::<&str>([]), None);
         let known = |country: &str, region: Option<&str>| {
             (Some(country.to_owned()), region.map(str::to_owned))
         };
@@ -491,6 +532,15 @@ mod tests {
             ("content-length".to_owned(), "9".to_owned()),
             ("content-type".to_owned(), "video/mp4".to_owned()),
         ];
-        assert_eq!(relay_headers(upstream, &relay), expected);
+        assert_eq!(relay_headers(200, upstream, &relay), expected);
+        let kept = Relay {
+            headers: vec![("cache-control".to_owned(), "immutable".to_owned())],
+            ..relay
+        };
+        let control = |status| relay_headers(status, |_| None, &kept).remove(0).1;
+        assert_eq!(
+            (control(206), control(416)),
+            ("immutable".to_owned(), "no-store".to_owned())
+        );
     }
 }

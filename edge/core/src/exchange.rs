@@ -9,7 +9,6 @@ pub const REQUEST_HEADERS: &[&str] = &[
     "accept-encoding",
     "accept-language",
     "authorization",
-    "cookie",
     "range",
     "sec-ch-ua-mobile",
     "sec-gpc",

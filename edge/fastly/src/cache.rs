@@ -6,7 +6,7 @@
 use fastly::Body;
 use fastly::cache::core::{self, CacheKey, Found, PendingTransaction, Transaction};
 use fastly::http::body::StreamingBody;
-use sightscreen_core::door::{Lifetime, Stamp, Use};
+use sightscreen_core::door::{self, Lifetime, Stamp, Use};
 use sightscreen_core::{Failure, Object};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -130,6 +130,10 @@ fn outcome(transaction: Transaction, started_ms: u64) -> Outcome {
         }
         // It was written while this exchange waited: kept for no time, and still the answer to this one.
         Some(entry) if !leads && entry.stamp.stored_ms >= started_ms => Outcome::Hit(entry, None),
+        // A failure that the platform still has is a tenth of a second old: a herd does not try again one by one.
+        Some(entry) if !leads && door::is_failure(entry.stamp.outcome.ok()) => {
+            Outcome::Hit(entry, None)
+        }
         _ if leads => Outcome::Lead(transaction),
         _ => Outcome::Alone,
     }

@@ -5,8 +5,11 @@
 
 use fastly::KVStore;
 use std::io::Read;
+use std::time::Duration;
 
 const STORE: &str = "sightscreen-documents";
+/// Pods are of one ledger revision, and of no use after their event.
+const PODS_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The copy of document `name`, if it is there and not larger than `max_bytes`.
 pub(crate) fn get(name: &str, max_bytes: u32) -> Option<Vec<u8>> {
@@ -20,6 +23,12 @@ pub(crate) fn get(name: &str, max_bytes: u32) -> Option<Vec<u8>> {
 /// Replaces the copy of document `name`. A failure leaves the old copy.
 pub(crate) fn put(name: &str, body: &[u8]) {
     if let Ok(Some(store)) = KVStore::open(STORE) {
-        let _ = store.insert(name, body);
+        let insert = store.build_insert();
+        let insert = if name.starts_with("pods/") {
+            insert.time_to_live(PODS_LIFE)
+        } else {
+            insert
+        };
+        let _ = insert.execute(name, body);
     }
 }

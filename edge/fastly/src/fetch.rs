@@ -5,9 +5,9 @@
 
 use crate::cache::{self, Lookup, Outcome};
 use crate::documents;
-use crate::upstream::{Answer, Flight, land_all};
+use crate::upstream::{Flight, land_all};
 use fastly::cache::core::{PendingTransaction, Transaction};
-use sightscreen_core::door::{self, Lifetime};
+use sightscreen_core::door::{self, Answer, Came};
 use sightscreen_core::{Failure, Got, Object, Source, Want};
 use std::time::{Duration, Instant};
 
@@ -124,36 +124,25 @@ impl Exchange<'_> {
         Flight::send(want, &door::forwarded(want, &self.headers), deadline)
     }
 
-    /// What came of a request, where it is one to go by.
-    fn checked(&self, want: &Want, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
-        let keyring = self.keyring.unwrap_or_default();
-        let answer = result?;
-        door::genuine(want, &answer.object, keyring)?;
-        Ok(answer)
-    }
-
-    /// Stores an answer for those who wait and those who come, and falls back where there is none.
+    /// Stores what came for those who wait and those who come, or what stands in for it.
     fn settle(
         &mut self,
         want: &Want,
         result: Result<Answer, Failure>,
         leads: Option<Transaction>,
     ) -> Got {
-        let event = door::event_of(&want.source);
-        let object = match self.checked(want, result) {
-            Ok(answer) => {
-                self.keep(want, &answer, leads);
-                Ok(answer.object)
-            }
-            Err(failure) => {
-                if let Some(leads) = leads {
-                    let stamp = cache::stamp(Err(failure), Vec::new(), Lifetime::default());
-                    cache::fulfil(leads, &stamp, &[], event);
-                }
-                Err(failure)
-            }
-        };
-        self.fall_back(want, object)
+        let came = self.came(want, result);
+        self.keep(want, &came, leads);
+        came.into_got()
+    }
+
+    fn came(&self, want: &Want, result: Result<Answer, Failure>) -> Came {
+        let came = Came::of(want, result, self.keyring.unwrap_or_default());
+        if came.is_failure() {
+            came.or_copy(last_good(want))
+        } else {
+            came
+        }
     }
 
     /// The answer, or the last good copy where asking failed and the want allows one.
@@ -165,39 +154,38 @@ impl Exchange<'_> {
         object.map_or_else(Got::Failed, Got::Object)
     }
 
-    /// Writes an answer where the want and the origin's `cache-control` let it be written.
-    fn keep(&mut self, want: &Want, answer: &Answer, leads: Option<Transaction>) {
+    /// Writes what came where the want and the origin's `cache-control` let it be written.
+    fn keep(&mut self, want: &Want, came: &Came, leads: Option<Transaction>) {
         let event = door::event_of(&want.source);
-        let Answer {
-            object,
-            cache_control,
-        } = answer;
-        let lifetime = Lifetime::of(want, object.status, cache_control.as_deref());
-        let Some(lifetime) = lifetime else {
+        let Some(lifetime) = came.lifetime(want) else {
             if let Some(leads) = leads {
                 let _ = leads.cancel_insert_or_update();
             }
             return;
         };
-        let stamp = cache::stamp(Ok(object.status), object.headers.clone(), lifetime);
+        let (outcome, headers, body) = match came.object() {
+            Ok(object) => (Ok(object.status), object.headers.clone(), &*object.body),
+            Err(failure) => (Err(failure), Vec::new(), &[][..]),
+        };
+        let stamp = cache::stamp(outcome, headers, lifetime);
         if let Some(leads) = leads {
-            cache::fulfil(leads, &stamp, &object.body, event);
+            cache::fulfil(leads, &stamp, body, event);
         }
-        if object.status != 200 {
+        if !came.is_news() {
             return;
         }
         let is_document = matches!(want.source, Source::Document(_));
         if let Source::Document(name) = &want.source
             && !cache::last_good(&want.key, true).is_some_and(|copy| {
                 copy.object(want.max_bytes)
-                    .is_ok_and(|old| old.body == object.body)
+                    .is_ok_and(|old| old.body == body)
             })
         {
             self.later
-                .push(Later::KeepDocument(name.clone(), object.body.clone()));
+                .push(Later::KeepDocument(name.clone(), body.to_vec()));
         }
         if is_document || lifetime.stale_error_ms > 0 {
-            cache::put_last_good(&want.key, is_document, &stamp, &object.body, event);
+            cache::put_last_good(&want.key, is_document, &stamp, body, event);
         }
     }
 
@@ -219,13 +207,13 @@ impl Exchange<'_> {
         }
     }
 
-    /// A refresh that fails leaves the stale entry as it is, for the next one to try.
+    /// A refresh that fails holds the copy for another moment, or leaves the stale entry as it is.
     fn refresh(&mut self, want: &Want, result: Result<Answer, Failure>, leads: Transaction) {
-        match self.checked(want, result) {
-            Ok(answer) if !door::is_failure(Some(answer.object.status)) => {
-                self.keep(want, &answer, Some(leads));
-            }
-            _ => drop(leads.cancel_insert_or_update()),
+        let came = self.came(want, result);
+        if came.is_failure() {
+            let _ = leads.cancel_insert_or_update();
+        } else {
+            self.keep(want, &came, Some(leads));
         }
     }
 }

@@ -29,6 +29,7 @@ use fastly::{Body, ConfigStore, SecretStore};
 use fetch::Exchange;
 use results::Led;
 use sightscreen_core::door::{self, Capabilities, Reach};
+use sightscreen_core::keyring::Keyring;
 use sightscreen_core::problem::Problem;
 use sightscreen_core::{Core, Response, Source, Step, Want};
 use std::time::Duration;
@@ -63,9 +64,11 @@ struct Door {
 }
 
 fn main() {
+    let keyring = keyring();
+    tell_what_is_missing(keyring.as_deref());
     let mut door = Door {
         core: Core::new(),
-        keyring: keyring(),
+        keyring,
         geo_header: setting("geo_header"),
     };
     Serve::new()
@@ -92,7 +95,7 @@ impl Door {
                 Step::Fetch(wants) => match result_want(wants) {
                     Some(want) => match led.ask(want, exchange.started_ms) {
                         Ok(entry) => {
-                            send_result(&entry);
+                            send_result(&entry, led, want, &target);
                             break;
                         }
                         Err(got) => vec![got],
@@ -122,8 +125,19 @@ fn result_want(wants: &[Want]) -> Option<&Want> {
     wants.first().filter(|want| want.source == Source::Result)
 }
 
-/// Sends what another exchange answered.
-fn send_result(entry: &cache::Entry) {
+/// Sends what another exchange answered, and gives it to those who wait for what this one leads.
+fn send_result(entry: &cache::Entry, led: Led, want: &Want, target: &str) {
+    if !led.is_empty()
+        && let Ok(object) = entry.object(want.max_bytes)
+    {
+        viewer::send(
+            object.status,
+            &object.headers,
+            Body::from(object.body.as_slice()),
+        );
+        let source = Source::Origin(target.to_owned());
+        return led.share(&object, door::event_of(&source));
+    }
     let (Ok(status), Some(body)) = (entry.stamp.outcome, entry.stream(None)) else {
         respond(&Problem::EdgeFailed.response());
         return;
@@ -146,6 +160,20 @@ fn respond(response: &Response) {
 fn keyring() -> Option<Vec<u8>> {
     let secret: Secret = SecretStore::open(STORE).ok()?.try_get("keyring").ok()??;
     Some(secret.try_plaintext().ok()?.to_vec())
+}
+
+/// Says in the service's log what a first deployment forgot; without it every answer is a problem that says nothing of the cause.
+fn tell_what_is_missing(keyring: Option<&[u8]>) {
+    let fault = match keyring {
+        None => "there is none".to_owned(),
+        Some(text) => match Keyring::parse(text) {
+            Ok(_) => return,
+            Err(error) => error.to_string(),
+        },
+    };
+    eprintln!(
+        "keyring in secret store {STORE}: {fault}; put the origin's keyring.json there under the name keyring"
+    );
 }
 
 fn setting(name: &str) -> Option<String> {

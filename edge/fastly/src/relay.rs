@@ -52,7 +52,7 @@ fn pass(exchange: &Exchange<'_>, relay: &Relay, deadline: Instant) -> Result<(),
     if !door::is_relayed(head.status, want) {
         return Err(Got::Object(without_body(&head)));
     }
-    let headers = door::relay_headers(|name| head.header(name), relay);
+    let headers = door::relay_headers(head.status, |name| head.header(name), relay);
     viewer::send(head.status, &headers, head.body.into());
     Ok(())
 }
@@ -88,6 +88,11 @@ fn lead(
         return Err(Got::Object(without_body(&head)));
     }
     let length = head.length();
+    if length.is_none() {
+        // Of a body without a length nobody can say whether it came whole: it is not kept.
+        let _ = leads.cancel_insert_or_update();
+        return send_unstored(relay, head);
+    }
     match cache::begin_insert(leads, &stamp, length, event) {
         Some((writer, entry)) => {
             send_entry(exchange, relay, &entry)?;
@@ -114,7 +119,7 @@ fn send_unstored(relay: &Relay, head: Head) -> Result<(), Got> {
     if head.status != 200 {
         return Err(Got::Object(without_body(&head)));
     }
-    let headers = door::relay_headers(|name| head.header(name), relay);
+    let headers = door::relay_headers(head.status, |name| head.header(name), relay);
     viewer::send(head.status, &headers, head.body.into());
     Ok(())
 }
@@ -145,6 +150,7 @@ fn send_entry(exchange: &Exchange<'_>, relay: &Relay, entry: &Entry) -> Result<(
     let body = body.ok_or(Got::Failed(Failure::Unreachable))?;
     let (status, content_length, content_range) = cut.head(length.unwrap_or_default());
     let headers = door::relay_headers(
+        status,
         |name| match name {
             "content-length" => length.map(|_| content_length.to_string()),
             "content-range" => content_range.clone(),

@@ -5,7 +5,7 @@
 use crate::cache::{self, Entry, Lookup, Outcome};
 use fastly::cache::core::Transaction;
 use sightscreen_core::door::Lifetime;
-use sightscreen_core::{Failure, Got, Response, Want};
+use sightscreen_core::{Failure, Got, Object, Response, Want};
 use std::time::Duration;
 
 /// The results that this exchange leads.
@@ -56,6 +56,23 @@ impl Led {
             }
         }
         Self(led).hand_over();
+    }
+
+    /// Whether others wait for what this exchange leads, or may.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Gives those who wait what this exchange was answered with.
+    pub(crate) fn share(self, answer: &Object, event: Option<&str>) {
+        let stamp = cache::stamp(
+            Ok(answer.status),
+            answer.headers.clone(),
+            Lifetime::default(),
+        );
+        for (_, leads) in self.0 {
+            cache::fulfil(leads, &stamp, &answer.body, event);
+        }
     }
 
     /// Lets those who wait lead, one by one.

@@ -9,7 +9,8 @@ use fastly::handle::{
 };
 use fastly::http::header::{HeaderName, HeaderValue};
 use fastly::http::{Method, Url};
-use sightscreen_core::{Failure, Object, Source, Want, door};
+use sightscreen_core::door::{self, Answer};
+use sightscreen_core::{Failure, Object, Want};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -41,12 +42,6 @@ impl Head {
     pub(crate) fn length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()
     }
-}
-
-/// A whole answer, with what decides whether it may be kept.
-pub(crate) struct Answer {
-    pub(crate) object: Object,
-    pub(crate) cache_control: Option<String>,
 }
 
 /// One request to the origin.

@@ -50,8 +50,8 @@ fn headers(incoming: &fastly::Request) -> Vec<(String, String)> {
 
 fn client(incoming: &fastly::Request, geo_header: Option<&str>) -> Client {
     let (country, region) = match geo_header {
-        Some(name) => incoming
-            .get_header_str(name)
+        Some(name) => door::only(incoming.get_header_all(name))
+            .and_then(|value| value.to_str().ok())
             .map_or((None, None), door::geography),
         None => platform_geography(incoming),
     };

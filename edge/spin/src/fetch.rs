@@ -3,11 +3,11 @@
 //! Owns the way of a want: memory, origin, last good copy. Owns no bytes afterwards. Invariant: those who wait for another's answer look for
 //! it by their own timer, because one task's event may not wake another.
 
-use crate::upstream::{self, Answer};
+use crate::upstream;
 use crate::viewer::{now_ms, setting};
 use crate::{documents, memory};
 use futures::future::join_all;
-use sightscreen_core::door::{self, Flights, Lead, Lifetime, Seen, Stamp, Turn, Use, Waiting};
+use sightscreen_core::door::{self, Came, Flights, Lead, Seen, Stamp, Turn, Use, Waiting};
 use sightscreen_core::{Failure, Got, Object, Request, Source, Want};
 use std::time::Duration;
 
@@ -61,16 +61,18 @@ impl Exchange {
             Some(shared) => shared,
             None => Shared::Outcome(Err(Failure::Timeout)),
         };
-        let object = match shared {
-            Shared::Stored(object) => return Got::Object(object),
-            Shared::Outcome(object) => object,
-            Shared::Nothing(lead) => self.ask(want, lead).await,
-        };
-        let is_failure = door::is_failure(object.as_ref().ok().map(|object| object.status));
-        if is_failure && let Some(copy) = last_good(want).await {
-            return Got::Object(copy);
+        match shared {
+            Shared::Stored(object) => Got::Object(object),
+            Shared::Outcome(Ok(object)) => Got::Object(object),
+            Shared::Outcome(Err(failure)) => {
+                let copy = last_good(want).await;
+                Came::Failed(failure).or_copy(copy).into_got()
+            }
+            Shared::Nothing(lead) => {
+                let headers = door::forwarded(want, &self.headers);
+                ask(&self.origin, want, &headers, lead).await.into_got()
+            }
         }
-        object.map_or_else(Got::Failed, Got::Object)
     }
 
     /// What memory or another exchange has, or the turn to ask.
@@ -113,43 +115,33 @@ impl Exchange {
         let Turn::Lead(lead) = turn else { return };
         let (origin, want) = (self.origin.clone(), want.clone());
         spin_sdk::wasip3::spawn(async move {
-            if let Ok(answer) = genuine(&origin, &want, &[]).await
-                && !door::is_failure(Some(answer.object.status))
-            {
-                keep(&want, &answer);
-                lead.finish(Some(Ok(answer.object)));
-            }
+            ask(&origin, &want, &[], Some(lead)).await;
         });
-    }
-
-    /// Asks the origin; what comes goes into memory and to those who wait.
-    async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Result<Object, Failure> {
-        let headers = door::forwarded(want, &self.headers);
-        let result = genuine(&self.origin, want, &headers).await;
-        let is_shared = match &result {
-            Ok(answer) => keep(want, answer),
-            Err(_) => true,
-        };
-        let object = result.map(|answer| answer.object);
-        if let Some(lead) = lead {
-            lead.finish(is_shared.then(|| object.clone()));
-        }
-        object
     }
 }
 
-/// The origin's answer, where it is one to go by.
-async fn genuine(
+/// Asks the origin; what came, or what stands in for it, goes into memory and to those who wait.
+async fn ask(
     origin: &str,
     want: &Want,
     headers: &[(String, String)],
-) -> Result<Answer, Failure> {
-    let answer = upstream::whole(origin, want, headers).await?;
-    if matches!(want.source, Source::Document(_)) {
-        let keyring = setting("keyring").await.unwrap_or_default();
-        door::genuine(want, &answer.object, keyring.as_bytes())?;
+    lead: Option<Lead<Outcome>>,
+) -> Came {
+    let result = upstream::whole(origin, want, headers).await;
+    let keyring = match want.source {
+        Source::Document(_) => setting("keyring").await.unwrap_or_default(),
+        _ => String::new(),
+    };
+    let mut came = Came::of(want, result, keyring.as_bytes());
+    if came.is_failure() {
+        came = came.or_copy(last_good(want).await);
     }
-    Ok(answer)
+    keep(want, &came);
+    if let Some(lead) = lead {
+        let is_shared = came.lifetime(want).is_some();
+        lead.finish(is_shared.then(|| came.object().cloned()));
+    }
+    came
 }
 
 /// What another exchange found, or `None` when it gave up. Ends by the caller's time limit.
@@ -192,16 +184,16 @@ async fn last_good(want: &Want) -> Option<Object> {
     })
 }
 
-/// Stores an answer as its want says, and a document's copy where it is a new one. False when it may be neither stored nor shared.
-fn keep(want: &Want, answer: &Answer) -> bool {
+/// Stores what came as its want says, and a document's copy where it is a new one.
+fn keep(want: &Want, came: &Came) {
+    let (Some(lifetime), Ok(object)) = (came.lifetime(want), came.object()) else {
+        return;
+    };
     let Object {
         status,
         headers,
         body,
-    } = &answer.object;
-    let Some(lifetime) = Lifetime::of(want, *status, answer.cache_control.as_deref()) else {
-        return false;
-    };
+    } = object;
     let (outcome, headers) = (Ok(*status), headers.clone());
     let stamp = Stamp {
         outcome,
@@ -214,16 +206,15 @@ fn keep(want: &Want, answer: &Answer) -> bool {
     }
     let copy = last_good_key(&want.key);
     match &want.source {
-        Source::Document(name) if *status == 200 => {
+        Source::Document(name) if came.is_news() => {
             if memory::get(&copy).is_none_or(|old| *old.body != **body) {
                 keep_document(name.clone(), body.clone());
             }
             memory::put(&copy, stamp, body);
         }
-        _ if *status == 200 && lifetime.stale_error_ms > 0 => memory::put(&copy, stamp, body),
+        _ if came.is_news() && lifetime.stale_error_ms > 0 => memory::put(&copy, stamp, body),
         _ => {}
     }
-    true
 }
 
 fn keep_document(name: String, body: Vec<u8>) {

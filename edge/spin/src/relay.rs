@@ -27,7 +27,7 @@ pub(crate) async fn relay(exchange: &Exchange, relay: &Relay) -> Result<Response
         return Err(Got::Failed(Failure::TooLarge));
     }
     let status = head.status;
-    let headers = door::relay_headers(|name| head.header(name), relay);
+    let headers = door::relay_headers(status, |name| head.header(name), relay);
     let (body, ending) = head.into_body();
     viewer::stream(status, &headers, body, ending).map_err(|_| Got::Failed(Failure::Unreachable))
 }

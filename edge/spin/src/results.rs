@@ -21,7 +21,10 @@ impl Led {
     /// The stored or shared response for `want`, or what to tell the core.
     pub(crate) async fn ask(&mut self, want: &Want) -> Result<Object, Got> {
         match upstream::within(want.timeout_ms, self.look_up(want)).await {
-            Some(Some(response)) => Ok(response),
+            Some(Some(object)) => {
+                self.share(&object);
+                Ok(object)
+            }
             Some(None) => Err(Got::Missing),
             None => Err(Got::Failed(Failure::Timeout)),
         }
@@ -63,6 +66,24 @@ impl Led {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives `object` to those who wait for what this exchange leads.
+    fn share(&mut self, object: &Object) {
+        let Object {
+            status,
+            headers,
+            body,
+        } = object.clone();
+        let shared = Rc::new(Response {
+            status,
+            headers,
+            body,
+            store: Vec::new(),
+        });
+        for lead in self.0.drain(..) {
+            lead.finish(Rc::clone(&shared));
         }
     }
 

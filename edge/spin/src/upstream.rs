@@ -4,7 +4,8 @@
 
 use crate::viewer::{Ending, texts};
 use futures::future::{Either, select};
-use sightscreen_core::{Failure, Object, Source, Want, door};
+use sightscreen_core::door::{self, Answer};
+use sightscreen_core::{Failure, Object, Want};
 use spin_sdk::wasip3;
 use std::future::Future;
 use std::pin::pin;
@@ -16,13 +17,6 @@ use wasip3::wit_future;
 
 /// Bytes that one read may bring.
 const CHUNK: usize = 64 * 1024;
-
-/// A whole answer, with what decides whether it may be kept.
-#[derive(Clone)]
-pub(crate) struct Answer {
-    pub(crate) object: Object,
-    pub(crate) cache_control: Option<String>,
-}
 
 /// Status and headers of the origin's answer, with the body still to come.
 pub(crate) struct Head {

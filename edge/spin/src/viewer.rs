@@ -26,7 +26,7 @@ pub(crate) async fn setting(name: &str) -> Option<String> {
 /// The core's request for the platform's.
 pub(crate) fn request(incoming: &types::Request, geo_header: Option<&str>) -> Request {
     let fields = incoming.get_headers();
-    let geography = geo_header.and_then(|name| texts(&fields, name).next());
+    let geography = geo_header.and_then(|name| door::only(texts(&fields, name)));
     let (country, region) = geography.as_deref().map_or((None, None), door::geography);
     Request {
         method: method(incoming.get_method()),

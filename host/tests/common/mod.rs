@@ -14,6 +14,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use sightscreen_core::document;
+use sightscreen_core::keyring::{Keyring, Purpose};
 use sightscreen_host::{Config, LogFormat, Running, start};
 
 /// The fixture as a component, built once for all tests of a run.
@@ -62,6 +64,17 @@ fn build_fixture() -> PathBuf {
     file
 }
 
+/// A keyring with one key for each purpose.
+const KEYRING: &str = r#"{"document":{"d1":"00112233445566778899aabbccddeeff"},
+    "pass":{"k1":"00112233445566778899aabbccddeeff"},"url":{"u1":"00112233445566778899aabbccddeeff"}}"#;
+
+/// `payload` as the document `name`, signed by the keyring's key.
+pub fn signed(name: &str, payload: &str) -> String {
+    let keyring = Keyring::parse(KEYRING.as_bytes()).unwrap();
+    let key = keyring.first(Purpose::Document);
+    String::from_utf8(document::write(name, 1, payload.as_bytes(), key)).unwrap()
+}
+
 /// A new empty folder.
 pub fn folder() -> PathBuf {
     let folder =
@@ -73,7 +86,7 @@ pub fn folder() -> PathBuf {
 /// Settings of a node in `data` with this origin; ports are the kernel's choice.
 pub fn config(origin: SocketAddr, data: &Path, component: Option<PathBuf>) -> Config {
     let keyring = data.join("keyring.json");
-    std::fs::write(&keyring, r#"{"document":{},"pass":{},"url":{}}"#).unwrap();
+    std::fs::write(&keyring, KEYRING).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     Config {
         listen: any,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sightscreen_core::door::held;
 use sightscreen_core::{Failure, Got, Object, Response, Want};
 
 /// Marks an answer that may not be shared; taken off before the core sees it.
@@ -34,12 +35,24 @@ struct State {
     results: HashMap<String, (Arc<Response>, Instant)>,
     leading: HashMap<String, ()>,
     documents: HashMap<String, Object>,
+    /// Until when what stands in for a failed origin does so without asking; after that, while another asks.
+    held: HashMap<String, Instant>,
 }
 
 /// The right and duty to make the result of a key; given up when dropped.
 pub(super) struct Lead {
     cache: Cache,
     key: String,
+}
+
+impl Lead {
+    /// Gives those who wait what the leader was answered with; nobody else.
+    pub(super) fn finish(self, response: &Arc<Response>) {
+        self.cache
+            .lock()
+            .results
+            .insert(self.key.clone(), (Arc::clone(response), Instant::now()));
+    }
 }
 
 impl Drop for Lead {
@@ -67,7 +80,14 @@ impl Cache {
             let fresh = age
                 .as_ref()
                 .map(|(object, _)| Duration::from_millis(fresh_ms(want, object).into()));
+            let held_until = state.held.get(&want.key).copied();
             match (age, fresh) {
+                (Some((object, _)), _) if held_until.is_some() => {
+                    if held_until.is_some_and(|until| until < Instant::now()) {
+                        self.refresh(&mut state, want, ask);
+                    }
+                    return Got::Object(object);
+                }
                 (Some((object, age)), Some(fresh)) if age < fresh => return Got::Object(object),
                 (Some((object, age)), Some(fresh))
                     if age < fresh + Duration::from_millis(want.stale_ms.into()) =>
@@ -127,6 +147,7 @@ impl Cache {
             && object.status < 500
             && fresh_ms(want, object) > 0
         {
+            state.held.remove(&want.key);
             state
                 .objects
                 .insert(want.key.clone(), (object.clone(), Instant::now()));
@@ -150,18 +171,20 @@ impl Cache {
         if matches!(&got, Got::Object(object) if object.status < 500) {
             return got;
         }
-        let state = self.lock();
+        let mut state = self.lock();
         let usable = |(object, at): &&(Object, Instant)| {
             at.elapsed()
                 < Duration::from_millis(
                     u64::from(fresh_ms(want, object)) + u64::from(want.stale_error_ms),
                 )
         };
-        state
-            .objects
-            .get(&want.key)
-            .filter(usable)
-            .map_or(got, |(object, _)| Got::Object(object.clone()))
+        let copy = state.objects.get(&want.key).filter(usable);
+        let Some(copy) = copy.map(|(object, _)| object.clone()) else {
+            return got;
+        };
+        let until = Instant::now() + Duration::from_millis(held(want).fresh_ms);
+        state.held.insert(want.key.clone(), until);
+        Got::Object(copy)
     }
 
     /// The stored response, or the lead to make one (none where the want does not collapse).
@@ -208,6 +231,13 @@ impl Cache {
                 .results
                 .insert(store.key.clone(), (Arc::clone(&shared), until));
         }
+    }
+
+    /// Lets a copy stand in for a moment, so that the next viewer does not wait for the origin to fail again.
+    pub(super) fn hold(&self, want: &Want, copy: Object) -> Got {
+        let entry = (copy.clone(), Instant::now());
+        self.lock().objects.insert(want.key.clone(), entry);
+        Got::Object(copy)
     }
 
     pub(super) fn keep_document(&self, name: &str, object: &Object) {

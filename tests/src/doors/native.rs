@@ -113,7 +113,12 @@ impl Native {
         match &got {
             Got::Object(object) if object.status == 200 => self.cache.keep_document(name, object),
             Got::Object(object) if object.status < 500 => {}
-            _ => return self.cache.kept_document(name).map_or(got, Got::Object),
+            _ => {
+                return match self.cache.kept_document(name) {
+                    Some(copy) => self.cache.hold(want, copy),
+                    None => got,
+                };
+            }
         }
         got
     }
@@ -149,7 +154,13 @@ impl Answering<'_> {
                 },
                 Step::Fetch(wants) => match self.fetch(&wants) {
                     Ok(got) => exchange.resume(core, got),
-                    Err(response) => return send(&self.request, &response, writer),
+                    Err(response) => {
+                        // What stands in for the one who led does so for those who wait for it.
+                        for lead in self.leads.drain(..) {
+                            lead.finish(&response);
+                        }
+                        return send(&self.request, &response, writer);
+                    }
                 },
             }
         }
