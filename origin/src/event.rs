@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::creative::Library;
-use crate::encoder::{Message, RunFolder};
+use crate::encoder::RunFolder;
 use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
 use crate::ladder::{self, Plan, Shape};
 use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
 use crate::package::packager::{Counters, Packager, now_ms};
+use crate::package::queue::{Sink, queue};
 use crate::store::Store;
 
 /// Frames a second of a publisher's event unless set.
@@ -107,7 +108,7 @@ impl Event {
     }
 
     /// Settles the ladder, for good: opens the store and starts the packager. Returns where the encoder's messages go.
-    pub(crate) fn adopt(&self, plan: Plan) -> Result<mpsc::UnboundedSender<Message>, StartError> {
+    pub(crate) fn adopt(&self, plan: Plan) -> Result<Sink, StartError> {
         let folder = &self.config.data;
         write_saved(
             folder,
@@ -135,7 +136,7 @@ impl Event {
             breaks: Arc::clone(&self.breaks),
             library: self.library.clone(),
         });
-        let (sink, messages) = mpsc::unbounded_channel();
+        let (sink, messages) = queue();
         let show = show_inits(Arc::clone(&media), paths.clone());
         let counters = Arc::clone(&self.counters);
         let (grid, breaks) = (self.grid, Arc::clone(&self.breaks));

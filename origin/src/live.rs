@@ -113,7 +113,7 @@ pub struct Rendition {
 /// How far publishing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Position {
-    /// First sequence number of which nothing is published in any rendition.
+    /// First sequence number of which nothing is published in any rendition, and which no preload hint names.
     pub next_msn: u64,
 }
 
@@ -292,9 +292,10 @@ impl Live {
     /// How far publishing has come.
     #[must_use]
     pub fn position(&self) -> Position {
-        let next = |track: &Arc<Track>| {
-            let cursor = track.cursor();
-            cursor.msn + u64::from(cursor.part > 0)
+        // The hint names the segment of the cursor, even when nothing of it is out.
+        let next = |track: &Arc<Track>| match track.cursor() {
+            cursor if cursor == Cursor::default() => 0,
+            cursor => cursor.msn + 1,
         };
         let next_msn = self
             .media()

@@ -20,7 +20,7 @@ use crate::live::{Breaks, BreaksView, DateRange, FreezeError};
 
 /// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds its breaks.
 const WINDOW_MARGIN: u64 = 8;
-/// Segments between the next unpublished one and the start of a break: time for every door to fetch the frozen pods.
+/// Segments between the first that can still change and the start of a break: time for every door to fetch the frozen pods.
 const LEAD_SEGMENTS: u64 = 2;
 
 /// What the desk asks when a break is decided.
@@ -47,7 +47,7 @@ struct Inner {
     ledger: Ledger,
     /// Decisions of announced breaks that are not frozen yet.
     decisions: HashMap<String, Decision>,
-    /// First sequence number of which nothing is published yet.
+    /// First sequence number of which nothing is published or hinted yet.
     floor: u64,
 }
 
@@ -112,7 +112,7 @@ impl Desk {
         Ok(plan)
     }
 
-    /// Ends a break at the next boundary of which nothing is published, or calls it off when it is not frozen yet.
+    /// Ends a break at the next boundary of which nothing is published or hinted, or calls it off when it is not frozen yet.
     ///
     /// # Errors
     /// [`RuleError`] when it is over or unknown; [`LogError::Io`] when it is not on disk.
@@ -164,8 +164,8 @@ impl Desk {
             .map(|ledger| ledger.pods(&self.event, cohort))
     }
 
-    /// The entries that are due before `msn` is published: breaks that end there, and breaks that start no later than the
-    /// segment after it, whose first part is hinted while `msn` goes out.
+    /// The entries that are due before `floor - 1` is published or hinted: breaks that end by then, and breaks that start no later than the segment after it,
+    /// so that their last segment of content announces them.
     fn due(&self, inner: &Inner, floor: u64) -> Vec<Entry> {
         let mut ledger = inner.ledger.clone();
         let mut entries = Vec::new();

@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::process::Command;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::encoder::{self, Ended, Job, Message, RunFolder};
+use crate::encoder::{self, Ended, Job, RunFolder};
 use crate::event::Event;
 use crate::grid::{Grid, Kind};
 use crate::ladder::{Plan, Shape, last_line};
 use crate::live::{Input, StartError};
 use crate::package::packager::now_ms;
+use crate::package::queue::Sink;
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub struct FileShape {
 }
 
 /// Runs the test match or a file, again and again.
-pub(crate) async fn generate(event: Event, sink: mpsc::UnboundedSender<Message>) {
+pub(crate) async fn generate(event: Event, sink: Sink) {
     let mut pause = Backoff::default();
     loop {
         let Some(plan) = event
@@ -55,7 +55,7 @@ pub(crate) async fn generate(event: Event, sink: mpsc::UnboundedSender<Message>)
             return;
         };
         let ended = match prepare(&event, plan).await {
-            Ok(job) => encoder::run(job, sink.clone()).await,
+            Ok(job) => encoder::run(job, &sink).await,
             Err(error) => Ended {
                 reason: error.to_string(),
                 lasted: Duration::ZERO,

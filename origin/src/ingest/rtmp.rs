@@ -17,11 +17,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::encoder::Message;
 use crate::event::Event;
 use crate::ingest::flv::Tag;
 use crate::ingest::publisher;
 use crate::live::{Input, StartError};
+use crate::package::queue::Sink;
 
 /// The application name that publishers connect to.
 const APPLICATION: &str = "live";
@@ -46,11 +46,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError>
 }
 
 /// Takes publishers for as long as it is polled.
-pub(crate) async fn serve(
-    event: Event,
-    listener: TcpListener,
-    sink: Option<mpsc::UnboundedSender<Message>>,
-) {
+pub(crate) async fn serve(event: Event, listener: TcpListener, sink: Option<Sink>) {
     let Input::Rtmp { stream_key, .. } = event.input() else {
         return;
     };

@@ -2,5 +2,6 @@
 
 pub mod assemble;
 pub mod packager;
+pub mod queue;
 pub mod read;
 pub mod write;
