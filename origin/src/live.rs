@@ -239,6 +239,9 @@ pub struct Status {
 /// Longest wait for the packager at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
+/// Segments of media without which nobody can join.
+const LEAST_SEGMENTS: usize = 3;
+
 /// A running event. Clones are handles of the same event.
 #[derive(Clone)]
 pub struct Live {
@@ -305,7 +308,7 @@ impl Live {
         }
     }
 
-    /// Returns when every rendition has three whole segments, the least that a live playlist may hold.
+    /// Returns when the renditions are known and each has three whole segments of media, the least that a live playlist may hold.
     pub async fn ready(&self) {
         let mut media = self.inner.event.media.subscribe();
         let Ok(media) = media
@@ -315,14 +318,15 @@ impl Live {
         else {
             return std::future::pending().await;
         };
-        for track in media.iter().flat_map(|media| &media.tracks) {
-            let enough = |cursor: &Cursor| {
-                track
-                    .oldest()
-                    .is_some_and(|oldest| cursor.msn >= oldest + 3)
-            };
-            if track.watch().wait_for(enough).await.is_err() {
-                return std::future::pending().await;
+        for media in media.iter() {
+            for (track, init) in media.tracks.iter().zip(&media.inits) {
+                // Looked at outside of the watch's lock, which the store takes while it holds the segments'.
+                let mut cursor = track.watch();
+                while !can_play(track, init) {
+                    if cursor.changed().await.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
             }
         }
     }
@@ -391,6 +395,11 @@ impl Live {
     fn media(&self) -> Option<Arc<Media>> {
         self.inner.event.media.borrow().clone()
     }
+}
+
+/// Whether a player could begin with this track. Its init segment is there before its first media.
+fn can_play(track: &Track, init: &OnceLock<Bytes>) -> bool {
+    init.get().is_some_and(|init| codec(init).is_some()) && track.whole_segments() >= LEAST_SEGMENTS
 }
 
 impl Media {
