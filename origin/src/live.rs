@@ -386,9 +386,15 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(thread) = thread {
-            // A ledger or disk that fails holds the packager; an ending process need not wait for it.
-            let gone = tokio::task::spawn_blocking(|| thread.join());
-            let _ = tokio::time::timeout(SHUTDOWN, gone).await;
+            // A ledger or disk that fails holds the packager; an ending process need not wait for it, so it is looked at and not joined.
+            let gone = async {
+                while !thread.is_finished() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            if tokio::time::timeout(SHUTDOWN, gone).await.is_err() {
+                tracing::error!("the packager cannot publish what it holds; it is given up");
+            }
         }
     }
 

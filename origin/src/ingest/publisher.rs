@@ -79,6 +79,7 @@ struct Source {
     group: Vec<Tag>,
     anchor: Option<Anchor>,
     run: Option<Run>,
+    warned_of_sound: bool,
     /// Encoders that run or come to their end. A new one takes the place of all before it.
     encoders: JoinSet<()>,
 }
@@ -94,6 +95,7 @@ impl Source {
             group: Vec::new(),
             anchor: None,
             run: None,
+            warned_of_sound: false,
             encoders: JoinSet::new(),
         }
     }
@@ -110,17 +112,12 @@ impl Source {
     }
 
     async fn take(&mut self, tag: Tag) {
+        if tag.is_foreign_sound() {
+            self.warn_of_sound();
+            return;
+        }
         if tag.is_config() {
-            let slot = if tag.video {
-                &mut self.video_config
-            } else {
-                &mut self.audio_config
-            };
-            if slot.as_ref().is_some_and(|old| old.data != tag.data) {
-                self.run = None;
-                self.group.clear();
-            }
-            *slot = Some(tag);
+            self.configure(tag);
             return;
         }
         if self
@@ -156,6 +153,38 @@ impl Source {
                 }
             }
             None => self.start_when_known(tag.time).await,
+        }
+    }
+
+    /// Takes the settings of a decoder. A run that began with others, or without them, ends.
+    fn configure(&mut self, tag: Tag) {
+        let slot = match tag.video {
+            true => &mut self.video_config,
+            false => &mut self.audio_config,
+        };
+        match slot {
+            Some(old) if old.data == tag.data => {}
+            Some(_) => {
+                self.run = None;
+                self.group.clear();
+            }
+            // Pictures so far are good: the next run begins with the last key picture.
+            None if self.run.take().is_some() => tracing::warn!(
+                event = self.event.name,
+                "the publisher's sound began late: the encoder is started again with it"
+            ),
+            None => {}
+        }
+        *slot = Some(tag);
+    }
+
+    /// Once for each publisher.
+    fn warn_of_sound(&mut self) {
+        if !std::mem::replace(&mut self.warned_of_sound, true) {
+            tracing::warn!(
+                event = self.event.name,
+                "the publisher's sound is not AAC and is replaced by silence: set its encoder to AAC"
+            );
         }
     }
 
