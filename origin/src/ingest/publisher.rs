@@ -193,6 +193,10 @@ impl Source {
         let Some((key, config)) = self.group.first().cloned().zip(self.video_config.clone()) else {
             return;
         };
+        if self.group.len() == MAX_HELD {
+            // Some are missing: a decoder can start again with the next key picture only.
+            return;
+        }
         if self.anchor.is_none() {
             self.anchor = Some(Anchor {
                 time: key.time,
