@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::http::{self as answers, not_found, problem};
 use crate::live::Live;
+use crate::package::packager::now_ms;
 use crate::score::score;
 
 /// Seconds for which the URL of a playback answer admits.
@@ -161,7 +162,7 @@ impl Api {
         heights.sort_unstable();
         json!({
             "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().epoch_ms,
-            "languages": languages, "heights": heights,
+            "languages": languages, "heights": heights, "creatives": self.live.creatives().names(),
             "playback": format!("/api/events/{}/playback", self.event), "score": format!("/api/events/{}/score", self.event),
         })
     }
@@ -234,12 +235,4 @@ impl Api {
 
 fn ok(value: &Value) -> Response<Bytes> {
     answers::json(StatusCode::OK, SHARED, value)
-}
-
-/// Unix milliseconds.
-pub(crate) fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

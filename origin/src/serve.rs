@@ -53,7 +53,10 @@ async fn route(media: &Media, request: &Request<()>, path: &str) -> Answer {
         names.next(),
     ) {
         (Some("ads"), Some(creative), Some(rendition), Some(phase), Some(object), None) => {
-            let found = media.library.object(creative, rendition, phase, object);
+            let found = media
+                .library
+                .object(creative, rendition, phase, object)
+                .await;
             object_response(request, object, found.ok_or(not_found(0))?)
         }
         (Some(rendition), Some(object), None, ..) => {

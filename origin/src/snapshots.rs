@@ -9,8 +9,9 @@ use serde::Serialize;
 use sightscreen_core::document::Snapshot;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::{Api, now_ms};
+use crate::api::Api;
 use crate::config::SnapshotRule;
+use crate::package::packager::now_ms;
 use crate::publish::Publisher;
 
 /// The job of one origin.

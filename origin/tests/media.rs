@@ -238,7 +238,7 @@ async fn the_test_match_is_published_on_the_grid() {
 
 /// Decodes a creative in every phase of a picture and a sound.
 async fn check_creative(live: &Live, id: &str, segments: u64, folder: &Path) {
-    assert_eq!(live.creatives().get(id).unwrap().segments, segments);
+    assert_eq!(live.creatives().get(id).await.unwrap().segments, segments);
     let grid = live.grid();
     for (rendition, kind) in [("v360", Kind::Video), ("a-hi", Kind::Audio)] {
         for phase in 0..grid.phases(kind) {

@@ -138,10 +138,13 @@ async fn condition(library: &Library, source: Source) -> Result<Playable, Creati
         Source::Card(card) => card.title.clone(),
     };
     let id = library.add(source).await?;
-    let info = library.get(&id).ok_or_else(|| CreativeError::Failed {
-        name,
-        reason: format!("{id} is gone again"),
-    })?;
+    let info = library
+        .get(&id)
+        .await
+        .ok_or_else(|| CreativeError::Failed {
+            name,
+            reason: format!("{id} is gone again"),
+        })?;
     Ok(Playable {
         id: info.id,
         segments: info.segments,
