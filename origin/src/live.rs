@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use crate::config::Secret;
 use crate::creative::Library;
 use crate::event::Event;
 use crate::grid::{Grid, GridError, Kind};
@@ -57,7 +58,7 @@ pub enum Input {
         /// Address to listen on.
         listen: std::net::SocketAddr,
         /// Secret that the publisher must name as stream key.
-        stream_key: String,
+        stream_key: Secret,
     },
 }
 

@@ -216,6 +216,6 @@ fn print_made_secrets(config: &Config) {
         println!("operator token: {}", config.operator_token.0);
     }
     if let (true, Input::Rtmp { listen, stream_key }) = (config.stream_key_made, &config.input) {
-        println!("publish to: rtmp://{listen}/live with stream key {stream_key}");
+        println!("publish to: rtmp://{listen}/live with stream key {}", stream_key.0);
     }
 }

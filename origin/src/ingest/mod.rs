@@ -79,15 +79,17 @@ pub(crate) async fn generate(event: Event, sink: Sink) {
 async fn prepare(event: &Event, plan: Plan) -> std::io::Result<Job> {
     let grid = event.grid;
     let folder = RunFolder::new()?;
+    // Before the date is set: a probe takes as long as it takes, and the run would be late by it for good.
+    let file = match event.input() {
+        Input::File(path) => probe_file(path).await.ok(),
+        Input::TestMatch | Input::Rtmp { .. } => None,
+    };
     let first_frame = next_part(&grid, now_ms());
     let input = match event.input() {
         Input::TestMatch => testmatch::arguments(&plan, &grid, first_frame, folder.path())?,
-        Input::File(path) => file_arguments(
-            path,
-            &plan,
-            &grid,
-            probe_file(path).await.map_or(0, |file| file.audio_tracks),
-        ),
+        Input::File(path) => {
+            file_arguments(path, &plan, &grid, file.map_or(0, |file| file.audio_tracks))
+        }
         Input::Rtmp { .. } => Vec::new(),
     };
     let start = grid.sample_ms(Kind::Video, first_frame);

@@ -64,7 +64,7 @@ pub(crate) async fn serve(event: Event, listener: TcpListener, sink: Option<Sink
     let (tags, queue) = mpsc::channel(QUEUE);
     let door = Door {
         event: event.name.clone(),
-        key: digest(stream_key),
+        key: digest(&stream_key.0),
         tags,
         newest: watch::Sender::new(0),
     };
