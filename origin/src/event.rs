@@ -3,6 +3,7 @@
 //! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the event's life.
 
 use std::future::Future;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,6 +33,25 @@ const HEAD_START_MS: u64 = 200;
 struct Saved {
     grid: Grid,
     plan: Option<Plan>,
+    /// Segments that playlists list, as last set.
+    #[serde(default)]
+    window: Option<u64>,
+    /// No playlist begins before this segment any more.
+    #[serde(default)]
+    listed_from: u64,
+}
+
+/// Where playlists may begin after the window was set to `window`. A longer one grows with new segments alone: what has left the playlists does not come back,
+/// because `EXT-X-MEDIA-SEQUENCE` never falls.
+fn listed_from(before: Option<&Saved>, window: u64, now_msn: u64) -> u64 {
+    let Some(before) = before else { return 0 };
+    match before.window {
+        Some(shorter) if shorter < window => {
+            let left = now_msn.saturating_add(1).saturating_sub(shorter);
+            before.listed_from.max(left)
+        }
+        _ => before.listed_from,
+    }
 }
 
 /// An event as its input and its handle see it. Clones are the same event.
@@ -110,15 +130,17 @@ impl Event {
     /// Settles the ladder, for good: opens the store and starts the packager. Returns where the encoder's messages go.
     pub(crate) fn adopt(&self, plan: Plan) -> Result<Sink, StartError> {
         let folder = &self.config.data;
-        write_saved(
-            folder,
-            &Saved {
-                grid: self.grid,
-                plan: Some(plan.clone()),
-            },
-        )?;
         let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
         let window_segments = seconds(self.config.window_s).max(8);
+        let before = read_saved(folder)?;
+        let listed_from = listed_from(before.as_ref(), window_segments, self.grid.msn_at(now_ms()));
+        let saved = Saved {
+            grid: self.grid,
+            plan: Some(plan.clone()),
+            window: Some(window_segments),
+            listed_from,
+        };
+        write_saved(folder, &saved)?;
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
         let store = Store::open(folder, self.grid, &plan.tracks(), kept)
             .map_err(|error| at(folder, error))?;
@@ -133,6 +155,7 @@ impl Event {
             tracks: store.tracks().to_vec(),
             inits: paths.iter().map(|path| kept_init(path)).collect(),
             window_segments,
+            listed_from,
             breaks: Arc::clone(&self.breaks),
             library: self.library.clone(),
         });
@@ -271,9 +294,13 @@ fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
     let path = folder.join("event.json");
     let fresh = folder.join("event.json.new");
     let bytes = serde_json::to_vec_pretty(saved).map_err(|error| at(&path, error.into()))?;
-    std::fs::write(&fresh, bytes)
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .map_err(|error| at(&path, error))
+    let write = || {
+        let mut file = std::fs::File::create(&fresh)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)
+    };
+    write().map_err(|error| at(&path, error))
 }
 
 fn at(path: &Path, source: std::io::Error) -> StartError {
@@ -292,5 +319,31 @@ fn input_error(input: &Input, reason: &str) -> StartError {
     StartError::Input {
         input,
         reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_window_brings_nothing_back() -> Result<(), crate::grid::GridError> {
+        let grid = Grid::new(0, (25, 1), 2000, 200)?;
+        let saved = |window, listed_from| Saved {
+            grid,
+            plan: None,
+            window,
+            listed_from,
+        };
+        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1000);
+        assert_eq!(from(None, 30), 0);
+        assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
+        assert_eq!(from(Some(saved(Some(30), 0)), 300), 971);
+        // Soon after it grew once, before it is full, and after it shrank.
+        assert_eq!(from(Some(saved(Some(300), 971)), 300), 971);
+        assert_eq!(from(Some(saved(Some(300), 971)), 20), 971);
+        assert_eq!(from(Some(saved(Some(20), 971)), 600), 981);
+        assert_eq!(from(Some(saved(None, 0)), 600), 0);
+        Ok(())
     }
 }

@@ -261,6 +261,8 @@ pub(crate) struct Media {
     pub(crate) tracks: Vec<Arc<Track>>,
     pub(crate) inits: Vec<OnceLock<Bytes>>,
     pub(crate) window_segments: u64,
+    /// No playlist begins before this segment.
+    pub(crate) listed_from: u64,
     pub(crate) breaks: Arc<dyn Breaks>,
     pub(crate) library: Library,
 }

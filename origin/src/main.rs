@@ -216,6 +216,9 @@ fn print_made_secrets(config: &Config) {
         println!("operator token: {}", config.operator_token.0);
     }
     if let (true, Input::Rtmp { listen, stream_key }) = (config.stream_key_made, &config.input) {
-        println!("publish to: rtmp://{listen}/live with stream key {}", stream_key.0);
+        println!(
+            "publish to: rtmp://{listen}/live with stream key {}",
+            stream_key.0
+        );
     }
 }

@@ -10,6 +10,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use tokio::time::timeout;
 
 use crate::grid::{Grid, Kind};
+use crate::http::problem;
 use crate::live::Media;
 use crate::playlist::{Snapshot, render};
 use crate::store::{Cursor, Found, Track};
@@ -263,7 +264,9 @@ impl Media {
         let first = cursor
             .msn
             .saturating_sub(self.window_segments)
-            .max(track.oldest().unwrap_or(0));
+            .max(track.oldest().unwrap_or(0))
+            .max(self.listed_from)
+            .min(cursor.msn);
         let (cursor, segments) = track.window(first);
         if cursor == Cursor::default() {
             return None;
@@ -363,11 +366,8 @@ impl Refusal {
             title,
             cache,
         } = self;
-        let body = format!(
-            "{{\"type\":\"urn:sightscreen:problem:{code}\",\"title\":\"{title}\",\"status\":{}}}",
-            status.as_u16()
-        );
-        let mut answer = response(*status, "application/problem+json", cache, body.into());
+        let mut answer = problem(*status, code, title);
+        insert(&mut answer, header::CACHE_CONTROL, cache);
         if *status == StatusCode::SERVICE_UNAVAILABLE {
             insert(&mut answer, header::RETRY_AFTER, "1");
         }
