@@ -79,6 +79,7 @@ impl Event {
     ) -> Result<(Self, InputTask), StartError> {
         std::fs::create_dir_all(&config.data).map_err(|error| at(&config.data, error))?;
         RunFolder::sweep();
+        ladder::check_installed().await?;
         let saved = read_saved(&config.data)?;
         let source = probe_source(&config).await?;
         let fps = config

@@ -204,7 +204,7 @@ pub enum StartError {
     },
     /// The RTMP port is taken.
     #[error(
-        "cannot listen for a publisher on {address} ({source}): stop what uses the port or choose another"
+        "--rtmp {address}: cannot listen for a publisher ({source}): stop what uses the port, or choose another"
     )]
     Listen {
         /// Asked address.
