@@ -118,10 +118,12 @@ impl Api {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
     }
 
-    /// `ready` until the first segments are out, then `live`.
+    /// `ready` until the first segments are out, then `live`, and `ended` once every playlist says so.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        if *self.ready.borrow() {
+        if self.live.is_over() {
+            "ended"
+        } else if *self.ready.borrow() {
             "live"
         } else {
             "ready"

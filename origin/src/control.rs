@@ -112,6 +112,7 @@ impl Control {
             (&Method::GET, []) => Ok(ok(&self.state())),
             (&Method::POST, ["breaks"]) => self.announce(&read(body).await?).await,
             (&Method::POST, ["breaks", id, "return"]) => self.return_early(id).await,
+            (&Method::POST, ["end"]) => self.end().await,
             (&Method::POST, ["flags"]) => self.throw(read(body).await?).await,
             (&Method::POST, ["snapshots"]) => {
                 Ok(ok(&json!({"snapshots": self.snapshots.take_apart().await})))
@@ -143,11 +144,11 @@ impl Control {
             return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
         }
         if !*self.api.ready.borrow() {
-            return Ok(problem(
-                StatusCode::CONFLICT,
-                "not-live",
-                "The event is not live yet: wait for its first segments",
-            ));
+            return Ok(not_live());
+        }
+        if self.live.is_ending() {
+            let title = "The event was ended: it has no more breaks";
+            return Ok(problem(StatusCode::CONFLICT, "event-ended", title));
         }
         let grid = self.live.grid();
         let length = grid.segments_in_ms(asked.length_s * 1000);
@@ -156,6 +157,14 @@ impl Control {
             .await?
             .map_err(|error| refused(&error))?;
         Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
+    }
+
+    async fn end(&self) -> Answer {
+        if !*self.api.ready.borrow() {
+            return Ok(not_live());
+        }
+        let end = self.live.end().await.map_err(|error| failed(&error))?;
+        Ok(ok(&json!({"event": self.event, "ends_before": end})))
     }
 
     async fn return_early(&self, id: &str) -> Answer {
@@ -288,6 +297,14 @@ fn failed(error: &dyn std::error::Error) -> Response<Bytes> {
         StatusCode::SERVICE_UNAVAILABLE,
         "disk-failed",
         &error.to_string(),
+    )
+}
+
+fn not_live() -> Response<Bytes> {
+    problem(
+        StatusCode::CONFLICT,
+        "not-live",
+        "The event is not live yet: wait for its first segments",
     )
 }
 

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::process::ChildStdin;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -25,7 +25,7 @@ use crate::package::read::{Header, Item, Reader};
 /// An encoder that gives no sample for this long is ended.
 const STALL: Duration = Duration::from_secs(5);
 
-/// What a run of the encoder tells the packager.
+/// What the packager is told, by a run of the encoder but for the last.
 #[derive(Debug)]
 pub enum Message {
     /// A run begins: nothing before this frame of the grid will come any more.
@@ -53,6 +53,11 @@ pub enum Message {
     },
     /// The run is over.
     End,
+    /// The event is over: the segments that are being made are the last.
+    Finish {
+        /// Where the answer goes: the first segment that will never be, or why the event goes on.
+        reply: oneshot::Sender<std::io::Result<u64>>,
+    },
 }
 
 /// What to run.

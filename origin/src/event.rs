@@ -18,8 +18,9 @@ use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
 use crate::ladder::{self, Plan, Shape};
 use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
+use crate::package::end::End;
 use crate::package::packager::{Counters, Packager, now_ms};
-use crate::package::queue::{Sink, queue};
+use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
 /// Frames a second of a publisher's event unless set.
@@ -63,9 +64,15 @@ pub(crate) struct Event {
     pub(crate) library: Library,
     pub(crate) media: watch::Sender<Option<Arc<Media>>>,
     /// Set while the packager works; it ends when the last sender of messages is gone.
-    pub(crate) packager: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
+    pub(crate) packager: Arc<Mutex<Option<Working>>>,
     config: Arc<LiveConfig>,
     breaks: Arc<dyn Breaks>,
+}
+
+/// A packager at work.
+pub(crate) struct Working {
+    pub(crate) thread: std::thread::JoinHandle<()>,
+    pub(crate) sink: WeakSink,
 }
 
 /// Runs an event's input for as long as it is polled.
@@ -120,7 +127,10 @@ impl Event {
             breaks,
         };
         let sink = plan.map(|plan| event.adopt(plan)).transpose()?;
+        let over = |media: &Arc<Media>| media.end.msn().is_some();
+        let ended = event.media.borrow().as_ref().is_some_and(over);
         let input: InputTask = match (listener, sink) {
+            _ if ended => Box::pin(std::future::ready(())),
             (Some(listener), sink) => Box::pin(rtmp::serve(event.clone(), listener, sink)),
             (None, Some(sink)) => Box::pin(ingest::generate(event.clone(), sink)),
             (None, None) => return Err(input_error(&event.config.input, "it has no picture")),
@@ -150,6 +160,7 @@ impl Event {
             .iter()
             .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
             .collect();
+        let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
         let media = Arc::new(Media {
             grid: self.grid,
             plan: plan.clone(),
@@ -157,6 +168,7 @@ impl Event {
             inits: paths.iter().map(|path| kept_init(path)).collect(),
             window_segments,
             listed_from,
+            end: Arc::clone(&end),
             breaks: Arc::clone(&self.breaks),
             library: self.library.clone(),
         });
@@ -168,10 +180,15 @@ impl Event {
         let thread = std::thread::Builder::new()
             .name("packager".to_owned())
             .spawn(move || {
-                Packager::new(grid, store, breaks, counters, paths, show).work(messages, &runtime);
+                Packager::new(grid, store, breaks, counters, paths, show, end)
+                    .work(messages, &runtime);
             })
             .map_err(|error| at(folder, error))?;
-        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let working = Working {
+            thread,
+            sink: sink.downgrade(),
+        };
+        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
         self.library.set_plan(plan);
         self.media.send_replace(Some(media));
         Ok(sink)

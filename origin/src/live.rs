@@ -14,9 +14,10 @@ use tokio::task::JoinHandle;
 
 use crate::config::Secret;
 use crate::creative::Library;
-use crate::event::Event;
+use crate::event::{Event, Working};
 use crate::grid::{Grid, GridError, Kind};
 use crate::ladder::{AUDIO_BITRATE, Plan};
+use crate::package::end::End;
 use crate::package::write::codec;
 use crate::serve;
 use crate::store::{Cursor, Track};
@@ -227,7 +228,7 @@ pub enum StartError {
 /// What an operator sees of an event's media.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// `waiting` (no input yet), `live`, or `interrupted` (input lost, gaps are published).
+    /// `waiting` (no input yet), `live`, `interrupted` (input lost, gaps are published), or `ended`.
     pub state: &'static str,
     /// How far publishing has come.
     pub next_msn: u64,
@@ -263,6 +264,7 @@ pub(crate) struct Media {
     pub(crate) window_segments: u64,
     /// No playlist begins before this segment.
     pub(crate) listed_from: u64,
+    pub(crate) end: Arc<End>,
     pub(crate) breaks: Arc<dyn Breaks>,
     pub(crate) library: Library,
 }
@@ -340,6 +342,7 @@ impl Live {
         let counters = &self.inner.event.counters;
         let starts = counters.starts.load(Ordering::Relaxed);
         let state = match (counters.running.load(Ordering::Relaxed), starts) {
+            _ if self.is_over() => "ended",
             (1, _) => "live",
             (_, 0) => "waiting",
             _ => "interrupted",
@@ -350,6 +353,73 @@ impl Live {
             next_msn: self.position().next_msn,
             behind_ms,
             encoder_starts: starts,
+        }
+    }
+
+    /// Ends the event: the segments that are being made are the last, and then the input is let go. Returns the first sequence number that will never be.
+    /// Asked again, it says the same.
+    ///
+    /// # Errors
+    /// When nothing is published yet, or the end cannot be kept on disk: the event goes on.
+    pub async fn end(&self) -> std::io::Result<u64> {
+        if let Some(end) = self.media().and_then(|media| media.end.msn()) {
+            return Ok(end);
+        }
+        let sink = self
+            .inner
+            .event
+            .packager
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(|working| working.sink.clone());
+        let sink = sink.ok_or_else(|| std::io::Error::other("nothing is published yet"))?;
+        let end = sink.finish().await?;
+        let live = self.clone();
+        tokio::spawn(async move {
+            live.over().await;
+            live.let_go().await;
+        });
+        Ok(end)
+    }
+
+    /// Whether the event was ended; its last segments may still be in the making.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.media().is_some_and(|media| media.end.msn().is_some())
+    }
+
+    /// Whether the event has ended, and every playlist says so.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.media().is_some_and(|media| {
+            let mut tracks = media.tracks.iter();
+            tracks.all(|track| media.end.is_reached(track.cursor()))
+        })
+    }
+
+    /// Returns when [`Live::is_over`], once it [`Live::is_ending`].
+    async fn over(&self) {
+        let Some(media) = self.media() else { return };
+        for track in &media.tracks {
+            let reached = |cursor: &Cursor| media.end.is_reached(*cursor);
+            // An error says that nothing comes any more.
+            let _ = track.watch().wait_for(reached).await;
+        }
+    }
+
+    /// Ends encoder and listener.
+    async fn let_go(&self) {
+        let tasks = std::mem::take(
+            &mut *self
+                .inner
+                .tasks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
         }
     }
 
@@ -372,23 +442,13 @@ impl Live {
 
     /// Ends encoder and listener, and returns when they are gone.
     pub async fn shutdown(&self) {
-        let tasks = std::mem::take(
-            &mut *self
-                .inner
-                .tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        for task in tasks {
-            task.abort();
-            let _ = task.await;
-        }
+        self.let_go().await;
         let packager = &self.inner.event.packager;
-        let thread = packager
+        let working = packager
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread {
+        if let Some(Working { thread, .. }) = working {
             // A ledger or disk that fails holds the packager; an ending process need not wait for it, so it is looked at and not joined.
             let gone = async {
                 while !thread.is_finished() {

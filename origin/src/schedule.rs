@@ -30,6 +30,9 @@ pub async fn keep(schedule: Schedule, live: Live, desk: Arc<Desk>) {
     let mut due = begun + seconds(first);
     loop {
         tokio::time::sleep_until(due.checked_sub(lead).unwrap_or(due)).await;
+        if live.is_ending() {
+            return;
+        }
         let (desk, next) = (Arc::clone(&desk), live.position().next_msn);
         let announced =
             tokio::task::spawn_blocking(move || desk.announce(&grid, next, length)).await;

@@ -114,7 +114,7 @@ async fn segment_or_part(
             },
         );
         // Whether it came is seen below.
-        let _ = reached(track, until, hold(&media.grid)).await;
+        let _ = reached(media, track, until).await;
     }
     let found = match part {
         Some(part) => track.part(msn, part).await,
@@ -138,11 +138,13 @@ async fn playlist(media: &Media, index: usize, query: &str) -> Answer {
     let target = media.grid.target_duration_s();
     let track = media.tracks.get(index).ok_or(not_found(0))?;
     let asked = directives(query).ok_or(bad("a delivery directive is malformed", target))?;
-    let cache = match wanted(&media.grid, track.kind, track.cursor(), asked)
-        .map_err(|title| bad(title, 4 * target))?
-    {
+    let wanted = match media.end.is_reached(track.cursor()) {
+        true => Ok(None),
+        false => wanted(&media.grid, track.kind, track.cursor(), asked),
+    };
+    let cache = match wanted.map_err(|title| bad(title, 4 * target))? {
         Some(until) => {
-            if !reached(track, until, hold(&media.grid)).await {
+            if !reached(media, track, until).await {
                 return Err(refusal(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "stalled",
@@ -243,10 +245,11 @@ fn number(text: &str) -> Option<u64> {
     plain.then(|| text.parse().ok())?
 }
 
-/// Whether the track's cursor comes to `until` in time.
-async fn reached(track: &Track, until: Cursor, hold: Duration) -> bool {
+/// Whether the track's cursor comes to `until`, or to the event's end, in time.
+async fn reached(media: &Media, track: &Track, until: Cursor) -> bool {
     let mut cursor = track.watch();
-    timeout(hold, cursor.wait_for(|cursor| *cursor >= until))
+    let come = |cursor: &Cursor| *cursor >= until || media.end.is_reached(*cursor);
+    timeout(hold(&media.grid), cursor.wait_for(come))
         .await
         .is_ok_and(|come| come.is_ok())
 }
@@ -279,6 +282,7 @@ impl Media {
         let reports = others
             .map(|(_, track)| (track.id.clone(), track.kind, track.cursor()))
             .collect();
+        let ended = self.end.is_reached(cursor);
         // Read after the cursor, so that the revision knows all that is visible.
         let breaks = self.breaks.view();
         Some(Snapshot {
@@ -289,7 +293,9 @@ impl Media {
             segments,
             reports,
             breaks,
-            skip,
+            // What has ended is always whole: directives are ignored.
+            skip: skip && !ended,
+            ended,
         })
     }
 }

@@ -265,4 +265,18 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
             .0,
         404
     );
+
+    let (status, end) = origin.command("/control/events/demo/end", &json!({}));
+    assert_eq!(status, 200, "{end}");
+    let late = origin.command("/control/events/demo/breaks", &json!({"length_s": 20}));
+    assert_eq!(late.0, 409, "{}", late.1);
+    origin.wait("the end", |origin| {
+        let (_, body) = get(origin.main, "/api/events/demo").unwrap();
+        let event: Value = serde_json::from_slice(&body).unwrap();
+        event["state"] == "ended"
+    });
+    let last = format!("{}.m4s", end["ends_before"].as_u64().unwrap() - 1);
+    let playlist = origin.playlist();
+    assert!(playlist.contains(&last), "{last} is not in {playlist:#?}");
+    assert_eq!(playlist.last().unwrap(), "#EXT-X-ENDLIST");
 }

@@ -12,6 +12,7 @@ use crate::encoder::Message;
 use crate::grid::{Grid, Kind};
 use crate::live::Breaks;
 use crate::package::assemble::{Assembler, Part};
+use crate::package::end::End;
 use crate::package::queue::Queue;
 use crate::package::read::Header;
 use crate::package::write::{InitTrack, init};
@@ -50,6 +51,7 @@ pub struct Packager {
     counters: Arc<Counters>,
     inits: Vec<PathBuf>,
     on_header: Box<dyn Fn(usize) + Send>,
+    end: Arc<End>,
 }
 
 /// Unix milliseconds.
@@ -85,6 +87,7 @@ impl Packager {
         counters: Arc<Counters>,
         inits: Vec<PathBuf>,
         on_header: Box<dyn Fn(usize) + Send>,
+        end: Arc<End>,
     ) -> Self {
         let resume = |cursor: Cursor, kind| Assembler::new(grid, kind, cursor.msn, cursor.part);
         let assemblers = store
@@ -101,14 +104,19 @@ impl Packager {
             counters,
             inits,
             on_header,
+            end,
         };
-        packager.fill_gaps();
+        match packager.end.msn() {
+            // It was killed on its way to the end.
+            Some(end) => packager.fill_until(packager.grid.start_ms(end + 1)),
+            None => packager.fill_gaps(),
+        }
         packager
     }
 
-    /// Works until all senders are gone. Blocks: give it a thread.
+    /// Works until all senders are gone or the event has ended. Blocks: give it a thread.
     pub fn work(mut self, mut messages: Queue, runtime: &tokio::runtime::Handle) {
-        loop {
+        while !self.is_over() {
             let running = self.counters.running.load(Ordering::Relaxed) == 1;
             let message = match running {
                 true => runtime.block_on(messages.next()),
@@ -153,7 +161,28 @@ impl Packager {
                 }
             }
             Message::End => self.counters.running.store(0, Ordering::Relaxed),
+            Message::Finish { reply } => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.finish());
+            }
         }
+    }
+
+    /// The segments of which something is visible or hinted become the last.
+    fn finish(&self) -> std::io::Result<u64> {
+        let cursors = self.store.tracks().iter().map(|track| track.cursor());
+        let furthest = cursors.max().unwrap_or_default();
+        if furthest == Cursor::default() {
+            return Err(std::io::Error::other("nothing is published yet"));
+        }
+        let end = self.end.settle(furthest.msn + 1)?;
+        tracing::info!(end, "the event ends before this segment");
+        Ok(end)
+    }
+
+    fn is_over(&self) -> bool {
+        let mut tracks = self.store.tracks().iter();
+        tracks.all(|track| self.end.is_reached(track.cursor()))
     }
 
     /// Gives up what lies before the run's first frame. An event's very first run begins at the next whole segment.
@@ -227,6 +256,7 @@ impl Packager {
 
     /// Shows what lies before a segment as gaps; the hint then names the segment.
     fn skip_to(&mut self, track: usize, msn: u64) {
+        let msn = self.end.msn().map_or(msn, |end| msn.min(end));
         let behind = |track: &Arc<Track>| track.cursor().msn < msn;
         if self.store.tracks().get(track).is_some_and(behind) {
             self.freeze(msn);
@@ -242,7 +272,8 @@ impl Packager {
     }
 
     fn publish(&mut self, track: usize, parts: &[Part]) {
-        for part in parts {
+        let end = self.end.msn().unwrap_or(u64::MAX);
+        for part in parts.iter().filter(|part| part.msn < end) {
             // With its last part, a segment is whole, and the hint names the next one.
             let last = part.index + 1 == self.grid.parts(self.store_kind(track), part.msn);
             self.freeze(part.msn + u64::from(last));

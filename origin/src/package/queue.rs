@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::encoder::Message;
 
@@ -27,6 +27,10 @@ pub struct Sink {
     sender: mpsc::UnboundedSender<(u64, Message)>,
     shared: Arc<Shared>,
 }
+
+/// A [`Sink`] that does not keep the packager working.
+#[derive(Debug, Clone)]
+pub struct WeakSink(mpsc::WeakUnboundedSender<(u64, Message)>);
 
 /// Where one run's messages go. Clones are the same run.
 #[derive(Debug, Clone)]
@@ -72,6 +76,30 @@ impl Sink {
             run: self.shared.runs.fetch_add(1, Ordering::Relaxed) + 1,
             sink: self.clone(),
         }
+    }
+
+    /// A handle that does not keep the packager working.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakSink {
+        WeakSink(self.sender.downgrade())
+    }
+}
+
+impl WeakSink {
+    /// Ends the event, and returns the first segment that will never be.
+    ///
+    /// # Errors
+    /// When the end cannot be kept on disk, or nothing is packaged any more.
+    pub async fn finish(&self) -> std::io::Result<u64> {
+        let gone = || std::io::Error::other(Closed);
+        let (reply, end) = oneshot::channel();
+        let sender = self.0.upgrade().ok_or_else(gone)?;
+        // Of no run.
+        sender
+            .send((0, Message::Finish { reply }))
+            .map_err(|_| gone())?;
+        drop(sender);
+        end.await.map_err(|_| gone())?
     }
 }
 
@@ -132,6 +160,7 @@ impl Queue {
                 true
             }
             Message::Start { .. } => false,
+            Message::Finish { .. } => true,
             Message::End => {
                 let heard = self.hears(run);
                 self.open &= !heard;
@@ -150,7 +179,7 @@ impl Queue {
 fn weight(message: &Message) -> usize {
     match message {
         Message::Sample { data, .. } => data.len(),
-        Message::Start { .. } | Message::Header { .. } | Message::End => 0,
+        Message::Start { .. } | Message::Header { .. } | Message::End | Message::Finish { .. } => 0,
     }
 }
 
@@ -177,6 +206,7 @@ mod tests {
                 Message::Header { .. } => "header".to_owned(),
                 Message::Sample { index, .. } => format!("sample {index}"),
                 Message::End => "end".to_owned(),
+                Message::Finish { .. } => "finish".to_owned(),
             });
         }
         heard

@@ -69,6 +69,7 @@ impl Stage {
             Arc::default(),
             Vec::new(),
             Box::new(|_| {}),
+            Arc::new(End::open(folder.path()).unwrap()),
         );
         Self {
             packager,
@@ -133,4 +134,27 @@ fn a_run_that_begins_later_leaves_a_gap_before_it() {
     stage.feed(0, 10_000, 14_000);
     assert_eq!(stage.cursor(0), (7, 0));
     assert_eq!(stage.packager.counters.starts.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
+    let mut stage = Stage::new();
+    let finish = |stage: &mut Stage| {
+        let (reply, mut end) = tokio::sync::oneshot::channel();
+        stage.packager.take(Message::Finish { reply });
+        end.try_recv().unwrap()
+    };
+    assert!(finish(&mut stage).is_err());
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.feed(0, 0, 4400);
+    stage.feed(1, 0, 3000);
+    assert_eq!(finish(&mut stage).unwrap(), 3);
+    assert!(!stage.packager.is_over());
+    stage.feed(0, 4400, 9000);
+    assert_eq!(stage.cursor(0), (3, 0));
+    // The sound fell silent; what it lacks before the end is gap, and nothing comes after it.
+    assert_eq!(stage.cursor(1), (3, 0));
+    assert!(stage.packager.is_over());
+    assert_eq!(finish(&mut stage).unwrap(), 3);
+    assert_eq!(stage.ledger.frozen.lock().unwrap().last(), Some(&3));
 }
