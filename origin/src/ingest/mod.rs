@@ -3,6 +3,7 @@
 //! Owns the supervision of generated inputs (test match and file). A publisher's is in [`rtmp`]. Invariant: an input that fails is started
 //! again for as long as the event lives, on the same timeline.
 
+mod chunks;
 pub mod flv;
 mod publisher;
 pub(crate) mod rtmp;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::event::Event;
+use crate::ingest::chunks::Chunks;
 use crate::ingest::flv::Tag;
 use crate::ingest::publisher;
 use crate::live::{Input, StartError};
@@ -33,8 +34,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// For a connection to name the stream key, from its first byte.
 const ADMISSION: Duration = Duration::from_secs(10);
 
-/// Bytes that a connection may send after the handshake before it names the stream key. The session reads nested values by recursion, so this also
-/// bounds its stack.
+/// Bytes that a connection may send after the handshake before it names the stream key: five short commands.
 const UNADMITTED_BYTES: usize = 4 << 10;
 
 /// Bytes that a publisher may send without a message in them; the largest message has half of it. The session would keep all of them.
@@ -142,6 +142,7 @@ struct Connection {
 /// The session of a connection, within bounds that the library does not set.
 struct Session {
     inner: ServerSession,
+    chunks: Chunks,
     unadmitted: usize,
     fruitless: usize,
 }
@@ -152,6 +153,7 @@ impl Session {
             ServerSession::new(ServerSessionConfig::new()).map_err(|error| error.to_string())?;
         let session = Self {
             inner,
+            chunks: Chunks::default(),
             unadmitted: 0,
             fruitless: 0,
         };
@@ -166,10 +168,13 @@ impl Session {
         if self.unadmitted > UNADMITTED_BYTES || self.fruitless > FRUITLESS_BYTES {
             return Err("it sent too much to no purpose".to_owned());
         }
-        // The library's arithmetic overflows on chunks that contradict each other. After a panic the session is not used again.
+        self.chunks
+            .follow(input)
+            .map_err(|error| error.to_string())?;
+        // Against what else the library may stumble over. After a panic the session is not used again.
         let session = std::panic::AssertUnwindSafe(&mut self.inner);
         let results = std::panic::catch_unwind(move || { session }.handle_input(input))
-            .map_err(|_| "its chunks contradict each other".to_owned())?
+            .map_err(|_| "the session cannot read what it sent".to_owned())?
             .map_err(|error| error.to_string())?;
         if !results.is_empty() {
             self.fruitless = 0;
@@ -402,6 +407,7 @@ async fn shake(stream: &mut TcpStream) -> Result<Vec<u8>, String> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::ingest::chunks::COMMAND_BYTES_MAX;
 
     /// A chunk with a full header.
     fn chunk(stream: u8, length: u32, kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -421,8 +427,7 @@ mod tests {
         let outcome = session
             .take(&long, false)
             .and_then(|_| session.take(&short, false));
-        // Without overflow checks the library goes on, and its memory is bounded by the count of bytes.
-        assert_eq!(outcome.is_err(), cfg!(debug_assertions));
+        assert!(outcome.is_err());
     }
 
     #[test]
@@ -430,14 +435,15 @@ mod tests {
         let (mut session, _) = Session::new().unwrap();
         let mut nested = vec![2, 0, 7];
         nested.extend(b"connect\0\0\0\0\0\0\0\0\0");
-        while nested.len() < UNADMITTED_BYTES - 64 {
+        while nested.len() < COMMAND_BYTES_MAX as usize - 5 {
             nested.extend([10, 0, 0, 0, 1]);
         }
         let size = chunk(2, 4, 1, &(1_u32 << 20).to_be_bytes());
         let length = u32::try_from(nested.len()).unwrap();
         session.take(&size, false).unwrap();
-        let _ = session.take(&chunk(3, length, 20, &nested), false);
-        assert!(session.take(&[0; 64], false).is_err());
+        // The stack bears the deepest command that may be sent, here by a publisher.
+        let _ = session.take(&chunk(3, length, 20, &nested), true);
+        assert!(session.take(&[0; UNADMITTED_BYTES], false).is_err());
     }
 
     #[test]
