@@ -245,10 +245,12 @@ async fn check_end(live: Live, data: &Path) {
     // Of the segment that will never be, from before the end.
     let asked = format!("a-hi/index.m3u8?_HLS_msn={end}");
     assert!(text(&live, &asked).await.ends_with("#EXT-X-ENDLIST\n"));
+    for id in &ids {
+        // Waits for this rendition's end; each reports the others'.
+        text(&live, &format!("{id}/index.m3u8?_HLS_msn={}", end - 1)).await;
+    }
     let mut said = Vec::new();
     for id in &ids {
-        // Waits for this rendition's end.
-        text(&live, &format!("{id}/index.m3u8?_HLS_msn={}", end - 1)).await;
         let body = text(
             &live,
             &format!("{id}/index.m3u8?_HLS_msn=999999&_HLS_skip=YES"),
