@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::http::{self as answers, not_found, problem};
 use crate::live::Live;
+use crate::package::packager::now_ms;
 use crate::score::score;
 
 /// Seconds for which the URL of a playback answer admits.
@@ -117,10 +118,12 @@ impl Api {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
     }
 
-    /// `ready` until the first segments are out, then `live`.
+    /// `ready` until the first segments are out, then `live`, and `ended` once every playlist says so.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        if *self.ready.borrow() {
+        if self.live.is_over() {
+            "ended"
+        } else if *self.ready.borrow() {
             "live"
         } else {
             "ready"
@@ -161,7 +164,7 @@ impl Api {
         heights.sort_unstable();
         json!({
             "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().epoch_ms,
-            "languages": languages, "heights": heights,
+            "languages": languages, "heights": heights, "creatives": self.live.creatives().names(),
             "playback": format!("/api/events/{}/playback", self.event), "score": format!("/api/events/{}/score", self.event),
         })
     }
@@ -234,12 +237,4 @@ impl Api {
 
 fn ok(value: &Value) -> Response<Bytes> {
     answers::json(StatusCode::OK, SHARED, value)
-}
-
-/// Unix milliseconds.
-pub(crate) fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

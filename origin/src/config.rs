@@ -16,7 +16,7 @@ use crate::breaks::decision::Table;
 use crate::cohorts;
 use crate::live::Input;
 pub use reader::Fault;
-use reader::Reader;
+use reader::{Field, Reader};
 
 /// All of `serve`'s settings.
 #[derive(Debug, Clone)]
@@ -224,7 +224,10 @@ fn input(reader: &mut Reader) -> (Input, bool) {
     let (stream_key, made) = secret(reader, "stream-key");
     let input = match (text.as_str(), text.strip_prefix("file:")) {
         ("test", _) => Input::TestMatch,
-        ("rtmp", _) => Input::Rtmp { listen, stream_key },
+        ("rtmp", _) => Input::Rtmp {
+            listen,
+            stream_key: Secret(stream_key),
+        },
         (_, Some(file)) => {
             let path = PathBuf::from(file);
             if !path.is_file() {
@@ -316,7 +319,14 @@ fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
         fresh_s: 30,
         stale_s: 6 * 3600,
     };
-    let rows = reader.tables("snapshots", &["path", "fresh_s", "stale_s"]);
+    let rows = reader.tables(
+        "snapshots",
+        &[
+            ("path", Field::Text),
+            ("fresh_s", Field::Number),
+            ("stale_s", Field::Number),
+        ],
+    );
     if rows.is_empty() {
         let below = |tail| format!("/api/events{tail}");
         return vec![
@@ -327,7 +337,10 @@ fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
     }
     let mut rules = Vec::new();
     for row in rows {
-        let path = row.text("path").unwrap_or_default();
+        // Without one, that was said already.
+        let Some(path) = row.text("path") else {
+            continue;
+        };
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/.-".contains(&b);
         if !path.starts_with("/api/") || !path.bytes().all(plain) || path.contains("..") {
             reader.fault(
@@ -430,6 +443,31 @@ mod tests {
         assert!(faults.iter().any(|fault| fault.fault.contains("colour")));
         let text: String = faults.iter().map(ToString::to_string).collect();
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn fields_of_tables_are_what_they_should_be() {
+        let toml = "[[pods]]\ncohort = \"generic\"\ncreatives = \"built-in:bank\"\n\
+            [[pods]]\ncreatives = [\"built-in:bank\", 7]\ncolour = 1\n\
+            [[snapshots]]\npath = \"/api/events\"\nfresh_s = \"30\"\nstale_s = -1\n";
+        let faults = read(toml, &[]).unwrap_err();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        for part in [
+            "pods in",
+            "table 1: creatives is",
+            "table 2: creatives is",
+            "table 2: cohort is missing",
+            "\"colour\"",
+            "snapshots in",
+            "table 1: fresh_s is",
+            "table 1: stale_s is",
+        ] {
+            assert!(
+                told.iter().any(|fault| fault.contains(part)),
+                "{part} is not in {told:#?}"
+            );
+        }
+        assert_eq!(told.len(), 6, "{told:#?}");
     }
 
     #[test]

@@ -110,15 +110,13 @@ impl Control {
     async fn event(&self, method: &Method, rest: &[&str], body: Incoming) -> Answer {
         match (method, rest) {
             (&Method::GET, []) => Ok(ok(&self.state())),
-            (&Method::POST, ["breaks"]) => self.announce(&read(body).await?),
-            (&Method::POST, ["breaks", id, "return"]) => Ok(ok(&shown(
-                &self
-                    .desk
-                    .return_early(id)
-                    .map_err(|error| refused(&error))?,
-            ))),
-            (&Method::POST, ["flags"]) => self.throw(&read(body).await?),
-            (&Method::POST, ["snapshots"]) => Ok(ok(&json!({"snapshots": self.snapshots.take()}))),
+            (&Method::POST, ["breaks"]) => self.announce(&read(body).await?).await,
+            (&Method::POST, ["breaks", id, "return"]) => self.return_early(id).await,
+            (&Method::POST, ["end"]) => self.end().await,
+            (&Method::POST, ["flags"]) => self.throw(read(body).await?).await,
+            (&Method::POST, ["snapshots"]) => {
+                Ok(ok(&json!({"snapshots": self.snapshots.take_apart().await})))
+            }
             _ => Ok(not_found()),
         }
     }
@@ -140,29 +138,46 @@ impl Control {
         json_reply(status, NEVER, &json!({"state": self.api.state()}))
     }
 
-    fn announce(&self, asked: &NewBreak) -> Answer {
+    async fn announce(&self, asked: &NewBreak) -> Answer {
         if !(1..=LENGTH_S_MAX).contains(&asked.length_s) {
             let title = format!("A break lasts 1 to {LENGTH_S_MAX} s");
             return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
         }
         if !*self.api.ready.borrow() {
-            return Ok(problem(
-                StatusCode::CONFLICT,
-                "not-live",
-                "The event is not live yet: wait for its first segments",
-            ));
+            return Ok(not_live());
+        }
+        if self.live.is_ending() {
+            let title = "The event was ended: it has no more breaks";
+            return Ok(problem(StatusCode::CONFLICT, "event-ended", title));
         }
         let grid = self.live.grid();
         let length = grid.segments_in_ms(asked.length_s * 1000);
-        let plan = self
-            .desk
-            .announce(&grid, self.live.position().next_msn, length)
+        let (desk, next) = (Arc::clone(&self.desk), self.live.position().next_msn);
+        let plan = apart(move || desk.announce(&grid, next, length))
+            .await?
             .map_err(|error| refused(&error))?;
         Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
     }
 
-    fn throw(&self, changes: &BTreeMap<String, Value>) -> Answer {
-        match self.switches.throw(changes) {
+    async fn end(&self) -> Answer {
+        if !*self.api.ready.borrow() {
+            return Ok(not_live());
+        }
+        let end = self.live.end().await.map_err(|error| failed(&error))?;
+        Ok(ok(&json!({"event": self.event, "ends_before": end})))
+    }
+
+    async fn return_early(&self, id: &str) -> Answer {
+        let (desk, id) = (Arc::clone(&self.desk), id.to_owned());
+        let record = apart(move || desk.return_early(&id))
+            .await?
+            .map_err(|error| refused(&error))?;
+        Ok(ok(&shown(&record)))
+    }
+
+    async fn throw(&self, changes: BTreeMap<String, Value>) -> Answer {
+        let switches = Arc::clone(&self.switches);
+        match apart(move || switches.throw(&changes)).await? {
             Ok(()) => Ok(ok(&json!({"flags": self.flags()}))),
             Err(error @ SwitchError::Unknown(_)) => Ok(problem(
                 StatusCode::BAD_REQUEST,
@@ -246,6 +261,15 @@ fn shown(record: &Record) -> Value {
     })
 }
 
+/// Does what waits for the disk on a thread that may.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Box<Response<Bytes>>> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Box::new(failed(&error)))
+}
+
 async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Box<Response<Bytes>>> {
     let bad = |title: &str| Box::new(problem(StatusCode::BAD_REQUEST, "body-invalid", title));
     let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
@@ -273,6 +297,14 @@ fn failed(error: &dyn std::error::Error) -> Response<Bytes> {
         StatusCode::SERVICE_UNAVAILABLE,
         "disk-failed",
         &error.to_string(),
+    )
+}
+
+fn not_live() -> Response<Bytes> {
+    problem(
+        StatusCode::CONFLICT,
+        "not-live",
+        "The event is not live yet: wait for its first segments",
     )
 }
 

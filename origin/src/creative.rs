@@ -3,9 +3,9 @@
 //! Owns conditioning and the cut per phase. Does not decide where a creative plays. Invariant: segment `i` of phase `p` has exactly the samples
 //! that content segment `first + i` has, for every `first` with `first % phases == p`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -15,9 +15,14 @@ use crate::ladder::Plan;
 
 mod condition;
 mod cut;
+mod memory;
 
 use condition::{Note, condition, identify, load, unit};
 use cut::Conditioned;
+use memory::Memory;
+
+/// Bytes of creatives in memory: hundreds of seconds of a full ladder.
+const MEMORY_BYTES_MAX: usize = 512 << 20;
 
 /// What a creative is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,11 +49,23 @@ pub struct Card {
 }
 
 impl Source {
-    /// What errors call it: the file's name or the card's title.
+    /// What errors call it: the file's path or the card's title.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
+            Self::Card(card) => card.title.clone(),
+        }
+    }
+
+    /// What people call it: nothing of where the file lies.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Self::File(path) => path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             Self::Card(card) => card.title.clone(),
         }
     }
@@ -109,12 +126,6 @@ pub enum CreativeError {
         /// The limit.
         most: u64,
     },
-    /// The ladder is not known before the first picture of a publisher.
-    #[error("creative {name}: the event has no ladder yet, wait until it is ready")]
-    NoLadder {
-        /// File name or title.
-        name: String,
-    },
     /// The encoder or the disk failed; not the creative's fault.
     #[error("creative {name}: conditioning failed: {reason}")]
     Failed {
@@ -135,7 +146,10 @@ struct Inner {
     grid: Grid,
     folder: PathBuf,
     plan: watch::Sender<Option<Plan>>,
-    creatives: RwLock<HashMap<CreativeId, Arc<Conditioned>>>,
+    memory: Mutex<Memory>,
+    names: Mutex<BTreeMap<CreativeId, String>>,
+    /// One is read from disk at a time, however many ask for it.
+    loading: tokio::sync::Mutex<()>,
     /// One is conditioned at a time: the machine's first duty is the live picture.
     turn: tokio::sync::Mutex<()>,
 }
@@ -146,7 +160,9 @@ impl Library {
             grid,
             folder,
             plan: watch::Sender::new(None),
-            creatives: RwLock::default(),
+            memory: Mutex::new(Memory::new(MEMORY_BYTES_MAX)),
+            names: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         };
         Self {
@@ -164,73 +180,103 @@ impl Library {
     /// See [`CreativeError`]; each names the creative.
     pub async fn add(&self, source: Source) -> Result<CreativeId, CreativeError> {
         let mut plan = self.inner.plan.subscribe();
-        let plan = plan
+        let Some(plan) = plan
             .wait_for(Option::is_some)
             .await
             .ok()
-            .and_then(|plan| plan.clone());
-        let plan = plan.ok_or_else(|| CreativeError::NoLadder {
-            name: source.name(),
-        })?;
+            .and_then(|plan| plan.clone())
+        else {
+            // The sender lives as long as this handle.
+            return std::future::pending().await;
+        };
         let _turn = self.inner.turn.lock().await;
         let id = identify(&source, &plan, &self.inner.grid).await?;
-        if self.get(&id).is_none() {
+        if self.find(&id).await.is_none() {
             let (unit, times) = unit(&source, &self.inner.grid);
             let kept = identify(&unit, &plan, &self.inner.grid).await?;
             let folder = self.inner.folder.join(&kept);
             let conditioned = condition(&unit, &plan, &self.inner.grid, &folder).await?;
             let name = source.name();
-            let note = Note { name, kept, times };
+            let title = Some(source.title());
+            let note = Note {
+                name,
+                title,
+                kept,
+                times,
+            };
             note.keep(&self.inner.folder, &id)?;
             let conditioned = conditioned.repeated(times, &self.inner.grid);
-            let mut creatives = self
-                .inner
-                .creatives
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            creatives.insert(id.clone(), Arc::new(conditioned));
+            self.memory().put(&id, Arc::new(conditioned));
         }
+        self.name(&id, source.title());
         Ok(id)
     }
 
     /// A conditioned creative.
-    #[must_use]
-    pub fn get(&self, id: &str) -> Option<CreativeInfo> {
-        self.find(id).map(|creative| CreativeInfo {
+    pub async fn get(&self, id: &str) -> Option<CreativeInfo> {
+        self.find(id).await.map(|creative| CreativeInfo {
             id: id.to_owned(),
             segments: creative.segments,
         })
     }
 
+    /// What people call the creatives that were conditioned or played since the start.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<CreativeId, String> {
+        self.inner
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// The creative in memory, else as it was kept on disk: what a ledger has frozen must play after a restart, even if its source is gone.
-    fn find(&self, id: &str) -> Option<Arc<Conditioned>> {
-        let known = |creatives: &HashMap<CreativeId, Arc<Conditioned>>| creatives.get(id).cloned();
-        let creatives = self
-            .inner
-            .creatives
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(creative) = known(&creatives) {
+    async fn find(&self, id: &str) -> Option<Arc<Conditioned>> {
+        if let Some(creative) = self.memory().get(id) {
             return Some(creative);
         }
-        drop(creatives);
+        let _turn = self.inner.loading.lock().await;
+        // Another request may have read it meanwhile.
+        if let Some(creative) = self.memory().get(id) {
+            return Some(creative);
+        }
+        let (library, id) = (self.clone(), id.to_owned());
+        tokio::task::spawn_blocking(move || library.read_back(&id))
+            .await
+            .ok()?
+    }
+
+    /// Blocks.
+    fn read_back(&self, id: &str) -> Option<Arc<Conditioned>> {
         let plan = self.inner.plan.borrow().clone()?;
         let note = Note::read(&self.inner.folder, id)?;
         let folder = self.inner.folder.join(&note.kept);
         let kept = load(&plan, &self.inner.grid, &folder, &note.name).ok()??;
         let creative = Arc::new(kept.repeated(note.times, &self.inner.grid));
-        let mut creatives = self
-            .inner
-            .creatives
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(
-            creatives.entry(id.to_owned()).or_insert(creative),
-        ))
+        self.memory().put(id, Arc::clone(&creative));
+        if let Some(title) = note.title {
+            self.name(id, title);
+        }
+        Some(creative)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.inner
+            .memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, id: &str, title: String) {
+        self.inner
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.to_owned(), title);
     }
 
     /// The object of `/live/{event}/ads/{creative}/{rendition}/{phase}/{object}`.
-    pub(crate) fn object(
+    pub(crate) async fn object(
         &self,
         creative: &str,
         rendition: &str,
@@ -239,12 +285,12 @@ impl Library {
     ) -> Option<Bytes> {
         let tracks = self.inner.plan.borrow().as_ref()?.tracks();
         let position = tracks.iter().position(|(id, _)| id == rendition)?;
-        let (_, kind) = tracks.get(position)?;
-        let creative = self.find(creative)?;
+        let kind = tracks.get(position)?.1;
+        let creative = self.find(creative).await?;
         let phase: u64 = phase
             .parse()
             .ok()
-            .filter(|phase| *phase < self.inner.grid.phases(*kind))?;
-        creative.object(&self.inner.grid, *kind, position, phase, object)
+            .filter(|phase| *phase < self.inner.grid.phases(kind))?;
+        creative.object(&self.inner.grid, kind, position, phase, object)
     }
 }

@@ -13,18 +13,19 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::process::ChildStdin;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::ladder::{self, OFFSET_S, Plan, last_line};
+use crate::package::queue::{RunSink, Sink};
 use crate::package::read::{Header, Item, Reader};
 
 /// An encoder that gives no sample for this long is ended.
 const STALL: Duration = Duration::from_secs(5);
 
-/// What a run of the encoder tells the packager.
+/// What the packager is told, by a run of the encoder but for the last.
 #[derive(Debug)]
 pub enum Message {
     /// A run begins: nothing before this frame of the grid will come any more.
@@ -52,6 +53,11 @@ pub enum Message {
     },
     /// The run is over.
     End,
+    /// The event is over: the segments that are being made are the last.
+    Finish {
+        /// Where the answer goes: the first segment that will never be, or why the event goes on.
+        reply: oneshot::Sender<std::io::Result<u64>>,
+    },
 }
 
 /// What to run.
@@ -135,8 +141,17 @@ pub struct Ended {
     pub missing: bool,
 }
 
+/// Tells the packager that the run is over, also when its future is dropped.
+struct Ending(RunSink);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.send(Message::End);
+    }
+}
+
 /// Runs ffmpeg until it ends, stalls, or the future is dropped.
-pub async fn run(job: Job, sink: mpsc::UnboundedSender<Message>) -> Ended {
+pub async fn run(job: Job, sink: &Sink) -> Ended {
     let started = Instant::now();
     let ended = |reason: String, missing: bool| Ended {
         reason,
@@ -151,6 +166,9 @@ pub async fn run(job: Job, sink: mpsc::UnboundedSender<Message>) -> Ended {
         folder,
         stdin,
     } = job;
+    let sink = sink.begin();
+    // Before the readers, so that they are gone when it is dropped.
+    let ending = Ending(sink.clone());
     let mut readers = JoinSet::new();
     let last_sample = Arc::new(std::sync::Mutex::new(Instant::now()));
     for (track, (_, kind)) in plan.tracks().into_iter().enumerate() {
@@ -215,7 +233,8 @@ pub async fn run(job: Job, sink: mpsc::UnboundedSender<Message>) -> Ended {
         while readers.join_next().await.is_some() {}
     })
     .await;
-    let _ = sink.send(Message::End);
+    readers.abort_all();
+    drop(ending);
     match tail.is_empty() {
         true => ended(reason, false),
         false => ended(format!("{reason}; it said: {}", last_line(&tail)), false),
@@ -307,7 +326,7 @@ fn rounded(num: i128, den: i128) -> i128 {
 async fn read_track(
     listener: UnixListener,
     place: Place,
-    sink: mpsc::UnboundedSender<Message>,
+    sink: RunSink,
     last_sample: Arc<std::sync::Mutex<Instant>>,
 ) -> Result<(), String> {
     let track = place.track;

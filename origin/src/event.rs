@@ -3,21 +3,24 @@
 //! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the event's life.
 
 use std::future::Future;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::creative::Library;
-use crate::encoder::{Message, RunFolder};
+use crate::encoder::RunFolder;
 use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
 use crate::ladder::{self, Plan, Shape};
 use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
+use crate::package::end::End;
 use crate::package::packager::{Counters, Packager, now_ms};
+use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
 /// Frames a second of a publisher's event unless set.
@@ -31,6 +34,25 @@ const HEAD_START_MS: u64 = 200;
 struct Saved {
     grid: Grid,
     plan: Option<Plan>,
+    /// Segments that playlists list, as last set.
+    #[serde(default)]
+    window: Option<u64>,
+    /// No playlist begins before this segment any more.
+    #[serde(default)]
+    listed_from: u64,
+}
+
+/// Where playlists may begin after the window was set to `window`. A longer one grows with new segments alone: what has left the playlists does not come back,
+/// because `EXT-X-MEDIA-SEQUENCE` never falls.
+fn listed_from(before: Option<&Saved>, window: u64, now_msn: u64) -> u64 {
+    let Some(before) = before else { return 0 };
+    match before.window {
+        Some(shorter) if shorter < window => {
+            let left = now_msn.saturating_add(1).saturating_sub(shorter);
+            before.listed_from.max(left)
+        }
+        _ => before.listed_from,
+    }
 }
 
 /// An event as its input and its handle see it. Clones are the same event.
@@ -42,9 +64,15 @@ pub(crate) struct Event {
     pub(crate) library: Library,
     pub(crate) media: watch::Sender<Option<Arc<Media>>>,
     /// Set while the packager works; it ends when the last sender of messages is gone.
-    pub(crate) packager: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
+    pub(crate) packager: Arc<Mutex<Option<Working>>>,
     config: Arc<LiveConfig>,
     breaks: Arc<dyn Breaks>,
+}
+
+/// A packager at work.
+pub(crate) struct Working {
+    pub(crate) thread: std::thread::JoinHandle<()>,
+    pub(crate) sink: WeakSink,
 }
 
 /// Runs an event's input for as long as it is polled.
@@ -58,6 +86,7 @@ impl Event {
     ) -> Result<(Self, InputTask), StartError> {
         std::fs::create_dir_all(&config.data).map_err(|error| at(&config.data, error))?;
         RunFolder::sweep();
+        ladder::check_installed().await?;
         let saved = read_saved(&config.data)?;
         let source = probe_source(&config).await?;
         let fps = config
@@ -98,7 +127,10 @@ impl Event {
             breaks,
         };
         let sink = plan.map(|plan| event.adopt(plan)).transpose()?;
+        let over = |media: &Arc<Media>| media.end.msn().is_some();
+        let ended = event.media.borrow().as_ref().is_some_and(over);
         let input: InputTask = match (listener, sink) {
+            _ if ended => Box::pin(std::future::ready(())),
             (Some(listener), sink) => Box::pin(rtmp::serve(event.clone(), listener, sink)),
             (None, Some(sink)) => Box::pin(ingest::generate(event.clone(), sink)),
             (None, None) => return Err(input_error(&event.config.input, "it has no picture")),
@@ -107,17 +139,19 @@ impl Event {
     }
 
     /// Settles the ladder, for good: opens the store and starts the packager. Returns where the encoder's messages go.
-    pub(crate) fn adopt(&self, plan: Plan) -> Result<mpsc::UnboundedSender<Message>, StartError> {
+    pub(crate) fn adopt(&self, plan: Plan) -> Result<Sink, StartError> {
         let folder = &self.config.data;
-        write_saved(
-            folder,
-            &Saved {
-                grid: self.grid,
-                plan: Some(plan.clone()),
-            },
-        )?;
         let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
         let window_segments = seconds(self.config.window_s).max(8);
+        let before = read_saved(folder)?;
+        let listed_from = listed_from(before.as_ref(), window_segments, self.grid.msn_at(now_ms()));
+        let saved = Saved {
+            grid: self.grid,
+            plan: Some(plan.clone()),
+            window: Some(window_segments),
+            listed_from,
+        };
+        write_saved(folder, &saved)?;
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
         let store = Store::open(folder, self.grid, &plan.tracks(), kept)
             .map_err(|error| at(folder, error))?;
@@ -126,16 +160,19 @@ impl Event {
             .iter()
             .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
             .collect();
+        let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
         let media = Arc::new(Media {
             grid: self.grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
             inits: paths.iter().map(|path| kept_init(path)).collect(),
             window_segments,
+            listed_from,
+            end: Arc::clone(&end),
             breaks: Arc::clone(&self.breaks),
             library: self.library.clone(),
         });
-        let (sink, messages) = mpsc::unbounded_channel();
+        let (sink, messages) = queue();
         let show = show_inits(Arc::clone(&media), paths.clone());
         let counters = Arc::clone(&self.counters);
         let (grid, breaks) = (self.grid, Arc::clone(&self.breaks));
@@ -143,10 +180,15 @@ impl Event {
         let thread = std::thread::Builder::new()
             .name("packager".to_owned())
             .spawn(move || {
-                Packager::new(grid, store, breaks, counters, paths, show).work(messages, &runtime);
+                Packager::new(grid, store, breaks, counters, paths, show, end)
+                    .work(messages, &runtime);
             })
             .map_err(|error| at(folder, error))?;
-        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let working = Working {
+            thread,
+            sink: sink.downgrade(),
+        };
+        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
         self.library.set_plan(plan);
         self.media.send_replace(Some(media));
         Ok(sink)
@@ -270,9 +312,13 @@ fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
     let path = folder.join("event.json");
     let fresh = folder.join("event.json.new");
     let bytes = serde_json::to_vec_pretty(saved).map_err(|error| at(&path, error.into()))?;
-    std::fs::write(&fresh, bytes)
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .map_err(|error| at(&path, error))
+    let write = || {
+        let mut file = std::fs::File::create(&fresh)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)
+    };
+    write().map_err(|error| at(&path, error))
 }
 
 fn at(path: &Path, source: std::io::Error) -> StartError {
@@ -291,5 +337,31 @@ fn input_error(input: &Input, reason: &str) -> StartError {
     StartError::Input {
         input,
         reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_window_brings_nothing_back() -> Result<(), crate::grid::GridError> {
+        let grid = Grid::new(0, (25, 1), 2000, 200)?;
+        let saved = |window, listed_from| Saved {
+            grid,
+            plan: None,
+            window,
+            listed_from,
+        };
+        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1000);
+        assert_eq!(from(None, 30), 0);
+        assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
+        assert_eq!(from(Some(saved(Some(30), 0)), 300), 971);
+        // Soon after it grew once, before it is full, and after it shrank.
+        assert_eq!(from(Some(saved(Some(300), 971)), 300), 971);
+        assert_eq!(from(Some(saved(Some(300), 971)), 20), 971);
+        assert_eq!(from(Some(saved(Some(20), 971)), 600), 981);
+        assert_eq!(from(Some(saved(None, 0)), 600), 0);
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! Owns which flags there are and how they are written. Evaluation is the core's. Invariant: a switch is in force here only once it is published.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use sightscreen_core::flags::{ADS, Flags, LOW_LATENCY, PANIC, SNAPSHOTS, Subject};
@@ -22,6 +22,8 @@ const FLAGS: [(&str, bool); 4] = [
 pub struct Switches {
     event: String,
     publisher: Arc<Publisher>,
+    /// Held from reading the switches to publishing them: of two that are thrown at once, both count.
+    turn: Mutex<()>,
 }
 
 /// Why a switch was not thrown.
@@ -46,6 +48,7 @@ impl Switches {
         let switches = Self {
             event: event.to_owned(),
             publisher,
+            turn: Mutex::new(()),
         };
         switches.publish(&switches.all())?;
         Ok(switches)
@@ -78,11 +81,12 @@ impl Switches {
             .collect()
     }
 
-    /// Throws switches, from `{"ads":"off"}`.
+    /// Throws switches, from `{"ads":"off"}`. Blocks until they are on disk.
     ///
     /// # Errors
     /// See [`SwitchError`]; all or none are thrown.
     pub fn throw(&self, changes: &BTreeMap<String, Value>) -> Result<(), SwitchError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut flags = self.all();
         for (name, value) in changes {
             let known = FLAGS
@@ -113,5 +117,39 @@ impl Switches {
             .publish(&format!("flags/{}", self.event), &payload)?;
         self.publisher.publish("flags/site", &payload)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use sightscreen_core::keyring::Keyring;
+
+    #[test]
+    fn of_two_switches_thrown_at_once_both_count() {
+        let key = "00112233445566778899aabbccddeeff";
+        let text = json!({"document": {"d1": key}, "pass": {"k1": key}, "url": {"u1": key}});
+        let keyring = Keyring::parse(text.to_string().as_bytes()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = Arc::new(Publisher::open(folder.path(), &keyring).unwrap());
+        let switches = Switches::open("demo", publisher).unwrap();
+        for value in ["off", "on", "off", "on", "off"] {
+            std::thread::scope(|scope| {
+                for flag in [ADS, SNAPSHOTS, LOW_LATENCY] {
+                    let change = BTreeMap::from([(flag.to_owned(), json!(value))]);
+                    let switches = &switches;
+                    scope.spawn(move || switches.throw(&change).unwrap());
+                }
+            });
+            let on = value == "on";
+            let expected = [
+                (ADS, on),
+                (SNAPSHOTS, on),
+                (LOW_LATENCY, on),
+                (PANIC, false),
+            ];
+            assert_eq!(switches.all(), BTreeMap::from(expected));
+        }
     }
 }

@@ -22,7 +22,8 @@ use tokio::sync::watch;
 
 /// For a connection to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// For open requests to end when the server stops: more than a blocking playlist request is held.
+/// For open requests to end when the server stops. A playlist request that is held for longer (three target durations of long segments) is cut off, and players ask
+/// again.
 const DRAIN: Duration = Duration::from_secs(8);
 /// Requests at once on one HTTP/2 connection; a door may bring all of its viewers over one.
 const STREAMS_MAX: u32 = 1024;
@@ -153,13 +154,23 @@ pub fn json(status: StatusCode, cache: &'static str, value: &impl Serialize) -> 
 /// RFC 9457 problem JSON, never stored.
 #[must_use]
 pub fn problem(status: StatusCode, code: &str, title: &str) -> Response<Bytes> {
-    let body = serde_json::json!({"type": format!("urn:sightscreen:problem:{code}"), "title": title, "status": status.as_u16()});
-    reply(
-        status,
-        "application/problem+json",
-        "no-store",
-        body.to_string().into(),
-    )
+    let body = Problem {
+        kind: &["urn:sightscreen:problem:", code].concat(),
+        title,
+        status: status.as_u16(),
+    };
+    // Texts and a number cannot fail to be written.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    reply(status, "application/problem+json", "no-store", body.into())
+}
+
+/// In the order in which every door writes it.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
 }
 
 /// Nothing here.

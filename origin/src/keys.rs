@@ -1,6 +1,6 @@
 //! The keyring's file: read, or made on the first start.
 //!
-//! Owns the file. The format and all use of keys are the core's. Invariant: a file that is made here can be read by its owner alone.
+//! Owns the file. The format and all use of keys are the core's. Invariant: a file that is made here can be read by its owner alone, and is whole.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -8,6 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sightscreen_core::keyring::{Keyring, KeyringError, to_hex};
+
+use crate::breaks::log::sync_folder;
 
 /// Why there is no keyring.
 #[derive(Debug, thiserror::Error)]
@@ -52,28 +54,48 @@ pub fn read(path: &Path) -> Result<Keyring, KeyringFileError> {
 /// # Errors
 /// See [`KeyringFileError`].
 pub fn read_or_make(path: &Path) -> Result<Keyring, KeyringFileError> {
-    let io = |source| KeyringFileError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    match OpenOptions::new()
+    if !path.exists() {
+        make(path).map_err(|source| KeyringFileError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    read(path)
+}
+
+/// Writes it beside and links it into place, so that a kill leaves a whole keyring or none, and of two that are made at once the first one counts.
+fn make(path: &Path) -> std::io::Result<()> {
+    let key = || random_hex(32);
+    let text =
+        serde_json::json!({"document": {"d1": key()}, "pass": {"k1": key()}, "url": {"u1": key()}});
+    let beside = path.with_extension(format!("new-{}", random_hex(4)));
+    let made = write_private(&beside, &text.to_string()).and_then(|()| place(&beside, path));
+    // Gone already where it was renamed.
+    let _ = std::fs::remove_file(&beside);
+    if made? {
+        tracing::info!(path = %path.display(), "keyring made");
+    }
+    sync_folder(path)
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)
-    {
-        Ok(mut file) => {
-            let key = || random_hex(32);
-            let text = serde_json::json!({"document": {"d1": key()}, "pass": {"k1": key()}, "url": {"u1": key()}});
-            writeln!(file, "{text}")
-                .and_then(|()| file.sync_all())
-                .map_err(io)?;
-            tracing::info!(path = %path.display(), "keyring made");
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(io(error)),
+        .open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}
+
+/// Whether it took the place; another keyring that is there stays.
+fn place(beside: &Path, path: &Path) -> std::io::Result<bool> {
+    match std::fs::hard_link(beside, path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        // Not every file system has links.
+        Err(_) => std::fs::rename(beside, path).map(|()| true),
     }
-    read(path)
 }
 
 /// Random bytes from the system, in hex.
@@ -142,6 +164,8 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         read_or_make(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), text);
+        let names_there = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names_there, 1, "what was written beside is still there");
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
@@ -153,6 +177,16 @@ mod tests {
                 url: vec!["u1".into()]
             }
         );
+    }
+
+    #[test]
+    fn of_two_that_are_made_at_once_one_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyring.json");
+        make(&path).unwrap();
+        let text = std::fs::read(&path).unwrap();
+        make(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), text);
     }
 
     #[test]

@@ -260,6 +260,27 @@ pub fn last_line(text: &str) -> String {
     line.trim().chars().take(300).collect()
 }
 
+/// Whether the programs that an event needs sooner or later are there: better told at the start than at the first picture.
+///
+/// # Errors
+/// [`StartError::Ffmpeg`] for the first that is not.
+pub async fn check_installed() -> Result<(), StartError> {
+    for program in ["ffmpeg", "ffprobe"] {
+        let run = Command::new(program)
+            .arg("-version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .status();
+        run.await.map_err(|error| StartError::Ffmpeg {
+            program,
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
 /// An ffmpeg that reads no terminal, and dies with this process's handle.
 #[must_use]
 pub fn ffmpeg() -> Command {

@@ -12,10 +12,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use crate::config::Secret;
 use crate::creative::Library;
-use crate::event::Event;
+use crate::event::{Event, Working};
 use crate::grid::{Grid, GridError, Kind};
 use crate::ladder::{AUDIO_BITRATE, Plan};
+use crate::package::end::End;
 use crate::package::write::codec;
 use crate::serve;
 use crate::store::{Cursor, Track};
@@ -57,7 +59,7 @@ pub enum Input {
         /// Address to listen on.
         listen: std::net::SocketAddr,
         /// Secret that the publisher must name as stream key.
-        stream_key: String,
+        stream_key: Secret,
     },
 }
 
@@ -113,7 +115,7 @@ pub struct Rendition {
 /// How far publishing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Position {
-    /// First sequence number of which nothing is published in any rendition.
+    /// First sequence number of which nothing is published in any rendition, and which no preload hint names.
     pub next_msn: u64,
 }
 
@@ -203,7 +205,7 @@ pub enum StartError {
     },
     /// The RTMP port is taken.
     #[error(
-        "cannot listen for a publisher on {address} ({source}): stop what uses the port or choose another"
+        "--rtmp {address}: cannot listen for a publisher ({source}): stop what uses the port, or choose another"
     )]
     Listen {
         /// Asked address.
@@ -226,7 +228,7 @@ pub enum StartError {
 /// What an operator sees of an event's media.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// `waiting` (no input yet), `live`, or `interrupted` (input lost, gaps are published).
+    /// `waiting` (no input yet), `live`, `interrupted` (input lost, gaps are published), or `ended`.
     pub state: &'static str,
     /// How far publishing has come.
     pub next_msn: u64,
@@ -238,6 +240,9 @@ pub struct Status {
 
 /// Longest wait for the packager at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Segments of media without which nobody can join.
+const LEAST_SEGMENTS: usize = 3;
 
 /// A running event. Clones are handles of the same event.
 #[derive(Clone)]
@@ -257,6 +262,9 @@ pub(crate) struct Media {
     pub(crate) tracks: Vec<Arc<Track>>,
     pub(crate) inits: Vec<OnceLock<Bytes>>,
     pub(crate) window_segments: u64,
+    /// No playlist begins before this segment.
+    pub(crate) listed_from: u64,
+    pub(crate) end: Arc<End>,
     pub(crate) breaks: Arc<dyn Breaks>,
     pub(crate) library: Library,
 }
@@ -292,9 +300,10 @@ impl Live {
     /// How far publishing has come.
     #[must_use]
     pub fn position(&self) -> Position {
-        let next = |track: &Arc<Track>| {
-            let cursor = track.cursor();
-            cursor.msn + u64::from(cursor.part > 0)
+        // The hint names the segment of the cursor, even when nothing of it is out.
+        let next = |track: &Arc<Track>| match track.cursor() {
+            cursor if cursor == Cursor::default() => 0,
+            cursor => cursor.msn + 1,
         };
         let next_msn = self
             .media()
@@ -304,7 +313,7 @@ impl Live {
         }
     }
 
-    /// Returns when every rendition has three whole segments, the least that a live playlist may hold.
+    /// Returns when the renditions are known and each has three whole segments of media, the least that a live playlist may hold.
     pub async fn ready(&self) {
         let mut media = self.inner.event.media.subscribe();
         let Ok(media) = media
@@ -314,14 +323,15 @@ impl Live {
         else {
             return std::future::pending().await;
         };
-        for track in media.iter().flat_map(|media| &media.tracks) {
-            let enough = |cursor: &Cursor| {
-                track
-                    .oldest()
-                    .is_some_and(|oldest| cursor.msn >= oldest + 3)
-            };
-            if track.watch().wait_for(enough).await.is_err() {
-                return std::future::pending().await;
+        for media in media.iter() {
+            for (track, init) in media.tracks.iter().zip(&media.inits) {
+                // Looked at outside of the watch's lock, which the store takes while it holds the segments'.
+                let mut cursor = track.watch();
+                while !can_play(track, init) {
+                    if cursor.changed().await.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
             }
         }
     }
@@ -332,6 +342,7 @@ impl Live {
         let counters = &self.inner.event.counters;
         let starts = counters.starts.load(Ordering::Relaxed);
         let state = match (counters.running.load(Ordering::Relaxed), starts) {
+            _ if self.is_over() => "ended",
             (1, _) => "live",
             (_, 0) => "waiting",
             _ => "interrupted",
@@ -342,6 +353,73 @@ impl Live {
             next_msn: self.position().next_msn,
             behind_ms,
             encoder_starts: starts,
+        }
+    }
+
+    /// Ends the event: the segments that are being made are the last, and then the input is let go. Returns the first sequence number that will never be.
+    /// Asked again, it says the same.
+    ///
+    /// # Errors
+    /// When nothing is published yet, or the end cannot be kept on disk: the event goes on.
+    pub async fn end(&self) -> std::io::Result<u64> {
+        if let Some(end) = self.media().and_then(|media| media.end.msn()) {
+            return Ok(end);
+        }
+        let sink = self
+            .inner
+            .event
+            .packager
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(|working| working.sink.clone());
+        let sink = sink.ok_or_else(|| std::io::Error::other("nothing is published yet"))?;
+        let end = sink.finish().await?;
+        let live = self.clone();
+        tokio::spawn(async move {
+            live.over().await;
+            live.let_go().await;
+        });
+        Ok(end)
+    }
+
+    /// Whether the event was ended; its last segments may still be in the making.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.media().is_some_and(|media| media.end.msn().is_some())
+    }
+
+    /// Whether the event has ended, and every playlist says so.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.media().is_some_and(|media| {
+            let mut tracks = media.tracks.iter();
+            tracks.all(|track| media.end.is_reached(track.cursor()))
+        })
+    }
+
+    /// Returns when [`Live::is_over`], once it [`Live::is_ending`].
+    async fn over(&self) {
+        let Some(media) = self.media() else { return };
+        for track in &media.tracks {
+            let reached = |cursor: &Cursor| media.end.is_reached(*cursor);
+            // An error says that nothing comes any more.
+            let _ = track.watch().wait_for(reached).await;
+        }
+    }
+
+    /// Ends encoder and listener.
+    async fn let_go(&self) {
+        let tasks = std::mem::take(
+            &mut *self
+                .inner
+                .tasks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
         }
     }
 
@@ -364,32 +442,33 @@ impl Live {
 
     /// Ends encoder and listener, and returns when they are gone.
     pub async fn shutdown(&self) {
-        let tasks = std::mem::take(
-            &mut *self
-                .inner
-                .tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        for task in tasks {
-            task.abort();
-            let _ = task.await;
-        }
+        self.let_go().await;
         let packager = &self.inner.event.packager;
-        let thread = packager
+        let working = packager
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread {
-            // A ledger or disk that fails holds the packager; an ending process need not wait for it.
-            let gone = tokio::task::spawn_blocking(|| thread.join());
-            let _ = tokio::time::timeout(SHUTDOWN, gone).await;
+        if let Some(Working { thread, .. }) = working {
+            // A ledger or disk that fails holds the packager; an ending process need not wait for it, so it is looked at and not joined.
+            let gone = async {
+                while !thread.is_finished() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            if tokio::time::timeout(SHUTDOWN, gone).await.is_err() {
+                tracing::error!("the packager cannot publish what it holds; it is given up");
+            }
         }
     }
 
     fn media(&self) -> Option<Arc<Media>> {
         self.inner.event.media.borrow().clone()
     }
+}
+
+/// Whether a player could begin with this track. Its init segment is there before its first media.
+fn can_play(track: &Track, init: &OnceLock<Bytes>) -> bool {
+    init.get().is_some_and(|init| codec(init).is_some()) && track.whole_segments() >= LEAST_SEGMENTS
 }
 
 impl Media {

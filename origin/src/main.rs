@@ -141,19 +141,30 @@ fn serve_event(serve: Serve) -> Result<(), String> {
     print_made_secrets(&config);
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| format!("the runtime cannot start: {e}"))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
-        let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        tokio::spawn(async move {
-            if let [Ok(terminate), Ok(interrupt)] = &mut ends {
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            }
-            stop.send_replace(true);
-        });
+        tokio::spawn(stop_at_a_signal(stop));
         run(config, stopped)
             .await
             .map_err(|error| error.to_string())
-    })
+    });
+    // What still blocks (a disk that hangs) must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// The first signal ends the origin in order, the second at once.
+async fn stop_at_a_signal(stop: watch::Sender<bool>) {
+    let ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    let [Ok(mut terminate), Ok(mut interrupt)] = ends else {
+        tracing::error!("signals cannot be watched: end this process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    stop.send_replace(true);
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    tracing::warn!("a second signal: ending at once");
+    std::process::exit(1);
 }
 
 impl Serve {
@@ -205,6 +216,9 @@ fn print_made_secrets(config: &Config) {
         println!("operator token: {}", config.operator_token.0);
     }
     if let (true, Input::Rtmp { listen, stream_key }) = (config.stream_key_made, &config.input) {
-        println!("publish to: rtmp://{listen}/live with stream key {stream_key}");
+        println!(
+            "publish to: rtmp://{listen}/live with stream key {}",
+            stream_key.0
+        );
     }
 }

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub breaks: BreaksView,
     /// Whether the reader may be given a delta update.
     pub skip: bool,
+    /// Whether nothing comes after the cursor.
+    pub ended: bool,
 }
 
 /// Writes the playlist.
@@ -98,11 +100,13 @@ fn write_playlist(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     for msn in first + skipped..end {
         write_segment(out, snapshot, msn)?;
     }
-    writeln!(
-        out,
-        "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}.{}.m4s\"",
-        cursor.msn, cursor.part
-    )?;
+    if !snapshot.ended {
+        writeln!(
+            out,
+            "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}.{}.m4s\"",
+            cursor.msn, cursor.part
+        )?;
+    }
     for (id, kind, cursor) in &snapshot.reports {
         if let Some((msn, part)) = last_part(grid, *kind, *cursor) {
             writeln!(
@@ -110,6 +114,9 @@ fn write_playlist(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
                 "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={msn},LAST-PART={part}"
             )?;
         }
+    }
+    if snapshot.ended {
+        writeln!(out, "#EXT-X-ENDLIST")?;
     }
     Ok(())
 }
@@ -311,7 +318,19 @@ mod tests {
                 dateranges: vec![past, range],
             },
             skip: false,
+            ended: false,
         }
+    }
+
+    #[test]
+    fn an_ended_playlist_says_so_and_hints_at_nothing() {
+        let text = render(&Snapshot {
+            ended: true,
+            cursor: Cursor { msn: 5, part: 0 },
+            ..snapshot()
+        });
+        assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
+        assert!(!text.contains("PRELOAD-HINT"), "{text}");
     }
 
     #[test]

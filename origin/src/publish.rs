@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ use crate::breaks::log::sync_folder;
 pub struct Publisher {
     folder: PathBuf,
     key: Key,
+    /// Apart from `documents`, so that no request waits for the disk.
+    writer: Mutex<()>,
     documents: RwLock<BTreeMap<String, Document>>,
 }
 
@@ -88,11 +90,12 @@ impl Publisher {
         Ok(Self {
             folder: folder.to_owned(),
             key,
+            writer: Mutex::new(()),
             documents: RwLock::new(documents),
         })
     }
 
-    /// Publishes a payload. The same payload again changes nothing. Returns the version.
+    /// Publishes a payload. The same payload again changes nothing. Returns the version. Blocks until it is on disk.
     ///
     /// # Errors
     /// [`PublishError::Io`]; what was published before stays.
@@ -103,45 +106,44 @@ impl Publisher {
             source,
         };
         let payload = serde_json::to_string(payload).map_err(|e| io(e.into()))?;
-        let mut documents = self
-            .documents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = documents.get(name);
-        if let Some(known) = known.filter(|known| known.payload == payload) {
-            return Ok(known.version);
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.payload(name);
+        if let Some((version, _)) = known.as_ref().filter(|(_, known)| *known == payload) {
+            return Ok(*version);
         }
-        let version = known.map_or(0, |known| known.version) + 1;
+        let version = known.map_or(0, |(version, _)| version) + 1;
         let stored = Stored {
             name: name.to_owned(),
             version,
             payload,
         };
         save(&path, &stored).map_err(io)?;
-        documents.insert(name.to_owned(), sign(stored, &self.key));
+        let document = sign(stored, &self.key);
+        self.documents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), document);
         Ok(version)
     }
 
     /// The signed document of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Bytes> {
-        self.documents
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .map(|document| document.body.clone())
+        self.read().get(name).map(|document| document.body.clone())
     }
 
     /// Version and payload of the document of that name.
     #[must_use]
     pub fn payload(&self, name: &str) -> Option<(u64, String)> {
-        let documents = self
-            .documents
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        documents
+        self.read()
             .get(name)
             .map(|document| (document.version, document.payload.clone()))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Document>> {
+        self.documents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A document that is rendered anew each time from what cannot change; its version is always 1.

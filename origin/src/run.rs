@@ -272,17 +272,16 @@ async fn go_live(
 ) {
     live.ready().await;
     let document = describe::event(&config, &live);
-    if let Err(error) = publisher.publish(&format!("events/{}", config.event), &document) {
+    let renditions = document.renditions.len();
+    let name = format!("events/{}", config.event);
+    let published = tokio::task::spawn_blocking(move || publisher.publish(&name, &document)).await;
+    if let Ok(Err(error)) = published {
         tracing::error!(%error, "the event's document could not be stored; doors keep the one before");
     }
     ready.send_replace(true);
     // Those from before say that the event is not live yet.
-    snapshots.take();
-    tracing::info!(
-        event = config.event,
-        renditions = document.renditions.len(),
-        "the event is live"
-    );
+    snapshots.take_apart().await;
+    tracing::info!(event = config.event, renditions, "the event is live");
     schedule::keep(config.schedule, live, desk).await;
 }
 

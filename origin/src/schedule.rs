@@ -30,7 +30,13 @@ pub async fn keep(schedule: Schedule, live: Live, desk: Arc<Desk>) {
     let mut due = begun + seconds(first);
     loop {
         tokio::time::sleep_until(due.checked_sub(lead).unwrap_or(due)).await;
-        if let Err(error) = desk.announce(&grid, live.position().next_msn, length) {
+        if live.is_ending() {
+            return;
+        }
+        let (desk, next) = (Arc::clone(&desk), live.position().next_msn);
+        let announced =
+            tokio::task::spawn_blocking(move || desk.announce(&grid, next, length)).await;
+        if let Ok(Err(error)) = announced {
             tracing::warn!(%error, "a break of the schedule is skipped");
         }
         if schedule.every_s == 0 {

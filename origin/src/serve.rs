@@ -10,6 +10,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use tokio::time::timeout;
 
 use crate::grid::{Grid, Kind};
+use crate::http::problem;
 use crate::live::Media;
 use crate::playlist::{Snapshot, render};
 use crate::store::{Cursor, Found, Track};
@@ -53,7 +54,10 @@ async fn route(media: &Media, request: &Request<()>, path: &str) -> Answer {
         names.next(),
     ) {
         (Some("ads"), Some(creative), Some(rendition), Some(phase), Some(object), None) => {
-            let found = media.library.object(creative, rendition, phase, object);
+            let found = media
+                .library
+                .object(creative, rendition, phase, object)
+                .await;
             object_response(request, object, found.ok_or(not_found(0))?)
         }
         (Some(rendition), Some(object), None, ..) => {
@@ -110,7 +114,7 @@ async fn segment_or_part(
             },
         );
         // Whether it came is seen below.
-        let _ = reached(track, until, hold(&media.grid)).await;
+        let _ = reached(media, track, until).await;
     }
     let found = match part {
         Some(part) => track.part(msn, part).await,
@@ -134,11 +138,13 @@ async fn playlist(media: &Media, index: usize, query: &str) -> Answer {
     let target = media.grid.target_duration_s();
     let track = media.tracks.get(index).ok_or(not_found(0))?;
     let asked = directives(query).ok_or(bad("a delivery directive is malformed", target))?;
-    let cache = match wanted(&media.grid, track.kind, track.cursor(), asked)
-        .map_err(|title| bad(title, 4 * target))?
-    {
+    let wanted = match media.end.is_reached(track.cursor()) {
+        true => Ok(None),
+        false => wanted(&media.grid, track.kind, track.cursor(), asked),
+    };
+    let cache = match wanted.map_err(|title| bad(title, 4 * target))? {
         Some(until) => {
-            if !reached(track, until, hold(&media.grid)).await {
+            if !reached(media, track, until).await {
                 return Err(refusal(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "stalled",
@@ -239,10 +245,11 @@ fn number(text: &str) -> Option<u64> {
     plain.then(|| text.parse().ok())?
 }
 
-/// Whether the track's cursor comes to `until` in time.
-async fn reached(track: &Track, until: Cursor, hold: Duration) -> bool {
+/// Whether the track's cursor comes to `until`, or to the event's end, in time.
+async fn reached(media: &Media, track: &Track, until: Cursor) -> bool {
     let mut cursor = track.watch();
-    timeout(hold, cursor.wait_for(|cursor| *cursor >= until))
+    let come = |cursor: &Cursor| *cursor >= until || media.end.is_reached(*cursor);
+    timeout(hold(&media.grid), cursor.wait_for(come))
         .await
         .is_ok_and(|come| come.is_ok())
 }
@@ -260,7 +267,9 @@ impl Media {
         let first = cursor
             .msn
             .saturating_sub(self.window_segments)
-            .max(track.oldest().unwrap_or(0));
+            .max(track.oldest().unwrap_or(0))
+            .max(self.listed_from)
+            .min(cursor.msn);
         let (cursor, segments) = track.window(first);
         if cursor == Cursor::default() {
             return None;
@@ -273,6 +282,7 @@ impl Media {
         let reports = others
             .map(|(_, track)| (track.id.clone(), track.kind, track.cursor()))
             .collect();
+        let ended = self.end.is_reached(cursor);
         // Read after the cursor, so that the revision knows all that is visible.
         let breaks = self.breaks.view();
         Some(Snapshot {
@@ -283,7 +293,9 @@ impl Media {
             segments,
             reports,
             breaks,
-            skip,
+            // What has ended is always whole: directives are ignored.
+            skip: skip && !ended,
+            ended,
         })
     }
 }
@@ -360,11 +372,8 @@ impl Refusal {
             title,
             cache,
         } = self;
-        let body = format!(
-            "{{\"type\":\"urn:sightscreen:problem:{code}\",\"title\":\"{title}\",\"status\":{}}}",
-            status.as_u16()
-        );
-        let mut answer = response(*status, "application/problem+json", cache, body.into());
+        let mut answer = problem(*status, code, title);
+        insert(&mut answer, header::CACHE_CONTROL, cache);
         if *status == StatusCode::SERVICE_UNAVAILABLE {
             insert(&mut answer, header::RETRY_AFTER, "1");
         }

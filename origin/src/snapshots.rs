@@ -9,8 +9,9 @@ use serde::Serialize;
 use sightscreen_core::document::Snapshot;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::{Api, now_ms};
+use crate::api::Api;
 use crate::config::SnapshotRule;
+use crate::package::packager::now_ms;
 use crate::publish::Publisher;
 
 /// The job of one origin.
@@ -43,14 +44,23 @@ impl Snapshots {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let missed = self.take().iter().filter(|taken| !taken.taken).count();
+            let missed = self.take_apart().await;
+            let missed = missed.iter().filter(|taken| !taken.taken).count();
             if missed > 0 {
                 tracing::warn!(missed, "snapshots could not be taken; those before stay");
             }
         }
     }
 
-    /// Takes all paths now.
+    /// Takes all paths now, on a thread that may wait for the disk.
+    pub async fn take_apart(self: &Arc<Self>) -> Vec<Taken> {
+        let snapshots = Arc::clone(self);
+        tokio::task::spawn_blocking(move || snapshots.take())
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Takes all paths now. Blocks until they are on disk.
     pub fn take(&self) -> Vec<Taken> {
         self.rules.iter().map(|rule| self.take_one(rule)).collect()
     }

@@ -28,6 +28,9 @@ const HOT_SEGMENTS: u64 = 12;
 /// Index lines after which the index is written anew without what has left the disk.
 const COMPACT_AFTER: usize = 100_000;
 
+/// Index lines after a failed compaction until the next.
+const COMPACT_RETRY: usize = 10_000;
+
 /// The first part that is not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Cursor {
@@ -129,6 +132,15 @@ impl Track {
             .keys()
             .next()
             .copied()
+    }
+
+    /// How many segments are whole and have media throughout.
+    #[must_use]
+    pub fn whole_segments(&self) -> usize {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let cursor = self.cursor();
+        let whole = segments.range(..cursor.msn);
+        whole.filter(|(_, segment)| !segment.gap()).count()
     }
 
     /// A whole segment.
@@ -289,7 +301,7 @@ impl Store {
         for (id, kind) in renditions {
             let folder = folder.join("media").join(id);
             fs::create_dir_all(&folder)?;
-            let segments = read_index(&text, id, &folder);
+            let segments = read_index(&text, id, &folder, dvr_segments);
             let cursor = segments
                 .last_key_value()
                 .map_or(Cursor::default(), |(msn, segment)| {
@@ -364,10 +376,20 @@ impl Store {
             target.drop_before(part.msn.saturating_sub(self.dvr_segments));
         }
         if self.lines >= COMPACT_AFTER {
-            self.index = write_index(&self.path, &self.tracks)?;
-            self.lines = 0;
+            self.compact();
         }
         Ok(())
+    }
+
+    /// Writes the index anew. The part is published already, so a failure must not make it be published again: the long index goes on.
+    fn compact(&mut self) {
+        match write_index(&self.path, &self.tracks) {
+            Ok(index) => (self.index, self.lines) = (index, 0),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "the index is not compacted: trying again later");
+                self.lines -= COMPACT_RETRY;
+            }
+        }
     }
 
     /// Moves a track over whole segments without media.

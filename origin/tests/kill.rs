@@ -3,15 +3,15 @@
 //! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod common;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use common::{TOKEN, ask, binary, free_port, get, wait};
 use serde_json::{Value, json};
 
-const TOKEN: &str = "operator-of-the-test";
 const COHORTS: [&str; 4] = [
     "18-34.f.metro.mobile.hi",
     "35-plus.u.rest.other.en",
@@ -36,7 +36,7 @@ impl Origin {
              [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n"
         );
         std::fs::write(&file, pods).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sightscreen-origin"))
+        let child = binary()
             .args([
                 "serve",
                 "--input",
@@ -78,14 +78,7 @@ impl Origin {
     }
 
     fn wait(&self, what: &str, is_there: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !is_there(self) {
-            assert!(
-                begun.elapsed() < Duration::from_secs(90),
-                "{what} did not come"
-            );
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        wait(what, || is_there(self));
     }
 
     fn state(&self) -> Value {
@@ -135,34 +128,25 @@ impl Drop for Origin {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+/// What a playlist says of each whole segment, by its URI: whether it is a gap, its date and its length.
+fn segments(playlist: &[String]) -> BTreeMap<&str, Vec<&str>> {
+    const SAID: [&str; 3] = ["#EXT-X-GAP", "#EXT-X-PROGRAM-DATE-TIME", "#EXTINF"];
+    let (mut segments, mut said) = (BTreeMap::new(), Vec::new());
+    for line in playlist {
+        if SAID.iter().any(|tag| line.starts_with(tag)) {
+            said.push(line.as_str());
+        } else if !line.starts_with('#') {
+            segments.insert(line.as_str(), std::mem::take(&mut said));
+        }
+    }
+    segments
 }
 
-fn get(port: u16, path: &str) -> Option<(u16, Vec<u8>)> {
-    ask(port, "GET", path, "")
-}
-
-fn ask(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, Vec<u8>)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    let head = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let status = std::str::from_utf8(&answer[9..12]).ok()?.parse().ok()?;
-    Some((status, answer[head + 4..].to_vec()))
+fn media_sequence(playlist: &[String]) -> u64 {
+    let numbers = playlist
+        .iter()
+        .find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    numbers.unwrap().parse().unwrap()
 }
 
 fn first_break(origin: &Origin) -> Value {
@@ -227,12 +211,32 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
     let object = format!("/live/demo/ads/{creative}/v160/0/0.m4s");
     let ad = get(origin.main, &object).unwrap();
     assert_eq!(ad.0, 200, "{object}");
+    let listed = segments(&before);
+    let (content, _) = listed
+        .iter()
+        .rfind(|(_, said)| !said.contains(&"#EXT-X-GAP"))
+        .unwrap();
+    let content = format!("/live/demo/v160/{content}");
+    let media = get(origin.main, &content).unwrap();
+    assert_eq!(media.0, 200, "{content}");
     drop(origin);
 
     let origin = Origin::start(folder.path());
     assert_eq!(get(origin.main, &object).unwrap(), ad, "{object}");
     let after = origin.playlist();
     assert!(after.contains(range), "{range} is gone from {after:#?}");
+    assert_eq!(get(origin.main, &content).unwrap(), media, "{content}");
+    assert!(media_sequence(&after) >= media_sequence(&before));
+    let listed_after = segments(&after);
+    let common = listed
+        .iter()
+        .filter_map(|(uri, said)| Some((uri, said, listed_after.get(uri)?)));
+    let mut compared = 0;
+    for (uri, before, after) in common {
+        assert_eq!(before, after, "{uri}");
+        compared += 1;
+    }
+    assert!(compared >= 3, "{after:#?}");
     for (name, body) in &said {
         assert_eq!(
             get(origin.main, name).unwrap(),
@@ -261,4 +265,18 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
             .0,
         404
     );
+
+    let (status, end) = origin.command("/control/events/demo/end", &json!({}));
+    assert_eq!(status, 200, "{end}");
+    let late = origin.command("/control/events/demo/breaks", &json!({"length_s": 20}));
+    assert_eq!(late.0, 409, "{}", late.1);
+    origin.wait("the end", |origin| {
+        let (_, body) = get(origin.main, "/api/events/demo").unwrap();
+        let event: Value = serde_json::from_slice(&body).unwrap();
+        event["state"] == "ended"
+    });
+    let last = format!("{}.m4s", end["ends_before"].as_u64().unwrap() - 1);
+    let playlist = origin.playlist();
+    assert!(playlist.contains(&last), "{last} is not in {playlist:#?}");
+    assert_eq!(playlist.last().unwrap(), "#EXT-X-ENDLIST");
 }

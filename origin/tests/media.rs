@@ -233,12 +233,61 @@ async fn the_test_match_is_published_on_the_grid() {
         live.position().next_msn > before.1.next_msn && body.contains(&format!("\n{until}.m4s")),
         "{body}"
     );
+    check_end(live, &data).await;
+}
+
+/// The event ends in every rendition at the same segment, those who wait are answered, and a restart changes nothing.
+async fn check_end(live: Live, data: &Path) {
+    let end = live.end().await.unwrap();
+    assert_eq!(live.end().await.unwrap(), end);
+    assert!(live.is_ending());
+    let ids: Vec<String> = live.renditions().into_iter().map(|one| one.id).collect();
+    // Of the segment that will never be, from before the end.
+    let asked = format!("a-hi/index.m3u8?_HLS_msn={end}");
+    assert!(text(&live, &asked).await.ends_with("#EXT-X-ENDLIST\n"));
+    for id in &ids {
+        // Waits for this rendition's end; each reports the others'.
+        text(&live, &format!("{id}/index.m3u8?_HLS_msn={}", end - 1)).await;
+    }
+    let mut said = Vec::new();
+    for id in &ids {
+        let body = text(
+            &live,
+            &format!("{id}/index.m3u8?_HLS_msn=999999&_HLS_skip=YES"),
+        )
+        .await;
+        assert!(
+            body.ends_with("#EXT-X-ENDLIST\n") && !body.contains("PRELOAD-HINT"),
+            "{body}"
+        );
+        assert!(body.contains(&format!("\n{}.m4s\n", end - 1)), "{body}");
+        assert!(!body.contains(&format!("\"{end}.0.m4s")), "{body}");
+        assert_eq!(
+            get(&live, &format!("{id}/{end}.0.m4s")).await.0,
+            StatusCode::NOT_FOUND
+        );
+        said.push(body);
+    }
+    assert!(live.is_over());
+    assert_eq!(live.status().state, "ended");
+    live.shutdown().await;
+    let live = Live::start(config(data), Arc::new(Counting::default()))
+        .await
+        .unwrap();
+    for (id, said) in ids.iter().zip(said) {
+        let body = text(&live, &format!("{id}/index.m3u8")).await;
+        let segments = |body: &str| {
+            body.split_once("#EXT-X-MAP")
+                .map(|(_, rest)| rest.to_owned())
+        };
+        assert_eq!(segments(&body), segments(&said), "{id}");
+    }
     live.shutdown().await;
 }
 
 /// Decodes a creative in every phase of a picture and a sound.
 async fn check_creative(live: &Live, id: &str, segments: u64, folder: &Path) {
-    assert_eq!(live.creatives().get(id).unwrap().segments, segments);
+    assert_eq!(live.creatives().get(id).await.unwrap().segments, segments);
     let grid = live.grid();
     for (rendition, kind) in [("v360", Kind::Video), ("a-hi", Kind::Audio)] {
         for phase in 0..grid.phases(kind) {

@@ -3,6 +3,7 @@
 
 import { Cohort } from './cohort.js';
 import { Measure } from './measure.js';
+import { Names } from './names.js';
 import { Operator } from './operator.js';
 import { Player } from './player.js';
 import { Score } from './score.js';
@@ -19,7 +20,8 @@ const player = new Player(element('video'), {
   language: () => cohort.values.language,
   measure,
 });
-const timeline = new Timeline(element('timeline'));
+const names = new Names(event);
+const timeline = new Timeline(element('timeline'), (creative) => names.of(creative));
 const operator = Operator.fromFragment(event);
 
 cohort.onChange = () => player.enter();
@@ -34,6 +36,7 @@ setInterval(refresh, 250);
 /** What the picture's frame numbers count from. */
 async function learnClock() {
   const detail = await fetch(`/api/events/${event}`).then(json).catch(() => ({}));
+  names.learn(detail);
   const framesPerSecond = player.framesPerSecond();
   if (detail.started_ms > 0 && framesPerSecond > 0) measure.clock = { epochMs: detail.started_ms, framesPerSecond };
   else setTimeout(learnClock, 1000);
@@ -66,7 +69,7 @@ function chips(now) {
   const ad = element('chip-ad');
   ad.hidden = now.creative === null;
   if (now.creative !== null) {
-    ad.textContent = `${now.creative} · ${Math.ceil(now.breakLeft)} s left`;
+    ad.textContent = `${names.of(now.creative)} · ${Math.ceil(now.breakLeft)} s left`;
   }
 }
 

@@ -12,8 +12,10 @@ const FONT = '11.5px ui-sans-serif, system-ui, "DejaVu Sans", sans-serif';
 const CREATIVES = ['#f2b24a', '#d98a3d', '#f0cf7a', '#c9703f', '#e7a06a'];
 
 export class Timeline {
-  constructor(canvas) {
+  /** `name` says what people call a creative. */
+  constructor(canvas, name) {
     this.canvas = canvas;
+    this.name = name;
     this.pen = canvas.getContext('2d');
   }
 
@@ -81,7 +83,7 @@ export class Timeline {
     if (room < 12) return;
     pen.fillStyle = first.shade;
     pen.textAlign = 'left';
-    pen.fillText(fitted(pen, first.creative, room), left, CELLS.top - 9);
+    pen.fillText(fitted(pen, this.name(first.creative), room), left, CELLS.top - 9);
   }
 
   #number(left, right, sn) {

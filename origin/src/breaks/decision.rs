@@ -200,6 +200,7 @@ fn fit(
     causes: &mut Vec<String>,
 ) -> Vec<Slot> {
     let (mut slots, mut at) = (Vec::new(), 0);
+    let mut too_long = Vec::new();
     for name in creatives {
         match stock.creative(name) {
             Ok(creative) if creative.segments > 0 && creative.segments <= length - at => {
@@ -211,10 +212,18 @@ fn fit(
                 at += creative.segments;
             }
             // Too long for what is left: the next may be shorter, and the break's length is not the creative's fault.
-            Ok(_) => {}
+            Ok(creative) => too_long.push(format!(
+                "{name} lasts {} segments, more than the break's {length}",
+                creative.segments
+            )),
             Err(cause) if !causes.contains(&cause) => causes.push(cause),
             Err(_) => {}
         }
+    }
+    // It is a cause only where nothing of the list plays.
+    if slots.is_empty() {
+        too_long.retain(|cause| !causes.contains(cause));
+        causes.extend(too_long);
     }
     slots
 }
@@ -317,6 +326,14 @@ mod tests {
 
     #[test]
     fn the_ladder_goes_down_to_slate_and_then_to_content() {
+        let long = table().pod("b.x", 10, &Fixed(vec![("gen", 11), ("fall", 10)]));
+        assert_eq!(
+            long.causes,
+            [
+                "bad is corrupt",
+                "gen lasts 11 segments, more than the break's 10"
+            ]
+        );
         let levels = |stock: &Fixed| {
             let pod = table().pod("b.x", 10, stock);
             (

@@ -20,7 +20,7 @@ use crate::live::{Breaks, BreaksView, DateRange, FreezeError};
 
 /// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds its breaks.
 const WINDOW_MARGIN: u64 = 8;
-/// Segments between the next unpublished one and the start of a break: time for every door to fetch the frozen pods.
+/// Segments between the first that can still change and the start of a break: time for every door to fetch the frozen pods.
 const LEAD_SEGMENTS: u64 = 2;
 
 /// What the desk asks when a break is decided.
@@ -38,8 +38,15 @@ pub struct Desk {
     window_ms: u64,
     decide: Arc<dyn Decide>,
     inner: Mutex<Inner>,
-    /// Apart from `inner`, so that no playlist waits for the disk.
-    view: RwLock<BreaksView>,
+    /// Apart from `inner`, so that no request waits for the disk.
+    seen: RwLock<Arc<Seen>>,
+}
+
+/// What is on disk, and may be told.
+struct Seen {
+    view: BreaksView,
+    ledger: Ledger,
+    entries: Vec<Entry>,
 }
 
 struct Inner {
@@ -47,7 +54,7 @@ struct Inner {
     ledger: Ledger,
     /// Decisions of announced breaks that are not frozen yet.
     decisions: HashMap<String, Decision>,
-    /// First sequence number of which nothing is published yet.
+    /// First sequence number of which nothing is published or hinted yet.
     floor: u64,
 }
 
@@ -63,7 +70,7 @@ impl Desk {
         decide: Arc<dyn Decide>,
     ) -> Result<Self, LogError> {
         let (log, ledger) = Log::open(path, event)?;
-        let view = RwLock::new(view(&ledger));
+        let seen = RwLock::new(Arc::new(Seen::of(&log, &ledger)));
         let inner = Mutex::new(Inner {
             log,
             ledger,
@@ -75,7 +82,7 @@ impl Desk {
             window_ms: u64::from(window_s) * 1000,
             decide,
             inner,
-            view,
+            seen,
         })
     }
 
@@ -85,7 +92,7 @@ impl Desk {
         inner.floor = inner.floor.max(next_msn);
     }
 
-    /// Announces a break of `length` segments at the next boundary that leaves the lead.
+    /// Announces a break of `length` segments at the next boundary that leaves the lead. Blocks until it is on disk.
     ///
     /// # Errors
     /// [`RuleError::Overlap`] while another break stands there; [`LogError::Io`] when it is not on disk.
@@ -112,7 +119,8 @@ impl Desk {
         Ok(plan)
     }
 
-    /// Ends a break at the next boundary of which nothing is published, or calls it off when it is not frozen yet.
+    /// Ends a break at the next boundary of which nothing is published or hinted, or calls it off when it is not frozen yet. Blocks until
+    /// it is on disk.
     ///
     /// # Errors
     /// [`RuleError`] when it is over or unknown; [`LogError::Io`] when it is not on disk.
@@ -148,24 +156,23 @@ impl Desk {
     /// The ledger as it stands.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        self.lock().ledger.clone()
+        self.seen().ledger.clone()
     }
 
     /// The pods document of a revision, however old; `None` when there is no such revision yet.
     #[must_use]
     pub fn pods(&self, revision: u64, cohort: &str) -> Option<Pods> {
-        let inner = self.lock();
-        if revision == inner.ledger.revision() {
-            return Some(inner.ledger.pods(&self.event, cohort));
+        let seen = self.seen();
+        if revision == seen.ledger.revision() {
+            return Some(seen.ledger.pods(&self.event, cohort));
         }
-        inner
-            .log
-            .at(revision)
-            .map(|ledger| ledger.pods(&self.event, cohort))
+        let entries = seen.entries.get(..usize::try_from(revision).ok()?)?;
+        // Every entry passed these rules before it was kept.
+        Some(Ledger::fold(entries)?.pods(&self.event, cohort))
     }
 
-    /// The entries that are due before `msn` is published: breaks that end there, and breaks that start no later than the
-    /// segment after it, whose first part is hinted while `msn` goes out.
+    /// The entries that are due before `floor - 1` is published or hinted: breaks that end by then, and breaks that start no later than the segment after it,
+    /// so that their last segment of content announces them.
     fn due(&self, inner: &Inner, floor: u64) -> Vec<Entry> {
         let mut ledger = inner.ledger.clone();
         let mut entries = Vec::new();
@@ -233,17 +240,32 @@ impl Desk {
         }))
     }
 
-    /// Puts entries on disk, and only then into the view.
+    /// Puts entries on disk, and only then before anyone.
     fn append(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), LogError> {
         let Inner { log, ledger, .. } = inner;
         log.append(ledger, entries)?;
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view(ledger);
+        let seen = Arc::new(Seen::of(log, ledger));
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
+    }
+
+    fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change is made whole by one assignment, so a panic elsewhere leaves nothing half done.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn of(log: &Log, ledger: &Ledger) -> Self {
+        Self {
+            view: view(ledger),
+            ledger: ledger.clone(),
+            entries: log.entries().to_vec(),
+        }
     }
 }
 
@@ -270,10 +292,7 @@ impl Breaks for Desk {
     }
 
     fn view(&self) -> BreaksView {
-        self.view
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen().view.clone()
     }
 }
 

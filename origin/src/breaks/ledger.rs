@@ -198,6 +198,17 @@ pub enum RuleError {
 }
 
 impl Ledger {
+    /// The ledger that these entries make; `None` when they break its rules.
+    #[must_use]
+    pub fn fold(entries: &[Entry]) -> Option<Self> {
+        let mut ledger = Self::default();
+        entries
+            .iter()
+            .try_for_each(|entry| ledger.apply(entry))
+            .ok()?;
+        Some(ledger)
+    }
+
     /// Entries so far.
     #[must_use]
     pub fn revision(&self) -> u64 {

@@ -3,10 +3,10 @@
 //! Owns which creatives are ready and why the others are not. Conditions nothing itself. Invariant: a creative that is not ready is left out, never
 //! waited for.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::decision::{Playable, Stock};
 use crate::creative::{Card, CreativeError, Library, Source};
@@ -14,8 +14,10 @@ use crate::grid::Grid;
 
 /// Slates in segments: any rest of a break is one of them, or a few. All are the same segment over and over, made once.
 const SLATE_SEGMENTS: [u64; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30];
-/// Between two tries of a creative that was not usable.
-const RETRY: Duration = Duration::from_secs(30);
+/// Between two looks at what is not ready.
+const LOOK: Duration = Duration::from_secs(30);
+/// Longest pause between two tries of what failed though nothing was wrong with it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// A source name with this prefix is a generated card.
 pub const BUILT_IN: &str = "built-in:";
 
@@ -44,35 +46,45 @@ impl Shelf {
     ) {
         let short = |segments: u64| u32::try_from(grid.duration_ms(segments)).unwrap_or(u32::MAX);
         let built_in = |segments: u64| Source::Card(Card::slate(short(segments)));
+        let mut failures = Failures::default();
         loop {
             let mut complete = true;
             for segments in SLATE_SEGMENTS {
+                let name = format!("slate of {segments}");
                 complete &= self
-                    .stock_slate(&library, format!("slate of {segments}"), built_in(segments))
+                    .stock_slate(&library, &mut failures, name, built_in(segments))
                     .await;
             }
             for name in &names {
-                complete &= self.stock(&library, name).await;
+                complete &= self.stock(&library, &mut failures, name).await;
             }
             if let Some(file) = &slate {
+                let source = Source::File(PathBuf::from(file));
                 complete &= self
-                    .stock_slate(&library, file.clone(), Source::File(PathBuf::from(file)))
+                    .stock_slate(&library, &mut failures, file.clone(), source)
                     .await;
             }
             if complete {
                 return;
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
     /// Conditions one creative unless it is ready; whether it is.
-    async fn stock(&self, library: &Library, name: &str) -> bool {
+    async fn stock(&self, library: &Library, failures: &mut Failures, name: &str) -> bool {
         if self.creative(name).is_ok() {
             return true;
         }
+        if !failures.may_try(name) {
+            return false;
+        }
         let result = match source(name) {
-            Some(source) => condition(library, source).await.map_err(|e| e.to_string()),
+            Some(source) => {
+                let result = condition(library, source.clone()).await;
+                failures.note(name, &source, &result);
+                result.map_err(|error| error.to_string())
+            }
             None => Err(format!("creative {name}: there is no such built-in")),
         };
         match &result {
@@ -94,11 +106,22 @@ impl Shelf {
     }
 
     /// Conditions one slate unless it is ready; whether it is.
-    async fn stock_slate(&self, library: &Library, name: String, source: Source) -> bool {
+    async fn stock_slate(
+        &self,
+        library: &Library,
+        failures: &mut Failures,
+        name: String,
+        source: Source,
+    ) -> bool {
         if self.read().slates.contains_key(&name) {
             return true;
         }
-        match condition(library, source).await {
+        if !failures.may_try(&name) {
+            return false;
+        }
+        let result = condition(library, source.clone()).await;
+        failures.note(&name, &source, &result);
+        match result {
             Ok(playable) => {
                 self.inner
                     .write()
@@ -117,6 +140,58 @@ impl Shelf {
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What failed, so that no time of the machine goes into failing alike.
+#[derive(Default)]
+struct Failures(HashMap<String, Failure>);
+
+struct Failure {
+    tries: u32,
+    at: Instant,
+    /// The file that was at fault, as it was.
+    file: Option<(PathBuf, Option<Stamp>)>,
+}
+
+/// Length and time of change of a file.
+type Stamp = (u64, SystemTime);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.len(), meta.modified().ok()?))
+}
+
+impl Failures {
+    /// Whether it could turn out otherwise now: the file changed, or the pause is over where the file was not at fault.
+    fn may_try(&self, name: &str) -> bool {
+        let Some(failure) = self.0.get(name) else {
+            return true;
+        };
+        match &failure.file {
+            Some((path, before)) => stamp(path) != *before,
+            None => failure.at.elapsed() >= pause(failure.tries),
+        }
+    }
+
+    fn note(&mut self, name: &str, source: &Source, result: &Result<Playable, CreativeError>) {
+        let Err(error) = result else {
+            self.0.remove(name);
+            return;
+        };
+        let file = match (source, error) {
+            (_, CreativeError::Failed { .. }) | (Source::Card(_), _) => None,
+            (Source::File(path), _) => Some((path.clone(), stamp(path))),
+        };
+        let tries = self.0.get(name).map_or(0, |failure| failure.tries) + 1;
+        let at = Instant::now();
+        self.0.insert(name.to_owned(), Failure { tries, at, file });
+    }
+}
+
+/// After so many failures: a look, then twice as long each time.
+fn pause(tries: u32) -> Duration {
+    let factor = 1 << tries.saturating_sub(1).min(8);
+    (LOOK * factor).min(LONGEST_PAUSE)
 }
 
 impl Stock for Shelf {
@@ -138,10 +213,13 @@ async fn condition(library: &Library, source: Source) -> Result<Playable, Creati
         Source::Card(card) => card.title.clone(),
     };
     let id = library.add(source).await?;
-    let info = library.get(&id).ok_or_else(|| CreativeError::Failed {
-        name,
-        reason: format!("{id} is gone again"),
-    })?;
+    let info = library
+        .get(&id)
+        .await
+        .ok_or_else(|| CreativeError::Failed {
+            name,
+            reason: format!("{id} is gone again"),
+        })?;
     Ok(Playable {
         id: info.id,
         segments: info.segments,
@@ -213,4 +291,52 @@ fn built_in(name: &str) -> Option<Card> {
         tone_hz: *tone_hz,
         length_ms: LENGTH_MS,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn corrupt() -> Result<Playable, CreativeError> {
+        Err(CreativeError::Corrupt {
+            name: "a".to_owned(),
+            reason: "no picture".to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_file_at_fault_is_tried_again_only_once_it_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ad.mp4");
+        std::fs::write(&path, b"not a clip").unwrap();
+        let source = Source::File(path.clone());
+        let mut failures = Failures::default();
+        assert!(failures.may_try("ad"));
+        failures.note("ad", &source, &corrupt());
+        assert!(!failures.may_try("ad"));
+        std::fs::write(&path, b"longer than before").unwrap();
+        assert!(failures.may_try("ad"));
+        let playable = Playable {
+            id: "c-1".to_owned(),
+            segments: 1,
+        };
+        failures.note("ad", &source, &Ok(playable));
+        assert!(failures.may_try("ad") && failures.0.is_empty());
+    }
+
+    #[test]
+    fn what_failed_without_fault_is_tried_ever_more_seldom() {
+        let failed = || {
+            Err(CreativeError::Failed {
+                name: "card".to_owned(),
+                reason: "the disk is full".to_owned(),
+            })
+        };
+        let mut failures = Failures::default();
+        failures.note("card", &Source::Card(Card::slate(2000)), &failed());
+        assert!(!failures.may_try("card"));
+        let seconds = [1, 2, 3, 5, 6, 40].map(|tries| pause(tries).as_secs());
+        assert_eq!(seconds, [30, 60, 120, 480, 900, 900]);
+    }
 }

@@ -5,23 +5,23 @@
 
 use sightscreen_core::document::Dimension;
 
-use super::reader::Reader;
+use super::reader::{Field, Reader};
 use crate::breaks::decision::{Pattern, Rule, Table};
 use crate::breaks::ledger::GENERIC;
 use crate::breaks::shelf::{BUILT_IN, built_in_names};
 
 /// The table of pods; without one, that of the demonstration.
 pub(super) fn table(reader: &mut Reader, schema: &[Dimension]) -> Table {
-    let rows = reader.tables("pods", &["cohort", "creatives"]);
+    let rows = reader.tables(
+        "pods",
+        &[("cohort", Field::Text), ("creatives", Field::Texts)],
+    );
     if rows.is_empty() {
         return demonstration();
     }
     let mut table = Table::default();
     for row in rows {
-        let (cohort, creatives) = (
-            row.text("cohort").unwrap_or_default(),
-            row.list("creatives"),
-        );
+        let creatives = row.list("creatives");
         if let Some(fault) = creatives.iter().find_map(|name| creative_fault(name)) {
             reader.fault(
                 "pods",
@@ -32,6 +32,10 @@ pub(super) fn table(reader: &mut Reader, schema: &[Dimension]) -> Table {
                 ),
             );
         }
+        // Without one, that was said already.
+        let Some(cohort) = row.text("cohort") else {
+            continue;
+        };
         match cohort.as_str() {
             GENERIC => table.generic = creatives,
             "fallback" => table.fallback = creatives,

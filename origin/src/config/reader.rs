@@ -41,6 +41,63 @@ pub(super) struct Reader {
 /// One table of an array of tables.
 pub(super) struct Row(Table);
 
+/// What a field of a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    /// Text.
+    Text,
+    /// A whole number that is not negative.
+    Number,
+    /// A list of texts.
+    Texts,
+}
+
+impl Field {
+    fn admits(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Text, Value::String(_)) => true,
+            (Self::Number, Value::Integer(number)) => u32::try_from(*number).is_ok(),
+            (Self::Texts, Value::Array(items)) => items.iter().all(Value::is_str),
+            _ => false,
+        }
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "a whole number",
+            Self::Texts => "a list of texts",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Text => "write it in quotes",
+            Self::Number => "write a whole number from 0 to 4294967295",
+            Self::Texts => "write it as [\"one\", \"two\"]",
+        }
+    }
+}
+
+/// What is wrong with a table, each with its remedy.
+fn row_faults(table: &Table, fields: &[(&str, Field)], whole: &str) -> Vec<(String, String)> {
+    let known = |key: &String| fields.iter().any(|(name, _)| name == key);
+    let unknown = table
+        .keys()
+        .filter(|key| !known(key))
+        .map(|key| (format!("there is no field {key:?}"), whole.to_owned()));
+    let required = fields.iter().take(1);
+    let missing = required
+        .filter(|(name, _)| !table.contains_key(*name))
+        .map(|(name, _)| (format!("{name} is missing"), whole.to_owned()));
+    let wrong = fields.iter().filter_map(|(name, field)| {
+        let value = table.get(*name)?;
+        let fault = format!("{name} is not {}", field.says());
+        (!field.admits(value)).then(|| (fault, field.remedy().to_owned()))
+    });
+    unknown.chain(missing).chain(wrong).collect()
+}
+
 impl Reader {
     /// Reads the file. A file that cannot be read is a fault like any other.
     pub(super) fn open(file: Option<&Path>, flags: Vec<(&'static str, String)>) -> Self {
@@ -177,27 +234,26 @@ impl Reader {
         })
     }
 
-    /// The tables of `[[key]]`, which have these fields: the first is text; others may be left out.
-    pub(super) fn tables(&mut self, key: &'static str, fields: &[&str]) -> Vec<Row> {
+    /// The tables of `[[key]]`, which have these fields. The first is required; others may be left out. Every field that is not what it should be is a fault,
+    /// and its table is still read for the rest.
+    pub(super) fn tables(&mut self, key: &'static str, fields: &[(&str, Field)]) -> Vec<Row> {
+        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        let remedy = format!("write [[{key}]] and below it {}", names.join(", "));
         let rows = match self.value(key) {
             None => return Vec::new(),
             Some(Value::Array(rows)) => rows,
             Some(_) => Vec::from([Value::Boolean(false)]),
         };
         let mut read = Vec::new();
-        for row in rows {
-            let named = |table: &Table| {
-                table.get(fields[0]).is_some_and(Value::is_str)
-                    && table.keys().all(|field| fields.contains(&field.as_str()))
+        for (index, row) in rows.into_iter().enumerate() {
+            let Value::Table(table) = row else {
+                self.fault(key, "is not a list of tables", &remedy);
+                continue;
             };
-            match row {
-                Value::Table(table) if named(&table) => read.push(Row(table)),
-                _ => self.fault(
-                    key,
-                    "is not a list of tables",
-                    &format!("write [[{key}]] and below it {}", fields.join(", ")),
-                ),
+            for (fault, remedy) in row_faults(&table, fields, &remedy) {
+                self.fault(key, &format!("table {}: {fault}", index + 1), &remedy);
             }
+            read.push(Row(table));
         }
         read
     }

@@ -28,20 +28,25 @@ const MAX_SECONDS: u64 = 120;
 /// Longest that conditioning may take.
 const MAX_WORK: Duration = Duration::from_secs(300);
 
+/// Bytes on disk past which nothing more is conditioned.
+const CACHE_BYTES_MAX: u64 = 16 << 30;
+
 /// Loudness of every creative, so that none startles.
 const LOUDNESS: &str = "loudnorm=I=-24:TP=-2:LRA=11";
 
 #[derive(Serialize, Deserialize)]
 struct Meta {
-    name: String,
     segments: u64,
 }
 
 /// What a creative is made of, kept beside the folders under the creative's identifier.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Note {
-    /// Its name, for people.
+    /// What errors call it.
     pub(super) name: String,
+    /// What people call it.
+    #[serde(default)]
+    pub(super) title: Option<String>,
     /// The folder, below the cache folder.
     pub(super) kept: String,
     /// How often what is there is repeated.
@@ -137,9 +142,11 @@ pub(super) async fn condition(
     grid: &Grid,
     folder: &Path,
 ) -> Result<Conditioned, CreativeError> {
-    if let Some(kept) = load(plan, grid, folder, &source.name()).ok().flatten() {
+    let name = source.name();
+    if let Some(kept) = load_apart(plan, grid, folder, &name).await.ok().flatten() {
         return Ok(kept);
     }
+    check_room(folder.parent().unwrap_or(folder), &name)?;
     let failed = |error: std::io::Error| CreativeError::Failed {
         name: source.name(),
         reason: error.to_string(),
@@ -149,13 +156,10 @@ pub(super) async fn condition(
     let _ = std::fs::remove_dir_all(&fresh);
     std::fs::create_dir_all(&fresh).map_err(failed)?;
     encode(source, plan, grid, segments, &fresh).await?;
-    let meta = Meta {
-        name: source.name(),
-        segments,
-    };
-    let meta = serde_json::to_vec(&meta).map_err(|error| failed(error.into()))?;
+    let meta = serde_json::to_vec(&Meta { segments }).map_err(|error| failed(error.into()))?;
     std::fs::write(fresh.join("meta.json"), meta).map_err(failed)?;
-    let conditioned = load(plan, grid, &fresh, &source.name())?
+    let conditioned = load_apart(plan, grid, &fresh, &name)
+        .await?
         .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
     let _ = std::fs::remove_dir_all(folder);
     std::fs::rename(&fresh, folder).map_err(failed)?;
@@ -165,6 +169,28 @@ pub(super) async fn condition(
         "a creative is conditioned"
     );
     Ok(conditioned)
+}
+
+/// Refuses more work for a cache that is full. Nothing in it is deleted here, because a frozen break may still need it.
+fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
+    let files = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = files(cache).map(|entry| entry.path());
+    let kept: u64 = folders
+        .flat_map(|folder| files(&folder).collect::<Vec<_>>())
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.len())
+        .sum();
+    if kept < CACHE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(CreativeError::Failed {
+        name: name.to_owned(),
+        reason: format!(
+            "the cache {} holds {} GiB already: delete creatives that are not used any more",
+            cache.display(),
+            kept >> 30
+        ),
+    })
 }
 
 /// Whole segments, at least one: what is missing is filled with the last picture, a tail below half a segment is cut.
@@ -358,6 +384,25 @@ fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<Encode
     })
 }
 
+/// [`load`] on a thread that may wait for the disk.
+async fn load_apart(
+    plan: &Plan,
+    grid: &Grid,
+    folder: &Path,
+    name: &str,
+) -> Result<Option<Conditioned>, CreativeError> {
+    let (plan, grid) = (plan.clone(), *grid);
+    let (folder, owned) = (folder.to_owned(), name.to_owned());
+    tokio::task::spawn_blocking(move || load(&plan, &grid, &folder, &owned))
+        .await
+        .unwrap_or_else(|error| {
+            Err(CreativeError::Failed {
+                name: name.to_owned(),
+                reason: error.to_string(),
+            })
+        })
+}
+
 /// Reads a conditioned creative; `Ok(None)` when there is none.
 pub(super) fn load(
     plan: &Plan,
@@ -395,10 +440,7 @@ pub(super) fn load(
         }
         tracks.push(coded);
     }
-    Ok(Some(Conditioned {
-        segments: meta.segments,
-        tracks,
-    }))
+    Ok(Some(Conditioned::new(meta.segments, tracks)))
 }
 
 fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, String> {

@@ -15,6 +15,8 @@ pub(crate) struct Conditioned {
     pub(crate) segments: u64,
     /// The rungs in the ladder's order, and last the sound that stands for every language.
     pub(crate) tracks: Vec<CodedTrack>,
+    /// Coded bytes; those of a repetition are shared with the first turn.
+    coded: usize,
 }
 
 /// One track of a creative.
@@ -27,6 +29,22 @@ pub(crate) struct CodedTrack {
 }
 
 impl Conditioned {
+    /// A creative of these samples.
+    pub(crate) fn new(segments: u64, tracks: Vec<CodedTrack>) -> Self {
+        let samples = tracks.iter().flat_map(|track| &track.samples);
+        Self {
+            segments,
+            coded: samples.map(|(_, data)| data.len()).sum(),
+            tracks,
+        }
+    }
+
+    /// Bytes that it keeps in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let samples: usize = self.tracks.iter().map(|track| track.samples.len()).sum();
+        self.coded + samples * size_of::<(bool, Bytes)>()
+    }
+
     /// The same some times over. Each turn begins where a decoder can start; sound that is repeated so must be silence, as it has no
     /// whole frames in a turn.
     pub(crate) fn repeated(mut self, times: u64, grid: &Grid) -> Self {
@@ -131,10 +149,7 @@ mod tests {
     #[test]
     fn every_phase_has_the_samples_of_the_content() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let creative = Conditioned {
-            segments: 3,
-            tracks: vec![track(150), track(300)],
-        };
+        let creative = Conditioned::new(3, vec![track(150), track(300)]);
         for phase in 0..grid.phases(Kind::Audio) {
             for segment in 0..3 {
                 let parts = grid.parts(Kind::Audio, phase + segment);

@@ -35,6 +35,12 @@ impl Tag {
         self.video && matches!(self.data.as_ref(), [0x17, 1, ..])
     }
 
+    /// Whether it is sound in a codec that is not taken in (anything but AAC).
+    #[must_use]
+    pub fn is_foreign_sound(&self) -> bool {
+        !self.video && self.data.first().is_some_and(|head| head >> 4 != 10)
+    }
+
     /// Whether it is a picture in a codec that is not taken in (anything but plain H.264).
     #[must_use]
     pub fn is_foreign(&self) -> bool {
@@ -101,6 +107,9 @@ mod tests {
         assert!(of(true, &[0x17, 0]).is_config());
         assert!(of(false, &[0xaf, 0]).is_config());
         assert!(!of(false, &[0x2f, 0]).is_config());
+        assert!(of(false, &[0x2f, 0]).is_foreign_sound());
+        assert!(!of(false, &[0xaf, 0]).is_foreign_sound());
+        assert!(!of(true, &[0x27, 1]).is_foreign_sound());
         assert!(of(true, &[0x91, b'h', b'v', b'c', b'1']).is_foreign());
         assert!(!of(true, &[]).is_foreign() && !of(true, &[]).is_key());
     }

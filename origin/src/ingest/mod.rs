@@ -3,6 +3,7 @@
 //! Owns the supervision of generated inputs (test match and file). A publisher's is in [`rtmp`]. Invariant: an input that fails is started
 //! again for as long as the event lives, on the same timeline.
 
+mod chunks;
 pub mod flv;
 mod publisher;
 pub(crate) mod rtmp;
@@ -13,15 +14,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::process::Command;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::encoder::{self, Ended, Job, Message, RunFolder};
+use crate::encoder::{self, Ended, Job, RunFolder};
 use crate::event::Event;
 use crate::grid::{Grid, Kind};
 use crate::ladder::{Plan, Shape, last_line};
 use crate::live::{Input, StartError};
 use crate::package::packager::now_ms;
+use crate::package::queue::Sink;
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -43,7 +44,7 @@ pub struct FileShape {
 }
 
 /// Runs the test match or a file, again and again.
-pub(crate) async fn generate(event: Event, sink: mpsc::UnboundedSender<Message>) {
+pub(crate) async fn generate(event: Event, sink: Sink) {
     let mut pause = Backoff::default();
     loop {
         let Some(plan) = event
@@ -55,7 +56,7 @@ pub(crate) async fn generate(event: Event, sink: mpsc::UnboundedSender<Message>)
             return;
         };
         let ended = match prepare(&event, plan).await {
-            Ok(job) => encoder::run(job, sink.clone()).await,
+            Ok(job) => encoder::run(job, &sink).await,
             Err(error) => Ended {
                 reason: error.to_string(),
                 lasted: Duration::ZERO,
@@ -79,15 +80,17 @@ pub(crate) async fn generate(event: Event, sink: mpsc::UnboundedSender<Message>)
 async fn prepare(event: &Event, plan: Plan) -> std::io::Result<Job> {
     let grid = event.grid;
     let folder = RunFolder::new()?;
+    // Before the date is set: a probe takes as long as it takes, and the run would be late by it for good.
+    let file = match event.input() {
+        Input::File(path) => probe_file(path).await.ok(),
+        Input::TestMatch | Input::Rtmp { .. } => None,
+    };
     let first_frame = next_part(&grid, now_ms());
     let input = match event.input() {
         Input::TestMatch => testmatch::arguments(&plan, &grid, first_frame, folder.path())?,
-        Input::File(path) => file_arguments(
-            path,
-            &plan,
-            &grid,
-            probe_file(path).await.map_or(0, |file| file.audio_tracks),
-        ),
+        Input::File(path) => {
+            file_arguments(path, &plan, &grid, file.map_or(0, |file| file.audio_tracks))
+        }
         Input::Rtmp { .. } => Vec::new(),
     };
     let start = grid.sample_ms(Kind::Video, first_frame);

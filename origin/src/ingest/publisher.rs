@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::encoder::{self, Job, Message, RunFolder};
+use crate::encoder::{self, Job, RunFolder};
 use crate::event::Event;
 use crate::grid::Kind;
 use crate::ingest::flv::{self, Tag};
@@ -16,6 +16,7 @@ use crate::ingest::rtmp::Step;
 use crate::ingest::{decode_graph, probe_file};
 use crate::ladder::{Plan, Shape};
 use crate::package::packager::now_ms;
+use crate::package::queue::Sink;
 
 /// How far the publisher's clock may leave ours within a run, in milliseconds.
 const DRIFT: i64 = 2000;
@@ -30,11 +31,7 @@ const PIPE_QUEUE: usize = 1024;
 const MAX_HELD: usize = 600;
 
 /// Follows publishers for as long as it is polled.
-pub(crate) async fn follow(
-    event: Event,
-    mut steps: mpsc::Receiver<Step>,
-    sink: Option<mpsc::UnboundedSender<Message>>,
-) {
+pub(crate) async fn follow(event: Event, mut steps: mpsc::Receiver<Step>, sink: Option<Sink>) {
     let mut source = Source::new(event, sink);
     while let Some(step) = steps.recv().await {
         match step {
@@ -68,13 +65,13 @@ impl Anchor {
 
 struct Run {
     pipe: mpsc::Sender<Bytes>,
-    task: JoinHandle<()>,
+    task: AbortHandle,
     base: u32,
 }
 
 struct Source {
     event: Event,
-    sink: Option<mpsc::UnboundedSender<Message>>,
+    sink: Option<Sink>,
     number: Option<u64>,
     video_config: Option<Tag>,
     audio_config: Option<Tag>,
@@ -82,10 +79,13 @@ struct Source {
     group: Vec<Tag>,
     anchor: Option<Anchor>,
     run: Option<Run>,
+    warned_of_sound: bool,
+    /// Encoders that run or come to their end. A new one takes the place of all before it.
+    encoders: JoinSet<()>,
 }
 
 impl Source {
-    fn new(event: Event, sink: Option<mpsc::UnboundedSender<Message>>) -> Self {
+    fn new(event: Event, sink: Option<Sink>) -> Self {
         Self {
             event,
             sink,
@@ -95,30 +95,29 @@ impl Source {
             group: Vec::new(),
             anchor: None,
             run: None,
+            warned_of_sound: false,
+            encoders: JoinSet::new(),
         }
     }
 
     /// Forgets the publisher; the run ends with its pipe.
     fn reset(&mut self, number: Option<u64>) {
         let (event, sink) = (self.event.clone(), self.sink.take());
+        let encoders = std::mem::take(&mut self.encoders);
         *self = Self {
             number,
+            encoders,
             ..Self::new(event, sink)
         };
     }
 
     async fn take(&mut self, tag: Tag) {
+        if tag.is_foreign_sound() {
+            self.warn_of_sound();
+            return;
+        }
         if tag.is_config() {
-            let slot = if tag.video {
-                &mut self.video_config
-            } else {
-                &mut self.audio_config
-            };
-            if slot.as_ref().is_some_and(|old| old.data != tag.data) {
-                self.run = None;
-                self.group.clear();
-            }
-            *slot = Some(tag);
+            self.configure(tag);
             return;
         }
         if self
@@ -157,11 +156,47 @@ impl Source {
         }
     }
 
+    /// Takes the settings of a decoder. A run that began with others, or without them, ends.
+    fn configure(&mut self, tag: Tag) {
+        let slot = match tag.video {
+            true => &mut self.video_config,
+            false => &mut self.audio_config,
+        };
+        match slot {
+            Some(old) if old.data == tag.data => {}
+            Some(_) => {
+                self.run = None;
+                self.group.clear();
+            }
+            // Pictures so far are good: the next run begins with the last key picture.
+            None if self.run.take().is_some() => tracing::warn!(
+                event = self.event.name,
+                "the publisher's sound began late: the encoder is started again with it"
+            ),
+            None => {}
+        }
+        *slot = Some(tag);
+    }
+
+    /// Once for each publisher.
+    fn warn_of_sound(&mut self) {
+        if !std::mem::replace(&mut self.warned_of_sound, true) {
+            tracing::warn!(
+                event = self.event.name,
+                "the publisher's sound is not AAC and is replaced by silence: set its encoder to AAC"
+            );
+        }
+    }
+
     /// Starts a run from the last key picture, once it is known whether there is sound.
     async fn start_when_known(&mut self, time: u32) {
         let Some((key, config)) = self.group.first().cloned().zip(self.video_config.clone()) else {
             return;
         };
+        if self.group.len() == MAX_HELD {
+            // Some are missing: a decoder can start again with the next key picture only.
+            return;
+        }
         if self.anchor.is_none() {
             self.anchor = Some(Anchor {
                 time: key.time,
@@ -214,11 +249,6 @@ impl Source {
         let frame = grid.sample_at(Kind::Video, unix_ms);
         let first_frame = frame - frame % u64::from(grid.part_frames);
         let (pipe, stdin) = mpsc::channel(PIPE_QUEUE);
-        let run = Run {
-            pipe,
-            task: tokio::spawn(async {}),
-            base: key.time,
-        };
         let sound = self.audio_config.as_ref();
         let head = [
             Some(flv::header(sound.is_some())),
@@ -228,7 +258,7 @@ impl Source {
         if !head
             .into_iter()
             .flatten()
-            .all(|bytes| run.pipe.try_send(bytes).is_ok())
+            .all(|bytes| pipe.try_send(bytes).is_ok())
         {
             return Err("the encoder's pipe is full".to_owned());
         }
@@ -243,11 +273,17 @@ impl Source {
             stdin: Some(stdin),
         };
         let event = self.event.name.clone();
-        let task = tokio::spawn(async move {
-            let ended = encoder::run(job, sink).await;
+        self.encoders.abort_all();
+        while self.encoders.try_join_next().is_some() {}
+        let task = self.encoders.spawn(async move {
+            let ended = encoder::run(job, &sink).await;
             tracing::info!(event, reason = ended.reason, "a run of the encoder ended");
         });
-        Ok(Run { task, ..run })
+        Ok(Run {
+            pipe,
+            task,
+            base: key.time,
+        })
     }
 }
 

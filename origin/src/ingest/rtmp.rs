@@ -1,7 +1,8 @@
 //! RTMP: a publisher with a stream key, and the encoder runs that its pictures feed.
 //!
 //! Owns the listener and the anchor that ties a publisher's clock to the grid. Invariants: the stream key is in no log and no error; a publisher that
-//! goes away ends an encoder run, never the event; the newest publisher with the right key is the one.
+//! goes away ends an encoder run, never the event; the newest publisher with the right key is the one; who has not named the key costs a few kilobytes and ten
+//! seconds at most.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,19 +16,29 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::encoder::Message;
 use crate::event::Event;
+use crate::ingest::chunks::Chunks;
 use crate::ingest::flv::Tag;
 use crate::ingest::publisher;
 use crate::live::{Input, StartError};
+use crate::package::queue::Sink;
 
 /// The application name that publishers connect to.
 const APPLICATION: &str = "live";
 
-/// A connection that sends nothing for this long is closed.
+/// A connection that sends or takes nothing for this long is closed.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// For a connection to name the stream key, from its first byte.
+const ADMISSION: Duration = Duration::from_secs(10);
+
+/// Bytes that a connection may send after the handshake before it names the stream key: five short commands.
+const UNADMITTED_BYTES: usize = 4 << 10;
+
+/// Bytes that a publisher may send without a message in them; the largest message has half of it. The session would keep all of them.
+const FRUITLESS_BYTES: usize = 32 << 20;
 
 /// Tags that may wait for the encoder; a publisher is slowed down past it.
 const QUEUE: usize = 512;
@@ -46,18 +57,14 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError>
 }
 
 /// Takes publishers for as long as it is polled.
-pub(crate) async fn serve(
-    event: Event,
-    listener: TcpListener,
-    sink: Option<mpsc::UnboundedSender<Message>>,
-) {
+pub(crate) async fn serve(event: Event, listener: TcpListener, sink: Option<Sink>) {
     let Input::Rtmp { stream_key, .. } = event.input() else {
         return;
     };
     let (tags, queue) = mpsc::channel(QUEUE);
     let door = Door {
         event: event.name.clone(),
-        key: digest(stream_key),
+        key: digest(&stream_key.0),
         tags,
         newest: watch::Sender::new(0),
     };
@@ -109,6 +116,7 @@ async fn accept(listener: TcpListener, door: Door) {
                 door,
                 peer,
                 number: None,
+                refused: false,
             })
             .run(stream)
             .await
@@ -127,6 +135,52 @@ struct Connection {
     peer: SocketAddr,
     /// Set once it may publish.
     number: Option<u64>,
+    /// Set once it named a wrong stream key: one guess a connection.
+    refused: bool,
+}
+
+/// The session of a connection, within bounds that the library does not set.
+struct Session {
+    inner: ServerSession,
+    chunks: Chunks,
+    unadmitted: usize,
+    fruitless: usize,
+}
+
+impl Session {
+    fn new() -> Result<(Self, Vec<ServerSessionResult>), String> {
+        let (inner, first) =
+            ServerSession::new(ServerSessionConfig::new()).map_err(|error| error.to_string())?;
+        let session = Self {
+            inner,
+            chunks: Chunks::default(),
+            unadmitted: 0,
+            fruitless: 0,
+        };
+        Ok((session, first))
+    }
+
+    fn take(&mut self, input: &[u8], admitted: bool) -> Result<Vec<ServerSessionResult>, String> {
+        if !admitted {
+            self.unadmitted += input.len();
+        }
+        self.fruitless += input.len();
+        if self.unadmitted > UNADMITTED_BYTES || self.fruitless > FRUITLESS_BYTES {
+            return Err("it sent too much to no purpose".to_owned());
+        }
+        self.chunks
+            .follow(input)
+            .map_err(|error| error.to_string())?;
+        // Against what else the library may stumble over. After a panic the session is not used again.
+        let session = std::panic::AssertUnwindSafe(&mut self.inner);
+        let results = std::panic::catch_unwind(move || { session }.handle_input(input))
+            .map_err(|_| "the session cannot read what it sent".to_owned())?
+            .map_err(|error| error.to_string())?;
+        if !results.is_empty() {
+            self.fruitless = 0;
+        }
+        Ok(results)
+    }
 }
 
 impl Connection {
@@ -135,35 +189,39 @@ impl Connection {
         if let Some(number) = self.number {
             let _ = self.door.tags.send(Step::End(number)).await;
         }
+        // The last answer, such as a refusal, is read before the end is seen.
+        let _ = timeout(IDLE, stream.shutdown()).await;
         outcome
     }
 
     async fn talk(&mut self, stream: &mut TcpStream) -> Result<(), String> {
-        let rest = timeout(IDLE, shake(stream))
+        let admitted_by = Instant::now() + ADMISSION;
+        let rest = timeout_at(admitted_by, shake(stream))
             .await
             .map_err(|_| "no RTMP handshake in time".to_owned())??;
-        let (mut session, first) =
-            ServerSession::new(ServerSessionConfig::new()).map_err(|error| error.to_string())?;
+        let (mut session, first) = Session::new()?;
         let mut newest = self.door.newest.subscribe();
         self.carry_out(&mut session, stream, first).await?;
         let mut input = BytesMut::from(rest.as_slice());
         loop {
             if !input.is_empty() {
-                let results = session
-                    .handle_input(&input)
-                    .map_err(|error| error.to_string())?;
+                let results = session.take(&input, self.number.is_some())?;
                 input.clear();
                 if !self.carry_out(&mut session, stream, results).await? {
                     return Ok(());
                 }
             }
             let mine = self.number;
+            let (read_by, late) = match mine {
+                Some(_) => (Instant::now() + IDLE, "it sent nothing for too long"),
+                None => (admitted_by, "it named no stream key in time"),
+            };
             tokio::select! {
-                read = timeout(IDLE, stream.read_buf(&mut input)) => match read {
+                read = timeout_at(read_by, stream.read_buf(&mut input)) => match read {
                     Ok(Ok(0)) => return Ok(()),
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => return Err(error.to_string()),
-                    Err(_) => return Err(format!("it sent nothing for {} s", IDLE.as_secs())),
+                    Err(_) => return Err(late.to_owned()),
                 },
                 _ = newest.wait_for(|newest| mine.is_some_and(|mine| mine < *newest)) => {
                     return Err("a newer publisher took over".to_owned());
@@ -175,7 +233,7 @@ impl Connection {
     /// Whether the connection goes on.
     async fn carry_out(
         &mut self,
-        session: &mut ServerSession,
+        session: &mut Session,
         stream: &mut TcpStream,
         results: Vec<ServerSessionResult>,
     ) -> Result<bool, String> {
@@ -183,19 +241,19 @@ impl Connection {
         while let Some(result) = queue.pop_front() {
             match result {
                 ServerSessionResult::OutboundResponse(packet) => {
-                    stream
-                        .write_all(&packet.bytes)
-                        .await
-                        .map_err(|error| error.to_string())?;
+                    write(stream, &packet.bytes).await?;
                 }
                 ServerSessionResult::RaisedEvent(event) => {
-                    match self.react(session, event).await? {
+                    match self.react(&mut session.inner, event).await? {
                         Some(more) => queue.extend(more),
                         None => return Ok(false),
                     }
                 }
                 ServerSessionResult::UnhandleableMessageReceived(_) => {}
             }
+        }
+        if self.refused {
+            return Err("it was refused".to_owned());
         }
         Ok(true)
     }
@@ -228,6 +286,7 @@ impl Connection {
                 ..
             } => {
                 if !self.admits(&stream_key) {
+                    self.refused = true;
                     tracing::warn!(event = self.door.event, peer = %self.peer, "a publisher is refused: wrong stream key");
                     return session
                         .reject_request(
@@ -302,6 +361,13 @@ impl Connection {
     }
 }
 
+async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), String> {
+    timeout(IDLE, stream.write_all(bytes))
+        .await
+        .map_err(|_| "it takes no answer".to_owned())?
+        .map_err(|error| error.to_string())
+}
+
 fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
@@ -330,12 +396,64 @@ async fn shake(stream: &mut TcpStream) -> Result<Vec<u8>, String> {
                 remaining_bytes,
             } => (response_bytes, Some(remaining_bytes)),
         };
-        stream
-            .write_all(&answer)
-            .await
-            .map_err(|error| error.to_string())?;
+        write(stream, &answer).await?;
         if let Some(rest) = rest {
             return Ok(rest);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::ingest::chunks::COMMAND_BYTES_MAX;
+
+    /// A chunk with a full header.
+    fn chunk(stream: u8, length: u32, kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut chunk = vec![stream, 0, 0, 0];
+        chunk.extend(&length.to_be_bytes()[1..]);
+        chunk.extend([kind, 0, 0, 0, 0]);
+        chunk.extend(payload);
+        chunk
+    }
+
+    #[test]
+    fn chunks_that_contradict_each_other_end_the_connection_and_no_more() {
+        let (mut session, _) = Session::new().unwrap();
+        // A message of 200 bytes is begun, then one of 10 in its place: what is left of it is less than nothing.
+        let long = chunk(3, 200, 20, &[0; 128]);
+        let short = chunk(4, 10, 20, &[0; 10]);
+        let outcome = session
+            .take(&long, false)
+            .and_then(|_| session.take(&short, false));
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn who_named_no_key_can_neither_fill_the_memory_nor_the_stack() {
+        let (mut session, _) = Session::new().unwrap();
+        let mut nested = vec![2, 0, 7];
+        nested.extend(b"connect\0\0\0\0\0\0\0\0\0");
+        while nested.len() < COMMAND_BYTES_MAX as usize - 5 {
+            nested.extend([10, 0, 0, 0, 1]);
+        }
+        let size = chunk(2, 4, 1, &(1_u32 << 20).to_be_bytes());
+        let length = u32::try_from(nested.len()).unwrap();
+        session.take(&size, false).unwrap();
+        // The stack bears the deepest command that may be sent, here by a publisher.
+        let _ = session.take(&chunk(3, length, 20, &nested), true);
+        assert!(session.take(&[0; UNADMITTED_BYTES], false).is_err());
+    }
+
+    #[test]
+    fn what_a_publisher_sends_without_a_message_is_bounded() {
+        let (mut session, _) = Session::new().unwrap();
+        let size = chunk(2, 4, 1, &(1_u32 << 30).to_be_bytes());
+        session.take(&size, true).unwrap();
+        // Pictures of a stream that was never published: nothing comes of them.
+        let picture = chunk(3, 1 << 20, 9, &vec![0; 1 << 20]);
+        let taken = (0..64).take_while(|_| session.take(&picture, true).is_ok());
+        assert_eq!(taken.count(), FRUITLESS_BYTES / (1 << 20) - 1);
     }
 }

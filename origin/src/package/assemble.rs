@@ -83,6 +83,12 @@ impl Assembler {
         parts
     }
 
+    /// Another encoder's samples come from now on. Its pictures refer to none of those before, so a part of the old one is not finished with them.
+    pub fn restart(&mut self) {
+        self.samples.clear();
+        self.broken = self.kind == Kind::Video;
+    }
+
     /// First sample of the part that holds `index`.
     #[must_use]
     pub fn part_start(&self, index: u64) -> u64 {
@@ -162,6 +168,25 @@ mod tests {
         let parts = cut(Kind::Video, 0..100);
         assert_eq!(parts.len(), 20);
         assert_eq!((parts[9], parts[10]), ((0, 9, true), (1, 0, true)));
+    }
+
+    #[test]
+    fn pictures_of_two_encoders_are_never_in_one_segment_without_a_key_between() {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        let mut assembler = Assembler::new(grid, Kind::Video, 0, 0);
+        let mut push = |indices: std::ops::Range<u64>, restart: bool| {
+            if restart {
+                assembler.restart();
+            }
+            let parts = indices.flat_map(|i| assembler.push(i, i.is_multiple_of(50), Bytes::new()));
+            parts
+                .map(|part| (part.index, part.data.is_some()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(push(0..8, false), [(0, true)]);
+        // The new one begins with an older picture; its first that is needed is no key.
+        assert_eq!(push(0..15, true), [(1, false), (2, false)]);
+        assert_eq!(push(15..55, false).last(), Some(&(0, true)));
     }
 
     #[test]

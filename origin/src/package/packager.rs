@@ -6,23 +6,29 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::encoder::Message;
 use crate::grid::{Grid, Kind};
 use crate::live::Breaks;
 use crate::package::assemble::{Assembler, Part};
+use crate::package::end::End;
+use crate::package::queue::Queue;
 use crate::package::read::Header;
 use crate::package::write::{InitTrack, init};
-use crate::store::{Cursor, Store};
+use crate::store::{Cursor, Store, Track};
 
 /// How far behind the clock gaps are written while there is no input: a part that is late by less may still come.
 const GAP_DELAY_MS: u64 = 1000;
 
 /// How often a failed freeze or write is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How often a failure that goes on is told again.
+const TELL: Duration = Duration::from_secs(10);
+
+/// How far a track may be behind the one furthest ahead before it is taken for silent, in milliseconds.
+const SILENT_MS: u64 = 2000;
 
 /// What the packager counts, for an operator.
 #[derive(Debug, Default)]
@@ -45,6 +51,7 @@ pub struct Packager {
     counters: Arc<Counters>,
     inits: Vec<PathBuf>,
     on_header: Box<dyn Fn(usize) + Send>,
+    end: Arc<End>,
 }
 
 /// Unix milliseconds.
@@ -56,6 +63,21 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// When a failure that is tried again was last told.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    /// Whether to tell it now: the first time, and then every [`TELL`].
+    fn due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= TELL);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}
+
 impl Packager {
     /// A packager that goes on where the store ends. `inits` are the files of the init segments; `on_header` is called when one is written.
     pub fn new(
@@ -65,6 +87,7 @@ impl Packager {
         counters: Arc<Counters>,
         inits: Vec<PathBuf>,
         on_header: Box<dyn Fn(usize) + Send>,
+        end: Arc<End>,
     ) -> Self {
         let resume = |cursor: Cursor, kind| Assembler::new(grid, kind, cursor.msn, cursor.part);
         let assemblers = store
@@ -81,23 +104,24 @@ impl Packager {
             counters,
             inits,
             on_header,
+            end,
         };
-        packager.fill_gaps();
+        match packager.end.msn() {
+            // It was killed on its way to the end.
+            Some(end) => packager.fill_until(packager.grid.start_ms(end + 1)),
+            None => packager.fill_gaps(),
+        }
         packager
     }
 
-    /// Works until all senders are gone. Blocks: give it a thread.
-    pub fn work(
-        mut self,
-        mut messages: mpsc::UnboundedReceiver<Message>,
-        runtime: &tokio::runtime::Handle,
-    ) {
-        loop {
+    /// Works until all senders are gone or the event has ended. Blocks: give it a thread.
+    pub fn work(mut self, mut messages: Queue, runtime: &tokio::runtime::Handle) {
+        while !self.is_over() {
             let running = self.counters.running.load(Ordering::Relaxed) == 1;
             let message = match running {
-                true => runtime.block_on(messages.recv()),
+                true => runtime.block_on(messages.next()),
                 false => match runtime
-                    .block_on(async { tokio::time::timeout(RETRY, messages.recv()).await })
+                    .block_on(async { tokio::time::timeout(RETRY, messages.next()).await })
                 {
                     Ok(message) => message,
                     Err(_) => {
@@ -132,9 +156,33 @@ impl Packager {
                 };
                 let parts = assembler.push(index, sync, data);
                 self.publish(track, &parts);
+                if !parts.is_empty() {
+                    self.fill_silent(track);
+                }
             }
             Message::End => self.counters.running.store(0, Ordering::Relaxed),
+            Message::Finish { reply } => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.finish());
+            }
         }
+    }
+
+    /// The segments of which something is visible or hinted become the last.
+    fn finish(&self) -> std::io::Result<u64> {
+        let cursors = self.store.tracks().iter().map(|track| track.cursor());
+        let furthest = cursors.max().unwrap_or_default();
+        if furthest == Cursor::default() {
+            return Err(std::io::Error::other("nothing is published yet"));
+        }
+        let end = self.end.settle(furthest.msn + 1)?;
+        tracing::info!(end, "the event ends before this segment");
+        Ok(end)
+    }
+
+    fn is_over(&self) -> bool {
+        let mut tracks = self.store.tracks().iter();
+        tracks.all(|track| self.end.is_reached(track.cursor()))
     }
 
     /// Gives up what lies before the run's first frame. An event's very first run begins at the next whole segment.
@@ -149,13 +197,14 @@ impl Packager {
             };
             let parts = match slot {
                 Some(assembler) => {
+                    assembler.restart();
                     let index = assembler.part_start(self.grid.sample_at(kind, ms));
                     assembler.advance(index)
                 }
                 None => {
                     let msn = frame.div_ceil(u64::from(self.grid.segment_frames));
                     *slot = Some(Assembler::new(self.grid, kind, msn, 0));
-                    self.store.skip_to(track, msn);
+                    self.skip_to(track, msn);
                     Vec::new()
                 }
             };
@@ -166,15 +215,28 @@ impl Packager {
 
     /// The timeline goes on without media, as far as the clock says.
     fn fill_gaps(&mut self) {
-        let until = now_ms().saturating_sub(GAP_DELAY_MS);
+        self.fill_until(now_ms().saturating_sub(GAP_DELAY_MS));
+    }
+
+    /// A track that falls silent while this one goes on must not hold up its players.
+    fn fill_silent(&mut self, ahead: usize) {
+        let Some(Some(assembler)) = self.assemblers.get(ahead) else {
+            return;
+        };
+        let at = self
+            .grid
+            .sample_ms(self.store_kind(ahead), assembler.next_sample());
+        self.fill_until(at.saturating_sub(SILENT_MS));
+    }
+
+    /// What every track lacks before this time becomes gap.
+    fn fill_until(&mut self, unix_ms: u64) {
         for track in 0..self.assemblers.len() {
-            let Some(kind) = self.store.tracks().get(track).map(|track| track.kind) else {
-                continue;
-            };
+            let kind = self.store_kind(track);
             let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
                 continue;
             };
-            let index = assembler.part_start(self.grid.sample_at(kind, until));
+            let index = assembler.part_start(self.grid.sample_at(kind, unix_ms));
             let parts = assembler.advance(index);
             self.publish(track, &parts);
             self.follow(track);
@@ -189,17 +251,17 @@ impl Packager {
         let msn = self
             .grid
             .msn_of(self.store_kind(track), assembler.next_sample());
-        if msn > 0 && self.frozen.is_none_or(|frozen| frozen < msn - 1) && self.behind(track, msn) {
-            self.freeze(msn - 1);
-        }
-        self.store.skip_to(track, msn);
+        self.skip_to(track, msn);
     }
 
-    fn behind(&self, track: usize, msn: u64) -> bool {
-        self.store
-            .tracks()
-            .get(track)
-            .is_some_and(|track| track.cursor().msn < msn)
+    /// Shows what lies before a segment as gaps; the hint then names the segment.
+    fn skip_to(&mut self, track: usize, msn: u64) {
+        let msn = self.end.msn().map_or(msn, |end| msn.min(end));
+        let behind = |track: &Arc<Track>| track.cursor().msn < msn;
+        if self.store.tracks().get(track).is_some_and(behind) {
+            self.freeze(msn);
+            self.store.skip_to(track, msn);
+        }
     }
 
     fn store_kind(&self, track: usize) -> Kind {
@@ -210,10 +272,16 @@ impl Packager {
     }
 
     fn publish(&mut self, track: usize, parts: &[Part]) {
-        for part in parts {
-            self.freeze(part.msn);
+        let end = self.end.msn().unwrap_or(u64::MAX);
+        for part in parts.iter().filter(|part| part.msn < end) {
+            // With its last part, a segment is whole, and the hint names the next one.
+            let last = part.index + 1 == self.grid.parts(self.store_kind(track), part.msn);
+            self.freeze(part.msn + u64::from(last));
+            let mut told = Told::default();
             while let Err(error) = self.store.publish(track, part) {
-                tracing::error!(msn = part.msn, part = part.index, %error, "a part cannot be written: trying again");
+                if told.due() {
+                    tracing::error!(msn = part.msn, part = part.index, %error, "a part cannot be written: trying again");
+                }
                 std::thread::sleep(RETRY);
             }
             if track == 0 && part.data.is_some() {
@@ -229,8 +297,11 @@ impl Packager {
         if self.frozen.is_some_and(|frozen| frozen >= msn) {
             return;
         }
+        let mut told = Told::default();
         while let Err(error) = self.breaks.before_publish(msn) {
-            tracing::error!(%error, "nothing is published until the ledger is written");
+            if told.due() {
+                tracing::error!(%error, "nothing is published until the ledger is written");
+            }
             std::thread::sleep(RETRY);
         }
         self.frozen = Some(msn);
@@ -273,3 +344,7 @@ impl Packager {
         (self.on_header)(track);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -64,8 +64,13 @@ pub(super) fn write_index(path: &Path, tracks: &[Arc<Track>]) -> io::Result<Inde
     })
 }
 
-/// Reads one track's segments. A line that is cut short ends the index; a segment whose file lost bytes is a gap.
-pub(super) fn read_index(text: &str, id: &str, folder: &Path) -> BTreeMap<u64, Arc<Segment>> {
+/// Reads one track's last `kept` segments. A line that is cut short ends the index; a segment whose file lost bytes is a gap.
+pub(super) fn read_index(
+    text: &str,
+    id: &str,
+    folder: &Path,
+    kept: u64,
+) -> BTreeMap<u64, Arc<Segment>> {
     let mut segments: BTreeMap<u64, Segment> = BTreeMap::new();
     for line in text
         .split_inclusive('\n')
@@ -79,8 +84,16 @@ pub(super) fn read_index(text: &str, id: &str, folder: &Path) -> BTreeMap<u64, A
             segment.parts.push(part);
         }
     }
+    let file = |msn: &u64| folder.join(format!("{msn}.m4s"));
+    // The index remembers segments that left the disk until it is compacted.
+    let last = segments.last_key_value().map_or(0, |(msn, _)| *msn);
+    let listed = segments.split_off(&last.saturating_sub(kept));
+    for msn in std::mem::replace(&mut segments, listed).keys() {
+        // Most are gone; those that are not were kept by a longer setting.
+        let _ = fs::remove_file(file(msn));
+    }
     for (msn, segment) in &mut segments {
-        let size = fs::metadata(folder.join(format!("{msn}.m4s"))).map_or(0, |meta| meta.len());
+        let size = fs::metadata(file(msn)).map_or(0, |meta| meta.len());
         if size < segment.end() {
             tracing::error!(
                 rendition = id,

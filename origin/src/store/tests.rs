@@ -56,3 +56,44 @@ async fn a_killed_store_comes_back_byte_for_byte() {
     assert_eq!(track.oldest(), Some(6));
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_failed_compaction_does_not_publish_a_part_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    // A folder in the place of the new index stands for a disk that is full.
+    fs::create_dir(folder.path().join("index.new")).unwrap();
+    store.lines = COMPACT_AFTER;
+    store.publish(0, &part(4, 0, b"ab")).unwrap();
+    assert_eq!(store.lines, COMPACT_AFTER + 1 - COMPACT_RETRY);
+    store.publish(0, &part(4, 1, b"cd")).unwrap();
+    let segments = store.tracks()[0].window(0).1;
+    assert_eq!(segments[&4].parts.len(), 2);
+    fs::remove_dir(folder.path().join("index.new")).unwrap();
+    store.lines = COMPACT_AFTER;
+    store.publish(0, &part(5, 0, b"ef")).unwrap();
+    assert_eq!(store.lines, 0);
+    drop(store);
+    assert_eq!(
+        open(folder.path()).tracks()[0].cursor(),
+        Cursor { msn: 5, part: 1 }
+    );
+}
+
+#[test]
+fn segments_that_left_the_disk_are_forgotten_and_not_taken_for_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    for msn in 0..9 {
+        store.publish(0, &part(msn, 0, b"ab")).unwrap();
+        store.publish(0, &part(msn, 1, b"cd")).unwrap();
+    }
+    store.publish(0, &part(9, 0, b"ab")).unwrap();
+    store.publish(0, &part(9, 1, b"")).unwrap();
+    drop(store);
+    let track = Arc::clone(&open(folder.path()).tracks()[0]);
+    assert_eq!(
+        (track.oldest(), track.cursor().msn, track.whole_segments()),
+        (Some(6), 10, 3)
+    );
+}

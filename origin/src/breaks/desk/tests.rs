@@ -92,6 +92,7 @@ struct Night {
     moods: Arc<Moods>,
     desk: Desk,
     grid: Grid,
+    /// Hinted, and nothing of it published.
     next: u64,
     revision: u64,
     shown: Shown,
@@ -114,6 +115,7 @@ impl Night {
         )
         .unwrap();
         let grid = Grid::new(1_700_000_000_000, (25, 1), 2000, 200).unwrap();
+        desk.before_publish(50).unwrap();
         Self {
             folder,
             moods,
@@ -128,7 +130,7 @@ impl Night {
 
     fn take(&mut self, step: &Step) {
         match *step {
-            Step::Announce(length) => drop(self.desk.announce(&self.grid, self.next, length)),
+            Step::Announce(length) => drop(self.announce(length)),
             Step::Return(number) => drop(self.desk.return_early(&break_id(number))),
             Step::Publish(count) => (0..count).for_each(|_| self.publish()),
             Step::Ads(on) => self.moods.ads.store(on, Ordering::Relaxed),
@@ -138,10 +140,15 @@ impl Night {
         self.check();
     }
 
+    /// The last part of a segment, with which the hint names the next.
     fn publish(&mut self) {
-        self.desk.before_publish(self.next).unwrap();
+        self.desk.before_publish(self.next + 1).unwrap();
         self.next += 1;
         self.show();
+    }
+
+    fn announce(&self, length: u64) -> Result<Announced, LogError> {
+        self.desk.announce(&self.grid, self.next + 1, length)
     }
 
     /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment after it.
@@ -151,7 +158,7 @@ impl Night {
         for cohort in COHORTS.into_iter().chain(["generic"]) {
             let pods = self.desk.pods(revision, cohort).unwrap();
             assert!(pods.is_sound(), "{pods:?}");
-            for number in first..self.next {
+            for number in first..=self.next {
                 let playing = pods
                     .playing(number)
                     .map(|p| (p.creative.to_owned(), p.index));
@@ -165,7 +172,7 @@ impl Night {
                     "{cohort} at {number} changed in revision {revision}"
                 );
             }
-            let counts = (first..=self.next).map(|n| pods.discontinuity_sequence(n));
+            let counts = (first..=self.next + 1).map(|n| pods.discontinuity_sequence(n));
             assert!(counts.is_sorted(), "a discontinuity sequence fell");
             self.handed.insert((revision, cohort), pods);
         }
@@ -179,7 +186,7 @@ impl Night {
         let torn = &half[..torn.min(half.len())];
         std::fs::write(&path, [&bytes, torn].concat()).unwrap();
         self.desk = Desk::open(&path, "demo", WINDOW_S, self.moods.clone()).unwrap();
-        self.desk.resume_at(self.next);
+        self.desk.resume_at(self.next + 1);
         assert_eq!(self.desk.view().revision, self.revision);
     }
 
@@ -228,7 +235,7 @@ proptest! {
 
 fn running() -> Night {
     let mut night = Night::new();
-    night.desk.announce(&night.grid, night.next, 6).unwrap();
+    night.announce(6).unwrap();
     for _ in 0..4 {
         night.publish();
     }
@@ -238,8 +245,8 @@ fn running() -> Night {
 #[test]
 fn a_break_starts_after_its_lead_and_is_frozen_one_segment_before() {
     let mut night = Night::new();
-    let plan = night.desk.announce(&night.grid, night.next, 6).unwrap();
-    assert_eq!((plan.id.as_str(), plan.start), ("b1", 52));
+    let plan = night.announce(6).unwrap();
+    assert_eq!((plan.id.as_str(), plan.start), ("b1", 53));
     assert!(night.desk.view().dateranges.is_empty());
     night.publish();
     assert_eq!(
@@ -251,14 +258,14 @@ fn a_break_starts_after_its_lead_and_is_frozen_one_segment_before() {
     assert_eq!((view.revision, view.dateranges.len()), (2, 1));
     assert_eq!(
         (view.dateranges[0].start_ms, view.dateranges[0].duration_ms),
-        (night.grid.start_ms(52), None)
+        (night.grid.start_ms(53), None)
     );
 }
 
 #[test]
 fn an_early_return_cuts_at_the_next_unpublished_segment() {
     let night = running();
-    // Published: 50 to 53; the break is 52 to 57.
+    // Published: 50 to 53, and 54 is hinted; the break is 53 to 58.
     let record = night.desk.return_early("b1").unwrap();
     assert_eq!((record.plan.length, record.returned), (2, true));
     let range = night.desk.view().dateranges.remove(0);
@@ -272,21 +279,17 @@ fn an_early_return_cuts_at_the_next_unpublished_segment() {
     );
     // Its last segment is out, so it cannot return earlier still, and the next break leaves a segment between.
     assert!(night.desk.return_early("b1").is_err());
-    let next = night.desk.announce(&night.grid, night.next, 3).unwrap();
-    assert_eq!((record.end(), next.start), (54, 56));
+    let next = night.announce(3).unwrap();
+    assert_eq!((record.end(), next.start), (55, 57));
 }
 
 #[test]
 fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
     let night = running();
     let revision = night.desk.view().revision;
-    let refused = night
-        .desk
-        .announce(&night.grid, night.next, 2)
-        .unwrap_err()
-        .to_string();
+    let refused = night.announce(2).unwrap_err().to_string();
     assert!(
-        refused.contains("start at segment 59 or later"),
+        refused.contains("start at segment 60 or later"),
         "{refused}"
     );
     assert_eq!(night.desk.view().revision, revision);
@@ -295,13 +298,13 @@ fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
 #[test]
 fn a_break_is_called_off_before_it_is_frozen() {
     let mut night = Night::new();
-    night.desk.announce(&night.grid, night.next, 6).unwrap();
+    night.announce(6).unwrap();
     assert_eq!(
         night.desk.return_early("b1").unwrap().state,
         State::Cancelled
     );
-    let again = night.desk.announce(&night.grid, night.next, 6).unwrap();
-    assert_eq!((again.id.as_str(), again.start), ("b2", 52));
+    let again = night.announce(6).unwrap();
+    assert_eq!((again.id.as_str(), again.start), ("b2", 53));
     night.take(&Step::Publish(3));
     assert_eq!(night.desk.pods(4, "x.a").unwrap().breaks.len(), 1);
 }
@@ -309,7 +312,7 @@ fn a_break_is_called_off_before_it_is_frozen() {
 #[test]
 fn without_the_flag_the_content_goes_on() {
     let mut night = Night::new();
-    night.desk.announce(&night.grid, night.next, 6).unwrap();
+    night.announce(6).unwrap();
     night.take(&Step::Ads(false));
     night.take(&Step::Publish(3));
     let pods = night.desk.pods(2, "x.a").unwrap();

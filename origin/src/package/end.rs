@@ -1,0 +1,88 @@
+//! The end of an event: the segment before which every rendition stops.
+//!
+//! Owns the file `end`. Does not know who asked. Invariant: an end is on disk before anything is published with it in mind, and never moves.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::breaks::log::sync_folder;
+use crate::store::Cursor;
+
+/// Where an event ends, if that is known.
+#[derive(Debug)]
+pub struct End {
+    path: PathBuf,
+    msn: OnceLock<u64>,
+}
+
+impl End {
+    /// What the event's folder says.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let path = folder.join("end");
+        let msn = match std::fs::read_to_string(&path) {
+            Ok(text) => OnceLock::from(text.trim().parse::<u64>().map_err(io::Error::other)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => OnceLock::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path, msn })
+    }
+
+    /// The first segment that will never be.
+    #[must_use]
+    pub fn msn(&self) -> Option<u64> {
+        self.msn.get().copied()
+    }
+
+    /// Whether a track with this cursor has all that it will ever have.
+    #[must_use]
+    pub fn is_reached(&self, cursor: Cursor) -> bool {
+        self.msn().is_some_and(|end| cursor.msn >= end)
+    }
+
+    /// Ends the event before segment `msn`, or where it was ended before, and returns which. Blocks until it is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be written: the event goes on.
+    pub fn settle(&self, msn: u64) -> io::Result<u64> {
+        if self.msn().is_none() {
+            let beside = self.path.with_extension("new");
+            let mut file = File::create(&beside)?;
+            writeln!(file, "{msn}")?;
+            file.sync_all()?;
+            std::fs::rename(&beside, &self.path)?;
+            sync_folder(&self.path)?;
+        }
+        Ok(*self.msn.get_or_init(|| msn))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_read_back_and_never_moves() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || End::open(folder.path()).unwrap();
+        let end = open();
+        let at = |msn| Cursor { msn, part: 0 };
+        assert_eq!((end.msn(), end.is_reached(at(9))), (None, false));
+        assert_eq!((end.settle(7).unwrap(), end.settle(9).unwrap()), (7, 7));
+        assert_eq!(
+            (
+                open().msn(),
+                open().is_reached(at(6)),
+                open().is_reached(at(7))
+            ),
+            (Some(7), false, true)
+        );
+        std::fs::write(folder.path().join("end"), "soon").unwrap();
+        assert!(End::open(folder.path()).is_err());
+    }
+}

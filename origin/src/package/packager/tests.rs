@@ -1,0 +1,160 @@
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::live::{BreaksView, FreezeError};
+
+/// A ledger that knows what is visible: nothing of a sequence number may be, its hint included, before it is frozen.
+#[derive(Default)]
+struct Watching {
+    tracks: Mutex<Vec<Arc<Track>>>,
+    frozen: Mutex<Vec<u64>>,
+}
+
+impl Breaks for Watching {
+    fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+        for track in &*self.tracks.lock().unwrap() {
+            let cursor = track.cursor();
+            assert!(
+                cursor == Cursor::default() || cursor.msn < msn,
+                "{} names {msn} before it is frozen",
+                track.id
+            );
+        }
+        self.frozen.lock().unwrap().push(msn);
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        BreaksView::default()
+    }
+}
+
+impl Watching {
+    fn check(&self) {
+        let frozen = self.frozen.lock().unwrap();
+        assert!(frozen.is_sorted_by(|a, b| a < b), "{frozen:?}");
+        for track in &*self.tracks.lock().unwrap() {
+            let cursor = track.cursor();
+            assert!(
+                cursor == Cursor::default() || frozen.last() >= Some(&cursor.msn),
+                "the hint of {} names {} and {frozen:?} is frozen",
+                track.id,
+                cursor.msn
+            );
+        }
+    }
+}
+
+struct Stage {
+    packager: Packager,
+    ledger: Arc<Watching>,
+    grid: Grid,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let grid = Grid::new(now_ms(), (25, 1), 2000, 200).unwrap();
+        let renditions = [("v".to_owned(), Kind::Video), ("a".to_owned(), Kind::Audio)];
+        let store = Store::open(folder.path(), grid, &renditions, 30).unwrap();
+        let ledger = Arc::new(Watching::default());
+        *ledger.tracks.lock().unwrap() = store.tracks().to_vec();
+        let packager = Packager::new(
+            grid,
+            store,
+            Arc::<Watching>::clone(&ledger),
+            Arc::default(),
+            Vec::new(),
+            Box::new(|_| {}),
+            Arc::new(End::open(folder.path()).unwrap()),
+        );
+        Self {
+            packager,
+            ledger,
+            grid,
+            _folder: folder,
+        }
+    }
+
+    /// Samples of a track up to this time after the epoch.
+    fn feed(&mut self, track: usize, from_ms: u64, until_ms: u64) {
+        let kind = self.packager.store_kind(track);
+        let at = |ms| self.grid.sample_at(kind, self.grid.epoch_ms + ms);
+        for index in at(from_ms)..at(until_ms) {
+            self.packager.take(Message::Sample {
+                track,
+                index,
+                sync: index.is_multiple_of(50),
+                data: Bytes::from_static(b"sample"),
+            });
+            self.ledger.check();
+        }
+    }
+
+    fn cursor(&self, track: usize) -> (u64, u64) {
+        let cursor = self.packager.store.tracks()[track].cursor();
+        (cursor.msn, cursor.part)
+    }
+}
+
+#[test]
+fn a_track_that_falls_silent_is_filled_with_gaps_while_the_others_go_on() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.feed(0, 0, 2000);
+    stage.feed(1, 0, 1000);
+    assert_eq!((stage.cursor(0), stage.cursor(1)), ((1, 0), (0, 5)));
+    stage.feed(0, 2000, 6000);
+    // Four seconds in, less what may still come.
+    assert_eq!((stage.cursor(0), stage.cursor(1).0), ((3, 0), 2));
+    let audio = Arc::clone(&stage.packager.store.tracks()[1]);
+    let segment = audio.window(0).1.remove(&0).unwrap();
+    assert_eq!(
+        (segment.parts.len() as u64, segment.gap()),
+        (stage.grid.parts(Kind::Audio, 0), true)
+    );
+    // It comes back: late samples are dropped, and the rest goes on where it stands.
+    stage.feed(1, 1000, 6000);
+    assert_eq!(stage.cursor(1), (3, 0));
+}
+
+#[test]
+fn a_run_that_begins_later_leaves_a_gap_before_it() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.feed(0, 0, 2400);
+    stage.packager.take(Message::End);
+    assert_eq!(stage.packager.counters.running.load(Ordering::Relaxed), 0);
+    stage.packager.take(Message::Start { frame: 250 });
+    stage.ledger.check();
+    assert_eq!((stage.cursor(0), stage.cursor(1)), ((5, 0), (5, 0)));
+    stage.feed(0, 10_000, 14_000);
+    assert_eq!(stage.cursor(0), (7, 0));
+    assert_eq!(stage.packager.counters.starts.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
+    let mut stage = Stage::new();
+    let finish = |stage: &mut Stage| {
+        let (reply, mut end) = tokio::sync::oneshot::channel();
+        stage.packager.take(Message::Finish { reply });
+        end.try_recv().unwrap()
+    };
+    assert!(finish(&mut stage).is_err());
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.feed(0, 0, 4400);
+    stage.feed(1, 0, 3000);
+    assert_eq!(finish(&mut stage).unwrap(), 3);
+    assert!(!stage.packager.is_over());
+    stage.feed(0, 4400, 9000);
+    assert_eq!(stage.cursor(0), (3, 0));
+    // The sound fell silent; what it lacks before the end is gap, and nothing comes after it.
+    assert_eq!(stage.cursor(1), (3, 0));
+    assert!(stage.packager.is_over());
+    assert_eq!(finish(&mut stage).unwrap(), 3);
+    assert_eq!(stage.ledger.frozen.lock().unwrap().last(), Some(&3));
+}

@@ -1,0 +1,232 @@
+//! A publisher whose sound announces itself late, over a real socket: the sound is heard all the same.
+//!
+//! Needs ffmpeg, as the origin itself does.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::{TOKEN, ask, binary, free_port, get, wait};
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rml_rtmp::sessions::{
+    ClientSession, ClientSessionConfig, ClientSessionError, ClientSessionEvent,
+    ClientSessionResult, PublishRequestType,
+};
+use rml_rtmp::time::RtmpTimestamp;
+use serde_json::Value;
+
+const KEY: &str = "key-of-the-right-camera";
+const VIDEO: u8 = 9;
+const AUDIO: u8 = 8;
+/// On the publisher's clock.
+const SOUND_FROM_MS: u32 = 1500;
+
+/// A child that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Type, milliseconds and payload of each tag of a clip.
+fn tags(folder: &Path) -> Vec<(u8, u32, Bytes)> {
+    let file = folder.join("clip.flv");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-t", "60", "-c:v", "libx264", "-preset", "ultrafast"])
+        .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30"])
+        .args(["-c:a", "aac"])
+        .arg(&file)
+        .status();
+    assert!(made.unwrap().success());
+    let bytes = Bytes::from(std::fs::read(file).unwrap());
+    let (mut tags, mut at) = (Vec::new(), 13);
+    while at + 11 <= bytes.len() {
+        let size = u32::from_be_bytes([0, bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+        let time = [bytes[at + 7], bytes[at + 4], bytes[at + 5], bytes[at + 6]];
+        let payload = bytes.slice(at + 11..at + 11 + size);
+        tags.push((bytes[at], u32::from_be_bytes(time), payload));
+        at += 11 + size + 4;
+    }
+    tags
+}
+
+struct Publisher {
+    stream: TcpStream,
+    session: ClientSession,
+}
+
+impl Publisher {
+    /// Connects and waits until it may publish.
+    fn admitted(port: u16) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let rest = shake(&mut stream);
+        let (session, first) = ClientSession::new(ClientSessionConfig::new()).unwrap();
+        let mut publisher = Self { stream, session };
+        publisher.carry_out(first);
+        publisher.take(&rest);
+        let asked = publisher.session.request_connection("live".to_owned());
+        publisher.send(asked);
+        publisher.wait_for(&ClientSessionEvent::ConnectionRequestAccepted);
+        let asked = publisher
+            .session
+            .request_publishing(KEY.to_owned(), PublishRequestType::Live);
+        publisher.send(asked);
+        publisher.wait_for(&ClientSessionEvent::PublishRequestAccepted);
+        publisher
+    }
+
+    fn wait_for(&mut self, awaited: &ClientSessionEvent) {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = self.stream.read(&mut buffer).unwrap();
+            assert!(length > 0, "the origin closed the connection");
+            if self.take(&buffer[..length]).contains(awaited) {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Vec<ClientSessionEvent> {
+        let results = self.session.handle_input(bytes).unwrap();
+        self.carry_out(results)
+    }
+
+    fn send(&mut self, result: Result<ClientSessionResult, ClientSessionError>) {
+        self.carry_out(vec![result.unwrap()]);
+    }
+
+    fn carry_out(&mut self, results: Vec<ClientSessionResult>) -> Vec<ClientSessionEvent> {
+        let mut events = Vec::new();
+        for result in results {
+            match result {
+                ClientSessionResult::OutboundResponse(packet) => {
+                    self.stream.write_all(&packet.bytes).unwrap();
+                }
+                ClientSessionResult::RaisedEvent(event) => events.push(event),
+                ClientSessionResult::UnhandleableMessageReceived(_) => {}
+            }
+        }
+        events
+    }
+
+    /// Sends the clip in real time, its sound from a moment on, until `is_enough`.
+    fn publish(&mut self, tags: &[(u8, u32, Bytes)], mut is_enough: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        let is_config = |kind: u8, data: &Bytes| kind == AUDIO && data.get(1) == Some(&0);
+        let config = tags
+            .iter()
+            .find(|(kind, _, data)| is_config(*kind, data))
+            .map(|(_, _, data)| data.clone());
+        let mut config = Some(config.unwrap());
+        for (kind, ms, data) in tags {
+            let due = Duration::from_millis(u64::from(*ms));
+            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            let time = RtmpTimestamp::new(*ms);
+            if *kind == VIDEO {
+                let sent = self.session.publish_video_data(data.clone(), time, false);
+                self.send(sent);
+            } else if *kind == AUDIO && *ms >= SOUND_FROM_MS {
+                for data in config.take().into_iter().chain([data.clone()]) {
+                    let sent = self.session.publish_audio_data(data, time, false);
+                    self.send(sent);
+                }
+            }
+            if is_enough() {
+                return;
+            }
+        }
+        panic!("the clip ended before the event was ready");
+    }
+}
+
+fn shake(stream: &mut TcpStream) -> Vec<u8> {
+    let mut handshake = Handshake::new(PeerType::Client);
+    let hello = handshake.generate_outbound_p0_and_p1().unwrap();
+    stream.write_all(&hello).unwrap();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = stream.read(&mut buffer).unwrap();
+        let result = handshake.process_bytes(&buffer[..length]).unwrap();
+        let (answer, rest) = match result {
+            HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
+            HandshakeProcessResult::Completed {
+                response_bytes,
+                remaining_bytes,
+            } => (response_bytes, Some(remaining_bytes)),
+        };
+        stream.write_all(&answer).unwrap();
+        if let Some(rest) = rest {
+            return rest;
+        }
+    }
+}
+
+/// The loudest sample of a segment, in decibels.
+fn loudest(init: &[u8], segment: &[u8], folder: &Path) -> f64 {
+    let file = folder.join("sound.mp4");
+    std::fs::write(&file, [init, segment].concat()).unwrap();
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-i"])
+        .arg(file)
+        .args(["-af", "volumedetect", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let (_, rest) = said.split_once("max_volume: ").unwrap();
+    rest.split_once(" dB").unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn sound_that_begins_late_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let [main, control, rtmp] = [free_port(), free_port(), free_port()];
+    let log = folder.path().join("log");
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let child = binary()
+        .args(["serve", "--input", "rtmp", "--stream-key", KEY])
+        .args(["--operator-token", TOKEN, "--max-height", "160"])
+        .args(["--listen", &address(main), "--control", &address(control)])
+        .args(["--rtmp", &address(rtmp), "--languages", "en", "--data"])
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log).unwrap())
+        .spawn();
+    let _origin = Running(child.unwrap());
+    let log = || std::fs::read_to_string(&log).unwrap();
+    wait("the origin", || log().contains("the origin is up"));
+
+    let tags = tags(folder.path());
+    let mut publisher = Publisher::admitted(rtmp);
+    let mut looked = Instant::now();
+    publisher.publish(&tags, || {
+        let due = looked.elapsed() > Duration::from_millis(500);
+        if due {
+            looked = Instant::now();
+        }
+        due && get(control, "/health").is_some_and(|(status, _)| status == 200)
+    });
+    assert!(log().contains("sound began late"), "{}", log());
+    let (_, state) = ask(control, "GET", "/control/events/demo", "").unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    assert_eq!(state["media"]["encoder_starts"], 2, "{state}");
+    assert_eq!(state["media"]["state"], "live", "{state}");
+    let last = state["live_edge"]["next_sequence"].as_u64().unwrap() - 2;
+    let of = |object: &str| get(main, &format!("/live/demo/a-en/{object}")).unwrap();
+    let (init, segment) = (of("init.mp4"), of(&format!("{last}.m4s")));
+    assert_eq!((init.0, segment.0), (200, 200), "{state}");
+    let loudest = loudest(&init.1, &segment.1, folder.path());
+    assert!(loudest > -40.0, "the sound is silence: {loudest} dB");
+}

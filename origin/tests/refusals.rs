@@ -1,0 +1,198 @@
+//! What the real binary refuses, and how it says so: one message with its remedy, and no secret.
+//!
+//! Needs ffmpeg, as the origin itself does.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use common::{TOKEN, binary, free_port, get, wait};
+use serde_json::Value;
+
+const KEY: &str = "key-of-the-right-camera";
+const WRONG_KEY: &str = "key-of-another-camera";
+
+/// A child that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the origin with these arguments and free ports for the rest, and returns what it said when it gave up.
+fn given_up(arguments: &[&str], path: Option<&str>) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = binary();
+    command.args(["serve", "--operator-token", TOKEN, "--data"]);
+    command.arg(folder.path()).args(arguments);
+    for setting in ["--listen", "--control"] {
+        if !arguments.contains(&setting) {
+            command.args([setting, &format!("127.0.0.1:{}", free_port())]);
+        }
+    }
+    if let Some(path) = path {
+        command.env("PATH", path);
+    }
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        !said.contains(TOKEN) && !said.contains("panicked"),
+        "{said}"
+    );
+    let messages: Vec<&str> = said.split("sightscreen-origin: ").collect();
+    assert_eq!(messages.len(), 2, "not one message: {said}");
+    messages[1].to_owned()
+}
+
+#[test]
+fn without_ffmpeg_the_remedy_is_told_for_every_input() {
+    let rtmp = format!("127.0.0.1:{}", free_port());
+    for input in [
+        ["--input", "test", "--rtmp", &rtmp],
+        ["--input", "rtmp", "--rtmp", &rtmp],
+    ] {
+        let said = given_up(&input, Some("/nowhere"));
+        assert!(
+            said.contains("ffmpeg cannot be started") && said.contains("apt-get install ffmpeg"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for setting in ["--listen", "--control", "--rtmp"] {
+        let said = given_up(&["--input", "rtmp", setting, &address], None);
+        assert!(
+            said.starts_with(&format!("{setting} {address}: cannot listen")),
+            "{said}"
+        );
+        assert!(said.contains("choose another"), "{said}");
+    }
+}
+
+#[test]
+fn all_faults_of_the_configuration_are_told_at_once() {
+    let said = given_up(
+        &[
+            "--event",
+            "../etc",
+            "--window",
+            "many",
+            "--input",
+            "file:/nowhere.mp4",
+        ],
+        None,
+    );
+    assert!(
+        said.starts_with("the configuration has 3 fault(s):"),
+        "{said}"
+    );
+    for part in [
+        "--event: \"../etc\" is not an identifier",
+        "--window: is not a number",
+        "--input: there is no file \"/nowhere.mp4\"",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+fn serve(data: &Path, ports: [u16; 3]) -> Running {
+    let [main, control, rtmp] = ports.map(|port| format!("127.0.0.1:{port}"));
+    let log = File::create(data.join("log")).unwrap();
+    let child = binary()
+        .args(["serve", "--input", "rtmp", "--stream-key", KEY])
+        .args(["--operator-token", TOKEN, "--max-height", "160"])
+        .args(["--listen", &main, "--control", &control, "--rtmp", &rtmp])
+        .args(["--languages", "en", "--data"])
+        .arg(data)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn();
+    Running(child.unwrap())
+}
+
+/// A camera: a small picture with a tone, in real time.
+fn publish(port: u16, key: &str) -> Running {
+    let child = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-re"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-tune",
+            "zerolatency",
+        ])
+        .args([
+            "-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "flv",
+        ])
+        .arg(format!("rtmp://127.0.0.1:{port}/live/{key}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Running(child.unwrap())
+}
+
+#[test]
+fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = [free_port(), free_port(), free_port()];
+    let [main, control, rtmp] = ports;
+    let origin = serve(folder.path(), ports);
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let begun = || log().matches("a publisher begins").count();
+    wait("the origin", || log().contains("the origin is up"));
+
+    let mut refused = publish(rtmp, WRONG_KEY);
+    wait("the end of the refused publisher", || {
+        refused.0.try_wait().unwrap().is_some()
+    });
+    assert!(!refused.0.wait().unwrap().success());
+    let line = log();
+    let line = line.lines().find(|line| line.contains("wrong stream key"));
+    assert!(line.is_some_and(|line| line.contains("demo")), "{}", log());
+    assert_eq!(begun(), 0);
+
+    // Gone before the encoder can have told how its tracks are decoded.
+    let short = publish(rtmp, KEY);
+    wait("the short publisher", || begun() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    drop(short);
+    wait("its end", || log().contains("the publisher left"));
+    let health = || get(control, "/health").map(|(status, _)| status);
+    assert_eq!(health(), Some(503));
+    assert_eq!(get(main, "/documents/events/demo").unwrap().0, 404);
+
+    let _camera = publish(rtmp, KEY);
+    wait("the event", || health() == Some(200));
+    let (status, document) = get(main, "/documents/events/demo").unwrap();
+    assert_eq!(status, 200);
+    let payload = document.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
+    let event: Value = serde_json::from_slice(payload).unwrap();
+    let renditions = event["renditions"].as_array().unwrap();
+    let ids: Vec<&str> = renditions
+        .iter()
+        .filter_map(|rendition| rendition["id"].as_str())
+        .collect();
+    assert_eq!(ids, ["v160", "a-en"], "{event}");
+    assert!(
+        !log().contains(KEY) && !log().contains(WRONG_KEY),
+        "{}",
+        log()
+    );
+    drop(origin);
+}
