@@ -24,7 +24,7 @@ try {
   const samples = await watch(page, opened);
   const report = await page.evaluate(() => window.sightscreen.measure());
   if (plan.screenshot && !samples.shot) await page.screenshot({ path: plan.screenshot });
-  console.log(JSON.stringify({ ...report, samples: samples.list, problems }));
+  console.log(JSON.stringify({ ...report, opened, samples: samples.list, problems }));
 } finally {
   await browser.close();
 }

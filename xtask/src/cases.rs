@@ -6,13 +6,16 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
+use crate::children::{self, AtSignal, Group};
 use crate::{artifacts, paths, tools};
 
 /// `cargo xtask cases ...`: the same arguments as `sightscreen-cases`.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     let args: Vec<OsString> = args.raw_args()?.collect();
     let mut cases = runner(&doors(&args))?;
-    Ok(if cases.args(args).status()?.success() {
+    let status = Group::spawn(cases.args(args), AtSignal::Stops)?.wait()?;
+    children::check()?;
+    Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::artifacts;
+use crate::children::{self, AtSignal, Group};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -16,7 +17,9 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     for arg in args.raw_args()? {
         check.arg(arg);
     }
-    Ok(if check.status()?.success() {
+    let status = Group::spawn(&mut check, AtSignal::Stops)?.wait()?;
+    children::check()?;
+    Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -13,8 +13,10 @@ mod artifacts;
 mod bench;
 mod browser;
 mod cases;
+mod children;
 mod live;
 mod paths;
+mod ports;
 mod run;
 mod servers;
 mod test;
@@ -40,8 +42,9 @@ cargo xtask COMMAND
 ";
 
 fn main() -> ExitCode {
-    match dispatch() {
+    match children::watch().and_then(|()| dispatch()) {
         Ok(code) => code,
+        Err(_) if children::stopped() => ExitCode::from(children::EXIT_STOPPED),
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE

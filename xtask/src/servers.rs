@@ -3,23 +3,24 @@
 //! Owns their processes, ports and secrets. Invariant: when a [`Servers`] is dropped, none of its processes lives.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use crate::paths;
+use crate::children::{self, AtSignal, Group};
+use crate::{paths, ports};
 
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// A server that lives shorter than this was not started well: it is not restarted for ever.
 const LIVED: Duration = Duration::from_secs(10);
 const SHORT_LIVES: u32 = 3;
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Between two words to who has not begun to publish.
+const SAY_EVERY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
 /// What an origin and an edge node are started with.
@@ -49,13 +50,15 @@ pub(crate) struct Servers {
     pub(crate) token: String,
     /// What a publisher proves itself with.
     pub(crate) stream_key: String,
+    /// When the first of them was started.
+    pub(crate) started: SystemTime,
     running: Vec<Running>,
 }
 
 struct Running {
     name: &'static str,
     command: Command,
-    child: Child,
+    child: Group,
     log: PathBuf,
     since: Instant,
     short_lives: u32,
@@ -98,6 +101,20 @@ impl Plan {
             edge_origin: None,
         }
     }
+
+    /// What each port is for, in words, and the port.
+    fn ports(&self) -> Vec<(&'static str, u16)> {
+        let mut ports = vec![
+            ("for viewers (--port)", self.edge),
+            ("of the edge's metrics", self.admin),
+            ("of the origin", self.origin),
+            ("of the operator", self.control),
+        ];
+        if self.input == "rtmp" {
+            ports.push(("for a publisher", self.rtmp));
+        }
+        ports
+    }
 }
 
 impl Servers {
@@ -105,9 +122,11 @@ impl Servers {
     pub(crate) fn start(plan: Plan) -> Result<Self> {
         std::fs::create_dir_all(&plan.data)
             .with_context(|| format!("cannot make {}", plan.data.display()))?;
+        ports::free(&plan.ports())?;
         let mut servers = Self {
             token: secret()?,
-            stream_key: secret()?,
+            stream_key: kept_secret(&plan.data.join("stream-key"))?,
+            started: SystemTime::now(),
             plan,
             running: Vec::new(),
         };
@@ -167,30 +186,66 @@ impl Servers {
         found.map(|running| running.child.id())
     }
 
+    /// Whether the event begins with a publisher, whenever one comes.
+    pub(crate) fn waits_for_a_publisher(&self) -> bool {
+        self.plan.input == "rtmp"
+    }
+
     /// Waits until the first segments are out and the edge answers.
-    pub(crate) fn ready(&mut self, stopped: impl Fn() -> bool) -> Result<()> {
-        let deadline = Instant::now() + READY_WITHIN;
-        let checks = [
-            format!("{}/health", self.control_url()),
-            format!("{}/page/index.html", self.edge_url()),
-        ];
-        for url in checks {
-            while crate::live::status(&url) != Some(200) {
-                self.tend()?;
-                if stopped() {
-                    return Ok(());
-                }
-                if Instant::now() > deadline {
-                    bail!(
-                        "{url} does not answer 200 within {} s{}",
-                        READY_WITHIN.as_secs(),
-                        self.logs()
-                    );
-                }
-                std::thread::sleep(POLL);
-            }
-        }
+    pub(crate) fn ready(&mut self) -> Result<()> {
+        self.answers(&self.health_url(), Some(READY_WITHIN))?;
+        self.answers_for_us()
+    }
+
+    /// The same for an event that begins when a publisher does, whenever that is.
+    pub(crate) fn ready_when_published(&mut self) -> Result<()> {
+        self.answers(&self.health_url(), None)?;
+        self.answers_for_us()
+    }
+
+    /// Whether what answers is what was started here: another instance's origin does not know the token.
+    fn answers_for_us(&mut self) -> Result<()> {
+        self.answers(
+            &format!("{}/page/index.html", self.edge_url()),
+            Some(READY_WITHIN),
+        )?;
+        self.state().with_context(|| {
+            format!(
+                "{} is answered by another origin than the one started here",
+                self.control_url()
+            )
+        })?;
         Ok(())
+    }
+
+    fn answers(&mut self, url: &str, within: Option<Duration>) -> Result<()> {
+        let started = Instant::now();
+        let mut said = started;
+        while crate::live::status(url) != Some(200) {
+            self.tend()?;
+            if within.is_some_and(|within| started.elapsed() > within) {
+                bail!(
+                    "{url} does not answer 200 within {} s{}",
+                    READY_WITHIN.as_secs(),
+                    self.logs()
+                );
+            }
+            if within.is_none() && said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                println!(
+                    "  waiting for a publisher at {} ({} s)",
+                    self.ingest_url(),
+                    started.elapsed().as_secs()
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+        // The one that answered may be another's, and ours have ended on the busy port.
+        self.tend()
+    }
+
+    fn health_url(&self) -> String {
+        format!("{}/health", self.control_url())
     }
 
     /// Stops one of them for good.
@@ -200,8 +255,9 @@ impl Servers {
         }
     }
 
-    /// Restarts what died. An error means that a server does not start at all.
+    /// Restarts what died. An error means that a server does not start at all, or that a signal came.
     pub(crate) fn tend(&mut self) -> Result<()> {
+        children::check()?;
         for running in &mut self.running {
             running.tend()?;
         }
@@ -308,7 +364,7 @@ impl Running {
     }
 
     fn stop(&mut self) {
-        end(&mut self.child, self.name);
+        self.child.end(self.name);
     }
 
     fn end_of_log(&self) -> String {
@@ -320,40 +376,36 @@ impl Running {
     }
 }
 
-/// Asks a process to stop, waits, and stops it.
-pub(crate) fn end(child: &mut Child, name: &str) {
-    let Ok(id) = i32::try_from(child.id()) else {
-        return;
-    };
-    let deadline = Instant::now() + STOP_WITHIN;
-    // It may have ended already; then there is nothing to signal.
-    let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-    while matches!(child.try_wait(), Ok(None)) {
-        if Instant::now() > deadline {
-            println!("the {name} does not stop: killed");
-            let _ = child.kill();
-            let _ = child.wait();
-            return;
-        }
-        std::thread::sleep(POLL);
-    }
-}
-
-fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
+fn spawn(command: &mut Command, log: &Path) -> Result<Group> {
     let file = File::options().create(true).append(true).open(log)?;
     command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
-        .stderr(file)
-        // Ctrl-C is for us alone: we stop them in order.
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))
+        .stderr(file);
+    Group::spawn(command, AtSignal::IsKept)
+}
+
+/// A secret that stays the same from run to run: whoever typed it into another program need not do so again.
+fn kept_secret(file: &Path) -> Result<String> {
+    if let Ok(text) = std::fs::read_to_string(file)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let made = secret()?;
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut file| writeln!(file, "{made}"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(made)
 }
 
 /// 128 random bits.
 fn secret() -> Result<String> {
-    use std::io::Read;
     let mut bytes = [0u8; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

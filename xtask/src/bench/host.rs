@@ -25,7 +25,7 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     let recording = Recording::start(format!("http://127.0.0.1:{}", plan.origin))?;
     plan.edge_origin = Some(recording.port);
     let mut servers = Servers::start(plan)?;
-    servers.ready(|| false)?;
+    servers.ready()?;
     let (url, playlist) = playlist_in_break(&mut servers)?;
     recording.freeze();
     servers.stop("origin");
