@@ -34,8 +34,8 @@ cargo xtask COMMAND
                           everything; --quick: what needs no platform tool; --only: the steps so named
   cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH]
                           run the cases of a folder at a door
-  bench [--json FILE] [--only core|host|sizes|cold]
-                          measure the core, the host beside nginx, sizes and cold starts
+  bench [--json FILE] [--only core|host|sizes|cold|browser]
+                          measure the core, the host beside nginx, sizes, cold starts and latency in a browser
   build [component|host|origin|fastly|cloudflare|spin|page|all]
   live-check URL          follow a running event and report every broken rule of HLS
   setup                   install what the other commands need, without running them

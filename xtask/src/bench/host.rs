@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::recording::Recording;
-use super::{Figure, idle, nginx};
+use super::{Figure, descriptors, idle, nginx};
 use crate::servers::{Plan, Servers};
 use crate::{live, paths, run, up};
 
@@ -19,6 +19,8 @@ const BREAK_WITHIN: Duration = Duration::from_secs(90);
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
     println!("host, one core:");
+    // Before the edge is started, which inherits it.
+    descriptors::raise(idle::CONNECTIONS)?;
     up::build()?;
     let scratch = tempfile::tempdir()?;
     let mut plan = Plan::fresh(scratch.path(), "test")?;
