@@ -11,6 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::children::{self, AtSignal, Group};
 use crate::{paths, ports};
@@ -174,10 +177,40 @@ impl Servers {
     }
 
     /// What the control API says about the event.
-    pub(crate) fn state(&self) -> Result<serde_json::Value> {
+    pub(crate) fn state(&self) -> Result<Value> {
         let url = format!("{}/control/events/demo", self.control_url());
         let body = crate::live::get_as(&url, &self.token)?;
         Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Asks the control API to do something.
+    pub(crate) fn control(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}{path}", self.control_url());
+        crate::live::post_as(&url, &self.token, body)
+    }
+
+    /// Ends a server as a lost machine would: [`Servers::tend`] starts it again.
+    pub(crate) fn kill(&self, name: &str) -> Result<()> {
+        let id = self
+            .pid(name)
+            .with_context(|| format!("there is no {name}"))?;
+        killed(id)
+    }
+
+    /// The same for the encoder, which the origin starts again.
+    pub(crate) fn kill_encoder(&self) -> Result<()> {
+        let origin = self.pid("origin").context("there is no origin")?;
+        let encoders = encoders(origin)?;
+        if encoders.is_empty() {
+            bail!("the origin runs no encoder");
+        }
+        encoders.into_iter().try_for_each(killed)
+    }
+
+    /// Whether an encoder runs.
+    pub(crate) fn encodes(&self) -> Result<bool> {
+        let origin = self.pid("origin");
+        origin.map_or(Ok(false), |origin| Ok(!encoders(origin)?.is_empty()))
     }
 
     /// Process id of a server, for who measures it.
@@ -383,6 +416,30 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Group> {
         .stdout(file.try_clone()?)
         .stderr(file);
     Group::spawn(command, AtSignal::IsKept)
+}
+
+fn killed(id: u32) -> Result<()> {
+    kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGKILL)
+        .with_context(|| format!("cannot kill process {id}"))
+}
+
+/// The ffmpeg processes of an origin that run live: creatives are prepared by ones of lower priority.
+fn encoders(origin: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc")? {
+        let stat = std::fs::read_to_string(process?.path().join("stat")).unwrap_or_default();
+        // What follows the name in brackets: state, parent, ..., and the nice value as the seventeenth.
+        let Some((head, tail)) = stat.split_once(" (ffmpeg) ") else {
+            continue;
+        };
+        let fields: Vec<_> = tail.split(' ').collect();
+        let ours = fields.get(1) == Some(&origin.to_string().as_str());
+        let lives = fields.first() != Some(&"Z");
+        if ours && lives && fields.get(16) == Some(&"0") {
+            found.push(head.parse()?);
+        }
+    }
+    Ok(found)
 }
 
 /// A secret that stays the same from run to run: whoever typed it into another program need not do so again.

@@ -5,6 +5,8 @@
 
 pub(crate) mod deploy;
 mod fuzz;
+mod kill;
+mod listed;
 mod rtmp;
 mod steps;
 
