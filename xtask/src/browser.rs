@@ -78,7 +78,8 @@ impl Verdict {
         bail!(words)
     }
 
-    fn check(&mut self, passed: bool, what: String) {
+    /// Notes what came of a check.
+    pub(crate) fn check(&mut self, passed: bool, what: String) {
         let pace = false;
         self.checks.push(Check { passed, pace, what });
     }
@@ -171,9 +172,11 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
     picture(report, &mut verdict);
     sound(report, &mut verdict);
     stalls(report, &mut verdict);
-    let played = Played::list(report);
     match pods(servers, report) {
-        Ok(pods) => breaks(&pods, &played, &mut verdict),
+        Ok(pods) => {
+            breaks(&pods, report, &mut verdict);
+            entirely(&pods, &Played::list(report), &mut verdict);
+        }
         Err(error) => verdict.check(false, format!("the cohort's pods: {error:#}")),
     }
     let problems = report["problems"].as_array().map_or(0, Vec::len);
@@ -338,8 +341,16 @@ impl Played {
     }
 }
 
+/// The creatives that a viewer saw, by sequence number.
+pub(crate) fn ads(report: &Value) -> BTreeMap<u64, String> {
+    let played = Played::list(report).into_iter();
+    played
+        .filter_map(|one| Some((one.sequence, one.creative?)))
+        .collect()
+}
+
 /// The pods document of the viewer's cohort, as the origin published it last.
-fn pods(servers: &Servers, report: &Value) -> Result<Value> {
+pub(crate) fn pods(servers: &Servers, report: &Value) -> Result<Value> {
     let cohort = report["cohort"]
         .as_str()
         .context("the page read no cohort in its pass")?;
@@ -374,7 +385,9 @@ fn due(pods: &Value, sequence: u64) -> Option<(&str, &str)> {
     Some((found["id"].as_str()?, slot["creative"].as_str()?))
 }
 
-fn breaks(pods: &Value, played: &[Played], verdict: &mut Verdict) {
+/// Whether a viewer saw content and the creatives that were due, and content again.
+pub(crate) fn breaks(pods: &Value, report: &Value, verdict: &mut Verdict) {
+    let played = Played::list(report);
     let wrong: Vec<_> = played
         .iter()
         .filter(|one| {
@@ -404,6 +417,10 @@ fn breaks(pods: &Value, played: &[Played], verdict: &mut Verdict) {
         before && back,
         format!("content, then a break of {seen:?}, then content again"),
     );
+}
+
+/// Whether nothing was left out.
+fn entirely(pods: &Value, played: &[Played], verdict: &mut Verdict) {
     in_order(played, verdict);
     let whole = entire(pods, played);
     verdict.pace(
@@ -470,20 +487,23 @@ mod tests {
             {"offset": 0, "creative": "one", "segments": 2}, {"offset": 2, "creative": "slate", "segments": 5}]}]})
     }
 
-    fn played(creatives: &[Option<&str>]) -> Vec<Played> {
-        (9..)
+    fn played(creatives: &[Option<&str>]) -> Value {
+        let list: Vec<_> = (9u64..)
             .zip(creatives)
-            .map(|(sequence, creative)| Played {
-                sequence,
-                creative: creative.map(str::to_owned),
-            })
-            .collect()
+            .map(|(sequence, creative)| json!({"sn": sequence, "creative": creative}))
+            .collect();
+        json!({ "played": list })
+    }
+
+    fn judged(report: &Value) -> Verdict {
+        let mut verdict = Verdict::default();
+        breaks(&pods(), report, &mut verdict);
+        entirely(&pods(), &Played::list(report), &mut verdict);
+        verdict
     }
 
     fn passes(creatives: &[Option<&str>]) -> bool {
-        let mut verdict = Verdict::default();
-        breaks(&pods(), &played(creatives), &mut verdict);
-        verdict.passed()
+        judged(&played(creatives)).passed()
     }
 
     #[test]
@@ -509,18 +529,13 @@ mod tests {
         let judged = |sequences: &[u64], creative: &str| {
             let list: Vec<_> = sequences
                 .iter()
-                .map(|sequence| Played {
-                    sequence: *sequence,
-                    creative: match sequence {
-                        10 | 11 => Some(creative.to_owned()),
-                        12 => Some("slate".to_owned()),
-                        _ => None,
-                    },
+                .map(|sequence| match sequence {
+                    10 | 11 => json!({"sn": sequence, "creative": creative}),
+                    12 => json!({"sn": sequence, "creative": "slate"}),
+                    _ => json!({"sn": sequence, "creative": null}),
                 })
                 .collect();
-            let mut verdict = Verdict::default();
-            breaks(&pods(), &list, &mut verdict);
-            verdict
+            judged(&json!({ "played": list }))
         };
         assert!(judged(&[9, 10, 11, 12, 13], "one").passed());
         let slow = judged(&[9, 10, 12, 13], "one").demand("it");

@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) admin: u16,
     /// `test`, `rtmp` or `file:PATH`.
     pub(crate) input: String,
+    /// Whether breaks come by themselves: one soon enough to be seen, and one a minute.
+    pub(crate) scheduled: bool,
     /// Port that the edge takes for the origin's, where something stands between them.
     pub(crate) edge_origin: Option<u16>,
 }
@@ -87,6 +89,7 @@ impl Plan {
             rtmp: ports[3],
             admin: ports[4],
             input: input.to_owned(),
+            scheduled: true,
             edge_origin: None,
         })
     }
@@ -101,6 +104,7 @@ impl Plan {
             rtmp: 1935,
             admin: 8081,
             input: input.to_owned(),
+            scheduled: true,
             edge_origin: None,
         }
     }
@@ -163,12 +167,12 @@ impl Servers {
 
     /// The page, with its operator's buttons.
     pub(crate) fn operator_url(&self) -> String {
-        format!(
-            "{}/#operator={}&token={}",
-            self.edge_url(),
-            self.control_url(),
-            self.token
-        )
+        format!("{}/{}", self.edge_url(), self.operator_fragment())
+    }
+
+    /// What makes of any of the page's addresses an operator's.
+    pub(crate) fn operator_fragment(&self) -> String {
+        format!("#operator={}&token={}", self.control_url(), self.token)
     }
 
     /// The keyring that both read.
@@ -339,12 +343,14 @@ impl Servers {
             .arg(self.keyring())
             .arg("--page")
             .arg(paths::root().join("origin/page/dist"))
-            // A first break soon enough to be seen, and one a minute.
-            .args(["--first-break", "20", "--break-every", "60"])
-            .args(["--break-length", "20"])
             // Not arguments: those are for every user of the machine to read.
             .env("SIGHTSCREEN_STREAM_KEY", &self.stream_key)
             .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);
+        if plan.scheduled {
+            origin
+                .args(["--first-break", "20", "--break-every", "60"])
+                .args(["--break-length", "20"]);
+        }
         origin
     }
 

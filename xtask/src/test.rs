@@ -7,6 +7,7 @@ pub(crate) mod deploy;
 mod fuzz;
 mod kill;
 mod listed;
+mod operator;
 mod rtmp;
 mod steps;
 

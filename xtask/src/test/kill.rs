@@ -27,7 +27,9 @@ const POLL: Duration = Duration::from_millis(250);
 pub(super) fn run() -> Result<Outcome> {
     up::build()?;
     let scratch = tempfile::tempdir()?;
-    let mut servers = Servers::start(Plan::fresh(scratch.path(), "test")?)?;
+    let mut plan = Plan::fresh(scratch.path(), "test")?;
+    plan.scheduled = false;
+    let mut servers = Servers::start(plan)?;
     servers.ready()?;
     let mut viewer = Viewer::enter(&servers)?;
     let id = announce(&servers)?;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Outcome, Step, deploy, fuzz, kill, rtmp};
+use super::{Outcome, Step, deploy, fuzz, kill, operator, rtmp};
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
 use crate::{artifacts, browser, cases, live, paths, run, tools, up};
@@ -44,6 +44,7 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("fuzz for a minute", fuzz::run),
     Step::new("live check of a running event", live_check),
     Step::new("Chromium plays through a break", || twice(chromium)),
+    Step::new("operator and two cohorts", operator::run),
     Step::new("kill -9 in a break", kill::run),
     Step::new("footage by RTMP", || twice(rtmp::run)),
 ];
