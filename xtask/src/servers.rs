@@ -473,3 +473,26 @@ fn secret() -> Result<String> {
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_key_stays_from_run_to_run_and_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("stream-key");
+        let made = kept_secret(&file).expect("a secret");
+        assert_eq!(made.len(), 32);
+        assert_eq!(kept_secret(&file).expect("the same"), made);
+        let mode = std::fs::metadata(&file).expect("a file").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn ports_of_a_plan_are_told_apart_by_input() {
+        assert_eq!(Plan::lasting(8080, "test").ports().len(), 4);
+        assert_eq!(Plan::lasting(8080, "rtmp").ports().len(), 5);
+    }
+}
