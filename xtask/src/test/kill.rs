@@ -163,9 +163,6 @@ impl Viewer {
     fn returns(&mut self, servers: &mut Servers, id: &str) -> Result<()> {
         let path = format!("/control/events/demo/breaks/{id}/return");
         servers.control(&path, &json!({}))?;
-        for one in &mut self.playlists {
-            one.seen.forget_breaks();
-        }
         self.wait(servers, "content after the break", |viewer, _| {
             Ok(viewer.playlists.iter().all(Followed::content_at_end))
         })?;
