@@ -92,8 +92,12 @@ fn returned(state: &Value, verdict: &mut Verdict) {
     let last = state["breaks"].as_array().and_then(|breaks| breaks.last());
     let last = last.unwrap_or(&Value::Null);
     let (length, planned) = (last["length_ms"].as_u64(), last["planned_ms"].as_u64());
+    let short = matches!((length, planned), (Some(length), Some(planned)) if length < planned);
     verdict.check(
-        matches!((length, planned), (Some(length), Some(planned)) if length < planned),
-        format!("the ledger says {length:?} ms of {planned:?} planned"),
+        short,
+        format!(
+            "by the ledger the break was of {} ms, {} were planned",
+            last["length_ms"], last["planned_ms"]
+        ),
     );
 }
