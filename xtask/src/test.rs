@@ -70,7 +70,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     if tally.is_empty() {
         bail!("no step's name contains {only:?}");
     }
-    tally.print(started.elapsed().as_secs());
+    tally.print(quick, started.elapsed().as_secs());
     Ok(if tally.failed.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -131,13 +131,14 @@ impl Tally {
         true
     }
 
-    fn print(&self, seconds: u64) {
+    fn print(&self, quick: bool, seconds: u64) {
+        let quick = if quick { " --quick" } else { "" };
         println!();
         for (name, why) in &self.skipped {
             println!("skipped {name}: {why}");
         }
         for name in &self.failed {
-            println!("failed  {name}; repeat it with: cargo xtask test --only '{name}'");
+            println!("failed  {name}; repeat it with: cargo xtask test{quick} --only '{name}'");
         }
         let second = if self.second > 0 {
             format!(" ({} on a second try)", self.second)
