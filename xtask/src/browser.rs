@@ -263,7 +263,8 @@ fn picture(report: &Value, verdict: &mut Verdict) {
         .iter()
         .filter(|pair| pair[0]["picture"] != pair[1]["picture"] && more(pair, "frames"))
         .count();
-    verdict.check(
+    // A machine that is too busy to paint goes on playing.
+    verdict.pace(
         !pairs.is_empty() && changed * 100 >= pairs.len() * 95,
         format!(
             "the picture moved between {changed} of {} samples",
