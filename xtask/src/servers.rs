@@ -22,6 +22,9 @@ use crate::{paths, ports};
 const LIVED: Duration = Duration::from_secs(10);
 const SHORT_LIVES: u32 = 3;
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const PREPARED_WITHIN: Duration = Duration::from_secs(180);
+/// One creative is prepared after another, with less than this between them.
+const PREPARED_QUIET: Duration = Duration::from_secs(3);
 /// Between two words to who has not begun to publish.
 const SAY_EVERY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
@@ -204,17 +207,35 @@ impl Servers {
     /// The same for the encoder, which the origin starts again.
     pub(crate) fn kill_encoder(&self) -> Result<()> {
         let origin = self.pid("origin").context("there is no origin")?;
-        let encoders = encoders(origin)?;
+        let encoders = ffmpegs(origin, true)?;
         if encoders.is_empty() {
             bail!("the origin runs no encoder");
         }
         encoders.into_iter().try_for_each(killed)
     }
 
+    /// Waits until the creatives of the demonstration are prepared: a break before that shows each cohort what there is, which may be the same.
+    pub(crate) fn prepared(&mut self) -> Result<()> {
+        let origin = self.pid("origin").context("there is no origin")?;
+        let deadline = Instant::now() + PREPARED_WITHIN;
+        let mut quiet = Instant::now();
+        while quiet.elapsed() < PREPARED_QUIET {
+            self.tend()?;
+            if !ffmpegs(origin, false)?.is_empty() {
+                quiet = Instant::now();
+            }
+            if Instant::now() > deadline {
+                bail!("the creatives are not prepared{}", self.logs());
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// Whether an encoder runs.
     pub(crate) fn encodes(&self) -> Result<bool> {
         let origin = self.pid("origin");
-        origin.map_or(Ok(false), |origin| Ok(!encoders(origin)?.is_empty()))
+        origin.map_or(Ok(false), |origin| Ok(!ffmpegs(origin, true)?.is_empty()))
     }
 
     /// Process id of a server, for who measures it.
@@ -429,8 +450,8 @@ fn killed(id: u32) -> Result<()> {
         .with_context(|| format!("cannot kill process {id}"))
 }
 
-/// The ffmpeg processes of an origin that run live: creatives are prepared by ones of lower priority.
-fn encoders(origin: u32) -> Result<Vec<u32>> {
+/// The ffmpeg processes of an origin that run live, or those of lower priority that prepare creatives.
+fn ffmpegs(origin: u32, live: bool) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for process in std::fs::read_dir("/proc")? {
         let stat = std::fs::read_to_string(process?.path().join("stat")).unwrap_or_default();
@@ -441,7 +462,7 @@ fn encoders(origin: u32) -> Result<Vec<u32>> {
         let fields: Vec<_> = tail.split(' ').collect();
         let ours = fields.get(1) == Some(&origin.to_string().as_str());
         let lives = fields.first() != Some(&"Z");
-        if ours && lives && fields.get(16) == Some(&"0") {
+        if ours && lives && live == (fields.get(16) == Some(&"0")) {
             found.push(head.parse()?);
         }
     }

@@ -25,6 +25,7 @@ pub(super) fn run() -> Result<Outcome> {
     plan.scheduled = false;
     let mut servers = Servers::start(plan)?;
     servers.ready()?;
+    servers.prepared()?;
     let shots = paths::work("logs")?;
     let plan = json!({
         "packages": tools::packages()?.folder(),
