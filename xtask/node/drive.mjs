@@ -1,33 +1,17 @@
 // Plays the page in Chromium for a time and prints, as one line of JSON, what it saw.
 // Usage: node drive.mjs '{"packages":DIR,"chromium":FILE,"url":URL,"seconds":N,"screenshot":FILE|null}'
 
-import { createRequire } from 'node:module';
+import { measured, open, plan, withChromium } from './chromium.mjs';
 
-const plan = JSON.parse(process.argv[2]);
-const { chromium } = createRequire(`${plan.packages}/`)('playwright-core');
-
-// No process of the browser may reach for the network, and none needs a screen.
-const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
-];
 const SAMPLE_MS = 500;
 
-const browser = await chromium.launch({ executablePath: plan.chromium, args: FLAGS });
-try {
-  const page = await browser.newPage({ viewport: { width: 1440, height: 1000 } });
-  const problems = [];
-  page.on('pageerror', (error) => problems.push(error.message));
-  page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
-  const opened = Date.now();
-  await page.goto(plan.url, { waitUntil: 'domcontentloaded' });
+await withChromium(async (browser) => {
+  const { page, problems, opened } = await open(browser, plan.url);
   const samples = await watch(page, opened);
-  const report = await page.evaluate(() => window.sightscreen.measure());
+  const report = await measured(page);
   if (plan.screenshot && !samples.shot) await page.screenshot({ path: plan.screenshot });
-  console.log(JSON.stringify({ ...report, samples: samples.list, problems }));
-} finally {
-  await browser.close();
-}
+  console.log(JSON.stringify({ ...report, opened, samples: samples.list, problems }));
+});
 
 /** One sample every half second: the clock, the counters, and a sum of what the picture shows. */
 async function watch(page, opened) {

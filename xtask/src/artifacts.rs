@@ -4,12 +4,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{paths, run, tools};
+
+/// What runs on this machine, and its tests. One choice for building and for testing, so that both share what is compiled.
+pub(crate) const PACKAGES: [&str; 4] = [
+    "sightscreen-core",
+    "sightscreen-host",
+    "sightscreen-origin",
+    "sightscreen-tests",
+];
 
 type Build = fn() -> Result<PathBuf>;
 
@@ -61,7 +70,7 @@ pub(crate) fn timed(name: &str, build: Build) -> Result<PathBuf> {
 /// The core behind `wit/`, as the component that the host embeds: the host's build makes it, this shows it.
 pub(crate) fn component() -> Result<PathBuf> {
     tools::targets()?;
-    let messages = run::logged(
+    let messages = run::built(
         "build component",
         native_build().args(["--message-format", "json"]),
     )?;
@@ -105,6 +114,16 @@ pub(crate) fn spin() -> Result<PathBuf> {
 
 /// The Worker: JavaScript entry and Wasm, where `wrangler.toml` looks for them.
 pub(crate) fn cloudflare() -> Result<PathBuf> {
+    // The bundler knows nothing of what is up to date.
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(folder) = BUILT.get() {
+        return Ok(folder.clone());
+    }
+    let folder = worker()?;
+    Ok(BUILT.get_or_init(|| folder).clone())
+}
+
+fn worker() -> Result<PathBuf> {
     tools::targets()?;
     let packages = tools::packages()?;
     let folder = paths::root().join("edge/cloudflare");
@@ -116,7 +135,7 @@ pub(crate) fn cloudflare() -> Result<PathBuf> {
         .env("WASM_BINDGEN_BIN", tools::wasm_bindgen()?)
         .env("ESBUILD_BIN", packages.program("esbuild"))
         .env("WASM_OPT_BIN", packages.program("wasm-opt"));
-    run::logged("build cloudflare", &mut build)?;
+    run::built("build cloudflare", &mut build)?;
     Ok(folder.join("build"))
 }
 
@@ -151,28 +170,39 @@ pub(crate) fn page() -> Result<PathBuf> {
 pub(crate) fn native(program: &str) -> Result<PathBuf> {
     // The host's build makes the component that it embeds.
     tools::targets()?;
-    run::logged(&format!("build {program}"), &mut native_build())?;
+    run::built(&format!("build {program}"), &mut native_build())?;
     Ok(paths::release(program))
 }
 
 fn native_build() -> Command {
     let mut build = run::cargo();
-    build.args(["build", "--release", "--bins"]);
+    build
+        .args(["build", "--release", "--bins"])
+        .args(PACKAGES.map(|package| format!("--package={package}")));
     build
 }
 
 /// What runs the Spin component where there is no `spin`; a package apart, for it brings a WASI host of its own.
 pub(crate) fn spin_host() -> Result<PathBuf> {
-    run::logged(
+    run::built(
         "build sightscreen-spin-host",
-        run::cargo().args(["build", "--release", "--package", "sightscreen-spin-host"]),
+        spin_host_cargo("build").arg("--release"),
     )?;
     Ok(paths::release("sightscreen-spin-host"))
 }
 
+/// Cargo for the Spin host. It has wasmtime with features that the product does without, so all of that is compiled once more: as a tool, not as a product.
+pub(crate) fn spin_host_cargo(what: &str) -> Command {
+    let mut cargo = run::cargo();
+    cargo
+        .args([what, "--package", "sightscreen-spin-host"])
+        .envs(tools::TOOL_PROFILE);
+    cargo
+}
+
 fn wasm(package: &str, target: &str) -> Result<PathBuf> {
     tools::targets()?;
-    run::logged(
+    run::built(
         &format!("build {package}"),
         run::cargo().args([
             "build",

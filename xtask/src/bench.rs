@@ -1,9 +1,11 @@
-//! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes and cold starts.
+//! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, and latency in a browser.
 //!
 //! Owns what is measured and against which number it is shown. Invariant: a number that is printed was measured in this run.
 
+mod browser;
 mod cold;
 mod core;
+mod descriptors;
 mod host;
 mod idle;
 mod nginx;
@@ -85,14 +87,15 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 4] = [
+const SECTIONS: [(&str, Measure); 5] = [
     ("core", core::measure),
     ("host", host::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
+    ("browser", browser::measure),
 ];
 
-/// `cargo xtask bench [--json FILE] [--only core|host|sizes|cold]`.
+/// `cargo xtask bench [--json FILE] [--only core|host|sizes|cold|browser]`.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     let mut file: Option<PathBuf> = None;
     let mut only = String::new();

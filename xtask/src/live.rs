@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::artifacts;
+use crate::children::{self, AtSignal, Group};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -16,7 +17,9 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     for arg in args.raw_args()? {
         check.arg(arg);
     }
-    Ok(if check.status()?.success() {
+    let status = Group::spawn(&mut check, AtSignal::Stops)?.wait()?;
+    children::check()?;
+    Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -54,9 +57,40 @@ fn whole(url: &str, request: ureq::RequestBuilder<ureq::typestate::WithoutBody>)
     Ok(body)
 }
 
+/// Body of a GET that must answer 200, as it is.
+pub(crate) fn get_bytes(url: &str) -> Result<Vec<u8>> {
+    let request = agent().get(url);
+    let mut answer = request.call().with_context(|| format!("GET {url}"))?;
+    if answer.status() != 200 {
+        bail!("GET {url} answered {}", answer.status());
+    }
+    Ok(answer.body_mut().read_to_vec()?)
+}
+
+/// A POST of JSON by the bearer of a token; the answer's JSON.
+pub(crate) fn post_as(url: &str, token: &str, body: &Value) -> Result<Value> {
+    let request = agent()
+        .post(url)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json");
+    let mut answer = request
+        .send(body.to_string())
+        .with_context(|| format!("POST {url}"))?;
+    let text = answer.body_mut().read_to_string()?;
+    if !answer.status().is_success() {
+        bail!("POST {url} answered {}: {text}", answer.status());
+    }
+    Ok(serde_json::from_str(&text)?)
+}
+
 /// A signed entry URL for a viewer who told nothing, by the API at the edge.
 pub(crate) fn entry(edge: &str) -> Result<String> {
-    let body = get(&format!("{edge}/api/events/demo/playback"))?;
+    entry_of(edge, "")
+}
+
+/// The same for one who told this, as a query.
+pub(crate) fn entry_of(edge: &str, claims: &str) -> Result<String> {
+    let body = get(&format!("{edge}/api/events/demo/playback?{claims}"))?;
     let answer: Value = serde_json::from_str(&body)?;
     let url = answer["url"]
         .as_str()

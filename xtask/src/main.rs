@@ -13,8 +13,10 @@ mod artifacts;
 mod bench;
 mod browser;
 mod cases;
+mod children;
 mod live;
 mod paths;
+mod ports;
 mod run;
 mod servers;
 mod test;
@@ -32,16 +34,17 @@ cargo xtask COMMAND
                           everything; --quick: what needs no platform tool; --only: the steps so named
   cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH]
                           run the cases of a folder at a door
-  bench [--json FILE] [--only core|host|sizes|cold]
-                          measure the core, the host beside nginx, sizes and cold starts
+  bench [--json FILE] [--only core|host|sizes|cold|browser]
+                          measure the core, the host beside nginx, sizes, cold starts and latency in a browser
   build [component|host|origin|fastly|cloudflare|spin|page|all]
   live-check URL          follow a running event and report every broken rule of HLS
   setup                   install what the other commands need, without running them
 ";
 
 fn main() -> ExitCode {
-    match dispatch() {
+    match children::watch().and_then(|()| dispatch()) {
         Ok(code) => code,
+        Err(_) if children::stopped() => ExitCode::from(children::EXIT_STOPPED),
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE

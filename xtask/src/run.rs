@@ -1,42 +1,96 @@
 //! Running other programs: quietly into a log with progress, or as they are.
 //!
-//! Owns how a command is shown and how its failure is told: the end of its log and what to type to repeat it.
+//! Owns how a command is shown and how its failure is told: the end of its log and what to type to repeat it. Invariant: nothing that is logged
+//! runs for ever.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::children::{self, AtSignal, Group};
 use crate::paths;
 
+/// For a compiler on a small machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// For everything else.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
 const PROGRESS_EVERY: Duration = Duration::from_secs(20);
 const TAIL_LINES: usize = 40;
 
 /// Runs a command with its output in `target/xtask/logs/{name}.log`, printing progress while it takes long.
 pub(crate) fn logged(name: &str, command: &mut Command) -> Result<String> {
-    let path = paths::work("logs")?.join(format!("{}.log", name.replace([' ', '/'], "-")));
+    limited(name, command, LIMIT)
+}
+
+/// The same for what compiles, which takes longer.
+pub(crate) fn built(name: &str, command: &mut Command) -> Result<String> {
+    limited(name, command, BUILD_LIMIT)
+}
+
+fn limited(name: &str, command: &mut Command, limit: Duration) -> Result<String> {
+    let path = log_file(name)?;
     let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    let started = Instant::now();
-    let child = command
+    command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("cannot start {}", shown(command)))?;
-    let status = wait(name, child, &path, started)?;
+        .stderr(log);
+    let mut group = Group::spawn(command, AtSignal::Stops)
+        .with_context(|| format!("{name}: {}", shown(command)))?;
+    let status = finish(&mut group, limit, |seconds| {
+        println!(
+            "    {name}: {seconds} s, {}",
+            last_line(&path).unwrap_or_default()
+        );
+    })?;
+    children::check()?;
     let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
-    if status.success() {
-        return Ok(text);
-    }
+    let how = match status {
+        Some(status) if status.success() => return Ok(text),
+        Some(status) => format!("failed ({status})"),
+        None => format!(
+            "did not end within {} min and was killed",
+            limit.as_secs() / 60
+        ),
+    };
     bail!(
-        "{name} failed ({status}); the end of {}:\n{}\nrepeat it with: {}",
+        "{name} {how}; the end of {}:\n{}\nrepeat it with: {}",
         path.display(),
         tail(&text),
         shown(command)
     )
+}
+
+/// Where the output of that name is kept.
+pub(crate) fn log_file(name: &str) -> Result<PathBuf> {
+    Ok(paths::work("logs")?.join(format!("{}.log", name.replace([' ', '/'], "-"))))
+}
+
+/// Waits for a group, telling `progress` the seconds now and then. One that does not end in time is killed, and there is no status.
+pub(crate) fn finish(
+    group: &mut Group,
+    limit: Duration,
+    progress: impl Fn(u64),
+) -> Result<Option<ExitStatus>> {
+    let started = Instant::now();
+    let mut said = started;
+    loop {
+        if let Some(status) = group.try_wait()? {
+            return Ok(Some(status));
+        }
+        if started.elapsed() > limit {
+            group.kill();
+            return Ok(None);
+        }
+        if said.elapsed() >= PROGRESS_EVERY {
+            said = Instant::now();
+            progress(started.elapsed().as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Standard output of a command, or nothing when it cannot be run.
@@ -82,21 +136,6 @@ fn quoted(word: &str) -> String {
         format!("'{}'", word.replace('\'', "'\\''"))
     } else {
         word.to_owned()
-    }
-}
-
-fn wait(name: &str, mut child: Child, log: &Path, started: Instant) -> Result<ExitStatus> {
-    let mut said = started;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if said.elapsed() >= PROGRESS_EVERY {
-            said = Instant::now();
-            let line = last_line(log).unwrap_or_default();
-            println!("    {name}: {} s, {line}", started.elapsed().as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

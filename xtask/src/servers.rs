@@ -3,23 +3,30 @@
 //! Owns their processes, ports and secrets. Invariant: when a [`Servers`] is dropped, none of its processes lives.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
-use crate::paths;
+use crate::children::{self, AtSignal, Group};
+use crate::{paths, ports};
 
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// A server that lives shorter than this was not started well: it is not restarted for ever.
 const LIVED: Duration = Duration::from_secs(10);
 const SHORT_LIVES: u32 = 3;
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const PREPARED_WITHIN: Duration = Duration::from_secs(180);
+/// One creative is prepared after another, with less than this between them.
+const PREPARED_QUIET: Duration = Duration::from_secs(3);
+/// Between two words to who has not begun to publish.
+const SAY_EVERY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
 /// What an origin and an edge node are started with.
@@ -38,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) admin: u16,
     /// `test`, `rtmp` or `file:PATH`.
     pub(crate) input: String,
+    /// Whether breaks come by themselves: one soon enough to be seen, and one a minute.
+    pub(crate) scheduled: bool,
     /// Port that the edge takes for the origin's, where something stands between them.
     pub(crate) edge_origin: Option<u16>,
 }
@@ -49,13 +58,15 @@ pub(crate) struct Servers {
     pub(crate) token: String,
     /// What a publisher proves itself with.
     pub(crate) stream_key: String,
+    /// When the first of them was started.
+    pub(crate) started: SystemTime,
     running: Vec<Running>,
 }
 
 struct Running {
     name: &'static str,
     command: Command,
-    child: Child,
+    child: Group,
     log: PathBuf,
     since: Instant,
     short_lives: u32,
@@ -81,6 +92,7 @@ impl Plan {
             rtmp: ports[3],
             admin: ports[4],
             input: input.to_owned(),
+            scheduled: true,
             edge_origin: None,
         })
     }
@@ -95,8 +107,23 @@ impl Plan {
             rtmp: 1935,
             admin: 8081,
             input: input.to_owned(),
+            scheduled: true,
             edge_origin: None,
         }
+    }
+
+    /// What each port is for, in words, and the port.
+    fn ports(&self) -> Vec<(&'static str, u16)> {
+        let mut ports = vec![
+            ("for viewers (--port)", self.edge),
+            ("of the edge's metrics", self.admin),
+            ("of the origin", self.origin),
+            ("of the operator", self.control),
+        ];
+        if self.input == "rtmp" {
+            ports.push(("for a publisher", self.rtmp));
+        }
+        ports
     }
 }
 
@@ -105,9 +132,11 @@ impl Servers {
     pub(crate) fn start(plan: Plan) -> Result<Self> {
         std::fs::create_dir_all(&plan.data)
             .with_context(|| format!("cannot make {}", plan.data.display()))?;
+        ports::free(&plan.ports())?;
         let mut servers = Self {
             token: secret()?,
-            stream_key: secret()?,
+            stream_key: kept_secret(&plan.data.join("stream-key"))?,
+            started: SystemTime::now(),
             plan,
             running: Vec::new(),
         };
@@ -141,12 +170,12 @@ impl Servers {
 
     /// The page, with its operator's buttons.
     pub(crate) fn operator_url(&self) -> String {
-        format!(
-            "{}/#operator={}&token={}",
-            self.edge_url(),
-            self.control_url(),
-            self.token
-        )
+        format!("{}/{}", self.edge_url(), self.operator_fragment())
+    }
+
+    /// What makes of any of the page's addresses an operator's.
+    pub(crate) fn operator_fragment(&self) -> String {
+        format!("#operator={}&token={}", self.control_url(), self.token)
     }
 
     /// The keyring that both read.
@@ -155,10 +184,58 @@ impl Servers {
     }
 
     /// What the control API says about the event.
-    pub(crate) fn state(&self) -> Result<serde_json::Value> {
+    pub(crate) fn state(&self) -> Result<Value> {
         let url = format!("{}/control/events/demo", self.control_url());
         let body = crate::live::get_as(&url, &self.token)?;
         Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Asks the control API to do something.
+    pub(crate) fn control(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}{path}", self.control_url());
+        crate::live::post_as(&url, &self.token, body)
+    }
+
+    /// Ends a server as a lost machine would: [`Servers::tend`] starts it again.
+    pub(crate) fn kill(&self, name: &str) -> Result<()> {
+        let id = self
+            .pid(name)
+            .with_context(|| format!("there is no {name}"))?;
+        killed(id)
+    }
+
+    /// The same for the encoder, which the origin starts again.
+    pub(crate) fn kill_encoder(&self) -> Result<()> {
+        let origin = self.pid("origin").context("there is no origin")?;
+        let encoders = ffmpegs(origin, true)?;
+        if encoders.is_empty() {
+            bail!("the origin runs no encoder");
+        }
+        encoders.into_iter().try_for_each(killed)
+    }
+
+    /// Waits until the creatives of the demonstration are prepared: a break before that shows each cohort what there is, which may be the same.
+    pub(crate) fn prepared(&mut self) -> Result<()> {
+        let origin = self.pid("origin").context("there is no origin")?;
+        let deadline = Instant::now() + PREPARED_WITHIN;
+        let mut quiet = Instant::now();
+        while quiet.elapsed() < PREPARED_QUIET {
+            self.tend()?;
+            if !ffmpegs(origin, false)?.is_empty() {
+                quiet = Instant::now();
+            }
+            if Instant::now() > deadline {
+                bail!("the creatives are not prepared{}", self.logs());
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Whether an encoder runs.
+    pub(crate) fn encodes(&self) -> Result<bool> {
+        let origin = self.pid("origin");
+        origin.map_or(Ok(false), |origin| Ok(!ffmpegs(origin, true)?.is_empty()))
     }
 
     /// Process id of a server, for who measures it.
@@ -167,30 +244,66 @@ impl Servers {
         found.map(|running| running.child.id())
     }
 
+    /// Whether the event begins with a publisher, whenever one comes.
+    pub(crate) fn waits_for_a_publisher(&self) -> bool {
+        self.plan.input == "rtmp"
+    }
+
     /// Waits until the first segments are out and the edge answers.
-    pub(crate) fn ready(&mut self, stopped: impl Fn() -> bool) -> Result<()> {
-        let deadline = Instant::now() + READY_WITHIN;
-        let checks = [
-            format!("{}/health", self.control_url()),
-            format!("{}/page/index.html", self.edge_url()),
-        ];
-        for url in checks {
-            while crate::live::status(&url) != Some(200) {
-                self.tend()?;
-                if stopped() {
-                    return Ok(());
-                }
-                if Instant::now() > deadline {
-                    bail!(
-                        "{url} does not answer 200 within {} s{}",
-                        READY_WITHIN.as_secs(),
-                        self.logs()
-                    );
-                }
-                std::thread::sleep(POLL);
-            }
-        }
+    pub(crate) fn ready(&mut self) -> Result<()> {
+        self.answers(&self.health_url(), Some(READY_WITHIN))?;
+        self.answers_for_us()
+    }
+
+    /// The same for an event that begins when a publisher does, whenever that is.
+    pub(crate) fn ready_when_published(&mut self) -> Result<()> {
+        self.answers(&self.health_url(), None)?;
+        self.answers_for_us()
+    }
+
+    /// Whether what answers is what was started here: another instance's origin does not know the token.
+    fn answers_for_us(&mut self) -> Result<()> {
+        self.answers(
+            &format!("{}/page/index.html", self.edge_url()),
+            Some(READY_WITHIN),
+        )?;
+        self.state().with_context(|| {
+            format!(
+                "{} is answered by another origin than the one started here",
+                self.control_url()
+            )
+        })?;
         Ok(())
+    }
+
+    fn answers(&mut self, url: &str, within: Option<Duration>) -> Result<()> {
+        let started = Instant::now();
+        let mut said = started;
+        while crate::live::status(url) != Some(200) {
+            self.tend()?;
+            if within.is_some_and(|within| started.elapsed() > within) {
+                bail!(
+                    "{url} does not answer 200 within {} s{}",
+                    READY_WITHIN.as_secs(),
+                    self.logs()
+                );
+            }
+            if within.is_none() && said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                println!(
+                    "  waiting for a publisher at {} ({} s)",
+                    self.ingest_url(),
+                    started.elapsed().as_secs()
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+        // The one that answered may be another's, and ours have ended on the busy port.
+        self.tend()
+    }
+
+    fn health_url(&self) -> String {
+        format!("{}/health", self.control_url())
     }
 
     /// Stops one of them for good.
@@ -200,8 +313,9 @@ impl Servers {
         }
     }
 
-    /// Restarts what died. An error means that a server does not start at all.
+    /// Restarts what died. An error means that a server does not start at all, or that a signal came.
     pub(crate) fn tend(&mut self) -> Result<()> {
+        children::check()?;
         for running in &mut self.running {
             running.tend()?;
         }
@@ -250,12 +364,14 @@ impl Servers {
             .arg(self.keyring())
             .arg("--page")
             .arg(paths::root().join("origin/page/dist"))
-            // A first break soon enough to be seen, and one a minute.
-            .args(["--first-break", "20", "--break-every", "60"])
-            .args(["--break-length", "20"])
             // Not arguments: those are for every user of the machine to read.
             .env("SIGHTSCREEN_STREAM_KEY", &self.stream_key)
             .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);
+        if plan.scheduled {
+            origin
+                .args(["--first-break", "20", "--break-every", "60"])
+                .args(["--break-length", "20"]);
+        }
         origin
     }
 
@@ -308,7 +424,7 @@ impl Running {
     }
 
     fn stop(&mut self) {
-        end(&mut self.child, self.name);
+        self.child.end(self.name);
     }
 
     fn end_of_log(&self) -> String {
@@ -320,41 +436,84 @@ impl Running {
     }
 }
 
-/// Asks a process to stop, waits, and stops it.
-pub(crate) fn end(child: &mut Child, name: &str) {
-    let Ok(id) = i32::try_from(child.id()) else {
-        return;
-    };
-    let deadline = Instant::now() + STOP_WITHIN;
-    // It may have ended already; then there is nothing to signal.
-    let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-    while matches!(child.try_wait(), Ok(None)) {
-        if Instant::now() > deadline {
-            println!("the {name} does not stop: killed");
-            let _ = child.kill();
-            let _ = child.wait();
-            return;
-        }
-        std::thread::sleep(POLL);
-    }
-}
-
-fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
+fn spawn(command: &mut Command, log: &Path) -> Result<Group> {
     let file = File::options().create(true).append(true).open(log)?;
     command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
-        .stderr(file)
-        // Ctrl-C is for us alone: we stop them in order.
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))
+        .stderr(file);
+    Group::spawn(command, AtSignal::IsKept)
+}
+
+fn killed(id: u32) -> Result<()> {
+    kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGKILL)
+        .with_context(|| format!("cannot kill process {id}"))
+}
+
+/// The ffmpeg processes of an origin that run live, or those of lower priority that prepare creatives.
+fn ffmpegs(origin: u32, live: bool) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc")? {
+        let stat = std::fs::read_to_string(process?.path().join("stat")).unwrap_or_default();
+        // What follows the name in brackets: state, parent, ..., and the nice value as the seventeenth.
+        let Some((head, tail)) = stat.split_once(" (ffmpeg) ") else {
+            continue;
+        };
+        let fields: Vec<_> = tail.split(' ').collect();
+        let ours = fields.get(1) == Some(&origin.to_string().as_str());
+        let lives = fields.first() != Some(&"Z");
+        if ours && lives && live == (fields.get(16) == Some(&"0")) {
+            found.push(head.parse()?);
+        }
+    }
+    Ok(found)
+}
+
+/// A secret that stays the same from run to run: whoever typed it into another program need not do so again.
+fn kept_secret(file: &Path) -> Result<String> {
+    if let Ok(text) = std::fs::read_to_string(file)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let made = secret()?;
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut file| writeln!(file, "{made}"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(made)
 }
 
 /// 128 random bits.
 fn secret() -> Result<String> {
-    use std::io::Read;
     let mut bytes = [0u8; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_key_stays_from_run_to_run_and_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("stream-key");
+        let made = kept_secret(&file).expect("a secret");
+        assert_eq!(made.len(), 32);
+        assert_eq!(kept_secret(&file).expect("the same"), made);
+        let mode = std::fs::metadata(&file).expect("a file").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn ports_of_a_plan_are_told_apart_by_input() {
+        assert_eq!(Plan::lasting(8080, "test").ports().len(), 4);
+        assert_eq!(Plan::lasting(8080, "rtmp").ports().len(), 5);
+    }
 }

@@ -12,15 +12,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{paths, run};
 
-pub(crate) use debian::{BENCH, LIVE, need};
+pub(crate) use debian::{BENCH, LIVE, TESTS, need, present};
 pub(crate) use node::Packages;
+pub(crate) use rust::TOOL_PROFILE;
 
 const VICEROY: &str = "0.22.0";
 const WORKER_BUILD: &str = "0.8.7";
+const CARGO_DENY: &str = "0.20.2";
 
 /// `cargo xtask setup`: everything, and a list of what there is.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
@@ -28,19 +30,54 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
         return Err(arg.unexpected().into());
     }
     all()?;
+    need(BENCH)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets up everything that any command needs.
+/// Sets up everything that a test needs: what is loaded beside what is compiled.
 pub(crate) fn all() -> Result<()> {
-    need(LIVE)?;
-    need(BENCH)?;
-    rust::targets()?;
-    println!("  tool  {}", viceroy()?.display());
-    println!("  tool  {}", worker_build()?.display());
-    println!("  tool  {}", wasm_bindgen()?.display());
-    println!("  tool  {}", node::packages()?.folder().display());
+    prerequisites()?;
+    let loaded = std::thread::spawn(|| {
+        need(LIVE)?;
+        node::packages()
+    });
+    let built = compiled();
+    let packages = loaded
+        .join()
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("loading panicked")))?;
+    println!("  tool  {}", packages.folder().display());
+    for tool in built? {
+        println!("  tool  {}", tool.display());
+    }
     rust::clean()
+}
+
+fn compiled() -> Result<[PathBuf; 4]> {
+    rust::targets()?;
+    Ok([viceroy()?, worker_build()?, wasm_bindgen()?, cargo_deny()?])
+}
+
+/// What a person installs: everything that is missing is named at once, before anything takes its time.
+fn prerequisites() -> Result<()> {
+    let mut missing = Vec::new();
+    missing.extend(node::wanting());
+    let compilers = ["cc", "c++"].map(|name| (name, paths::on_path(name)));
+    for (name, found) in compilers {
+        if found.is_none() {
+            missing.push(format!(
+                "{name}, a C and C++ compiler: on Debian, apt-get install -y build-essential"
+            ));
+        }
+    }
+    if !missing.is_empty() {
+        bail!("needed on PATH:\n  {}", missing.join("\n  "));
+    }
+    Ok(())
+}
+
+/// What looks at licences and sources of all that is built in.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    rust::installed("cargo-deny", "cargo-deny", CARGO_DENY, true)
 }
 
 /// Fastly's local Compute server.
@@ -85,11 +122,17 @@ fn tools_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// One installation at a time, whatever the number of commands that run.
-fn lock() -> Result<File> {
-    let path = tools_dir()?.join(".lock");
+/// One installation of a kind at a time, whatever the number of commands that run.
+fn lock(kind: &str) -> Result<File> {
+    let path = tools_dir()?.join(format!(".lock-{kind}"));
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    file.lock()?;
+    if file.try_lock().is_err() {
+        println!(
+            "  waiting for another command that installs ({})",
+            path.display()
+        );
+        file.lock()?;
+    }
     Ok(file)
 }
 
@@ -97,7 +140,7 @@ fn lock() -> Result<File> {
 fn install(what: &str, command: &mut Command) -> Result<()> {
     println!("  install  {what}");
     let started = Instant::now();
-    run::logged(&format!("install {what}"), command)?;
+    run::built(&format!("install {what}"), command)?;
     println!("  installed {what} in {} s", started.elapsed().as_secs());
     Ok(())
 }

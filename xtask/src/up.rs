@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 use crate::servers::{Plan, Servers};
-use crate::{artifacts, browser, live, tools};
+use crate::{artifacts, browser, children, live, tools};
 
 const PORT: u16 = 8080;
 
@@ -30,16 +28,20 @@ pub(crate) fn command(args: lexopt::Parser) -> Result<ExitCode> {
     build()?;
     let scratch = tempfile::tempdir()?;
     let plan = plan(&options, scratch.path())?;
-    let stopped = on_stop()?;
     let started = Instant::now();
     let mut servers = Servers::start(plan)?;
-    servers.ready(|| stopped.load(Ordering::Relaxed))?;
+    if options.input == "rtmp" {
+        ingest(&servers);
+        servers.ready_when_published()?;
+    } else {
+        servers.ready()?;
+    }
     println!("ready in {:.1} s", started.elapsed().as_secs_f32());
-    announce(&servers, &options);
+    announce(&servers);
     match (options.seconds, options.headless) {
         (Some(seconds), true) => judge(&mut servers, seconds, &options),
         (seconds, _) => {
-            wait(&mut servers, seconds, &stopped)?;
+            wait(&mut servers, seconds)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -99,7 +101,7 @@ fn plan(options: &Options, scratch: &std::path::Path) -> Result<Plan> {
     Ok(plan)
 }
 
-fn announce(servers: &Servers, options: &Options) {
+fn announce(servers: &Servers) {
     println!();
     println!("  page      {}/", servers.edge_url());
     match live::entry(&servers.edge_url()) {
@@ -107,19 +109,24 @@ fn announce(servers: &Servers, options: &Options) {
         Err(error) => println!("  player    not yet: {error:#}"),
     }
     println!("  operator  {}", servers.operator_url());
-    if options.input == "rtmp" {
-        println!("  ingest    {}", servers.ingest_url());
-        println!("  key       {}", servers.stream_key);
-    }
     println!();
 }
 
-fn wait(servers: &mut Servers, seconds: Option<u64>, stopped: &AtomicBool) -> Result<()> {
+/// What to type into OBS: nothing begins before someone publishes there.
+fn ingest(servers: &Servers) {
+    println!();
+    println!("  ingest    {}", servers.ingest_url());
+    println!("  key       {}", servers.stream_key);
+    println!();
+    println!("Publish there; the page opens when the first segments are out.");
+}
+
+fn wait(servers: &mut Servers, seconds: Option<u64>) -> Result<()> {
     let deadline = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     if deadline.is_none() {
         println!("Ctrl-C stops all.");
     }
-    while !stopped.load(Ordering::Relaxed) && deadline.is_none_or(|at| Instant::now() < at) {
+    while !children::stopped() && deadline.is_none_or(|at| Instant::now() < at) {
         servers.tend()?;
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -135,17 +142,4 @@ fn judge(servers: &mut Servers, seconds: u64, options: &Options) -> Result<ExitC
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn on_stop() -> Result<Arc<AtomicBool>> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stopped);
-    ctrlc::set_handler(move || {
-        // The second time is for who will not wait.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stopped)
 }

@@ -3,12 +3,13 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::Figure;
+use crate::children::{self, AtSignal, Group};
 use crate::{artifacts, live, paths, tools};
 
 const KEYRING: &str = r#"{"document":{"d1":"00112233445566778899aabbccddeeff"},"pass":{"k1":"00112233445566778899aabbccddeeff"},"url":{"u1":"00112233445566778899aabbccddeeff"}}"#;
@@ -23,6 +24,7 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("keyring.json"), KEYRING)?;
     let mut figures = Vec::new();
+    artifacts::host()?;
     // The second start finds the component compiled.
     for name in ["host, first start", "host, next start"] {
         figures.extend(timed(name, |port| Ok(host(folder.path(), port)))?);
@@ -46,14 +48,14 @@ fn timed(name: &str, command: impl Fn(u16) -> Result<Command>) -> Result<Vec<Fig
     let url = format!("http://127.0.0.1:{port}{TARGET}");
     let mut command = command(port)?;
     let started = Instant::now();
-    let child = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot start {name}"))?;
-    let _server = Server(child);
+        .stderr(Stdio::null());
+    let group = Group::spawn(&mut command, AtSignal::Stops).context(name.to_owned())?;
+    let _server = Server(group);
     while !answers(&url) {
+        children::check()?;
         if started.elapsed() > WITHIN {
             bail!("{name} does not answer {TARGET} with a problem of the core");
         }
@@ -143,10 +145,10 @@ fn spin(program: &Path, folder: &Path, port: u16) -> Command {
 }
 
 /// Stopped politely: wrangler has children of its own to stop.
-struct Server(Child);
+struct Server(Group);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        crate::servers::end(&mut self.0, "measured server");
+        self.0.end("measured server");
     }
 }

@@ -8,7 +8,7 @@ use crate::run;
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
     println!("core, native:");
-    let log = run::logged(
+    let log = run::built(
         "bench core",
         run::cargo().args(["bench", "--package", "sightscreen-core", "--bench", "core"]),
     )?;

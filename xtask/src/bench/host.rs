@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::recording::Recording;
-use super::{Figure, idle, nginx};
+use super::{Figure, descriptors, idle, nginx};
 use crate::servers::{Plan, Servers};
 use crate::{live, paths, run, up};
 
@@ -19,13 +19,15 @@ const BREAK_WITHIN: Duration = Duration::from_secs(90);
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
     println!("host, one core:");
+    // Before the edge is started, which inherits it.
+    descriptors::raise(idle::CONNECTIONS)?;
     up::build()?;
     let scratch = tempfile::tempdir()?;
     let mut plan = Plan::fresh(scratch.path(), "test")?;
     let recording = Recording::start(format!("http://127.0.0.1:{}", plan.origin))?;
     plan.edge_origin = Some(recording.port);
     let mut servers = Servers::start(plan)?;
-    servers.ready(|| false)?;
+    servers.ready()?;
     let (url, playlist) = playlist_in_break(&mut servers)?;
     recording.freeze();
     servers.stop("origin");

@@ -8,15 +8,14 @@ use anyhow::{Context, Result, bail};
 
 use super::Figure;
 
-const CONNECTIONS: usize = 10_000;
+pub(super) const CONNECTIONS: usize = 10_000;
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub(super) fn measure(edge: &str, pid: u32) -> Result<Vec<Figure>> {
     let address = edge.trim_start_matches("http://");
     let mut held = Vec::with_capacity(CONNECTIONS);
     for number in 0..CONNECTIONS {
-        let stream = connection(address)
-            .with_context(|| format!("connection {number}: is `ulimit -n` above {CONNECTIONS}?"))?;
+        let stream = connection(address).with_context(|| format!("connection {number}"))?;
         held.push(stream);
     }
     let resident = resident(pid)?;

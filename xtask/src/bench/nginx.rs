@@ -1,12 +1,13 @@
 //! What the host is held against: nginx whose njs checks an HMAC-SHA256 before it sends a static file.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::host::{pin, pinned, work};
+use crate::children::{AtSignal, Group};
 use crate::live;
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
@@ -24,16 +25,15 @@ pub(super) fn measure(body: &str, load: fn(&str) -> Result<f64>) -> Result<f64> 
     let port = free_port()?;
     let file = folder.join("nginx.conf");
     fs::write(&file, configuration(port))?;
-    let child = pinned("nginx")
+    let mut nginx = pinned("nginx");
+    nginx
         .arg("-p")
         .arg(&folder)
         .arg("-c")
         .arg(&file)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .context("cannot start nginx")?;
-    let server = Server(child);
+        .stdout(Stdio::null());
+    let server = Group::spawn(&mut nginx, AtSignal::Stops)?;
     let url = format!(
         "http://127.0.0.1:{port}/{}/{SIGNED}/index.m3u8",
         signature()?
@@ -42,20 +42,11 @@ pub(super) fn measure(body: &str, load: fn(&str) -> Result<f64>) -> Result<f64> 
     while live::status(&url).is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
-    pin(server.0.id())?;
+    pin(server.id())?;
     if live::get(&url)? != body || live::status(&url.replace("demo", "demO")) != Some(403) {
         bail!("nginx does not check the signature as the host does");
     }
     load(&url)
-}
-
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn configuration(port: u16) -> String {

@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<Outcome> {
     let targets = targets()?;
     let host = host()?;
     let built = paths::target().join("fuzz");
-    run::logged(
+    run::built(
         "build fuzz",
         run::cargo()
             .current_dir(&folder)

@@ -18,20 +18,26 @@ pub(crate) struct Package {
 /// Names that Chromium goes by.
 pub(crate) const CHROMIUM_NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 
+const FFMPEG: Package = Package {
+    name: "ffmpeg",
+    any_of: &["ffmpeg"],
+};
+const FONTS: Package = Package {
+    name: "fonts-dejavu-core",
+    any_of: &["/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"],
+};
+
+/// What the origin's own tests run.
+pub(crate) const TESTS: &[Package] = &[FFMPEG, FONTS];
+
 /// What playing a live event needs.
 pub(crate) const LIVE: &[Package] = &[
-    Package {
-        name: "ffmpeg",
-        any_of: &["ffmpeg"],
-    },
+    FFMPEG,
     Package {
         name: "chromium",
         any_of: CHROMIUM_NAMES,
     },
-    Package {
-        name: "fonts-dejavu-core",
-        any_of: &["/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"],
-    },
+    FONTS,
 ];
 
 /// What `cargo xtask bench` needs besides.
@@ -67,6 +73,18 @@ pub(crate) fn need(packages: &[Package]) -> Result<()> {
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive");
     install(&list, &mut apt)
+}
+
+/// An error that names what is missing; installs nothing.
+pub(crate) fn present(packages: &[Package]) -> Result<()> {
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    bail!(
+        "missing: {list}. Install with: sudo apt-get install -y {list} (or cargo xtask setup, which installs all)"
+    )
 }
 
 fn missing(packages: &[Package]) -> Vec<&'static str> {

@@ -34,7 +34,9 @@ impl Packages {
 
 /// The packages, installed when this lock file's are not there.
 pub(crate) fn packages() -> Result<Packages> {
-    check_node()?;
+    if let Some(wanting) = wanting() {
+        bail!("needed on PATH: {wanting}");
+    }
     let source = paths::root().join("xtask/node");
     let lock_file = source.join("package-lock.json");
     let bytes = std::fs::read(&lock_file)
@@ -48,7 +50,7 @@ pub(crate) fn packages() -> Result<Packages> {
     if folder.is_dir() {
         return Ok(Packages(folder));
     }
-    let _lock = lock()?;
+    let _lock = lock("node")?;
     if !folder.is_dir() {
         fill(&source, &folder)?;
     }
@@ -75,7 +77,8 @@ fn fill(source: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn check_node() -> Result<()> {
+/// What is wanting of Node.js, in words.
+pub(super) fn wanting() -> Option<String> {
     let version = run::output(Command::new("node").arg("--version"));
     let mut parts = version
         .as_deref()
@@ -84,13 +87,12 @@ fn check_node() -> Result<()> {
         .split('.')
         .map(|part| part.parse().unwrap_or(0));
     let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if found < NODE || paths::on_path("npm").is_none() {
-        bail!(
-            "Node.js {}.{} or later with npm is needed on PATH (found {}): get it at https://nodejs.org",
+    (found < NODE || paths::on_path("npm").is_none()).then(|| {
+        format!(
+            "Node.js {}.{} or later with npm (found {}): get it at https://nodejs.org",
             NODE.0,
             NODE.1,
             version.as_deref().unwrap_or("none")
-        );
-    }
-    Ok(())
+        )
+    })
 }

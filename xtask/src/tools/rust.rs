@@ -11,7 +11,7 @@ use crate::{paths, run};
 const TARGETS: [&str; 3] = ["wasm32-unknown-unknown", "wasm32-wasip1", "wasm32-wasip2"];
 
 /// Tools are built to be used here, not shipped: half the time of their own release profiles.
-const TOOL_PROFILE: [(&str, &str); 4] = [
+pub(crate) const TOOL_PROFILE: [(&str, &str); 4] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
@@ -58,7 +58,7 @@ pub(crate) fn installed(
     if says(&file, version) {
         return Ok(file);
     }
-    let _lock = lock()?;
+    let _lock = lock("cargo")?;
     if says(&file, version) {
         return Ok(file);
     }
@@ -83,7 +83,7 @@ pub(crate) fn installed(
 
 /// Removes what building the tools left.
 pub(crate) fn clean() -> Result<()> {
-    let _lock = lock()?;
+    let _lock = lock("cargo")?;
     match std::fs::remove_dir_all(build_dir()?) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),

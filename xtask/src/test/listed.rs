@@ -1,0 +1,182 @@
+//! What a media playlist lists at each sequence number, kept over reloads.
+//!
+//! Reads no more than it compares; the live check knows every rule. Invariant: what was seen once is compared with everything that is seen later.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// What viewers are told of a whole segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// As written, relative to the playlist.
+    pub(super) uri: String,
+    init: String,
+    date: String,
+    duration: String,
+    /// Discontinuities up to it, from the start of the event.
+    discontinuities: u64,
+    /// Whether there is no media.
+    pub(super) gap: bool,
+}
+
+impl Line {
+    pub(super) fn is_ad(&self) -> bool {
+        self.uri.contains("/ads/")
+    }
+}
+
+/// One playlist, or all that was seen of it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Listed {
+    media_sequence: u64,
+    discontinuity_sequence: u64,
+    /// The ledger's revision.
+    pub(super) revision: u64,
+    /// By sequence number.
+    pub(super) lines: BTreeMap<u64, Line>,
+    /// Breaks, as written, by their ID.
+    ranges: BTreeMap<String, String>,
+}
+
+impl Listed {
+    /// Reads a playlist.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let mut listed = Self::default();
+        let (mut next, mut discontinuities) = (0, 0);
+        let mut line = Line {
+            uri: String::new(),
+            init: String::new(),
+            date: String::new(),
+            duration: String::new(),
+            discontinuities: 0,
+            gap: false,
+        };
+        for tag in text.lines() {
+            let (name, value) = tag.split_once(':').unwrap_or((tag, ""));
+            match name {
+                "#EXT-X-MEDIA-SEQUENCE" => {
+                    listed.media_sequence = value.parse()?;
+                    next = listed.media_sequence;
+                }
+                "#EXT-X-DISCONTINUITY-SEQUENCE" => {
+                    listed.discontinuity_sequence = value.parse()?;
+                    discontinuities = listed.discontinuity_sequence;
+                }
+                "#EXT-X-SIGHTSCREEN-LEDGER" => listed.revision = value.parse()?,
+                "#EXT-X-DATERANGE" => {
+                    let id = value.split('"').nth(1).context("a date range has no ID")?;
+                    listed.ranges.insert(id.to_owned(), value.to_owned());
+                }
+                "#EXT-X-DISCONTINUITY" => discontinuities += 1,
+                "#EXT-X-MAP" => line.init = value.to_owned(),
+                "#EXT-X-PROGRAM-DATE-TIME" => line.date = value.to_owned(),
+                "#EXT-X-GAP" => line.gap = true,
+                "#EXTINF" => line.duration = value.to_owned(),
+                _ if tag.starts_with('#') || tag.is_empty() => {}
+                _ => {
+                    tag.clone_into(&mut line.uri);
+                    line.discontinuities = discontinuities;
+                    listed.lines.insert(next, line.clone());
+                    line.gap = false;
+                    next += 1;
+                }
+            }
+        }
+        ensure!(!listed.lines.is_empty(), "no segment in:\n{text}");
+        Ok(listed)
+    }
+
+    /// The newest whole segment.
+    pub(super) fn last(&self) -> u64 {
+        self.lines.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// Takes a later reload in; an error says what became another than it was. The answer is how many lines were compared.
+    pub(super) fn follow(&mut self, later: Self) -> Result<usize> {
+        for (name, was, is) in [
+            ("media", self.media_sequence, later.media_sequence),
+            (
+                "discontinuity",
+                self.discontinuity_sequence,
+                later.discontinuity_sequence,
+            ),
+        ] {
+            ensure!(is >= was, "the {name} sequence fell from {was} to {is}");
+        }
+        for (id, was) in &self.ranges {
+            match later.ranges.get(id) {
+                Some(is) if !tells(is, was) => bail!("break {id} was\n  {was}\nand is\n  {is}"),
+                _ => {}
+            }
+        }
+        let mut compared = 0;
+        for (sequence, is) in &later.lines {
+            if let Some(was) = self.lines.get(sequence) {
+                ensure!(
+                    is == was,
+                    "segment {sequence} was\n  {was:?}\nand is\n  {is:?}"
+                );
+                compared += 1;
+            }
+        }
+        self.lines.extend(later.lines);
+        self.ranges.extend(later.ranges);
+        self.media_sequence = later.media_sequence;
+        self.discontinuity_sequence = later.discontinuity_sequence;
+        self.revision = later.revision;
+        Ok(compared)
+    }
+}
+
+/// Whether a break is told as before; how it ended may be added.
+fn tells(is: &str, was: &str) -> bool {
+    was.split(',')
+        .all(|attribute| is.split(',').any(|one| one == attribute))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn playlist(first: u64, discontinuity: u64, uris: &[&str]) -> Listed {
+        let mut text = format!(
+            "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity}\n#EXT-X-SIGHTSCREEN-LEDGER:3\n#EXT-X-DATERANGE:ID=\"b1\",X=1\n#EXT-X-MAP:URI=\"init.mp4\"\n"
+        );
+        for uri in uris {
+            if let Some(ad) = uri.strip_prefix('!') {
+                text.push_str(&format!("#EXT-X-DISCONTINUITY\n#EXTINF:2,\n{ad}\n"));
+            } else {
+                text.push_str(&format!("#EXTINF:2,\n{uri}\n"));
+            }
+        }
+        Listed::read(&text).expect("a playlist")
+    }
+
+    #[test]
+    fn what_was_listed_may_leave_but_not_change() {
+        let seen = || {
+            playlist(
+                10,
+                0,
+                &["10.m4s", "!../ads/a/v/0/0.m4s", "../ads/a/v/0/1.m4s"],
+            )
+        };
+        assert_eq!(seen().last(), 12);
+        assert!(seen().lines[&11].is_ad());
+        let moved = playlist(
+            11,
+            0,
+            &["!../ads/a/v/0/0.m4s", "../ads/a/v/0/1.m4s", "!13.m4s"],
+        );
+        assert_eq!(seen().follow(moved).expect("the same"), 2);
+        let other = playlist(11, 0, &["!../ads/b/v/0/0.m4s"]);
+        assert!(seen().follow(other).is_err(), "another creative");
+        let fell = playlist(9, 0, &["9.m4s"]);
+        assert!(seen().follow(fell).is_err(), "the sequence fell");
+        let count = playlist(12, 2, &["../ads/a/v/0/1.m4s"]);
+        assert!(seen().follow(count).is_err(), "another count");
+        assert!(tells("ID=\"b1\",X=1,DURATION=4", "ID=\"b1\",X=1"), "an end");
+        assert!(!tells("ID=\"b1\",X=2", "ID=\"b1\",X=1"), "another start");
+    }
+}

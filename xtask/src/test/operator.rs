@@ -1,0 +1,104 @@
+//! An operator and two viewers of different cohorts, by the page's own buttons and menus.
+//!
+//! The driver clicks and says what the page showed; what each viewer was due is judged here, by the pods that were frozen.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::Outcome;
+use crate::browser::{self, Verdict};
+use crate::servers::{Plan, Servers};
+use crate::{paths, tools, up};
+
+/// Of the first viewer, told by the page's address; the second one's is picked on the page.
+const QUERY: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi";
+const COHORT: &str = "18-34.f.metro.mobile.hi";
+const LIMIT: Duration = Duration::from_secs(360);
+
+pub(super) fn run() -> Result<Outcome> {
+    up::build()?;
+    let scratch = tempfile::tempdir()?;
+    let mut plan = Plan::fresh(scratch.path(), "test")?;
+    // The operator's break alone.
+    plan.scheduled = false;
+    let mut servers = Servers::start(plan)?;
+    servers.ready()?;
+    servers.prepared()?;
+    let shots = paths::work("logs")?;
+    let plan = json!({
+        "packages": tools::packages()?.folder(),
+        "chromium": tools::chromium()?,
+        "page": format!("{}/", servers.edge_url()),
+        "operator": servers.operator_fragment(),
+        "query": QUERY,
+        "shots": shots,
+    });
+    println!("  an operator and two viewers in Chromium ...");
+    let report = browser::drive("operate.mjs", &plan, LIMIT)?;
+    servers.tend()?;
+    let verdict = judge(&servers, &report)?;
+    print!("{verdict}");
+    if !verdict.passed() {
+        bail!("the page did what it must not; repeat it with: cargo xtask test --only operator");
+    }
+    let picture = shots.join("operator.png");
+    Ok(Outcome::Passed(format!("picture {}", picture.display())))
+}
+
+fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
+    let mut verdict = Verdict::default();
+    for check in report["checks"].as_array().into_iter().flatten() {
+        let what = check["what"].as_str().unwrap_or_default();
+        verdict.check(check["passed"] == true, what.to_owned());
+    }
+    let viewers = report["viewers"].as_array().context("no viewers")?;
+    for viewer in viewers {
+        browser::breaks(&browser::pods(servers, viewer)?, viewer, &mut verdict);
+    }
+    let [one, other] = viewers.as_slice() else {
+        bail!("the driver told of {} viewers", viewers.len());
+    };
+    verdict.check(
+        one["cohort"] == COHORT,
+        format!("the address leads to cohort {}", one["cohort"]),
+    );
+    differ(one, other, &mut verdict);
+    returned(&servers.state()?, &mut verdict);
+    let problems = report["problems"].as_array().map_or(0, Vec::len);
+    // A browser calls every answer that is no success an error; with the API switched off there are some.
+    println!(
+        "  the pages reported {problems} problems {}",
+        report["problems"]
+    );
+    Ok(verdict)
+}
+
+/// The same sequence number, another creative.
+fn differ(one: &Value, other: &Value, verdict: &mut Verdict) {
+    let ads = browser::ads(other);
+    let both: Vec<_> = browser::ads(one)
+        .into_iter()
+        .filter_map(|(sequence, creative)| Some((creative, ads.get(&sequence)?.clone())))
+        .collect();
+    verdict.check(
+        !both.is_empty() && both.iter().all(|(one, other)| one != other),
+        format!("side by side the viewers saw {both:?}"),
+    );
+}
+
+/// By the ledger: the one break was cut short.
+fn returned(state: &Value, verdict: &mut Verdict) {
+    let last = state["breaks"].as_array().and_then(|breaks| breaks.last());
+    let last = last.unwrap_or(&Value::Null);
+    let (length, planned) = (last["length_ms"].as_u64(), last["planned_ms"].as_u64());
+    let short = matches!((length, planned), (Some(length), Some(planned)) if length < planned);
+    verdict.check(
+        short,
+        format!(
+            "by the ledger the break was of {} ms, {} were planned",
+            last["length_ms"], last["planned_ms"]
+        ),
+    );
+}
