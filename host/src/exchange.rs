@@ -65,7 +65,7 @@ impl Worker {
             self.node.metrics.exchange(start.elapsed());
             match stop {
                 Stop::Result(entry) => {
-                    // What stands in for the one who led does so for those who wait for it.
+                    // What stands in for the result that this exchange leads does so for those who wait for it.
                     known.leads.drain(..).for_each(|lead| lead.finish(&entry));
                     return (Answered::Result, entry.stored.response());
                 }
@@ -268,12 +268,12 @@ fn with_request<R>(
     work: impl FnOnce(wit::Request<'_>) -> R,
 ) -> R {
     let mut headers: Vec<(&str, &str)> = Vec::with_capacity(REQUEST_HEADERS.len());
-    for name in REQUEST_HEADERS {
-        for value in viewer.headers.get_all(*name) {
-            // A value that is no text cannot cross, and no header that the core reads has one.
-            if let Ok(value) = std::str::from_utf8(value.as_bytes()) {
-                headers.push((name, value));
-            }
+    for (name, value) in &viewer.headers {
+        // A value that is no text cannot cross, and no header that the core reads has one.
+        if REQUEST_HEADERS.contains(&name.as_str())
+            && let Ok(value) = std::str::from_utf8(value.as_bytes())
+        {
+            headers.push((name.as_str(), value));
         }
     }
     let geography = geo_header

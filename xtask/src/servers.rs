@@ -168,6 +168,11 @@ impl Servers {
         format!("rtmp://127.0.0.1:{}/live", self.plan.rtmp)
     }
 
+    /// Whether a publisher can connect.
+    pub(crate) fn ingest_listens(&self) -> bool {
+        std::net::TcpStream::connect(("127.0.0.1", self.plan.rtmp)).is_ok()
+    }
+
     /// The page, with its operator's buttons.
     pub(crate) fn operator_url(&self) -> String {
         format!("{}/{}", self.edge_url(), self.operator_fragment())

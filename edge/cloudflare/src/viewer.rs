@@ -22,7 +22,7 @@ pub(crate) fn request(incoming: &worker::Request, geo_header: Option<&str>) -> R
     Request {
         method: incoming.inner().method(),
         target: origin_form(&incoming.inner().url()),
-        headers: headers(incoming.headers()),
+        headers: headers(incoming),
         client: client(incoming, geo_header),
         now_ms: now_ms(),
         entropy: entropy(),
@@ -55,11 +55,22 @@ fn origin_form(url: &str) -> String {
     }
 }
 
-fn headers(incoming: &Headers) -> Vec<(String, String)> {
+fn headers(incoming: &worker::Request) -> Vec<(String, String)> {
+    let value = |name: &str| match name {
+        "accept-encoding" => accepted_encodings(incoming),
+        name => incoming.headers().get(name).ok()?,
+    };
     REQUEST_HEADERS
         .iter()
-        .filter_map(|name| Some(((*name).to_owned(), incoming.get(name).ok()??)))
+        .filter_map(|name| Some(((*name).to_owned(), value(name)?)))
         .collect()
+}
+
+/// What the viewer accepts: the header itself says what the platform does.
+fn accepted_encodings(incoming: &worker::Request) -> Option<String> {
+    let cf = js_sys::Reflect::get(incoming.inner(), &"cf".into()).ok()?;
+    let accepted = js_sys::Reflect::get(&cf, &"clientAcceptEncoding".into()).ok()?;
+    accepted.as_string()
 }
 
 fn client(incoming: &worker::Request, geo_header: Option<&str>) -> Client {

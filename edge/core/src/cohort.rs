@@ -15,7 +15,9 @@ pub const NONE: &str = "none";
 /// The cohort of a viewer who enters `event`: the claims decide first, then the request, then the schema's default.
 #[must_use]
 pub fn choose(event: &Event, claims: &Claims<'_>, request: &Request) -> String {
-    let refused = claims.get("consent") == Some("0") || request.header("sec-gpc") == Some("1");
+    // A claim of which this cannot be sure is a refusal.
+    let refused = claims.get("consent").is_some_and(|consent| consent != "1")
+        || request.header("sec-gpc") == Some("1");
     if refused || event.cohorts.is_empty() {
         return GENERIC.to_owned();
     }

@@ -107,12 +107,14 @@ pub struct AnswerSpec {
 }
 
 impl Case {
-    /// Whether it needs the origin for itself, because it closes the port or the timing of a herd matters.
+    /// Whether it needs the origin for itself, because it closes the port, the timing of a herd matters, or it says something about all events.
     #[must_use]
     pub fn is_alone(&self) -> bool {
-        self.step
-            .iter()
-            .any(|step| step.origin_refuses || step.at_the_same_time > 1)
+        let of_all = |document: &DocumentSpec| !document.name.contains("{event}");
+        self.document.iter().any(of_all)
+            || self.step.iter().any(|step| {
+                step.origin_refuses || step.at_the_same_time > 1 || step.document.iter().any(of_all)
+            })
     }
 }
 

@@ -155,7 +155,7 @@ impl Answering<'_> {
                 Step::Fetch(wants) => match self.fetch(&wants) {
                     Ok(got) => exchange.resume(core, got),
                     Err(response) => {
-                        // What stands in for the one who led does so for those who wait for it.
+                        // What stands in for the result that this exchange leads does so for those who wait for it.
                         for lead in self.leads.drain(..) {
                             lead.finish(&response);
                         }

@@ -76,6 +76,9 @@ impl Across {
                 format!("the report's URI {uri} is not relative")
             });
             let number = |name: &str| list.get(name).and_then(|text| text.parse().ok());
+            notes.must(number("LAST-MSN").is_some(), "L6", *line, || {
+                format!("the report about {uri} has no LAST-MSN")
+            });
             record.reports.push(Reported {
                 from: name.to_owned(),
                 line: *line,

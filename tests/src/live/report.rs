@@ -133,6 +133,18 @@ impl Report {
         self.lock().found.keys().copied().collect()
     }
 
+    /// The rules that nothing was seen of.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<&'static str> {
+        let inner = self.lock();
+        let is_unseen = |rule: &&str| !inner.checked.contains(rule);
+        RULES
+            .iter()
+            .map(|(rule, _)| *rule)
+            .filter(is_unseen)
+            .collect()
+    }
+
     /// For people: a line for each rule, breaches below it, and the count at the end.
     #[must_use]
     pub fn text(&self) -> String {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -12,6 +13,8 @@ use crate::servers::{Plan, Servers};
 use crate::{paths, run, up};
 
 const NAMED: &str = "SIGHTSCREEN_FOOTAGE";
+/// Longest until the origin listens for a publisher.
+const LISTENS: Duration = Duration::from_secs(30);
 const REPEAT: &str = "cargo xtask test --only 'footage by RTMP'";
 
 /// The clip beside the repository, or what is made where there is none.
@@ -70,6 +73,13 @@ fn made() -> Result<PathBuf> {
 }
 
 fn publish(footage: &Path, servers: &Servers) -> Result<Group> {
+    let started = Instant::now();
+    while !servers.ingest_listens() {
+        if started.elapsed() > LISTENS {
+            bail!("the origin does not listen at {}", servers.ingest_url());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg
         .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
