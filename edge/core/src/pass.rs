@@ -5,7 +5,8 @@
 //! Layout before base64url: version (1), then `kid`, `event`, `cohort`, `plan`, `session` and `language`, each with its length in one byte; flags; `nbf`, `exp`, `end` as 32-bit
 //! big-endian Unix seconds; HMAC-SHA256 over the label and all bytes before it.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::keyring::{Key, Keyring, Purpose, TAG_BYTES, to_base64url};
 use crate::problem::Problem;
@@ -64,9 +65,10 @@ impl PassBytes {
         if text.len() > TEXT_BYTES_MAX {
             return Err(Problem::PassMalformed);
         }
-        let len = Base64UrlUnpadded::decode(text, &mut bytes)
-            .map_err(|_| Problem::PassMalformed)?
-            .len();
+        // Strict: no padding, and no bits to spare that another spelling could set.
+        let len = URL_SAFE_NO_PAD
+            .decode_slice(text, &mut bytes)
+            .map_err(|_| Problem::PassMalformed)?;
         Ok(Self { bytes, len })
     }
 
