@@ -16,7 +16,7 @@ use crate::node::Worker;
 use crate::stored::Stored;
 use crate::transfer::{Head, Transfer};
 use crate::upstream::Limits;
-use sightscreen_core::{Failure, Object, Source, Want, door};
+use sightscreen_core::{Failure, Source, Want, door};
 
 /// The most that a shared answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -276,13 +276,9 @@ impl Worker {
         let Source::Document(name) = &want.source else {
             return Ok(());
         };
-        let object = Object {
-            status: stored.status.as_u16(),
-            headers: Vec::new(),
-            body: stored.body.to_vec(),
-        };
         let keyring = self.node.keyring.get(0);
-        let genuine = door::genuine(want, &object, &keyring.stored.body);
+        let (status, ring) = (stored.status.as_u16(), &keyring.stored.body);
+        let genuine = door::genuine(&want.source, status, &stored.body, ring);
         if genuine.is_err() {
             tracing::error!(
                 document = name,

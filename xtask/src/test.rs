@@ -11,6 +11,7 @@ mod operator;
 mod rtmp;
 mod steps;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,6 +19,16 @@ use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 use crate::children;
+use crate::servers::{Plan, Servers};
+
+/// Servers that are ready, with the breaks that a step announces and no others. What they keep is in `scratch`.
+fn without_schedule(scratch: &Path) -> Result<Servers> {
+    let mut plan = Plan::fresh(scratch, "test")?;
+    plan.scheduled = false;
+    let mut servers = Servers::start(plan)?;
+    servers.ready()?;
+    Ok(servers)
+}
 
 /// How a step ended that did not fail.
 pub(crate) enum Outcome {

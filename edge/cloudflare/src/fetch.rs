@@ -51,13 +51,8 @@ impl Exchange {
     async fn get(&self, want: &Want) -> Got {
         match &want.source {
             Source::Keyring => {
-                let object = |body| Object {
-                    status: 200,
-                    headers: Vec::new(),
-                    body,
-                };
                 return keyring(&self.env).map_or(Got::Failed(Failure::Unreachable), |body| {
-                    Got::Object(object(body))
+                    Got::Object(Object::whole(body))
                 });
             }
             // Asked for alone, by `results`.
@@ -155,8 +150,7 @@ async fn ask(
         came = came.or_copy(last_good(env, want).await);
     }
     if let Some(lead) = lead {
-        let is_shared = came.lifetime(want).is_some();
-        lead.finish(is_shared.then(|| came.object().cloned()));
+        lead.finish(came.shared(want));
     }
     came
 }
@@ -177,11 +171,7 @@ async fn last_good(env: &Env, want: &Want) -> Option<Object> {
         return Some(object);
     }
     let body = documents::get(env, name?, want.max_bytes).await?;
-    Some(Object {
-        status: 200,
-        headers: Vec::new(),
-        body,
-    })
+    Some(Object::whole(body))
 }
 
 fn keyring(env: &Env) -> Option<Vec<u8>> {

@@ -24,8 +24,7 @@ mod upstream;
 mod viewer;
 
 use fetch::Exchange;
-use results::Led;
-use sightscreen_core::door::{Capabilities, Reach};
+use sightscreen_core::door::{Capabilities, Led, Reach};
 use sightscreen_core::{Core, Source, Step, Want};
 use std::cell::RefCell;
 use worker::{Context, Env, Request, Response, Result, event};
@@ -63,7 +62,7 @@ pub async fn fetch(incoming: Request, env: Env, context: Context) -> Result<Resp
     loop {
         let got = match step {
             Step::Fetch(wants) => match result_want(&wants) {
-                Some(want) => match led.ask(want).await {
+                Some(want) => match results::ask(&mut led, want).await {
                     Ok(response) => return Ok(response),
                     Err(got) => vec![got],
                 },
@@ -75,7 +74,7 @@ pub async fn fetch(incoming: Request, env: Env, context: Context) -> Result<Resp
             },
             Step::Respond(response) => {
                 let source = Source::Origin(target);
-                led.settle(&exchange.context, &response, &source);
+                results::settle(led, &exchange.context, &response, &source);
                 return viewer::response(response.status, &response.headers, response.body);
             }
         };

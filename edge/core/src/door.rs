@@ -5,14 +5,16 @@
 
 mod came;
 mod flights;
+mod led;
 mod stamp;
 
 pub use came::{Answer, Came};
 pub use flights::{Flights, Lead, Seen, Turn, Waiting};
+pub use led::Led;
 pub use stamp::Stamp;
 
 use crate::keyring::Keyring;
-use crate::{Failure, Object, Relay, Source, Want, document};
+use crate::{Failure, Relay, Source, Want, document};
 
 /// What a door's platform gives. A reader sees here what is missing at a door; the bytes of an answer never depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,11 +131,11 @@ pub fn origin_target(source: &Source) -> Option<String> {
 ///
 /// # Errors
 /// [`Failure::Unreachable`] for a document of status 200 that none of the keyring's document keys signed under its name.
-pub fn genuine(want: &Want, object: &Object, keyring: &[u8]) -> Result<(), Failure> {
-    match &want.source {
-        Source::Document(name) if object.status == 200 => Keyring::parse(keyring)
+pub fn genuine(source: &Source, status: u16, body: &[u8], keyring: &[u8]) -> Result<(), Failure> {
+    match source {
+        Source::Document(name) if status == 200 => Keyring::parse(keyring)
             .ok()
-            .filter(|keyring| document::read(name, &object.body, keyring).is_ok())
+            .filter(|keyring| document::read(name, body, keyring).is_ok())
             .map(|_| ())
             .ok_or(Failure::Unreachable),
         _ => Ok(()),
@@ -424,16 +426,8 @@ mod tests {
             r#"{{"document":{{"d1":"{hex}"}},"pass":{{"k1":"{hex}"}},"url":{{"u1":"{hex}"}}}}"#
         );
         let of = |name: &str, status, body: &[u8]| {
-            let want = Want {
-                source: Source::Document(name.to_owned()),
-                ..want(&[])
-            };
-            let object = Object {
-                status,
-                headers: Vec::new(),
-                body: body.to_vec(),
-            };
-            genuine(&want, &object, keyring.as_bytes())
+            let source = Source::Document(name.to_owned());
+            genuine(&source, status, body, keyring.as_bytes())
         };
         let Ok(keys) = Keyring::parse(keyring.as_bytes()) else {
             panic!("the keyring of this test");

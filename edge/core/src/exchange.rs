@@ -119,6 +119,18 @@ pub struct Object {
     pub body: Vec<u8>,
 }
 
+impl Object {
+    /// An answer of status 200 of which nothing is known but its body: what a platform's store gives.
+    #[must_use]
+    pub fn whole(body: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body,
+        }
+    }
+}
+
 /// Why there is no whole answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -270,14 +271,14 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
 /// Base64url without padding.
 #[must_use]
 pub fn to_base64url(bytes: &[u8]) -> String {
-    Base64UrlUnpadded::encode_string(bytes)
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The bytes of canonical base64url without padding: one text for one value, so that a token cannot be respelt.
 #[must_use]
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
-    let bytes = Base64UrlUnpadded::decode_vec(text).ok()?;
-    (Base64UrlUnpadded::encode_string(&bytes) == text).then_some(bytes)
+    // Strict: no padding, and no bits to spare that another spelling could set.
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::exchange::{Got, Relay, Response, Source, Want};
 use crate::flags::{ADS, LOW_LATENCY, Subject};
 use crate::keyring::Purpose;
 use crate::multivariant::{Viewer, includes, multivariant};
-use crate::pass::{Pass, PassBytes, after, not_before};
+use crate::pass::{Pass, PassBytes, after, is_language, not_before};
 use crate::problem::Problem;
 use crate::signed_url;
 
@@ -81,7 +81,7 @@ pub(crate) fn entry(
     };
     let language = claims.get("language").or_else(|| claims.get("lang"));
     let language = language
-        .filter(|language| event.has_language(language))
+        .filter(|language| is_language(language) && event.has_language(language))
         .map(str::to_owned);
     let session = format!("{:016x}", cx.request.entropy);
     let end = after(cx.request.now_ms, event.pass.session_s);

@@ -216,8 +216,8 @@ fn parse(body: &[u8]) -> Option<Pass<'_>> {
     })
 }
 
-/// A language tag (RFC 5646), as far as a pass cares.
-fn is_language(text: &str) -> bool {
+/// Whether a pass can carry the language: a tag (RFC 5646), as far as a pass cares.
+pub(crate) fn is_language(text: &str) -> bool {
     text.len() <= LANGUAGE_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 

@@ -225,11 +225,7 @@ pub(crate) fn deadline(want: &Want, started: Instant) -> Instant {
 
 fn keyring_answer(keyring: Option<&[u8]>) -> Got {
     keyring.map_or(Got::Failed(Failure::Unreachable), |keyring| {
-        Got::Object(Object {
-            status: 200,
-            headers: Vec::new(),
-            body: keyring.to_vec(),
-        })
+        Got::Object(Object::whole(keyring.to_vec()))
     })
 }
 
@@ -244,9 +240,5 @@ fn last_good(want: &Want) -> Option<Object> {
         return Some(object);
     }
     let body = documents::get(name?, want.max_bytes)?;
-    Some(Object {
-        status: 200,
-        headers: Vec::new(),
-        body,
-    })
+    Some(Object::whole(body))
 }

@@ -105,7 +105,7 @@ impl Exchange {
             self.refresh(want);
         }
         matches!(good_for, Use::Fresh | Use::Stale)
-            .then(|| object(&entry))
+            .then(|| entry.object())
             .flatten()
     }
 
@@ -138,8 +138,7 @@ async fn ask(
     }
     keep(want, &came);
     if let Some(lead) = lead {
-        let is_shared = came.lifetime(want).is_some();
-        lead.finish(is_shared.then(|| came.object().cloned()));
+        lead.finish(came.shared(want));
     }
     came
 }
@@ -157,11 +156,7 @@ pub(crate) async fn outcome<T: Clone>(waiting: &Waiting<T>) -> Option<T> {
 
 async fn keyring() -> Got {
     match setting("keyring").await {
-        Some(keyring) => Got::Object(Object {
-            status: 200,
-            headers: Vec::new(),
-            body: keyring.into_bytes(),
-        }),
+        Some(keyring) => Got::Object(Object::whole(keyring.into_bytes())),
         None => Got::Failed(Failure::Unreachable),
     }
 }
@@ -174,14 +169,10 @@ async fn last_good(want: &Want) -> Option<Object> {
     if let Some(entry) = memory::get(&last_good_key(&want.key))
         && (name.is_some() || entry.good_for() != Use::Gone)
     {
-        return object(&entry);
+        return entry.object();
     }
     let body = documents::get(name?, want.max_bytes).await?;
-    Some(Object {
-        status: 200,
-        headers: Vec::new(),
-        body,
-    })
+    Some(Object::whole(body))
 }
 
 /// Stores what came as its want says, and a document's copy where it is a new one.
@@ -219,15 +210,6 @@ fn keep(want: &Want, came: &Came) {
 
 fn keep_document(name: String, body: Vec<u8>) {
     spin_sdk::wasip3::spawn(async move { documents::put(&name, &body).await });
-}
-
-fn object(entry: &memory::Entry) -> Option<Object> {
-    let status = entry.stamp.outcome.ok()?;
-    Some(Object {
-        status,
-        headers: entry.stamp.headers.clone(),
-        body: entry.body.to_vec(),
-    })
 }
 
 fn last_good_key(key: &str) -> String {

@@ -26,8 +26,7 @@ mod upstream;
 mod viewer;
 
 use fetch::Exchange;
-use results::Led;
-use sightscreen_core::door::{Capabilities, Reach};
+use sightscreen_core::door::{Capabilities, Led, Reach};
 use sightscreen_core::{Core, Source, Step, Want};
 use spin_sdk::wasip3;
 use std::cell::RefCell;
@@ -69,7 +68,7 @@ async fn serve(incoming: &Request) -> Result<Response, ErrorCode> {
     loop {
         let got = match step {
             Step::Fetch(wants) => match result_want(&wants) {
-                Some(want) => match led.ask(want).await {
+                Some(want) => match results::ask(&mut led, want).await {
                     Ok(stored) => {
                         return viewer::response(stored.status, &stored.headers, stored.body);
                     }
@@ -82,7 +81,7 @@ async fn serve(incoming: &Request) -> Result<Response, ErrorCode> {
                 Err(got) => vec![got],
             },
             Step::Respond(response) => {
-                led.settle(&response);
+                results::settle(led, &response);
                 return viewer::response(response.status, &response.headers, response.body);
             }
         };

@@ -3,6 +3,7 @@
 //! Owns the bound on its size. Invariant: never more than [`MAX_BYTES`] of bodies; the oldest go first.
 
 use crate::viewer::now_ms;
+use sightscreen_core::Object;
 use sightscreen_core::door::{Stamp, Use};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +25,15 @@ impl Entry {
     /// What the entry is good for now.
     pub(crate) fn good_for(&self) -> Use {
         self.stamp.at(now_ms())
+    }
+
+    /// The whole entry as the core takes it; `None` where there was no answer.
+    pub(crate) fn object(&self) -> Option<Object> {
+        Some(Object {
+            status: self.stamp.outcome.ok()?,
+            headers: self.stamp.headers.clone(),
+            body: self.body.to_vec(),
+        })
     }
 }
 

@@ -230,12 +230,13 @@ impl Chunks {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
     use rml_rtmp::sessions::{ServerSession, ServerSessionConfig};
 
-    fn full(stream: u8, length: u32, kind: u8, payload: &[u8]) -> Vec<u8> {
+    /// A chunk with a full header.
+    pub(in crate::ingest) fn full(stream: u8, length: u32, kind: u8, payload: &[u8]) -> Vec<u8> {
         let mut chunk = vec![stream, 0, 0, 0];
         chunk.extend(&length.to_be_bytes()[1..]);
         chunk.extend([kind, 0, 0, 0, 0]);

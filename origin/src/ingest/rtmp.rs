@@ -408,15 +408,7 @@ async fn shake(stream: &mut TcpStream) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
     use crate::ingest::chunks::COMMAND_BYTES_MAX;
-
-    /// A chunk with a full header.
-    fn chunk(stream: u8, length: u32, kind: u8, payload: &[u8]) -> Vec<u8> {
-        let mut chunk = vec![stream, 0, 0, 0];
-        chunk.extend(&length.to_be_bytes()[1..]);
-        chunk.extend([kind, 0, 0, 0, 0]);
-        chunk.extend(payload);
-        chunk
-    }
+    use crate::ingest::chunks::tests::full as chunk;
 
     #[test]
     fn chunks_that_contradict_each_other_end_the_connection_and_no_more() {

@@ -2,7 +2,8 @@
 //!
 //! Owns an envelope writer of its own, so that a change of the core's is seen, and the flaws that cases ask for.
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -54,7 +55,7 @@ pub fn envelope(name: &str, version: u64, payload: &[u8], flaw: Option<Flaw>) ->
     if flaw == Some(Flaw::WrongSignature) {
         sig[0] ^= 1;
     }
-    let sig = Base64UrlUnpadded::encode_string(&sig);
+    let sig = URL_SAFE_NO_PAD.encode(&sig);
     let header =
         format!("sightscreen-document 1 kid={kid} version={decimal} sha256={hash} sig={sig}\n");
     match flaw {

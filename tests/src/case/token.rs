@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -105,7 +106,7 @@ fn spoil(mut bytes: Vec<u8>, mut args: Args<'_>, respell: bool) -> Result<String
     if let Some(count) = args.remove("cut") {
         bytes.truncate(bytes.len().saturating_sub(number(count)?));
     }
-    let mut text = Base64UrlUnpadded::encode_string(&bytes);
+    let mut text = URL_SAFE_NO_PAD.encode(&bytes);
     if respell {
         text = other_spelling(&text)?;
     }
@@ -158,7 +159,7 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
         fields.extend([name.as_bytes(), value.as_bytes()]);
     }
     let key = hex_of(key).ok_or_else(|| format!("no key {key:?}"))?;
-    let sig = Base64UrlUnpadded::encode_string(&tag(key, &fields));
+    let sig = URL_SAFE_NO_PAD.encode(&tag(key, &fields));
     let pairs: Vec<String> = parameters
         .iter()
         .map(|(name, value)| format!("{name}={}", escape(value)))
@@ -207,7 +208,7 @@ pub(crate) fn passes_in(text: &str) -> Vec<(&str, BTreeMap<&'static str, String>
 }
 
 fn read_pass(token: &str) -> Option<BTreeMap<&'static str, String>> {
-    let bytes = Base64UrlUnpadded::decode_vec(token).ok()?;
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     let (body, mac) = bytes.split_at_checked(bytes.len().checked_sub(TAG_BYTES)?)?;
     let mut rest = body.strip_prefix(&[1])?;
     let mut fields = BTreeMap::new();

@@ -90,11 +90,7 @@ impl Native {
     /// Gets one want that is not a result.
     fn get(self: &Arc<Self>, want: &Want, headers: &Headers) -> Got {
         match &want.source {
-            Source::Keyring => Got::Object(Object {
-                status: 200,
-                headers: vec![],
-                body: self.keyring.clone().into_bytes(),
-            }),
+            Source::Keyring => Got::Object(Object::whole(self.keyring.clone().into_bytes())),
             Source::Document(name) => self.document(want, name),
             Source::Origin(target)
                 if want.forward.is_empty() || door::forwarded(want, headers).is_empty() =>
@@ -129,8 +125,11 @@ impl Native {
         self.cache.get(
             &want.clone(),
             Arc::new(move || match fetch(node.origin, &want, &target, vec![]) {
-                Got::Object(object) => door::genuine(&want, &object, node.keyring.as_bytes())
-                    .map_or_else(Got::Failed, |()| Got::Object(object)),
+                Got::Object(object) => {
+                    let ring = node.keyring.as_bytes();
+                    door::genuine(&want.source, object.status, &object.body, ring)
+                        .map_or_else(Got::Failed, |()| Got::Object(object))
+                }
                 other => other,
             }),
         )

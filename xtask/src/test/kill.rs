@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::listed::{Line, Listed};
-use crate::servers::{Plan, Servers};
+use crate::servers::Servers;
 use crate::{live, up};
 
 /// A viewer whose cohort is known without reading a pass.
@@ -27,10 +27,7 @@ const POLL: Duration = Duration::from_millis(250);
 pub(super) fn run() -> Result<Outcome> {
     up::build()?;
     let scratch = tempfile::tempdir()?;
-    let mut plan = Plan::fresh(scratch.path(), "test")?;
-    plan.scheduled = false;
-    let mut servers = Servers::start(plan)?;
-    servers.ready()?;
+    let mut servers = super::without_schedule(scratch.path())?;
     let mut viewer = Viewer::enter(&servers)?;
     let id = announce(&servers)?;
     viewer.wait(&mut servers, "a break in the playlists", |viewer, _| {

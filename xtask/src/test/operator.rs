@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::browser::{self, Verdict};
-use crate::servers::{Plan, Servers};
+use crate::servers::Servers;
 use crate::{paths, tools, up};
 
 /// Of the first viewer, told by the page's address; the second one's is picked on the page.
@@ -20,11 +20,7 @@ const LIMIT: Duration = Duration::from_secs(360);
 pub(super) fn run() -> Result<Outcome> {
     up::build()?;
     let scratch = tempfile::tempdir()?;
-    let mut plan = Plan::fresh(scratch.path(), "test")?;
-    // The operator's break alone.
-    plan.scheduled = false;
-    let mut servers = Servers::start(plan)?;
-    servers.ready()?;
+    let mut servers = super::without_schedule(scratch.path())?;
     servers.prepared()?;
     let shots = paths::work("logs")?;
     let plan = json!({

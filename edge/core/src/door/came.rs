@@ -30,7 +30,8 @@ impl Came {
     #[must_use]
     pub fn of(want: &Want, result: Result<Answer, Failure>, keyring: &[u8]) -> Self {
         let checked = result.and_then(|answer| {
-            genuine(want, &answer.object, keyring)?;
+            let Object { status, body, .. } = &answer.object;
+            genuine(&want.source, *status, body, keyring)?;
             Ok(answer)
         });
         checked.map_or_else(Self::Failed, Self::Answer)
@@ -61,6 +62,12 @@ impl Came {
             Self::Answer(Answer { object, .. }) | Self::Copy(object) => Ok(object),
             Self::Failed(failure) => Err(*failure),
         }
+    }
+
+    /// What those who wait for the same want get; `None` when it is for the one that asked alone.
+    #[must_use]
+    pub fn shared(&self, want: &Want) -> Option<Result<Object, Failure>> {
+        self.lifetime(want).map(|_| self.object().cloned())
     }
 
     /// What the core is told.
