@@ -55,7 +55,7 @@ pub fn envelope(name: &str, version: u64, payload: &[u8], flaw: Option<Flaw>) ->
     if flaw == Some(Flaw::WrongSignature) {
         sig[0] ^= 1;
     }
-    let sig = URL_SAFE_NO_PAD.encode(&sig);
+    let sig = URL_SAFE_NO_PAD.encode(sig);
     let header =
         format!("sightscreen-document 1 kid={kid} version={decimal} sha256={hash} sig={sig}\n");
     match flaw {

@@ -159,7 +159,7 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
         fields.extend([name.as_bytes(), value.as_bytes()]);
     }
     let key = hex_of(key).ok_or_else(|| format!("no key {key:?}"))?;
-    let sig = URL_SAFE_NO_PAD.encode(&tag(key, &fields));
+    let sig = URL_SAFE_NO_PAD.encode(tag(key, &fields));
     let pairs: Vec<String> = parameters
         .iter()
         .map(|(name, value)| format!("{name}={}", escape(value)))
