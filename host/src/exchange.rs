@@ -69,7 +69,9 @@ impl Worker {
                     known.leads.drain(..).for_each(|lead| lead.finish(&entry));
                     return (Answered::Result, entry.stored.response());
                 }
-                Stop::Respond(response) => return (Answered::Respond, self.respond(response)),
+                Stop::Respond(response) => {
+                    return (Answered::Respond, self.respond(response, known.leads));
+                }
                 Stop::Relay(relay) => match self.relay(&relay, &viewer.headers).await {
                     Ok(response) => return (Answered::Relay, response),
                     Err(answer) => known.answers.push((relay.want, answer)),
@@ -197,8 +199,8 @@ impl Worker {
         Ok(Answer::Missing)
     }
 
-    /// Keeps the response for others as it says, and makes it a response of HTTP.
-    fn respond(&self, response: core::Response) -> Response<Body> {
+    /// Keeps the response for others as it says, gives it to those who wait for it, and makes it a response of HTTP.
+    fn respond(&self, response: core::Response, mut leads: Vec<Lead>) -> Response<Body> {
         let status =
             StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let stored = Stored {
@@ -208,8 +210,13 @@ impl Worker {
         };
         let answer = stored.response();
         for keep in response.store {
-            self.node
+            let entry = self
+                .node
                 .keep_result(&keep.key, stored.clone(), keep.fresh_ms);
+            // Of a key that another leads, that other's answer is the one to wait for.
+            for lead in leads.extract_if(.., |lead| lead.is_of(&keep.key)) {
+                lead.finish(&entry);
+            }
         }
         answer
     }

@@ -44,11 +44,6 @@ impl<T> Flights<T> {
         })
     }
 
-    /// Takes the flight of `key` out, whoever leads it.
-    pub(crate) fn take(&self, key: &str) -> Option<Arc<T>> {
-        self.shard(key, |flights| flights.remove(key))
-    }
-
     /// Ends `flight`: who asks for `key` from now on leads anew.
     pub(crate) fn end(&self, key: &str, flight: &Arc<T>) {
         self.shard(key, |flights| {

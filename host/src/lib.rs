@@ -22,6 +22,7 @@ mod documents;
 mod engine;
 mod exchange;
 mod flights;
+mod greeting;
 mod logs;
 mod metrics;
 mod node;

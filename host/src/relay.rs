@@ -1,16 +1,14 @@
 //! Relays: bodies that pass by the component.
 //!
 //! From the cache where the object is there, else from the one transfer that all its viewers share while it arrives, else, for what
-//! may not be shared, straight through. Invariant: a failure before the first byte goes back to the component; one after it cuts the
+//! may not be shared, from a transfer of the viewer's own. Invariant: a failure before the first byte goes back to the component; one after it cuts the
 //! connection, never ends the body early as if it were whole.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, RANGE,
-};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use http::{HeaderMap, Response, StatusCode};
 use sightscreen_core::door::{self, Cut};
 use sightscreen_core::{Failure, Relay, Want};
@@ -21,9 +19,8 @@ use crate::cache::{Entry, Found};
 use crate::metrics::Lookup;
 use crate::node::Worker;
 use crate::stored::{Stored, header_map};
-use crate::transfer::{Head, broken};
-use crate::upstream::next_chunk;
-use crate::wants::{Answer, Purpose, Shared, forwarded, timeout};
+use crate::transfer::{Head, Transfer};
+use crate::wants::{Answer, Purpose, timeout};
 
 impl Worker {
     /// The response, or what the component is resumed with.
@@ -33,10 +30,11 @@ impl Worker {
         viewer: &HeaderMap,
     ) -> Result<Response<Body>, Answer> {
         let want = &relay.want;
+        let deadline = Instant::now() + timeout(want);
         let mut response = if door::is_shared(want) {
-            self.relay_shared(want, viewer).await?
+            self.relay_shared(want, viewer, deadline).await?
         } else {
-            self.relay_alone(want, viewer).await?
+            self.relay_alone(want, viewer, deadline).await?
         };
         let own: Vec<_> = door::relay_own(response.status().as_u16(), relay).collect();
         let headers = header_map(&own);
@@ -51,6 +49,7 @@ impl Worker {
         self: &Arc<Self>,
         want: &Want,
         viewer: &HeaderMap,
+        deadline: Instant,
     ) -> Result<Response<Body>, Answer> {
         match self.node.cache.object(want) {
             Found::Fresh(entry) => {
@@ -64,16 +63,17 @@ impl Worker {
             }
             Found::IfFailed(_) | Found::Nothing => {}
         }
-        let deadline = Instant::now() + timeout(want);
         loop {
             let shared = self.join(want, Purpose::Relay);
             let head = timeout_at(deadline, shared.transfer.head())
                 .await
                 .unwrap_or(Err(Failure::Timeout));
             return match head {
-                Ok(head) if head.private && !shared.leads => self.relay_alone(want, viewer).await,
+                Ok(head) if head.private && !shared.leads => {
+                    self.relay_alone(want, viewer, deadline).await
+                }
                 Ok(head) if head.status == StatusCode::OK => {
-                    from_transfer(shared, &head, viewer, deadline).await
+                    from_transfer(shared.transfer, &head, viewer, deadline).await
                 }
                 Ok(head) => self.instead(want, refused(&head), viewer).await,
                 // The time of the one that led was over, this one's is not.
@@ -98,42 +98,24 @@ impl Worker {
         }
     }
 
-    /// Straight through: status, range and all are the origin's.
-    async fn relay_alone(&self, want: &Want, viewer: &HeaderMap) -> Result<Response<Body>, Answer> {
-        self.node.metrics.lookup(Lookup::Miss);
-        let (head, body) = self
-            .upstream
-            .get(want, forwarded(want, viewer), timeout(want))
+    /// For this viewer alone. It arrives whether the viewer reads or not: one who does not read holds none of the requests under way.
+    async fn relay_alone(
+        self: &Arc<Self>,
+        want: &Want,
+        viewer: &HeaderMap,
+        deadline: Instant,
+    ) -> Result<Response<Body>, Answer> {
+        let transfer = self.fetch_alone(want, viewer);
+        let head = timeout_at(deadline, transfer.head())
             .await
-            .map_err(Answer::Failed)?;
-        if !door::is_relayed(head.status.as_u16(), want) {
-            return Err(refused(&head));
-        }
-        let max = u64::from(want.max_bytes);
-        if head.length.is_some_and(|length| length > max) {
-            return Err(Answer::Failed(Failure::TooLarge));
-        }
-        let chunks = futures_util::stream::unfold((body, max), |(mut body, left)| async move {
-            let next = next_chunk(&mut body).await.transpose()?;
-            let bounded = next.and_then(|chunk| {
-                let left = left
-                    .checked_sub(chunk.len() as u64)
-                    .ok_or(Failure::TooLarge)?;
-                Ok((chunk, left))
-            });
-            match bounded {
-                Ok((chunk, left)) => Some((Ok::<Bytes, _>(chunk), (body, left))),
-                Err(failure) => Some((Err(broken(failure)), (body, left))),
+            .unwrap_or(Err(Failure::Timeout));
+        match head {
+            Ok(head) if head.status == StatusCode::OK => {
+                from_transfer(transfer, &head, viewer, deadline).await
             }
-        });
-        let mut response = Response::new(Body::stream(chunks, head.length));
-        *response.status_mut() = head.status;
-        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ETAG] {
-            if let Some(value) = head.headers.get(&name) {
-                response.headers_mut().insert(name, value.clone());
-            }
+            Ok(head) => Err(refused(&head)),
+            Err(failure) => Err(Answer::Failed(failure)),
         }
-        Ok(response)
     }
 }
 
@@ -159,12 +141,11 @@ fn from_entry(entry: &Entry, viewer: &HeaderMap) -> Result<Response<Body>, Answe
 }
 
 async fn from_transfer(
-    shared: Shared,
+    transfer: Arc<Transfer>,
     head: &Head,
     viewer: &HeaderMap,
     deadline: Instant,
 ) -> Result<Response<Body>, Answer> {
-    let transfer = shared.transfer;
     let asks_part = viewer.contains_key(RANGE);
     match head.length {
         Some(length) => Ok(respond(&head.headers, length, viewer, |part| {

@@ -60,6 +60,11 @@ impl Lead {
 }
 
 impl Lead {
+    /// Whether `key` is what it leads.
+    pub(crate) fn is_of(&self, key: &str) -> bool {
+        *self.key == *key
+    }
+
     /// Gives those who wait what the leader was answered with.
     pub(crate) fn finish(self, entry: &Arc<Entry>) {
         self.node.results.end(&self.key, &self.pending);
@@ -75,15 +80,12 @@ impl Drop for Lead {
 }
 
 impl Node {
-    /// Keeps a result, and gives it to those who wait for its key, also when it is kept for no time.
-    pub(crate) fn keep_result(&self, key: &str, stored: Stored, fresh_ms: u32) {
-        let entry = if fresh_ms == 0 {
+    /// Keeps a result for as long as it may be used, which may be no time at all.
+    pub(crate) fn keep_result(&self, key: &str, stored: Stored, fresh_ms: u32) -> Arc<Entry> {
+        if fresh_ms == 0 {
             Arc::new(Entry::unkept(stored))
         } else {
             self.cache.keep_result(key, stored, fresh_ms)
-        };
-        if let Some(pending) = self.results.take(key) {
-            pending.end(Some(entry));
         }
     }
 }

@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::body::Body;
 use crate::config::Config;
 use crate::exchange::Viewer;
+use crate::greeting::Greeting;
 use crate::node::{Node, Worker};
 use crate::refusals::Refusals;
 use crate::{admin, logs, tls};
@@ -292,6 +293,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_concurrent_streams(H2_STREAMS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
+    let stream = Greeting::new(stream, HEAD);
     let mut serving =
         std::pin::pin!(builder.serve_connection(Refusals::new(TokioIo::new(stream)), service));
     let ended = tokio::select! {

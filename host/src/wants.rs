@@ -18,7 +18,7 @@ use crate::transfer::{Head, Transfer};
 use crate::upstream::Limits;
 use sightscreen_core::{Failure, Source, Want, door};
 
-/// The most that a shared answer may hold, whatever the want allows: it is in memory while it arrives.
+/// The most that an answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest that a relayed object may take to arrive whole.
 const RELAY_WHOLE: Duration = Duration::from_secs(60);
@@ -31,11 +31,25 @@ pub(crate) enum Answer {
     Failed(Failure),
 }
 
-/// What a shared fetch is for, which says how long it may take as a whole.
+/// What a fetch is for, which says how long it may take as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Whole,
     Relay,
+}
+
+impl Purpose {
+    fn limits(self, want: &Want) -> Limits {
+        let head = timeout(want);
+        Limits {
+            head,
+            whole: match self {
+                Self::Whole => head,
+                Self::Relay => head + RELAY_WHOLE,
+            },
+            bytes: u64::from(want.max_bytes).min(SHARED_MAX_BYTES),
+        }
+    }
 }
 
 /// A transfer that one has joined.
@@ -132,6 +146,36 @@ impl Worker {
         }
     }
 
+    /// Fetches for this one alone, as it arrives. A range is cut here.
+    pub(crate) fn fetch_alone(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Arc<Transfer> {
+        self.node.metrics.lookup(Lookup::Miss);
+        let transfer = Arc::new(Transfer::default());
+        let mut headers = forwarded(want, viewer);
+        headers.remove(http::header::RANGE);
+        let landing = Landing {
+            worker: Arc::clone(self),
+            key: want.key.clone(),
+            transfer: Arc::clone(&transfer),
+        };
+        let want = want.clone();
+        tokio::spawn(async move {
+            let Landing {
+                worker, transfer, ..
+            } = &landing;
+            let limits = Purpose::Relay.limits(&want);
+            let filled = worker
+                .upstream
+                .fill(&want, headers, limits, transfer, |_| ())
+                .await;
+            match filled.map(|()| transfer.so_far()) {
+                Ok(Some(stored)) => transfer.finish(Arc::new(Entry::unkept(stored))),
+                Ok(None) => {}
+                Err(failure) => transfer.fail(failure),
+            }
+        });
+        transfer
+    }
+
     /// In place of a failure: what the cache may still show, else the door's own copy of a document.
     pub(crate) async fn or_copy(&self, want: &Want, answer: Answer) -> Answer {
         if !answer.is_failure() {
@@ -207,17 +251,7 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
         key,
         transfer,
     } = &landing;
-    let head = timeout(&want);
-    let whole = if purpose == Purpose::Relay {
-        head + RELAY_WHOLE
-    } else {
-        head
-    };
-    let limits = Limits {
-        head,
-        whole,
-        bytes: u64::from(want.max_bytes).min(SHARED_MAX_BYTES),
-    };
+    let limits = purpose.limits(&want);
     let mut private = false;
     let at_head = |head: &Head| {
         private = head.private;
@@ -248,7 +282,7 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
     }
 }
 
-/// Ends a shared transfer however its task ends, a panic or the end of its thread included.
+/// Ends a transfer however its task ends, a panic or the end of its thread included.
 struct Landing {
     worker: Arc<Worker>,
     key: String,

@@ -168,6 +168,24 @@ fn without_a_kept_result_those_who_wait_begin_again_one_by_one() {
 }
 
 #[test]
+fn what_one_says_whose_time_is_over_is_no_result_for_those_who_wait() {
+    let origin = Origin::new(|_, _| slow(900, reply(200, "", "mine")));
+    let node = node(origin.address);
+    let patient = "/result?origin=/a&key=r&keep=0&timeout=5000";
+    let leader = in_background(node.listen, patient);
+    sleep(ms(150));
+    let follower = in_background(node.listen, patient);
+    sleep(ms(150));
+    let hasty = "/result?origin=/a&key=r&keep=0&timeout=100";
+    assert_eq!(get(node.listen, hasty).text(), "timeout");
+    for viewer in [leader, follower] {
+        assert_eq!(viewer.join().unwrap().text(), "200 mine");
+    }
+    assert_eq!(origin.asked("/a"), 1);
+    node.stop();
+}
+
+#[test]
 fn viewers_of_one_object_share_its_transfer_while_it_arrives() {
     let origin = Origin::new(|_, _| {
         let head =

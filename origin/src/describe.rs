@@ -28,6 +28,7 @@ pub fn event(config: &Config, live: &Live) -> Event {
         event: config.event.clone(),
         title: config.title.clone(),
         target_duration: u32::try_from(live.grid().target_duration_s()).unwrap_or(u32::MAX),
+        parts: u32::try_from(live.grid().most_parts()).ok(),
         plans: vec![plan("premium", PAID_HEIGHT), plan("free", FREE_HEIGHT)],
         default_plan: "premium".to_owned(),
         cohorts: config.schema.clone(),

@@ -221,6 +221,13 @@ impl Grid {
         self.samples(kind, msn).div_ceil(self.part_samples(kind))
     }
 
+    /// Parts in the segment that has most of them.
+    #[must_use]
+    pub fn most_parts(&self) -> u64 {
+        let of = |kind| (0..self.phases(kind)).map(move |msn| self.parts(kind, msn));
+        of(Kind::Video).chain(of(Kind::Audio)).max().unwrap_or(0)
+    }
+
     /// Index of the first sample of a part, and the number of its samples (0 past the last part).
     #[must_use]
     pub fn part(&self, kind: Kind, msn: u64, part: u64) -> (u64, u64) {

@@ -82,12 +82,13 @@ pub(crate) async fn put_response(key: &str, answer: Answer, fresh_ms: u32, tag: 
     put_object(key, &stamp, answer.body, false, tag).await;
 }
 
-/// The Cache API takes URLs; this one leads nowhere, and holds the key as one path.
+/// The Cache API takes URLs; this one leads nowhere, and holds the key as one segment. A key may hold a viewer's `/../`, which the platform would
+/// resolve: no slash of a key is one of the URL's.
 fn url(key: &str) -> String {
     let mut url = "https://sightscreen.invalid/".to_owned();
     for byte in key.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'/' => url.push(byte.into()),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => url.push(byte.into()),
             _ => url.push_str(&format!("%{byte:02X}")),
         }
     }

@@ -59,6 +59,7 @@ impl Exchange {
             Source::Result => return Got::Missing,
             Source::Document(_) | Source::Origin(_) => {}
         }
+        let begun_ms = now_ms();
         let shared = match upstream::within(want.timeout_ms, self.look_up(want)).await {
             Some(shared) => shared,
             None => Shared::Outcome(Err(Failure::Timeout)),
@@ -70,7 +71,10 @@ impl Exchange {
                 let copy = last_good(&self.env, want).await;
                 Came::Failed(failure).or_copy(copy).into_got()
             }
-            Shared::Nothing(lead) => self.ask(want, lead).await.into_got(),
+            Shared::Nothing(lead) => {
+                let left = door::left(want, begun_ms, now_ms());
+                self.ask(&left, lead).await.into_got()
+            }
         }
     }
 

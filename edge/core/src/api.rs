@@ -3,9 +3,9 @@
 //! Owns when a snapshot stands in and how that is told. Invariant: a request about one user (it carries `authorization`) is never answered from, and never put into,
 //! anything that is shared; and a snapshot bound to places is not shown where the place is not known.
 
-use crate::context::{Context, Flow, has_failed, stop};
+use crate::context::{Context, Flow, has_failed, is_missing, stop};
 use crate::document::Snapshot;
-use crate::exchange::{Got, Object, Relay, Response, Source, Want};
+use crate::exchange::{Got, Object, Response, Source, Want};
 use crate::flags::{Flags, PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;
@@ -40,15 +40,16 @@ pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> F
     if !flags.is_on(PANIC, false, subject) {
         let got = cx.want(shared_want(target))?;
         if let (Got::Object(object), false) = (got, has_failed(got)) {
-            return Ok(from_origin(object));
+            return Ok(from_origin(object, shared_for(object.status)));
         }
     }
     stored(cx, path, query, &flags, subject)
 }
 
-/// Passed on as it is, to the viewer alone.
+/// Passed on as it is, refusals included, to the viewer alone.
 fn personal(cx: &Context<'_>, target: String) -> Flow<Response> {
     let want = Want {
+        key: format!("personal{target}"),
         fresh_ms: 0,
         missing_ms: 0,
         collapse: false,
@@ -56,18 +57,9 @@ fn personal(cx: &Context<'_>, target: String) -> Flow<Response> {
         forward: vec!["authorization".to_owned()],
         ..shared_want(target)
     };
-    let headers = vec![
-        header("cache-control", "private, no-store"),
-        header("access-control-allow-origin", "*"),
-    ];
-    match cx.relay(Relay { want, headers })? {
+    match cx.want(want)? {
         got @ Got::Object(object) if !has_failed(got) => {
-            let mut response = from_origin(object);
-            response.headers.retain(|(name, _)| name != "cache-control");
-            response
-                .headers
-                .push(header("cache-control", "private, no-store"));
-            Ok(response)
+            Ok(from_origin(object, "private, no-store"))
         }
         _ => stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S)),
     }
@@ -88,7 +80,16 @@ fn shared_want(target: String) -> Want {
     }
 }
 
-fn from_origin(object: &Object) -> Response {
+/// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at any moment.
+fn shared_for(status: u16) -> &'static str {
+    if status == 200 || is_missing(status) {
+        "public, max-age=1"
+    } else {
+        "no-store"
+    }
+}
+
+fn from_origin(object: &Object, cache_control: &str) -> Response {
     let content_type = object
         .headers
         .iter()
@@ -96,7 +97,7 @@ fn from_origin(object: &Object) -> Response {
     let content_type = content_type.map_or("application/json", |(_, value)| value);
     let headers = vec![
         header("content-type", content_type),
-        header("cache-control", "public, max-age=1"),
+        header("cache-control", cache_control),
         header("access-control-allow-origin", "*"),
     ];
     Response {
@@ -132,9 +133,15 @@ fn stored(
         age if age < fresh_s.saturating_add(stale_s) => "stale",
         _ => return stop(cx.unavailable(Problem::SnapshotExpired, RETRY_SPREAD_S)),
     };
+    // What is for some places only is for no cache that knows no places.
+    let cache_control = if snapshot.countries.is_empty() {
+        "public, max-age=1"
+    } else {
+        "private, max-age=1"
+    };
     let headers = vec![
         ("content-type".to_owned(), snapshot.content_type),
-        header("cache-control", "public, max-age=1"),
+        header("cache-control", cache_control),
         header("access-control-allow-origin", "*"),
         header("access-control-expose-headers", "age, sightscreen-snapshot"),
         ("age".to_owned(), age_s.to_string()),

@@ -95,7 +95,6 @@ pub fn is_mobile(request: &Request) -> Option<bool> {
 /// The primary language tags of `accept-language` in the order sent, which is the order of preference in all browsers.
 pub fn languages(request: &Request) -> impl Iterator<Item = &str> {
     const LANGUAGES_MAX: usize = 8;
-    let list = request.header("accept-language").unwrap_or_default();
     let tag = |item: &'_ str| {
         item.split([';', '-'])
             .next()
@@ -103,7 +102,8 @@ pub fn languages(request: &Request) -> impl Iterator<Item = &str> {
             .trim()
             .len()
     };
-    list.split(',').take(LANGUAGES_MAX).map(move |item| {
+    let items = request.list("accept-language");
+    items.take(LANGUAGES_MAX).map(move |item| {
         let item = item.trim();
         &item[..tag(item)]
     })
@@ -136,6 +136,7 @@ mod tests {
             event: "e".into(),
             title: String::new(),
             target_duration: 2,
+            parts: None,
             plans: vec![],
             default_plan: String::new(),
             cohorts: vec![

@@ -18,7 +18,8 @@ use crate::problem::Problem;
 /// The rest of a decision, or the step with which it stops here.
 pub(crate) type Flow<T> = Result<T, Box<Step>>;
 
-/// Milliseconds for which a document is used without looking for a newer one. A kill switch takes at most this and [`DOCUMENT_STALE_MS`].
+/// Milliseconds for which a document is used without looking for a newer one, once by the core and once by the door. A kill switch takes at most
+/// twice this and [`DOCUMENT_STALE_MS`].
 const DOCUMENT_FRESH_MS: u32 = 1000;
 /// Milliseconds for which an edge may use a document while a newer one is on the way.
 const DOCUMENT_STALE_MS: u32 = 2000;
@@ -27,7 +28,7 @@ const DOCUMENT_STALE_ERROR_MS: u32 = 24 * 3600 * 1000;
 const DOCUMENT_MISSING_MS: u32 = 1000;
 const DOCUMENT_TIMEOUT_MS: u32 = 2000;
 const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
-/// Milliseconds for which an immutable document is kept: a year.
+/// Milliseconds for which an immutable document is kept: 24 days, longer than any event.
 const IMMUTABLE_MS: u32 = u32::MAX / 2;
 /// Milliseconds for which the keyring is used without asking for it again.
 const KEYRING_FRESH_MS: u32 = 60_000;

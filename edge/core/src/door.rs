@@ -49,7 +49,7 @@ pub enum Reach {
 }
 
 /// Headers of an upstream answer that become part of an [`Object`](crate::Object).
-pub const OBJECT_HEADERS: &[&str] = &["content-type", "retry-after"];
+pub const OBJECT_HEADERS: &[&str] = &["content-type", "etag", "retry-after"];
 
 /// Headers of an upstream answer that a relay passes on, unless the core sets them.
 pub const RELAY_HEADERS: &[&str] = &["content-type", "content-length", "content-range", "etag"];
@@ -114,6 +114,16 @@ pub fn forwarded(want: &Want, headers: &[(String, String)]) -> Vec<(String, Stri
         .filter(|(name, _)| want.forward.contains(name))
         .cloned()
         .collect()
+}
+
+/// `want` with the time that is left of it, waiting for another's request included.
+#[must_use]
+pub fn left(want: &Want, begun_ms: u64, now_ms: u64) -> Want {
+    let gone_ms = u32::try_from(now_ms.saturating_sub(begun_ms)).unwrap_or(u32::MAX);
+    Want {
+        timeout_ms: want.timeout_ms.saturating_sub(gone_ms).max(1),
+        ..want.clone()
+    }
 }
 
 /// What a door asks the origin for, or `None` where a want is not for the origin.

@@ -27,9 +27,7 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// Gzip where the viewer accepts it (RFC 9110, section 12.5.3).
     pub(crate) fn of(request: &Request) -> Self {
-        let accepts = request
-            .header("accept-encoding")
-            .is_some_and(|value| value.split(',').any(is_accepted_gzip));
+        let accepts = request.list("accept-encoding").any(is_accepted_gzip);
         if accepts { Self::Gzip } else { Self::Identity }
     }
 

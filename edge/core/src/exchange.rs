@@ -142,7 +142,7 @@ pub enum Failure {
     TooLarge,
 }
 
-/// A body that passes by the core.
+/// A body that passes by the core. What may not be shared does not: it is wanted whole.
 ///
 /// When the want forwards `range`, the door sends it along or cuts the range from a stored whole. When the origin answers 200 or 206
 /// (304 and 416 included where a range or a condition was forwarded), the door sends that status, the origin's `content-type`, `content-length`, `content-range`

@@ -164,4 +164,12 @@ impl Request {
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
     }
+
+    /// The items of a header that is a list, over all its lines (RFC 9110, section 5.3): platforms differ in whether they join them.
+    pub(crate) fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .flat_map(|(_, value)| value.split(','))
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) use media::media_playlist;
 /// Milliseconds until an origin that need not wait has failed.
 const ORIGIN_TIMEOUT_MS: u32 = 2000;
 const OBJECT_BYTES_MAX: u32 = 64 << 20;
-/// Milliseconds for which segments are kept: they never change. A year.
+/// Milliseconds for which segments are kept: they never change. 24 days, longer than any event.
 const OBJECT_FRESH_MS: u32 = u32::MAX / 2;
 /// Milliseconds for which an absent object stays absent; a part may come any moment.
 const OBJECT_MISSING_MS: u32 = 200;

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 
 /// Longest target that is looked at, in bytes.
 pub const TARGET_BYTES_MAX: usize = 4096;
+/// Visible characters that no target has unescaped (RFC 3986, section 2), and of which platforms make one thing or another. Others that it
+/// rules out are in queries that browsers send.
+const NEVER_RAW: &[u8] = b"\"#<>\\";
 /// Longest identifier, in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
 
@@ -68,12 +71,12 @@ impl<'a> Target<'a> {
     /// Reads a raw target.
     ///
     /// # Errors
-    /// [`Ambiguous`]: not origin form, too long, a character that is not visible ASCII, a backslash, a fragment, a bad or double escape, an escaped
+    /// [`Ambiguous`]: not origin form, too long, a character that is not visible ASCII, a quotation mark, an angle bracket, a backslash, a fragment, a bad or double escape, an escaped
     /// separator or control character, an empty or dot segment.
     pub fn parse(raw: &'a str) -> Result<Self, Ambiguous> {
         let visible = raw
             .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#');
+            .all(|b| b.is_ascii_graphic() && !NEVER_RAW.contains(&b));
         if raw.len() > TARGET_BYTES_MAX || !raw.starts_with('/') || !visible {
             return Err(Ambiguous);
         }

@@ -52,6 +52,9 @@ fn pass(exchange: &Exchange<'_>, relay: &Relay, deadline: Instant) -> Result<(),
     if !door::is_relayed(head.status, want) {
         return Err(Got::Object(without_body(&head)));
     }
+    if is_too_large(&head, want) {
+        return Err(Got::Failed(Failure::TooLarge));
+    }
     let headers = door::relay_headers(head.status, |name| head.header(name), relay);
     viewer::send(head.status, &headers, head.body.into());
     Ok(())
@@ -72,17 +75,15 @@ fn lead(
         Ok(head) => head,
         Err(failure) => return Err(share_failure(leads, failure, event)),
     };
-    if head
-        .length()
-        .is_some_and(|length| length > want.max_bytes.into())
-    {
+    if is_too_large(&head, want) {
         return Err(share_failure(leads, Failure::TooLarge, event));
     }
     let Some(lifetime) = lifetime(want, &head) else {
         let _ = leads.cancel_insert_or_update();
         return send_unstored(relay, head);
     };
-    let stamp = cache::stamp(Ok(head.status), stored_headers(&head), lifetime);
+    let headers = door::object_headers(|name| head.header(name));
+    let stamp = cache::stamp(Ok(head.status), headers, lifetime);
     if head.status != 200 {
         cache::fulfil(leads, &stamp, &[], event);
         return Err(Got::Object(without_body(&head)));
@@ -103,6 +104,11 @@ fn lead(
         }
         None => send_unstored(relay, head),
     }
+}
+
+fn is_too_large(head: &Head, want: &Want) -> bool {
+    head.length()
+        .is_some_and(|length| length > want.max_bytes.into())
 }
 
 fn share_failure(leads: Transaction, failure: Failure, event: Option<&str>) -> Got {
@@ -194,14 +200,6 @@ fn pump(
         return None;
     }
     writer.finish().ok()
-}
-
-/// What a relayed entry must remember of its origin's headers.
-fn stored_headers(head: &Head) -> Vec<(String, String)> {
-    ["content-type", "etag", "retry-after"]
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), head.header(name)?)))
-        .collect()
 }
 
 fn without_body(head: &Head) -> Object {

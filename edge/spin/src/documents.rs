@@ -19,6 +19,12 @@ pub(crate) async fn put(name: &str, body: &[u8]) {
     }
 }
 
+/// Of a cohort's pods the newest alone: nothing here ends by itself, and what a revision decided is asked for while it is the newest. A copy of
+/// another revision is none, for the core reads a document under the whole of its name.
 fn key(name: &str) -> String {
-    format!("document/{name}")
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts.as_slice() {
+        ["pods", event, _, cohort] => format!("document/pods/{event}/{cohort}"),
+        _ => format!("document/{name}"),
+    }
 }

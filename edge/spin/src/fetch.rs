@@ -57,6 +57,7 @@ impl Exchange {
             Source::Result => return Got::Missing,
             Source::Document(_) | Source::Origin(_) => {}
         }
+        let begun_ms = now_ms();
         let shared = match upstream::within(want.timeout_ms, self.look_up(want)).await {
             Some(shared) => shared,
             None => Shared::Outcome(Err(Failure::Timeout)),
@@ -70,7 +71,8 @@ impl Exchange {
             }
             Shared::Nothing(lead) => {
                 let headers = door::forwarded(want, &self.headers);
-                ask(&self.origin, want, &headers, lead).await.into_got()
+                let left = door::left(want, begun_ms, now_ms());
+                ask(&self.origin, &left, &headers, lead).await.into_got()
             }
         }
     }

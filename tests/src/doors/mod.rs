@@ -68,7 +68,7 @@ static DOORS: [Door; 5] = [
     },
     Door {
         name: "cloudflare",
-        has: &["cache", "documents"],
+        has: &["cache", "stale", "collapse", "results", "documents"],
         start: cloudflare::start,
     },
     Door {

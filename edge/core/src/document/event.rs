@@ -14,6 +14,9 @@ pub struct Event {
     pub title: String,
     /// Seconds; `EXT-X-TARGETDURATION` of every playlist of the event.
     pub target_duration: u32,
+    /// Most parts that a segment of any rendition has; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u32>,
     /// Plans by identifier.
     pub plans: Vec<Plan>,
     /// The plan of a token that names none, or one that is not listed.

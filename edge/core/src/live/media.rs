@@ -285,10 +285,15 @@ impl Directives {
         Ok(directives)
     }
 
-    /// A session that is not offered blocking reload does not get it.
+    /// A session that is not offered blocking reload does not get it. Past a segment's last part stands the next segment's first
+    /// (RFC 8216bis 6.2.5.2), so that numbers without end are no requests without end.
     fn for_session(self, admitted: &Admitted) -> Self {
         if admitted.low_latency {
-            self
+            let last = admitted.event.parts.map_or(u64::MAX, u64::from);
+            Self {
+                part: self.part.map(|part| part.min(last)),
+                ..self
+            }
         } else {
             Self {
                 msn: None,
