@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Instant;
 
+use wasm_encoder::{
+    Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection, ComponentValType,
+};
+
 use common::{Origin, config, fixture, folder, get, ms, node, reply, send, signed, slow};
 use sightscreen_host::{EMBEDDED, start};
 
@@ -152,15 +156,23 @@ fn the_embedded_component_imports_nothing_and_answers() {
     node.stop();
 }
 
+/// `(component (import "x" (func)))`.
+fn importing() -> Vec<u8> {
+    let mut types = ComponentTypeSection::new();
+    let no_params: [(&str, ComponentValType); 0] = [];
+    types.function().params(no_params).result(None);
+    let mut imports = ComponentImportSection::new();
+    imports.import("x", ComponentTypeRef::Func(0));
+    let mut component = Component::new();
+    component.section(&types).section(&imports);
+    component.finish()
+}
+
 #[test]
 fn a_component_with_imports_is_refused() {
     let data = folder();
     let file = data.join("imports.wasm");
-    std::fs::write(
-        &file,
-        wat::parse_str(r#"(component (import "x" (func)))"#).unwrap(),
-    )
-    .unwrap();
+    std::fs::write(&file, importing()).unwrap();
     let error = start(&config("127.0.0.1:1".parse().unwrap(), &data, Some(file)))
         .err()
         .unwrap()

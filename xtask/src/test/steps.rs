@@ -77,17 +77,25 @@ fn setup() -> Result<Outcome> {
 fn clippy() -> Result<Outcome> {
     run::built(
         "clippy",
-        run::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]),
+        run::cargo().args([
+            "clippy",
+            "--release",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
     )?;
     ok()
 }
 
-/// With what no quick run builds, in one selection: another would compile wasmtime anew.
+/// With what no quick run builds, in one selection: another would check wasmtime anew. In the profile that is built after it, for macros, build scripts and
+/// the component that the host embeds are then the same.
 fn clippy_all() -> Result<Outcome> {
     run::built(
         "clippy",
         run::cargo()
-            .args(["clippy", "--all-targets"])
+            .args(["clippy", "--release", "--all-targets"])
             .args(artifacts::PACKAGES.map(|package| format!("--package={package}")))
             .args(["--package=xtask", "--package=sightscreen-spin-host"])
             .args(["--", "-D", "warnings"]),
@@ -106,7 +114,8 @@ fn clippy_wasm() -> Result<Outcome> {
         run::built(
             &format!("clippy {package}"),
             run::cargo()
-                .args(["clippy", "--package", package, "--target", target])
+                .args(["clippy", "--profile", "edge"])
+                .args(["--package", package, "--target", target])
                 .args(["--", "-D", "warnings"]),
         )?;
     }
