@@ -181,6 +181,9 @@ mod tests {
             ),
             "35-plus.metro.mobile.regional"
         );
+        // In two lines it is the same list.
+        let lines = [("accept-language", "fr"), ("accept-language", "ta-IN")];
+        assert_eq!(cohort("", &lines, None), "35-plus.rest.other.regional");
         assert_eq!(
             cohort(
                 "age=18-34&device=other&metro=rest",

@@ -11,6 +11,7 @@
 //! Differences from the contract, all of the platform:
 //! - Other exchanges find an answer of lifetime 0 for a tenth of a second in the platform's cache; it is used only by those who were waiting when it came.
 //! - A relay that leads asks the origin for the whole object, whatever the range, and cuts the range from it.
+//! - A page's file that the origin cannot give is not answered from an old copy: what is relayed is never in memory whole.
 //! - A trap ends the instance, and the platform answers 500 with a body of its own.
 #![deny(unsafe_code)]
 
