@@ -123,7 +123,10 @@ impl Keyring {
 
     /// The keyring, read at most `fresh_ms` ago or at least tried to.
     pub(crate) fn get(&self, fresh_ms: u32) -> Arc<Entry> {
-        let fresh = Duration::from_millis(fresh_ms.into()).max(KEYRING_LOOK);
+        self.within(Duration::from_millis(fresh_ms.into()).max(KEYRING_LOOK))
+    }
+
+    fn within(&self, fresh: Duration) -> Arc<Entry> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.0.elapsed() >= fresh {
             last.0 = Instant::now();
@@ -175,5 +178,29 @@ mod tests {
             "each name is one file directly in the folder, and nothing is left over"
         );
         assert!(documents.load("").is_none() && documents.load(&"a".repeat(300)).is_none());
+    }
+
+    #[test]
+    fn a_changed_keyring_is_in_force_and_one_that_is_none_is_not() {
+        let keyring = |key: &str| {
+            let hex = key.repeat(16);
+            format!(
+                r#"{{"document":{{"d1":"{hex}"}},"pass":{{"k1":"{hex}"}},"url":{{"u1":"{hex}"}}}}"#
+            )
+        };
+        let path = crate::testing::folder("keyring").join("keyring.json");
+        let (one, other) = (keyring("01"), keyring("02"));
+        fs::write(&path, &one).unwrap();
+        let ring = Keyring::open(path.clone()).unwrap();
+        fs::write(&path, &other).unwrap();
+        assert_eq!(ring.within(Duration::MAX).stored.body, one);
+        assert_eq!(ring.within(Duration::ZERO).stored.body, other);
+        for broken in ["", "{}", "{\"pass\":1}"] {
+            fs::write(&path, broken).unwrap();
+            assert_eq!(ring.within(Duration::ZERO).stored.body, other, "{broken}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(ring.within(Duration::ZERO).stored.body, other);
+        assert!(Keyring::open(path).is_err());
     }
 }

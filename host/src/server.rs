@@ -21,7 +21,6 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::body::Body;
 use crate::config::Config;
@@ -29,7 +28,8 @@ use crate::exchange::Viewer;
 use crate::greeting::Greeting;
 use crate::node::{Node, Worker};
 use crate::refusals::Refusals;
-use crate::{admin, logs, tls};
+use crate::tls::Certificate;
+use crate::{admin, logs};
 
 /// Longest that requests under way may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -69,9 +69,9 @@ pub fn start(config: &Config) -> io::Result<Running> {
         .map(|address| sockets(address, "--tls-listen", config.threads))
         .transpose()?;
     let admin_socket = sockets(config.admin, "--admin", 1)?;
-    let acceptor = config
+    let certificate = config
         .tls_listen
-        .map(|_| tls::acceptor(&config.data))
+        .map(|_| Certificate::open(&config.data).map(Arc::new))
         .transpose()?;
     let node = Arc::new(Node::open(config)?);
     let (stop, stopped) = watch::channel(false);
@@ -87,7 +87,7 @@ pub fn start(config: &Config) -> io::Result<Running> {
         let tls = tls_sockets
             .as_mut()
             .and_then(Iterator::next)
-            .zip(acceptor.clone());
+            .zip(certificate.clone());
         let worker = Arc::new(Worker::new(Arc::clone(&node), &config.origin)?);
         let (node, stopped) = (Arc::clone(&node), stopped.clone());
         let work = async move {
@@ -195,7 +195,7 @@ fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 async fn serve(
     worker: &Arc<Worker>,
     plain: std::net::TcpListener,
-    tls: Option<(std::net::TcpListener, TlsAcceptor)>,
+    tls: Option<(std::net::TcpListener, Arc<Certificate>)>,
     stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     // Every connection holds a receiver; when all are gone, all connections are.
@@ -208,13 +208,13 @@ async fn serve(
         });
     });
     let tls = async {
-        let Some((listener, acceptor)) = tls else {
+        let Some((listener, certificate)) = tls else {
             return std::future::pending().await;
         };
         let listener = TcpListener::from_std(listener)?;
         accept(listener, |stream| {
             let (worker, stopped, held) = (Arc::clone(worker), stopped.clone(), held.clone());
-            let handshake = acceptor.accept(stream);
+            let handshake = certificate.acceptor().accept(stream);
             tokio::spawn(async move {
                 if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
                     connection(worker, stream, stopped).await;
