@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::attributes::Attributes;
+use super::date::unix_micros;
 use super::playlist::Media;
 use super::report::{Notes, Report};
-use super::rules::unix_micros;
 
 /// Microseconds on top of a part target by which two renditions may differ: a report travels at another time than the playlist it is about.
 const REPORT_SLACK: u64 = 100_000;

@@ -5,6 +5,7 @@
 mod across;
 pub mod attributes;
 pub mod command;
+mod date;
 mod fetch;
 mod follow;
 mod fragment;
@@ -12,3 +13,4 @@ mod multivariant;
 pub mod playlist;
 pub mod report;
 pub mod rules;
+mod version;
