@@ -57,6 +57,7 @@ impl<'a> Objects<'a> {
             return;
         }
         let Some(bytes) = self.fetch(&part.uri, part.line) else {
+            self.clock = None;
             return;
         };
         if let Some((init, span)) = self.span(segment, &bytes, part.line) {
@@ -102,8 +103,17 @@ impl<'a> Objects<'a> {
             return;
         }
         let Some(bytes) = self.fetch(&segment.uri, segment.line) else {
+            if segment.parts.is_empty() {
+                self.clock = None;
+            }
             return;
         };
+        if !segment.parts.is_empty() && parts.len() == segment.parts.len() {
+            let same = parts.concat() == bytes;
+            self.source.notes.must(same, "M1", segment.line, || {
+                format!("{} is not the bytes of its parts", segment.uri)
+            });
+        }
         let Some((init, span)) = self.span(segment, &bytes, segment.line) else {
             return;
         };
@@ -121,12 +131,6 @@ impl<'a> Objects<'a> {
         );
         if segment.parts.is_empty() {
             self.tick(segment, true, &segment.uri, segment.line, span);
-        } else if parts.len() == segment.parts.len() {
-            self.source
-                .notes
-                .must(parts.concat() == bytes, "M1", segment.line, || {
-                    format!("{} is not the bytes of its parts", segment.uri)
-                });
         }
     }
 
