@@ -300,3 +300,73 @@ fn without_parts(media: &Media) -> Attributes {
         .map(|(n, v)| (n.clone(), v.clone()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
+    use super::*;
+    use crate::playlist::ContentSpec;
+
+    /// Segments 100 to 105, from 00:03:20 to 00:03:32, with these date ranges.
+    fn listed(ranges: &[&str]) -> Media {
+        let spec = ContentSpec {
+            first: 100,
+            dateranges: ranges.iter().map(|range| (*range).to_owned()).collect(),
+            ..ContentSpec::default()
+        };
+        Media::parse(&spec.render()).unwrap()
+    }
+
+    /// What two renditions with these date ranges break, and whether date ranges were seen.
+    fn judged(one: &[&str], other: &[&str]) -> (Vec<String>, bool) {
+        let (report, across) = (Report::default(), Across::default());
+        for (name, ranges) in [("v", one), ("w", other)] {
+            across.saw(name, &listed(ranges), report.of(name));
+        }
+        across.judge(&report, &[]);
+        let found = report.findings().into_iter();
+        let found = found.map(|one| format!("{} {}", one.rule, one.playlist));
+        (found.collect(), !report.unseen().contains(&"D1"))
+    }
+
+    fn range(start: &str, planned: u64) -> String {
+        format!(
+            "#EXT-X-DATERANGE:ID=\"b\",START-DATE=\"2026-01-01T00:{start}.000Z\",PLANNED-DURATION={planned}"
+        )
+    }
+
+    #[test]
+    fn a_range_is_missed_where_the_window_had_room_for_it() {
+        let missing = (vec!["D1 w".to_owned()], true);
+        let sound = (vec![], true);
+        for (start, planned, expected) in [
+            ("03:24", 4, &missing),
+            ("03:10", 12, &missing),
+            // One rendition may not have come to it yet, or not have it any more.
+            ("03:31", 60, &sound),
+            ("03:40", 60, &sound),
+            ("03:10", 11, &sound),
+            ("03:10", 4, &sound),
+        ] {
+            let range = range(start, planned);
+            assert_eq!(judged(&[&range], &[]), *expected, "{range}");
+            assert_eq!(judged(&[&range], &[&range]), sound);
+        }
+    }
+
+    #[test]
+    fn without_ranges_nothing_was_seen_of_them() {
+        assert_eq!(judged(&[], &[]), (vec![], false));
+    }
+
+    #[test]
+    fn a_break_may_be_open_while_its_end_is_near() {
+        let out = |planned| range("03:21", planned) + ",SCTE35-OUT=0xFC30";
+        let open = out(8);
+        assert_eq!(judged(&[&open], &[&open]).0, Vec::<String>::new());
+        let over = out(7);
+        assert_eq!(judged(&[&over], &[&over]).0, ["D1 v", "D1 w"]);
+        let closed = over + ",SCTE35-IN=0xFC31";
+        assert_eq!(judged(&[&closed], &[&closed]).0, Vec::<String>::new());
+    }
+}

@@ -55,7 +55,8 @@ impl Refusals {
             &format!("_HLS_msn={}", media.next() + 2),
         );
         if let Some(part) = past_the_part_limit(media) {
-            let query = format!("_HLS_msn={}&_HLS_part={part}", sequence + 1);
+            // Players sort directives (6.3.2): one who asks for this part later does not meet a cached refusal.
+            let query = format!("_HLS_part={part}&_HLS_msn={}", sequence + 1);
             refuse(source, media, &mut self.part, &query);
         }
     }
