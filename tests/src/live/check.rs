@@ -12,6 +12,9 @@ use super::multivariant::{Rendition, renditions};
 use super::report::Report;
 use super::source::Source;
 
+/// Discontinuities of a break: into it, and back.
+const BREAK: u64 = 2;
+
 /// How a check goes about it.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -27,8 +30,8 @@ pub struct Plan {
     pub held: Option<Duration>,
     /// A reload that took so long waited for its part, so that what it brought is of now.
     pub waited: Duration,
-    /// Reloads between two delta updates.
-    pub delta_every: u64,
+    /// Reloads between two delta updates, and two hinted parts.
+    pub beside_every: u64,
 }
 
 impl Default for Plan {
@@ -41,7 +44,7 @@ impl Default for Plan {
             at_once: Duration::from_secs(1),
             held: None,
             waited: Duration::from_millis(50),
-            delta_every: 5,
+            beside_every: 5,
         }
     }
 }
@@ -55,6 +58,14 @@ pub struct Outcome {
     pub sequences: usize,
     /// Discontinuities passed.
     pub discontinuities: u64,
+}
+
+impl Outcome {
+    /// Whether a break was passed, and something was seen of every rule.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.discontinuities >= BREAK && self.report.unseen().is_empty()
+    }
 }
 
 /// An event before it is followed.

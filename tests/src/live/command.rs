@@ -5,12 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{Check, Outcome, Plan};
+use super::check::{Check, Plan};
 
 const USAGE: &str =
     "usage: sightscreen-live-check URL [--for SECONDS] [--json FILE] [--without-break]";
-/// Discontinuities of a break: into it, and back.
-const BREAK: u64 = 2;
 
 /// Checks the event at the URL of the command line; whether every rule was seen, through a break at least, and held.
 ///
@@ -40,17 +38,17 @@ pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
         check.names().join(", "),
         plan.time.as_secs()
     );
-    let Outcome {
-        report,
-        sequences,
-        discontinuities,
-    } = check.run(&plan);
-    println!("saw {sequences} media sequence numbers and {discontinuities} discontinuities");
+    let outcome = check.run(&plan);
+    println!(
+        "saw {} media sequence numbers and {} discontinuities",
+        outcome.sequences, outcome.discontinuities
+    );
+    let report = &outcome.report;
     if let Some(file) = json {
         fs::write(&file, format!("{:#}\n", report.json()))
             .map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    let whole = without_break || (discontinuities >= BREAK && report.unseen().is_empty());
+    let whole = without_break || outcome.is_whole();
     if !whole {
         println!(
             "not seen through a break: follow for longer with --for, start one, or say --without-break"

@@ -59,6 +59,9 @@ impl<'a> Follower<'a> {
             rules::between(&earlier, &reload.media, self.source.notes);
             self.beside(&earlier, &reload);
             self.objects.fetch_new(&earlier, &reload.media);
+            if self.asks_more() {
+                self.objects.ask_ahead(&reload.media);
+            }
             earlier = reload.media;
         }
         if earlier.ended {
@@ -107,17 +110,22 @@ impl<'a> Follower<'a> {
         });
     }
 
+    /// Whether a delta and a hinted part are asked for beside this reload.
+    fn asks_more(&self) -> bool {
+        self.reloads.is_multiple_of(self.source.plan.beside_every)
+    }
+
     /// Requests beside those of a player, while the playlist is of now.
     fn beside(&mut self, earlier: &Media, reload: &Reload) {
         let Reload { media, query, took } = reload;
         if *took >= self.source.plan.waited {
-            self.refusals.at_the_edge(self.source, media);
+            self.refusals.past_the_limits(self.source, media);
         }
         if query.is_empty() {
             return;
         }
         packed::check(self.source, &mut self.packed, query);
-        if self.reloads.is_multiple_of(self.source.plan.delta_every) {
+        if self.asks_more() {
             delta::check(self.source, query, earlier, media);
         }
     }

@@ -1,11 +1,11 @@
 //! The media of one rendition: every part and segment, fetched when it is first listed.
 //!
 //! Owns the rules that need media, and what they remember: inits, the bytes of parts until their segment is whole, the decode time that comes next.
-//! Invariant: what is listed is fetched once.
+//! Invariant: what is listed is fetched once, and once more where it was asked for while it was hinted.
 
 use std::collections::HashMap;
 
-use super::fetch::Url;
+use super::attributes::Attributes;
 use super::fragment::{Init, Span};
 use super::playlist::{Media, Part, Segment};
 use super::source::Source;
@@ -21,6 +21,8 @@ pub(super) struct Objects<'a> {
     parts: HashMap<u64, Vec<Vec<u8>>>,
     /// Init and decode time that the next part continues.
     clock: Option<(Option<String>, u64)>,
+    /// A hinted part's URI, and what came when it was asked for.
+    hinted: Option<(String, Result<Vec<u8>, String>)>,
 }
 
 impl<'a> Objects<'a> {
@@ -30,6 +32,16 @@ impl<'a> Objects<'a> {
             inits: HashMap::new(),
             parts: HashMap::new(),
             clock: None,
+            hinted: None,
+        }
+    }
+
+    /// Asks for the part that is hinted, as a player does; it is judged when it is listed.
+    pub(super) fn ask_ahead(&mut self, media: &Media) {
+        let is_part = |list: &Attributes| list.get("TYPE").is_some_and(|kind| kind == "PART");
+        let hint = media.hints.iter().find(|(_, list)| is_part(list));
+        if let Some(uri) = hint.and_then(|(_, list)| list.get("URI")) {
+            self.hinted = Some((uri.clone(), self.get(uri)));
         }
     }
 
@@ -75,10 +87,23 @@ impl<'a> Objects<'a> {
             );
             self.tick(segment, index == 0, &part.uri, part.line, span);
         }
+        self.as_hinted(part, &bytes);
         let parts = self.parts.entry(segment.sequence).or_default();
         if parts.len() == index {
             parts.push(bytes);
         }
+    }
+
+    /// 6.2.6: a hinted part is held until it is whole.
+    fn as_hinted(&mut self, part: &Part, bytes: &[u8]) {
+        let Some((uri, came)) = self.hinted.take_if(|(uri, _)| *uri == part.uri) else {
+            return;
+        };
+        let same = came.as_ref().is_ok_and(|early| early == bytes);
+        self.source.notes.must(same, "L5", part.line, || {
+            let fault = came.err().unwrap_or("other bytes than later".into());
+            format!("{uri} when it was hinted: {fault}")
+        });
     }
 
     /// Decode times go on from part to part, but over a discontinuity.
@@ -134,13 +159,13 @@ impl<'a> Objects<'a> {
         }
     }
 
+    fn get(&self, uri: &str) -> Result<Vec<u8>, String> {
+        let url = self.source.rendition.url.join(uri)?;
+        url.body()
+    }
+
     fn fetch(&self, uri: &str, line: usize) -> Option<Vec<u8>> {
-        let body = self
-            .source
-            .rendition
-            .url
-            .join(uri)
-            .and_then(|url: Url| url.body());
+        let body = self.get(uri);
         self.source.notes.must(body.is_ok(), "M4", line, || {
             format!(
                 "{uri}: {}",

@@ -42,7 +42,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Asks past both limits, where `media` is of now and a segment has just begun.
-    pub(super) fn at_the_edge(&mut self, source: Source<'_>, media: &Media) {
+    pub(super) fn past_the_limits(&mut self, source: Source<'_>, media: &Media) {
         let (sequence, parts) = media.cursor();
         if media.part_target.is_none() || media.ended || parts > 1 {
             return;

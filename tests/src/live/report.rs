@@ -56,7 +56,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "L5",
-        "a hint is of the part and init that come, one of each type",
+        "a hint is of the part and init that come, one of each type, and the part can be had",
     ),
     (
         "L6",

@@ -27,7 +27,7 @@ fn plan() -> Plan {
         at_once: Duration::from_secs(20),
         held: None,
         waited: Duration::ZERO,
-        delta_every: 3,
+        beside_every: 3,
     }
 }
 
@@ -43,6 +43,7 @@ fn a_sound_event_breaks_nothing_and_leaves_nothing_unseen() {
         assert_eq!(outcome.report.findings(), [], "{parts} parts");
         assert_eq!(outcome.report.unseen(), Vec::<&str>::new());
         assert_eq!((outcome.sequences, outcome.discontinuities), (22, 2));
+        assert!(outcome.is_whole());
     }
 }
 
@@ -87,11 +88,17 @@ fn faults_of_date_ranges_are_found() {
     judge(&range_faults::cases());
 }
 
+/// Nothing is broken, and yet a check that wants a break fails.
+fn assert_unseen(rule: &str, outcome: &Outcome) {
+    let Outcome { report, .. } = outcome;
+    assert_eq!((report.broken(), report.unseen()), (vec![], vec![rule]));
+    assert!(!outcome.is_whole());
+}
+
 #[test]
 fn date_ranges_that_never_come_are_unseen() {
     let none = Fault::Text(|_, text| case::without(&text, "#EXT-X-DATERANGE"));
-    let report = checked(4, none, &plan()).report;
-    assert_eq!((report.broken(), report.unseen()), (vec![], vec!["D1"]));
+    assert_unseen("D1", &checked(4, none, &plan()));
 }
 
 /// The boundary is past the window, so that there is nothing to skip.
@@ -104,8 +111,7 @@ fn deltas_that_have_nothing_to_skip_are_unseen() {
         }
         None => text,
     });
-    let report = checked(4, short, &plan()).report;
-    assert_eq!((report.broken(), report.unseen()), (vec![], vec!["L4"]));
+    assert_unseen("L4", &checked(4, short, &plan()));
 }
 
 #[test]

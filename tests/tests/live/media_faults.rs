@@ -3,6 +3,7 @@
 use super::case::Case;
 use super::event::TIMESCALE;
 use super::media::{fragment, init};
+use super::server::Ask;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -91,5 +92,24 @@ pub(crate) fn cases() -> Vec<Case> {
                 answer.body = fragment(0, 500);
             }
         }),
+        Case::answer("a hinted part is not held", &["L5"], |ask, answer| {
+            if is_hinted(ask) {
+                answer.status = 404;
+            }
+        }),
+        Case::answer(
+            "a hinted part is sent before it is whole",
+            &["L5"],
+            |ask, answer| {
+                if is_hinted(ask) {
+                    answer.body = fragment(113 * 2000, 100);
+                }
+            },
+        ),
     ]
+}
+
+/// Whether it is a part that is listed only later.
+fn is_hinted(ask: &Ask<'_>) -> bool {
+    ask.object == "113.0.m4s" && ask.before == 0
 }
