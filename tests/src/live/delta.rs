@@ -12,6 +12,7 @@ pub(super) fn check(source: Source<'_>, query: &str, earlier: &Media, whole: &Me
         return;
     };
     let notes = source.notes;
+    rules::version(&delta, notes);
     if delta.skipped == 0 {
         let due = !delta.ended && is_due(whole);
         if due {

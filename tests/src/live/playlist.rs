@@ -196,6 +196,8 @@ impl Media {
         }
         self.segments.splice(0..0, kept);
         self.skipped = 0;
+        // EXT-X-SKIP raised the delta's version; what it makes has none.
+        (self.version, self.needs) = (earlier.version, earlier.needs);
         Ok(self)
     }
 }

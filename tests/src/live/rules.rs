@@ -231,7 +231,8 @@ fn hints(media: &Media, notes: Notes<'_>) {
     }
 }
 
-fn version(media: &Media, notes: Notes<'_>) {
+/// Section 8, of a text as it came: a delta is judged before it is put over a playlist.
+pub(super) fn version(media: &Media, notes: Notes<'_>) {
     let Media { version, needs, .. } = media;
     notes.must(version >= needs, "L8", 0, || {
         format!("version {version}, and its tags need {needs}")
