@@ -17,6 +17,12 @@ fn both_ends() -> Vec<Case> {
                 "\n#EXT-X-DATERANGE:ID=\"b2\",START-DATE=\"2026-01-01T00:03:48.000Z\",SCTE35-IN",
             )
         }),
+        Case::text("a return has no break", &["D1"], |_, text| {
+            text.replace(
+                ",SCTE35-IN=0xFC31",
+                ",SCTE35-IN=0xFC31\n#EXT-X-DATERANGE:ID=\"b2\",START-DATE=\"2026-01-01T00:03:48.000Z\",DURATION=0,SCTE35-IN=0xFC31",
+            )
+        }),
         Case::text("the return is not told", &["D1"], |_, text| {
             text.replace(",SCTE35-IN=0xFC31", "")
         }),
