@@ -15,6 +15,8 @@ fn content(first: u64, open_parts: u64) -> String {
         ..ContentSpec::default()
     }
     .render()
+    // 9 is for EXT-X-SKIP alone.
+    .replace("#EXT-X-VERSION:9", "#EXT-X-VERSION:6")
 }
 
 /// The rules that a playlist breaks by itself.
@@ -60,6 +62,17 @@ fn a_sound_playlist_and_its_reload_break_nothing() {
         broken_by(&content(1200, 3), &content(1201, 0)),
         Vec::<&str>::new()
     );
+}
+
+/// RFC 8216bis 4.4.5.1: tags of one ID are one range.
+#[test]
+fn the_two_ends_of_a_break_may_be_two_tags_of_one_range() {
+    let out = with(&content(1200, 1), "PLANNED-DURATION=8", "SCTE35-OUT=0xFC30");
+    let back = "\n#EXT-X-DATERANGE:ID=\"b\",START-DATE=\"2026-01-01T00:40:02.000Z\",SCTE35-IN=0xFC31\n#EXT-X-MAP";
+    let both = with(&out, "\n#EXT-X-MAP", back);
+    assert_eq!(broken(&both), Vec::<&str>::new());
+    assert_eq!(broken_by(&out, &both), Vec::<&str>::new());
+    assert_eq!(broken_by(&both, &out), ["D1"]);
 }
 
 #[test]
@@ -166,9 +179,28 @@ fn breaches_of_one_playlist_are_found() {
             format!("{sound}#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"1206.3.m4s\"\n"),
         ),
         ("L5", format!("{sound}#EXT-X-ENDLIST\n")),
-        ("L8", with(&sound, "#EXT-X-VERSION:9", "#EXT-X-VERSION:12")),
+        ("L8", with(&sound, "#EXT-X-VERSION:6", "#EXT-X-VERSION:5")),
+        ("L8", with(&sound, "#EXT-X-VERSION:6", "#EXT-X-VERSION:7")),
+        ("L8", with(&sound, "#EXT-X-VERSION:6", "#EXT-X-VERSION:9")),
+        (
+            "L8",
+            with(
+                &sound,
+                "\n#EXT-X-MAP",
+                "\n#EXT-X-SKIP:SKIPPED-SEGMENTS=0\n#EXT-X-MAP",
+            ),
+        ),
         ("L8", with(&sound, "\n1200.m4s", "\n1200.m4s?_HLS_own=1")),
         ("D1", with(&sound, "ID=\"b\",", "")),
+        ("D1", with(&sound, "PLANNED-DURATION=8", "SCTE35-IN=0xFC30")),
+        (
+            "D1",
+            with(
+                &sound,
+                "\n#EXT-X-MAP",
+                "\n#EXT-X-DATERANGE:ID=\"b\",START-DATE=\"2026-01-01T00:40:04.000Z\"\n#EXT-X-MAP",
+            ),
+        ),
     ];
     for (rule, text) in cases {
         assert!(

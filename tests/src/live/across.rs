@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::attributes::Attributes;
-use super::playlist::Media;
+use super::date::unix_micros;
+use super::playlist::{Media, Segment};
 use super::report::{Notes, Report};
-use super::rules::unix_micros;
+use super::rules::ranges::{agree, end_of};
 
 /// Microseconds on top of a part target by which two renditions may differ: a report travels at another time than the playlist it is about.
 const REPORT_SLACK: u64 = 100_000;
@@ -21,13 +22,17 @@ pub(super) struct Across(Mutex<Record>);
 struct Record {
     /// Discontinuities by media sequence number, by rendition.
     discontinuities: BTreeMap<u64, BTreeMap<String, u64>>,
-    /// Date ranges by rendition and identifier.
+    /// Date ranges by rendition and identifier, each with all attributes that it has come to.
     ranges: BTreeMap<String, BTreeMap<String, Attributes>>,
+    /// Start of the first segment and end of the last whole one that a rendition has listed, in microseconds since 1970.
+    windows: BTreeMap<String, (u64, u64)>,
     /// Target duration and server control by rendition.
     heads: BTreeMap<String, (u64, Attributes)>,
     /// When a rendition's segment or part ends, in microseconds since 1970.
     ends: HashMap<(String, u64, u64), u64>,
     reports: Vec<Reported>,
+    /// The renditions that every low-latency playlist of a rendition has reported on.
+    reported: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One rendition report.
@@ -35,8 +40,8 @@ struct Record {
 struct Reported {
     from: String,
     line: usize,
-    /// End of the reporting playlist itself.
-    end: u64,
+    /// End of the reporting playlist itself, where its dates can be read.
+    end: Option<u64>,
     about: String,
     sequence: u64,
     part: u64,
@@ -57,40 +62,13 @@ impl Across {
                 .or_default()
                 .insert(name.to_owned(), segment.discontinuities);
         }
-        let ranges = record.ranges.entry(name.to_owned()).or_default();
-        for (_, range) in &media.dateranges {
-            if let Some(id) = range.get("ID") {
-                ranges.insert(id.clone(), range.clone());
-            }
-        }
+        record.saw_ranges(name, media, notes);
         record.heads.insert(
             name.to_owned(),
             (media.target_duration, without_parts(media)),
         );
         let end = record.ends_of(name, media);
-        let Some(end) = end else { return };
-        for (line, list) in &media.reports {
-            let uri = list.get("URI").cloned().unwrap_or_default();
-            let relative = !uri.contains("://") && !uri.starts_with('/');
-            notes.must(relative, "L6", *line, || {
-                format!("the report's URI {uri} is not relative")
-            });
-            let number = |name: &str| list.get(name).and_then(|text| text.parse().ok());
-            notes.must(number("LAST-MSN").is_some(), "L6", *line, || {
-                format!("the report about {uri} has no LAST-MSN")
-            });
-            record.reports.push(Reported {
-                from: name.to_owned(),
-                line: *line,
-                end,
-                about: uri.rsplit('/').nth(1).unwrap_or_default().to_owned(),
-                sequence: number("LAST-MSN").unwrap_or(0),
-                part: number("LAST-PART").unwrap_or(u64::MAX),
-                part_target: media
-                    .part_target
-                    .unwrap_or(media.target_duration * 1_000_000),
-            });
-        }
+        record.saw_reports(name, media, end, notes);
     }
 
     /// How many media sequence numbers and discontinuities were seen.
@@ -109,12 +87,48 @@ impl Across {
         let record = self.lock();
         record.equal_discontinuities(report);
         record.equal_ranges(report);
+        record.closed_ranges(report);
         record.equal_heads(report);
         record.reports_in_step(report, names);
     }
 }
 
 impl Record {
+    fn saw_ranges(&mut self, name: &str, media: &Media, notes: Notes<'_>) {
+        let ranges = self.ranges.entry(name.to_owned()).or_default();
+        for (id, (line, range)) in media.ranges() {
+            let known = ranges.entry(id.clone()).or_default();
+            let same = known
+                .get("START-DATE")
+                .is_none_or(|date| range.get("START-DATE") == Some(date));
+            notes.must(same, "D1", line, || {
+                format!("the ID of date range {id} is used again")
+            });
+            known.extend(range);
+        }
+        let Some((start, end)) = window(media) else {
+            return;
+        };
+        let seen = self.windows.entry(name.to_owned()).or_insert((start, end));
+        *seen = (seen.0.min(start), seen.1.max(end));
+    }
+
+    fn saw_reports(&mut self, name: &str, media: &Media, end: Option<u64>, notes: Notes<'_>) {
+        let mut about = BTreeSet::new();
+        for (line, list) in &media.reports {
+            let one = reported(name, media, end, (*line, list), notes);
+            about.insert(one.about.clone());
+            self.reports.push(one);
+        }
+        // Reports are for players that switch while they block.
+        if media.part_target.is_some() && !media.ended {
+            match self.reported.get_mut(name) {
+                Some(always) => always.retain(|other| about.contains(other)),
+                None => drop(self.reported.insert(name.to_owned(), about)),
+            }
+        }
+    }
+
     /// Notes the end of each part and segment; the end of the playlist.
     fn ends_of(&mut self, name: &str, media: &Media) -> Option<u64> {
         let mut last = None;
@@ -145,34 +159,53 @@ impl Record {
         }
     }
 
-    /// Ranges are compared by those that two renditions both showed; one may have been seen a moment later.
+    /// Each range is in every rendition whose window had room for it; what is in two is the same in both.
     fn equal_ranges(&self, report: &Report) {
-        let Some((first, ranges)) = self.ranges.iter().next() else {
-            return;
-        };
-        for (name, others) in self.ranges.iter().skip(1) {
+        let mut known: BTreeMap<&str, (&str, &Attributes)> = BTreeMap::new();
+        for (name, ranges) in &self.ranges {
             for (id, range) in ranges {
-                let same = others.get(id).is_none_or(|other| {
-                    other
-                        .iter()
-                        .all(|(n, v)| range.get(n).is_none_or(|mine| mine == v))
-                });
-                report.of(name).must(same, "D1", 0, || {
-                    format!("date range {id} is another than in {first}")
+                known.entry(id).or_insert((name, range));
+            }
+        }
+        for (id, (first, range)) in known {
+            for name in self.windows.keys() {
+                let here = self.ranges.get(name).and_then(|ranges| ranges.get(id));
+                let same = here.map_or(!self.must_show(name, range), |here| agree(range, here));
+                report.of(name).must(same, "D1", 0, || match here {
+                    Some(_) => format!("date range {id} is another than in {first}"),
+                    None => format!("date range {id} is in {first}, and not here"),
                 });
             }
-            let ids = |ranges: &BTreeMap<String, Attributes>| {
-                ranges.keys().cloned().collect::<BTreeSet<_>>()
-            };
-            let differ: Vec<String> = ids(ranges)
-                .symmetric_difference(&ids(others))
-                .cloned()
-                .collect();
-            // The last one may have come between the last reloads of two renditions.
-            report.of(name).must(differ.len() <= 1, "D1", 0, || {
-                format!("date ranges {differ:?} are not in both {first} and {name}")
-            });
         }
+    }
+
+    /// Whether a range lies in what a rendition has listed, by more than two renditions may be apart.
+    fn must_show(&self, name: &str, range: &Attributes) -> bool {
+        let start = range.get("START-DATE").and_then(|date| unix_micros(date));
+        let Some((start, (first, last))) = start.zip(self.windows.get(name).copied()) else {
+            return false;
+        };
+        let slack = self.target(name);
+        start + slack <= last && end_of(range).is_none_or(|end| end >= first + slack)
+    }
+
+    /// 4.4.5.1.1: a break that is over says so under the ID that announced it.
+    fn closed_ranges(&self, report: &Report) {
+        for (name, ranges) in &self.ranges {
+            let last = self.windows.get(name).map_or(0, |(_, last)| *last);
+            for (id, range) in ranges {
+                let over = end_of(range).is_some_and(|end| end + 2 * self.target(name) <= last);
+                let open = range.contains_key("SCTE35-OUT") && !range.contains_key("SCTE35-IN");
+                report.of(name).must(!(over && open), "D1", 0, || {
+                    format!("date range {id} is over, and its SCTE35-OUT has no SCTE35-IN")
+                });
+            }
+        }
+    }
+
+    /// Target duration of a rendition in microseconds.
+    fn target(&self, name: &str) -> u64 {
+        self.heads.get(name).map_or(0, |head| head.0 * 1_000_000)
     }
 
     fn equal_heads(&self, report: &Report) {
@@ -190,13 +223,13 @@ impl Record {
     }
 
     fn reports_in_step(&self, report: &Report, names: &[String]) {
-        let mut about: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for one in &self.reports {
-            about.entry(&one.from).or_default().insert(&one.about);
             let Some(end) = self.ends.get(&(one.about.clone(), one.sequence, one.part)) else {
                 continue;
             };
-            let apart = end.abs_diff(one.end);
+            let Some(apart) = one.end.map(|own| end.abs_diff(own)) else {
+                continue;
+            };
             report.of(&one.from).must(
                 apart <= one.part_target + REPORT_SLACK,
                 "L6",
@@ -209,16 +242,53 @@ impl Record {
                 },
             );
         }
-        for (from, about) in about {
+        for (from, about) in &self.reported {
             let missing: Vec<&String> = names
                 .iter()
-                .filter(|name| *name != from && !about.contains(name.as_str()))
+                .filter(|name| *name != from && !about.contains(*name))
                 .collect();
             report.of(from).must(missing.is_empty(), "L6", 0, || {
-                format!("no report about {missing:?}")
+                format!("no report about {missing:?} in a playlist at least")
             });
         }
     }
+}
+
+/// Reads one rendition report (4.4.5.4).
+fn reported(
+    name: &str,
+    media: &Media,
+    end: Option<u64>,
+    (line, list): (usize, &Attributes),
+    notes: Notes<'_>,
+) -> Reported {
+    let uri = list.get("URI").cloned().unwrap_or_default();
+    let relative = !uri.contains("://") && !uri.starts_with('/');
+    notes.must(relative, "L6", line, || {
+        format!("the report's URI {uri} is not relative")
+    });
+    let number = |name: &str| list.get(name).and_then(|text| text.parse().ok());
+    notes.must(number("LAST-MSN").is_some(), "L6", line, || {
+        format!("the report about {uri} has no LAST-MSN")
+    });
+    Reported {
+        from: name.to_owned(),
+        line,
+        end,
+        about: uri.rsplit('/').nth(1).unwrap_or_default().to_owned(),
+        sequence: number("LAST-MSN").unwrap_or(0),
+        part: number("LAST-PART").unwrap_or(u64::MAX),
+        part_target: media
+            .part_target
+            .unwrap_or(media.target_duration * 1_000_000),
+    }
+}
+
+/// Start of the first segment, and end of the last whole one.
+fn window(media: &Media) -> Option<(u64, u64)> {
+    let date = |segment: &Segment| segment.date.as_deref().and_then(unix_micros);
+    let (first, last) = (media.segments.first()?, media.segments.last()?);
+    Some((date(first)?, date(last)? + last.duration))
 }
 
 /// Part hold back follows the part target, which may differ between video and audio (4.4.3.8 asks for equal attributes otherwise).
@@ -229,4 +299,74 @@ fn without_parts(media: &Media) -> Attributes {
         .filter(|(name, _)| *name != "PART-HOLD-BACK")
         .map(|(n, v)| (n.clone(), v.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
+    use super::*;
+    use crate::playlist::ContentSpec;
+
+    /// Segments 100 to 105, from 00:03:20 to 00:03:32, with these date ranges.
+    fn listed(ranges: &[&str]) -> Media {
+        let spec = ContentSpec {
+            first: 100,
+            dateranges: ranges.iter().map(|range| (*range).to_owned()).collect(),
+            ..ContentSpec::default()
+        };
+        Media::parse(&spec.render()).unwrap()
+    }
+
+    /// What two renditions with these date ranges break, and whether date ranges were seen.
+    fn judged(one: &[&str], other: &[&str]) -> (Vec<String>, bool) {
+        let (report, across) = (Report::default(), Across::default());
+        for (name, ranges) in [("v", one), ("w", other)] {
+            across.saw(name, &listed(ranges), report.of(name));
+        }
+        across.judge(&report, &[]);
+        let found = report.findings().into_iter();
+        let found = found.map(|one| format!("{} {}", one.rule, one.playlist));
+        (found.collect(), !report.unseen().contains(&"D1"))
+    }
+
+    fn range(start: &str, planned: u64) -> String {
+        format!(
+            "#EXT-X-DATERANGE:ID=\"b\",START-DATE=\"2026-01-01T00:{start}.000Z\",PLANNED-DURATION={planned}"
+        )
+    }
+
+    #[test]
+    fn a_range_is_missed_where_the_window_had_room_for_it() {
+        let missing = (vec!["D1 w".to_owned()], true);
+        let sound = (vec![], true);
+        for (start, planned, expected) in [
+            ("03:24", 4, &missing),
+            ("03:10", 12, &missing),
+            // One rendition may not have come to it yet, or not have it any more.
+            ("03:31", 60, &sound),
+            ("03:40", 60, &sound),
+            ("03:10", 11, &sound),
+            ("03:10", 4, &sound),
+        ] {
+            let range = range(start, planned);
+            assert_eq!(judged(&[&range], &[]), *expected, "{range}");
+            assert_eq!(judged(&[&range], &[&range]), sound);
+        }
+    }
+
+    #[test]
+    fn without_ranges_nothing_was_seen_of_them() {
+        assert_eq!(judged(&[], &[]), (vec![], false));
+    }
+
+    #[test]
+    fn a_break_may_be_open_while_its_end_is_near() {
+        let out = |planned| range("03:21", planned) + ",SCTE35-OUT=0xFC30";
+        let open = out(8);
+        assert_eq!(judged(&[&open], &[&open]).0, Vec::<String>::new());
+        let over = out(7);
+        assert_eq!(judged(&[&over], &[&over]).0, ["D1 v", "D1 w"]);
+        let closed = over + ",SCTE35-IN=0xFC31";
+        assert_eq!(judged(&[&closed], &[&closed]).0, Vec::<String>::new());
+    }
 }

@@ -3,21 +3,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::across::Across;
-use super::fetch::Url;
-use super::follow::Follower;
-use super::multivariant::{Rendition, renditions};
-use super::report::Report;
+use super::check::{Check, Plan};
 
 const USAGE: &str =
     "usage: sightscreen-live-check URL [--for SECONDS] [--json FILE] [--without-break]";
-/// Seconds, where nothing is said: the demonstration has a break each minute.
-const SECONDS: u64 = 90;
-/// Discontinuities of a break: into it, and back.
-const BREAK: u64 = 2;
 
 /// Checks the event at the URL of the command line; whether every rule was seen, through a break at least, and held.
 ///
@@ -26,25 +17,38 @@ const BREAK: u64 = 2;
 pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
     use lexopt::prelude::*;
     let usage = |e: lexopt::Error| format!("{e}\n{USAGE}");
-    let (mut url, mut seconds, mut json): (Option<String>, u64, Option<PathBuf>) =
-        (None, SECONDS, None);
+    let (mut url, mut plan, mut json): (Option<String>, Plan, Option<PathBuf>) =
+        (None, Plan::default(), None);
     let mut without_break = false;
     while let Some(arg) = args.next().map_err(usage)? {
         match arg {
-            Long("for") => seconds = args.value().map_err(usage)?.parse().map_err(usage)?,
+            Long("for") => {
+                let seconds = args.value().map_err(usage)?.parse().map_err(usage)?;
+                plan.time = Duration::from_secs(seconds);
+            }
             Long("without-break") => without_break = true,
             Long("json") => json = Some(args.value().map_err(usage)?.into()),
             Value(value) if url.is_none() => url = Some(value.string().map_err(usage)?),
             _ => return Err(usage(arg.unexpected())),
         }
     }
-    let url = Url::parse(&url.ok_or(USAGE)?)?;
-    let (report, discontinuities) = check(&url, Duration::from_secs(seconds))?;
+    let check = Check::of(&url.ok_or(USAGE)?)?;
+    println!(
+        "following {} for {} s",
+        check.names().join(", "),
+        plan.time.as_secs()
+    );
+    let outcome = check.run(&plan);
+    println!(
+        "saw {} media sequence numbers and {} discontinuities",
+        outcome.sequences, outcome.discontinuities
+    );
+    let report = &outcome.report;
     if let Some(file) = json {
         fs::write(&file, format!("{:#}\n", report.json()))
             .map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    let whole = without_break || (discontinuities >= BREAK && report.unseen().is_empty());
+    let whole = without_break || outcome.is_whole();
     if !whole {
         println!(
             "not seen through a break: follow for longer with --for, start one, or say --without-break"
@@ -52,27 +56,4 @@ pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
     }
     print!("{}", report.text());
     Ok(whole && report.broken().is_empty())
-}
-
-/// Follows every rendition of the event for a time; the discontinuities that it saw with the report.
-fn check(url: &Url, time: Duration) -> Result<(Report, u64), String> {
-    let text = url
-        .body()
-        .map_err(|fault| format!("{}: {fault}", url.target))?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let all: Vec<Rendition> = renditions(url, &text)?;
-    let names: Vec<String> = all.iter().map(|rendition| rendition.name.clone()).collect();
-    println!("following {} for {} s", names.join(", "), time.as_secs());
-    let (report, across) = (Report::default(), Across::default());
-    let deadline = Instant::now() + time;
-    thread::scope(|scope| {
-        for rendition in &all {
-            let follower = Follower::new(rendition, report.of(&rendition.name), &across);
-            scope.spawn(move || follower.follow(deadline));
-        }
-    });
-    across.judge(&report, &names);
-    let (sequences, discontinuities) = across.extent();
-    println!("saw {sequences} media sequence numbers and {discontinuities} discontinuities");
-    Ok((report, discontinuities))
 }

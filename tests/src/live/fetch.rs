@@ -82,6 +82,20 @@ impl Url {
     }
 
     pub(super) fn get(&self) -> io::Result<Reply> {
+        self.request(&[], TIMEOUT)
+    }
+
+    /// As [`Url::get`], where the answer comes in time.
+    pub(super) fn get_within(&self, limit: Duration) -> io::Result<Reply> {
+        self.request(&[], limit)
+    }
+
+    /// As [`Url::get`], for one who accepts gzip.
+    pub(super) fn get_packed(&self) -> io::Result<Reply> {
+        self.request(&[("accept-encoding", "gzip")], TIMEOUT)
+    }
+
+    fn request(&self, headers: &[(&str, &str)], limit: Duration) -> io::Result<Reply> {
         let default = || format!("{}:80", self.authority);
         let authority = if self.authority.contains(':') {
             self.authority.clone()
@@ -92,13 +106,17 @@ impl Url {
             .to_socket_addrs()?
             .next()
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let headers = vec![("host".to_owned(), self.authority.clone())];
+        let headers = [("host", self.authority.as_str())]
+            .iter()
+            .chain(headers)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let request = Request {
             method: "GET".into(),
             target: self.target.clone(),
             headers,
         };
-        let reply = wire::send(addr, &request, TIMEOUT)?;
+        let reply = wire::send(addr, &request, limit)?;
         if reply.cut {
             Err(io::ErrorKind::UnexpectedEof.into())
         } else {

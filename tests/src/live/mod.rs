@@ -4,11 +4,19 @@
 
 mod across;
 pub mod attributes;
+pub mod check;
 pub mod command;
+mod date;
+mod delta;
 mod fetch;
 mod follow;
 mod fragment;
 mod multivariant;
+mod objects;
+mod packed;
 pub mod playlist;
+mod refusals;
 pub mod report;
 pub mod rules;
+mod source;
+mod version;

@@ -3,7 +3,10 @@
 //! Owns a strict reader: what it does not understand is an error, unless the specification says that unknown tags are skipped.
 //! Invariant: every segment has a media sequence number, a line and the init that holds for it.
 
+use std::collections::BTreeMap;
+
 use super::attributes::{self, Attributes};
+use super::version;
 
 /// A fault in the text of a playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Fault {
 pub struct Media {
     /// `EXT-X-VERSION`; 1 where it is missing.
     pub version: u64,
+    /// The version that its tags need.
+    pub needs: u64,
     /// `EXT-X-TARGETDURATION` in seconds.
     pub target_duration: u64,
     /// `EXT-X-PART-INF:PART-TARGET` in microseconds.
@@ -96,6 +101,7 @@ impl Media {
         let mut reader = Reader {
             media: Self {
                 version: 1,
+                needs: version::needed(text),
                 ..Self::default()
             },
             ..Reader::default()
@@ -123,6 +129,35 @@ impl Media {
     #[must_use]
     pub fn at(&self, sequence: u64) -> Option<&Segment> {
         self.all().find(|segment| segment.sequence == sequence)
+    }
+
+    /// The date ranges by ID, each with the line of its last tag and the attributes of all its tags (4.4.5.1).
+    #[must_use]
+    pub fn ranges(&self) -> BTreeMap<String, (usize, Attributes)> {
+        let mut ranges: BTreeMap<String, (usize, Attributes)> = BTreeMap::new();
+        for (line, range) in &self.dateranges {
+            let id = range.get("ID").cloned().unwrap_or_default();
+            let whole = ranges.entry(id).or_default();
+            whole.0 = *line;
+            whole.1.extend(range.clone());
+        }
+        ranges
+    }
+
+    /// Microseconds of the whole segments and the parts of the open one.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        let parts = self.open.iter().flat_map(|open| &open.parts);
+        let whole = self.segments.iter().map(|segment| segment.duration);
+        whole.sum::<u64>() + parts.map(|part| part.duration).sum::<u64>()
+    }
+
+    /// Media sequence number and index of the part that comes next.
+    #[must_use]
+    pub fn cursor(&self) -> (u64, u64) {
+        self.open.as_ref().map_or((self.next(), 0), |open| {
+            (open.sequence, open.parts.len() as u64)
+        })
     }
 
     /// This delta update on top of an earlier whole playlist (RFC 8216bis 6.3.7).
@@ -161,6 +196,8 @@ impl Media {
         }
         self.segments.splice(0..0, kept);
         self.skipped = 0;
+        // EXT-X-SKIP raised the delta's version; what it makes has none.
+        (self.version, self.needs) = (earlier.version, earlier.needs);
         Ok(self)
     }
 }

@@ -48,28 +48,31 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "L3",
-        "blocking reload brings what was asked for, 400 for what cannot be, the whole for what is old",
+        "blocking reload brings what was asked for, 400 past its limits, the whole for what is old or has ended",
     ),
     (
         "L4",
-        "a delta update on top of the playlist before is the playlist",
+        "a delta update skips what is past the boundary, and on top of the playlist before is the playlist",
     ),
     (
         "L5",
-        "a hint is of the part and init that come, one of each type",
+        "a hint is of the part and init that come, one of each type, and the part can be had",
     ),
     (
         "L6",
         "every other rendition is reported, and all are in step",
     ),
-    ("L7", "cache times are those of appendix B"),
+    (
+        "L7",
+        "cache times are those of appendix B, and gzip is the same playlist",
+    ),
     (
         "L8",
         "the version is the one that is needed, and no _HLS_ name is of one's own",
     ),
     (
         "D1",
-        "date ranges accumulate and are equal in every rendition",
+        "date ranges accumulate, are equal in every rendition, and have both ends of a break under one ID",
     ),
     ("M1", "the parts of a segment are its bytes"),
     ("M2", "listed durations are the media's"),

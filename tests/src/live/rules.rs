@@ -2,9 +2,13 @@
 //!
 //! Owns the judgement of RFC 8216bis (draft 22) on text alone; sections are its own. Fetches nothing.
 
-use super::attributes::Attributes;
+pub(super) mod ranges;
+mod reload;
+
+use super::date::unix_micros;
 use super::playlist::{Media, Segment, seconds};
 use super::report::Notes;
+pub use reload::between;
 
 /// Microseconds by which printed times may differ from exact ones: they are printed in milliseconds.
 const PRINT: u64 = 1_000;
@@ -19,7 +23,7 @@ pub fn alone(media: &Media, notes: Notes<'_>) {
     parts(media, notes);
     hints(media, notes);
     version(media, notes);
-    date_ranges(media, notes);
+    ranges::alone(media, notes);
     let window: u64 = media.segments.iter().map(|segment| segment.duration).sum();
     let least = 3 * media.target_duration * 1_000_000;
     notes.must(media.ended || window >= least, "R10", 0, || {
@@ -227,18 +231,14 @@ fn hints(media: &Media, notes: Notes<'_>) {
     }
 }
 
-fn version(media: &Media, notes: Notes<'_>) {
-    /// 8: EXT-X-SKIP needs 9; nothing that we write needs more than 10.
-    const SKIP: u64 = 9;
-    const MOST: u64 = 10;
-    notes.must(media.skipped == 0 || media.version >= SKIP, "L8", 0, || {
-        format!("EXT-X-SKIP in version {}", media.version)
+/// Section 8, of a text as it came: a delta is judged before it is put over a playlist.
+pub(super) fn version(media: &Media, notes: Notes<'_>) {
+    let Media { version, needs, .. } = media;
+    notes.must(version >= needs, "L8", 0, || {
+        format!("version {version}, and its tags need {needs}")
     });
-    notes.must(media.version <= MOST, "L8", 0, || {
-        format!(
-            "version {} is higher than anything here needs",
-            media.version
-        )
+    notes.must(version <= needs, "L8", 0, || {
+        format!("version {version} is higher than the {needs} that its tags need")
     });
     let uris = media.all().flat_map(|s| {
         s.parts
@@ -251,240 +251,4 @@ fn version(media: &Media, notes: Notes<'_>) {
             format!("{uri} has a reserved name")
         });
     }
-}
-
-fn date_ranges(media: &Media, notes: Notes<'_>) {
-    for (at, (line, range)) in media.dateranges.iter().enumerate() {
-        let named = range.contains_key("ID")
-            && range
-                .get("START-DATE")
-                .is_some_and(|date| unix_micros(date).is_some());
-        notes.must(named, "D1", *line, || {
-            "a date range without ID or START-DATE".into()
-        });
-        let twin = media.dateranges[..at]
-            .iter()
-            .find(|(_, other)| other.get("ID") == range.get("ID"));
-        let agrees = twin.is_none_or(|(_, other)| {
-            range
-                .iter()
-                .all(|(name, value)| other.get(name).is_none_or(|v| v == value))
-        });
-        notes.must(agrees, "D1", *line, || {
-            format!(
-                "two date ranges {:?} contradict each other",
-                range.get("ID")
-            )
-        });
-    }
-}
-
-/// What holds of a playlist and the one before it.
-pub fn between(earlier: &Media, later: &Media, notes: Notes<'_>) {
-    notes.must(later.sequence >= earlier.sequence, "R2", 0, || {
-        format!(
-            "media sequence fell from {} to {}",
-            earlier.sequence, later.sequence
-        )
-    });
-    if later.sequence < earlier.sequence {
-        return;
-    }
-    kept(earlier, later, notes);
-    counted(earlier, later, notes);
-    notes.must(
-        later.target_duration == earlier.target_duration,
-        "R3",
-        0,
-        || "the target duration changed".into(),
-    );
-    notes.must(
-        later.part_target == earlier.part_target && later.control == earlier.control,
-        "L1",
-        0,
-        || {
-            format!(
-                "server control or part target changed: {:?} {:?}",
-                later.control, later.part_target
-            )
-        },
-    );
-    hint_came(earlier, later, notes);
-    ranges_grew(earlier, later, notes);
-}
-
-fn kept(earlier: &Media, later: &Media, notes: Notes<'_>) {
-    for old in earlier.all().filter(|old| old.sequence >= later.sequence) {
-        let Some(new) = later.at(old.sequence) else {
-            notes.must(false, "R1", 0, || {
-                format!(
-                    "segment {} was removed, and not from the head",
-                    old.sequence
-                )
-            });
-            continue;
-        };
-        let whole = !old.uri.is_empty();
-        notes.must(!whole || new.uri == old.uri, "R1", new.line, || {
-            format!("segment {}: {} became {}", old.sequence, old.uri, new.uri)
-        });
-        notes.must(
-            !whole || new.duration == old.duration,
-            "R1",
-            new.line,
-            || format!("segment {} changed its duration", old.sequence),
-        );
-        let same = (&new.map, &new.date, new.gap, new.discontinuous)
-            == (&old.map, &old.date, old.gap, old.discontinuous);
-        notes.must(same, "R1", new.line, || {
-            format!(
-                "segment {} changed its init, date, gap or discontinuity",
-                old.sequence
-            )
-        });
-        for (now, then) in new.parts.iter().zip(&old.parts) {
-            notes.must(
-                now.uri == then.uri && now.duration == then.duration,
-                "R1",
-                now.line,
-                || format!("part {} became {}", then.uri, now.uri),
-            );
-        }
-    }
-    notes.must(later.ended || !earlier.ended, "R1", 0, || {
-        "a playlist that had ended goes on".into()
-    });
-}
-
-fn counted(earlier: &Media, later: &Media, notes: Notes<'_>) {
-    if later.sequence > earlier.next() {
-        return;
-    }
-    let removed = earlier
-        .all()
-        .filter(|segment| segment.sequence < later.sequence && segment.discontinuous)
-        .count() as u64;
-    let expected = earlier.discontinuity + removed;
-    notes.must(later.discontinuity == expected, "R2", 0, || {
-        format!(
-            "discontinuity sequence is {}, was {} before {removed} discontinuities left",
-            later.discontinuity, earlier.discontinuity
-        )
-    });
-}
-
-/// 4.4.5.3: what was hinted is what comes.
-fn hint_came(earlier: &Media, later: &Media, notes: Notes<'_>) {
-    let hinted = |kind: &str| {
-        let hint = earlier
-            .hints
-            .iter()
-            .find(|(_, list)| list.get("TYPE").is_some_and(|t| t == kind));
-        hint.and_then(|(_, list)| list.get("URI"))
-    };
-    let (sequence, part) = earlier.open.as_ref().map_or((earlier.next(), 0), |open| {
-        (open.sequence, open.parts.len())
-    });
-    let Some(segment) = later.at(sequence) else {
-        return;
-    };
-    if let (Some(uri), Some(part)) = (hinted("PART"), segment.parts.get(part)) {
-        notes.must(*uri == part.uri, "L5", part.line, || {
-            format!("{uri} was hinted and {} came", part.uri)
-        });
-    }
-    let before = earlier
-        .all()
-        .last()
-        .and_then(|segment| segment.map.as_ref());
-    match (hinted("MAP"), &segment.map) {
-        (Some(hint), Some(map)) => notes.must(hint == map, "L5", segment.line, || {
-            format!("the init {hint} was hinted and {map} came")
-        }),
-        (None, Some(map)) if part == 0 && earlier.part_target.is_some() => {
-            notes.must(before == Some(map), "L5", segment.line, || {
-                format!("the init changed to {map} without a hint")
-            });
-        }
-        _ => {}
-    }
-}
-
-/// 4.4.5.1: attributes of a date range may come and never change; a range stays while its time is in the window.
-fn ranges_grew(earlier: &Media, later: &Media, notes: Notes<'_>) {
-    let first = later
-        .segments
-        .first()
-        .and_then(|segment| segment.date.as_deref().and_then(unix_micros));
-    for (_, old) in &earlier.dateranges {
-        let new = later
-            .dateranges
-            .iter()
-            .find(|(_, new)| new.get("ID") == old.get("ID"));
-        match new {
-            Some((line, new)) => {
-                let grown = old.iter().all(|(name, value)| new.get(name) == Some(value));
-                notes.must(grown, "D1", *line, || {
-                    format!(
-                        "date range {:?} lost or changed an attribute",
-                        old.get("ID")
-                    )
-                });
-            }
-            None => {
-                let over = end_of(old)
-                    .zip(first)
-                    .is_none_or(|(end, first)| end <= first + PRINT);
-                notes.must(over, "D1", 0, || {
-                    format!(
-                        "date range {:?} left while it was in the window",
-                        old.get("ID")
-                    )
-                });
-            }
-        }
-    }
-}
-
-fn end_of(range: &Attributes) -> Option<u64> {
-    let start = unix_micros(range.get("START-DATE")?)?;
-    let of = |name: &str| range.get(name).and_then(|text| seconds(text).ok());
-    let end = range.get("END-DATE").and_then(|date| unix_micros(date));
-    end.or_else(|| {
-        of("DURATION")
-            .or_else(|| of("PLANNED-DURATION"))
-            .map(|duration| start + duration)
-    })
-}
-
-/// Microseconds since 1970 of an ISO 8601 date in UTC.
-#[must_use]
-pub fn unix_micros(date: &str) -> Option<u64> {
-    let (day, time) = date.split_once('T')?;
-    let time = time
-        .strip_suffix('Z')
-        .or_else(|| time.strip_suffix("+00:00"))?;
-    let mut numbers = day.split('-').map(|n| n.parse::<u64>().ok());
-    let (year, month, day) = (numbers.next()??, numbers.next()??, numbers.next()??);
-    let mut fields = time.splitn(3, ':');
-    let (hour, minute) = (
-        fields.next()?.parse::<u64>().ok()?,
-        fields.next()?.parse::<u64>().ok()?,
-    );
-    let within = (hour * 60 + minute) * 60_000_000 + seconds(fields.next()?).ok()?;
-    Some(days(year, month, day)? * 86_400_000_000 + within)
-}
-
-/// Days since 1970-01-01 by the proleptic Gregorian calendar.
-fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let of_year = (153 * m + 2) / 5 + day - 1;
-    Some(y * 365 + y / 4 - y / 100 + y / 400 + of_year - 719_468)
 }
