@@ -43,14 +43,11 @@ struct Saved {
 }
 
 /// Where playlists may begin after the window was set to `window`. A longer one grows with new segments alone: what has left the playlists does not come back,
-/// because `EXT-X-MEDIA-SEQUENCE` never falls.
-fn listed_from(before: Option<&Saved>, window: u64, now_msn: u64) -> u64 {
+/// because `EXT-X-MEDIA-SEQUENCE` never falls. `edge` is the furthest segment that a playlist may have come to.
+fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
     let Some(before) = before else { return 0 };
     match before.window {
-        Some(shorter) if shorter < window => {
-            let left = now_msn.saturating_add(1).saturating_sub(shorter);
-            before.listed_from.max(left)
-        }
+        Some(shorter) if shorter < window => before.listed_from.max(edge.saturating_sub(shorter)),
         _ => before.listed_from,
     }
 }
@@ -144,7 +141,9 @@ impl Event {
         let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
         let window_segments = seconds(self.config.window_s).max(8);
         let before = read_saved(folder)?;
-        let listed_from = listed_from(before.as_ref(), window_segments, self.grid.msn_at(now_ms()));
+        let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
+        let edge = end.before_end(self.grid.msn_at(now_ms()) + 1);
+        let listed_from = listed_from(before.as_ref(), window_segments, edge);
         let saved = Saved {
             grid: self.grid,
             plan: Some(plan.clone()),
@@ -160,7 +159,6 @@ impl Event {
             .iter()
             .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
             .collect();
-        let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
         let media = Arc::new(Media {
             grid: self.grid,
             plan: plan.clone(),
@@ -341,19 +339,24 @@ fn input_error(input: &Input, reason: &str) -> StartError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::grid::Kind;
+    use crate::ladder::Rung;
+    use crate::live::{BreaksView, FreezeError, LadderLimits};
+    use crate::package::assemble::Part;
 
     #[test]
-    fn a_longer_window_brings_nothing_back() -> Result<(), crate::grid::GridError> {
-        let grid = Grid::new(0, (25, 1), 2000, 200)?;
+    fn a_longer_window_brings_nothing_back() {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
         let saved = |window, listed_from| Saved {
             grid,
             plan: None,
             window,
             listed_from,
         };
-        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1000);
+        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1001);
         assert_eq!(from(None, 30), 0);
         assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
         assert_eq!(from(Some(saved(Some(30), 0)), 300), 971);
@@ -362,6 +365,89 @@ mod tests {
         assert_eq!(from(Some(saved(Some(300), 971)), 20), 971);
         assert_eq!(from(Some(saved(Some(20), 971)), 600), 981);
         assert_eq!(from(Some(saved(None, 0)), 600), 0);
-        Ok(())
+    }
+
+    struct NoBreaks;
+
+    impl Breaks for NoBreaks {
+        fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+            Ok(())
+        }
+
+        fn view(&self) -> BreaksView {
+            BreaksView::default()
+        }
+    }
+
+    fn plan() -> Plan {
+        let rung = Rung {
+            width: 284,
+            height: 160,
+            bitrate: 300_000,
+        };
+        Plan {
+            video: vec![rung],
+            audio: vec!["en".to_owned()],
+        }
+    }
+
+    fn event(data: &Path, grid: Grid, window_s: u32) -> Event {
+        let config = LiveConfig {
+            event: "demo".to_owned(),
+            data: data.to_owned(),
+            input: Input::TestMatch,
+            languages: vec!["en".to_owned()],
+            ladder: LadderLimits::default(),
+            frame_rate: None,
+            segment_ms: 2000,
+            part_ms: 200,
+            window_s,
+            dvr_s: 600,
+        };
+        Event {
+            name: config.event.clone(),
+            grid,
+            counters: Arc::default(),
+            library: Library::new(grid, data.join("creatives")),
+            media: watch::Sender::new(None),
+            packager: Arc::default(),
+            config: Arc::new(config),
+            breaks: Arc::new(NoBreaks),
+        }
+    }
+
+    fn publish_until(store: &mut Store, grid: &Grid, end: u64) {
+        for (track, kind) in [Kind::Video, Kind::Audio].into_iter().enumerate() {
+            for msn in 0..end {
+                for index in 0..grid.parts(kind, msn) {
+                    let part = Part {
+                        msn,
+                        index,
+                        independent: index == 0,
+                        data: Some(Bytes::from_static(b"media")),
+                    };
+                    store.publish(track, &part).unwrap();
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_window() {
+        let folder = tempfile::tempdir().unwrap();
+        // It ended long ago.
+        let grid = Grid::new(now_ms() - 3_600_000, (25, 1), 2000, 200).unwrap();
+        let mut store = Store::open(folder.path(), grid, &plan().tracks(), 300).unwrap();
+        publish_until(&mut store, &grid, 40);
+        End::open(folder.path()).unwrap().settle(40).unwrap();
+        drop(store);
+        for (window_s, first) in [(60, 10), (600, 10), (20, 30), (60, 30)] {
+            let event = event(folder.path(), grid, window_s);
+            event.adopt(plan()).unwrap();
+            let media = event.media.borrow().clone().unwrap();
+            let snapshot = media.snapshot(0, false).unwrap();
+            assert_eq!((snapshot.first, snapshot.cursor.msn), (first, 40));
+            assert!(snapshot.ended);
+        }
     }
 }

@@ -38,6 +38,12 @@ impl End {
         self.msn.get().copied()
     }
 
+    /// The segment itself, or the end where that comes first.
+    #[must_use]
+    pub fn before_end(&self, msn: u64) -> u64 {
+        self.msn().map_or(msn, |end| msn.min(end))
+    }
+
     /// Whether a track with this cursor has all that it will ever have.
     #[must_use]
     pub fn is_reached(&self, cursor: Cursor) -> bool {
@@ -82,6 +88,7 @@ mod tests {
             ),
             (Some(7), false, true)
         );
+        assert_eq!((end.before_end(5), end.before_end(9)), (5, 7));
         std::fs::write(folder.path().join("end"), "soon").unwrap();
         assert!(End::open(folder.path()).is_err());
     }

@@ -256,7 +256,7 @@ impl Packager {
 
     /// Shows what lies before a segment as gaps; the hint then names the segment.
     fn skip_to(&mut self, track: usize, msn: u64) {
-        let msn = self.end.msn().map_or(msn, |end| msn.min(end));
+        let msn = self.end.before_end(msn);
         let behind = |track: &Arc<Track>| track.cursor().msn < msn;
         if self.store.tracks().get(track).is_some_and(behind) {
             self.freeze(msn);

@@ -1,4 +1,12 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::creative::Library;
+use crate::ladder::Plan;
+use crate::live::{Breaks, BreaksView, FreezeError};
+use crate::package::assemble::Part;
+use crate::package::end::End;
+use crate::store::Store;
 
 fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
@@ -71,4 +79,80 @@ fn ranges_are_cut_to_what_is_there() {
     ] {
         assert_eq!(byte_range(ignored, 10), None, "{ignored}");
     }
+}
+
+struct NoBreaks;
+
+impl Breaks for NoBreaks {
+    fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        BreaksView::default()
+    }
+}
+
+/// An event of one picture in segments of a second, without an encoder.
+struct Stage {
+    store: Store,
+    media: Media,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let grid = Grid::new(0, (25, 1), 1000, 200).unwrap();
+        let tracks = [("v".to_owned(), Kind::Video)];
+        let store = Store::open(folder.path(), grid, &tracks, 20).unwrap();
+        let media = Media {
+            grid,
+            plan: Plan {
+                video: Vec::new(),
+                audio: Vec::new(),
+            },
+            tracks: store.tracks().to_vec(),
+            inits: Vec::new(),
+            window_segments: 8,
+            listed_from: 0,
+            end: Arc::new(End::open(folder.path()).unwrap()),
+            breaks: Arc::new(NoBreaks),
+            library: Library::new(grid, folder.path().join("creatives")),
+        };
+        Self {
+            store,
+            media,
+            _folder: folder,
+        }
+    }
+
+    fn publish(&mut self, msn: u64) {
+        for index in 0..self.media.grid.parts(Kind::Video, msn) {
+            let part = Part {
+                msn,
+                index,
+                independent: index == 0,
+                data: Some(Bytes::from_static(b"media")),
+            };
+            self.store.publish(0, &part).unwrap();
+        }
+    }
+}
+
+#[test]
+fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
+    let mut stage = Stage::new();
+    let listed = |stage: &Stage| {
+        let snapshot = stage.media.snapshot(0, false).unwrap();
+        (snapshot.first, snapshot.cursor.msn)
+    };
+    // Nothing was before the event began.
+    stage.publish(5);
+    assert_eq!(listed(&stage), (5, 6));
+    stage.publish(6);
+    stage.publish(100);
+    assert_eq!(listed(&stage), (93, 101));
+    let text = render(&stage.media.snapshot(0, false).unwrap());
+    assert_eq!(text.matches("#EXT-X-GAP\n").count(), 7, "{text}");
 }
