@@ -3,7 +3,6 @@
 //! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the event's life.
 
 use std::future::Future;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::creative::Library;
+use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
 use crate::ladder::{self, Plan, Shape};
 use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
 use crate::package::end::End;
-use crate::package::packager::{Counters, Packager, now_ms};
+use crate::package::packager::{Counters, Packager, kept_init, now_ms};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
@@ -163,7 +163,7 @@ impl Event {
             grid: self.grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
-            inits: paths.iter().map(|path| kept_init(path)).collect(),
+            inits: paths.iter().map(|path| shown_init(path)).collect(),
             window_segments,
             listed_from,
             end: Arc::clone(&end),
@@ -207,18 +207,19 @@ impl Event {
 fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
     Box::new(move |track| {
         if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
-            && let Ok(bytes) = std::fs::read(path)
+            && let Ok(Some(bytes)) = kept_init(path)
         {
             // Set at the first run; later runs write the same.
-            let _ = slot.set(bytes.into());
+            let _ = slot.set(bytes);
         }
     })
 }
 
-fn kept_init(path: &Path) -> OnceLock<Bytes> {
-    match std::fs::read(path) {
-        Ok(bytes) => OnceLock::from(Bytes::from(bytes)),
-        Err(_) => OnceLock::new(),
+/// A file that cannot be read now is shown with the first run.
+fn shown_init(path: &Path) -> OnceLock<Bytes> {
+    match kept_init(path) {
+        Ok(Some(bytes)) => OnceLock::from(bytes),
+        Ok(None) | Err(_) => OnceLock::new(),
     }
 }
 
@@ -308,15 +309,9 @@ fn read_saved(folder: &Path) -> Result<Option<Saved>, StartError> {
 
 fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
     let path = folder.join("event.json");
-    let fresh = folder.join("event.json.new");
     let bytes = serde_json::to_vec_pretty(saved).map_err(|error| at(&path, error.into()))?;
-    let write = || {
-        let mut file = std::fs::File::create(&fresh)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)
-    };
-    write().map_err(|error| at(&path, error))
+    let written = write_whole(&path, &bytes);
+    written.map(drop).map_err(|error| at(&path, error))
 }
 
 fn at(path: &Path, source: std::io::Error) -> StartError {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod creative;
 pub mod describe;
+mod disk;
 pub mod encoder;
 mod event;
 pub mod flags;

@@ -409,6 +409,10 @@ impl Store {
             Err(error) => {
                 tracing::warn!(path = %self.path.display(), %error, "the index is not compacted: trying again later");
                 self.lines -= COMPACT_RETRY;
+                // It may have taken the place of the open one before it failed.
+                if let Ok(index) = Index::reopen(&self.path) {
+                    self.index = index;
+                }
             }
         }
     }

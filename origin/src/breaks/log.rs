@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Entry, Ledger, RuleError};
+use crate::disk::{sync_folder, write_whole};
 
 /// Largest log that is read: far above what a year of breaks makes.
 const LOG_BYTES_MAX: u64 = 256 << 20;
@@ -155,18 +156,13 @@ impl Log {
     /// Writes all accepted entries to a new file in the old one's place. After a failed sync the old one cannot be trusted, because a later sync may
     /// succeed without the bytes that were lost.
     fn rewrite(&mut self) -> std::io::Result<()> {
-        let beside = self.path.with_extension("new");
         let mut bytes = serde_json::to_vec(&self.header)?;
         for entry in &self.entries {
             bytes.push(b'\n');
             serde_json::to_writer(&mut bytes, entry)?;
         }
         bytes.push(b'\n');
-        let mut file = File::create(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
-        sync_folder(&self.path)?;
+        let file = write_whole(&self.path, &bytes)?;
         (self.file, self.length, self.broken) = (file, bytes.len() as u64, false);
         Ok(())
     }
@@ -236,17 +232,6 @@ fn line(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, LogError> {
     let mut line = serde_json::to_vec(value).map_err(io)?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// A new file survives a power cut only when its folder entry is on disk too.
-pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
 }
 
 #[cfg(test)]

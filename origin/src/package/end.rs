@@ -2,12 +2,11 @@
 //!
 //! Owns the file `end`. Does not know who asked. Invariant: an end is on disk before anything is published with it in mind, and never moves.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::breaks::log::sync_folder;
+use crate::disk::write_whole;
 use crate::store::Cursor;
 
 /// Where an event ends, if that is known.
@@ -56,12 +55,7 @@ impl End {
     /// When it cannot be written: the event goes on.
     pub fn settle(&self, msn: u64) -> io::Result<u64> {
         if self.msn().is_none() {
-            let beside = self.path.with_extension("new");
-            let mut file = File::create(&beside)?;
-            writeln!(file, "{msn}")?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &self.path)?;
-            sync_folder(&self.path)?;
+            write_whole(&self.path, format!("{msn}\n").as_bytes())?;
         }
         Ok(*self.msn.get_or_init(|| msn))
     }

@@ -3,10 +3,12 @@
 //! Owns the text format (see the parent module). Invariant: a line that was read back was written whole.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+
+use crate::disk::write_whole;
 
 use super::{Segment, StoredPart, Track, forget_before};
 
@@ -18,6 +20,13 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// The index as it is on disk, for more.
+    pub(super) fn reopen(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { file, length })
+    }
+
     /// Appends a line whole, over what a failed attempt may have left.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         self.file.set_len(self.length)?;
@@ -53,13 +62,8 @@ pub(super) fn write_index(path: &Path, tracks: &[Arc<Track>]) -> io::Result<Inde
             }
         }
     }
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_data()?;
-    fs::rename(&fresh, path)?;
     Ok(Index {
-        file,
+        file: write_whole(path, text.as_bytes())?,
         length: text.len() as u64,
     })
 }
