@@ -29,3 +29,4 @@ pub mod score;
 mod serve;
 pub mod snapshots;
 pub mod store;
+mod told;

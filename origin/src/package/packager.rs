@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -20,15 +20,13 @@ use crate::package::queue::Queue;
 use crate::package::read::{Header, Item, Reader};
 use crate::package::write::{InitTrack, codec, init};
 use crate::store::{Cursor, Store, Track};
+use crate::told::Told;
 
 /// How far behind the clock gaps are written while there is no input: a part that is late by less may still come.
 const GAP_DELAY_MS: u64 = 1000;
 
 /// How often a failed freeze or write is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// How often a failure that goes on is told again.
-const TELL: Duration = Duration::from_secs(10);
 
 /// How far a track may be behind the one furthest ahead before it is taken for silent, in milliseconds.
 const SILENT_MS: u64 = 2000;
@@ -64,21 +62,6 @@ pub fn now_ms() -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// When a failure that is tried again was last told.
-#[derive(Default)]
-struct Told(Option<Instant>);
-
-impl Told {
-    /// Whether to tell it now: the first time, and then every [`TELL`].
-    fn due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= TELL);
-        if due {
-            self.0 = Some(Instant::now());
-        }
-        due
-    }
 }
 
 /// Tries until it is done, and tells the failure now and then.
