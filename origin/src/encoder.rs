@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::ladder::{self, OFFSET_S, Plan, last_line};
+use crate::package::end::EndError;
 use crate::package::queue::{RunSink, Sink};
 use crate::package::read::{Header, Item, Reader};
 
@@ -56,7 +57,7 @@ pub enum Message {
     /// The event is over: the segments that are being made are the last.
     Finish {
         /// Where the answer goes: the first segment that will never be, or why the event goes on.
-        reply: oneshot::Sender<std::io::Result<u64>>,
+        reply: oneshot::Sender<Result<u64, EndError>>,
     },
 }
 

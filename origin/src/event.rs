@@ -153,7 +153,7 @@ impl Event {
         write_saved(folder, &saved)?;
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
         let store = Store::open(folder, self.grid, &plan.tracks(), kept)
-            .map_err(|error| at(folder, error))?;
+            .map_err(|error| at(&folder.join("index"), error))?;
         let paths: Vec<PathBuf> = plan
             .tracks()
             .iter()
@@ -297,9 +297,9 @@ fn read_saved(folder: &Path) -> Result<Option<Saved>, StartError> {
         Ok(bytes) => {
             serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| StartError::Changed {
+                .map_err(|error| StartError::Damaged {
                     path,
-                    reason: format!("event.json cannot be read: {error}"),
+                    reason: error.to_string(),
                 })
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -315,9 +315,13 @@ fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
 }
 
 fn at(path: &Path, source: std::io::Error) -> StartError {
-    StartError::Io {
-        path: path.to_owned(),
-        source,
+    let path = path.to_owned();
+    match source.kind() {
+        std::io::ErrorKind::InvalidData => StartError::Damaged {
+            path,
+            reason: source.to_string(),
+        },
+        _ => StartError::Io { path, source },
     }
 }
 
@@ -443,6 +447,22 @@ mod tests {
             let snapshot = media.snapshot(0, false).unwrap();
             assert_eq!((snapshot.first, snapshot.cursor.msn), (first, 40));
             assert!(snapshot.ended);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_damaged_is_named_with_its_remedy_and_not_taken_for_other_settings() {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        for (file, bytes) in [
+            ("event.json", &b"{\"gri"[..]),
+            ("end", b"soon"),
+            ("index", b"v160 \xff"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(file), bytes).unwrap();
+            let said = event(folder.path(), grid, 60).adopt(plan());
+            let said = said.err().unwrap().to_string();
+            assert!(said.contains(file) && said.contains("restore it"), "{said}");
         }
     }
 }

@@ -202,9 +202,6 @@ fn write_daterange(out: &mut String, range: &DateRange, window: (u64, u64)) -> s
         return Ok(());
     }
     write!(out, "#EXT-X-DATERANGE:ID=\"{}\"", range.id)?;
-    if let Some(class) = &range.class {
-        write!(out, ",CLASS=\"{class}\"")?;
-    }
     write!(out, ",START-DATE=\"{}\"", date(range.start_ms))?;
     if let Some(ms) = range.planned_duration_ms {
         write!(out, ",PLANNED-DURATION={}", seconds(ms, 1000))?;
@@ -295,7 +292,6 @@ mod tests {
         let grid = Grid::new(1_700_000_000_000, (30_000, 1001), 1000, 500).unwrap();
         let range = DateRange {
             id: "b1".to_owned(),
-            class: None,
             start_ms: grid.start_ms(4),
             planned_duration_ms: Some(4004),
             duration_ms: None,

@@ -333,7 +333,6 @@ fn date_range(record: &Record) -> DateRange {
     let over = record.returned || record.state == State::Ended;
     DateRange {
         id: plan.id.clone(),
-        class: None,
         start_ms: plan.start_ms,
         planned_duration_ms: Some(record.planned_ms),
         duration_ms: over.then_some(plan.length_ms),

@@ -15,7 +15,7 @@ use crate::encoder::Message;
 use crate::grid::{Grid, Kind};
 use crate::live::Breaks;
 use crate::package::assemble::{Assembler, Part};
-use crate::package::end::End;
+use crate::package::end::{End, EndError};
 use crate::package::queue::Queue;
 use crate::package::read::{Header, Item, Reader};
 use crate::package::write::{InitTrack, codec, init};
@@ -186,18 +186,20 @@ impl Packager {
             }
             Message::End => self.counters.running.store(0, Ordering::Relaxed),
             Message::Finish { reply } => {
-                // Whoever asked may be gone.
-                let _ = reply.send(self.finish());
+                // Whoever asked may be gone, and would not expect the end any more.
+                if !reply.is_closed() {
+                    let _ = reply.send(self.finish());
+                }
             }
         }
     }
 
     /// The segments of which something is visible or hinted become the last.
-    fn finish(&self) -> std::io::Result<u64> {
+    fn finish(&self) -> Result<u64, EndError> {
         let cursors = self.store.tracks().iter().map(|track| track.cursor());
         let furthest = cursors.max().unwrap_or_default();
         if furthest == Cursor::default() {
-            return Err(std::io::Error::other("nothing is published yet"));
+            return Err(EndError::NothingYet);
         }
         let end = self.end.settle(furthest.msn + 1)?;
         tracing::info!(end, "the event ends before this segment");

@@ -148,6 +148,10 @@ fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
     stage.packager.take(Message::Start { frame: 0 });
     stage.feed(0, 0, 4400);
     stage.feed(1, 0, 3000);
+    // Who asked first is gone: nobody was told that the event ends.
+    let (reply, _) = tokio::sync::oneshot::channel();
+    stage.packager.take(Message::Finish { reply });
+    assert_eq!(stage.packager.end.msn(), None);
     assert_eq!(finish(&mut stage).unwrap(), 3);
     assert!(!stage.packager.is_over());
     stage.feed(0, 4400, 9000);
