@@ -156,3 +156,56 @@ fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
     let text = render(&stage.media.snapshot(0, false).unwrap());
     assert_eq!(text.matches("#EXT-X-GAP\n").count(), 7, "{text}");
 }
+
+/// Status, `cache-control`, `retry-after` and body of a playlist request.
+async fn ask(media: &Media, query: &str) -> (u16, String, Option<String>, String) {
+    let request = Request::get(format!("/live/demo/v/index.m3u8{query}"));
+    let answer = answer(media, &request.body(()).unwrap(), "v/index.m3u8").await;
+    let header = |name: &str| {
+        let value = answer.headers().get(name)?;
+        Some(value.to_str().unwrap().to_owned())
+    };
+    (
+        answer.status().as_u16(),
+        header("cache-control").unwrap(),
+        header("retry-after"),
+        String::from_utf8(answer.body().to_vec()).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn caches_are_told_how_long_each_answer_holds() {
+    let mut stage = Stage::new();
+    let (status, cache, retry, body) = ask(&stage.media, "").await;
+    assert_eq!((status, cache.as_str()), (503, "no-store"));
+    assert!(retry.is_some() && body.contains("starting"), "{body}");
+    stage.publish(7);
+    for (query, status, cache) in [
+        ("", 200, "public, max-age=1"),
+        ("?_HLS_msn=7", 200, "public, max-age=6"),
+        ("?_HLS_msn=7&_HLS_part=2", 200, "public, max-age=6"),
+        ("?_HLS_msn=x", 400, "public, max-age=1"),
+        ("?_HLS_msn=10", 400, "public, max-age=4"),
+        ("?_HLS_part=1", 400, "public, max-age=4"),
+    ] {
+        let said = ask(&stage.media, query).await;
+        assert_eq!((said.0, said.1.as_str()), (status, cache), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn when_the_encoder_stands_still_who_waits_is_told_so_and_no_stale_playlist() {
+    let mut stage = Stage::new();
+    stage.publish(7);
+    let asked = ["?_HLS_msn=8", "?_HLS_msn=8&_HLS_part=0"];
+    let (whole, part) = tokio::join!(ask(&stage.media, asked[0]), ask(&stage.media, asked[1]));
+    for (status, cache, retry, body) in [whole, part] {
+        assert_eq!((status, cache.as_str()), (503, "no-store"));
+        assert_eq!(retry.as_deref(), Some("1"));
+        assert!(body.contains("urn:sightscreen:problem:stalled"), "{body}");
+    }
+    // Who does not wait is answered all the same, and so is who waits once it goes on.
+    assert_eq!(ask(&stage.media, "").await.0, 200);
+    stage.publish(8);
+    assert_eq!(ask(&stage.media, asked[0]).await.0, 200);
+}
