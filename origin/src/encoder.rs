@@ -143,7 +143,7 @@ impl Drop for Ending {
 /// Runs ffmpeg until it ends, stalls, or the future is dropped. Tells in the log why it ended, and returns how long it lasted.
 pub async fn run(job: Job, sink: &Sink) -> Duration {
     let started = Instant::now();
-    match Running::start(job, sink.begin()) {
+    match Running::start(job, &sink.begin()) {
         Ok(running) => running.follow().await,
         Err(error) => tracing::error!(%error, "the encoder did not start"),
     }
@@ -180,10 +180,10 @@ enum Why {
 }
 
 impl Running {
-    fn start(job: Job, sink: RunSink) -> Result<Self, NoStart> {
+    fn start(job: Job, sink: &RunSink) -> Result<Self, NoStart> {
         let ending = Ending(sink.clone());
         let last_sample = Arc::new(Mutex::new(Instant::now()));
-        let readers = read_tracks(&job, &sink, &last_sample).map_err(NoStart::Socket)?;
+        let readers = read_tracks(&job, sink, &last_sample).map_err(NoStart::Socket)?;
         let Job {
             plan,
             grid,
