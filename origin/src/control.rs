@@ -302,7 +302,7 @@ fn refused(error: &LogError) -> Box<Response<Bytes>> {
         }
         LogError::Rule(_) => problem(StatusCode::CONFLICT, "break-refused", &error.to_string()),
         LogError::Io { .. } => failed(DISK, error),
-        LogError::Corrupt { .. } => failed("ledger-damaged", error),
+        LogError::Corrupt { .. } | LogError::TooLarge { .. } => failed("ledger-damaged", error),
     })
 }
 

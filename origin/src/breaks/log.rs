@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::{Entry, Ledger, RuleError};
 use crate::disk::{sync_folder, write_whole};
 
-/// Largest log that is read: far above what a year of breaks makes.
+/// Largest log that is read: some thirty thousand breaks of a hundred cohorts, which is months of one every five minutes.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// First line: what the file is.
@@ -60,6 +60,16 @@ pub enum LogError {
         line: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// It is larger than what is read.
+    #[error(
+        "{path} has {bytes} bytes, at most {LOG_BYTES_MAX} are read: restore it if it is no ledger, or move it away to start the event anew"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
     },
     /// The entry breaks a rule of the ledger.
     #[error(transparent)]
@@ -178,17 +188,15 @@ fn read_bounded(file: &mut File, path: &Path) -> Result<Vec<u8>, LogError> {
         path: path.to_owned(),
         source,
     };
-    let mut bytes = Vec::new();
-    file.take(LOG_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    if bytes.len() as u64 > LOG_BYTES_MAX {
-        return Err(LogError::Corrupt {
+    let length = file.metadata().map_err(io)?.len();
+    if length > LOG_BYTES_MAX {
+        return Err(LogError::TooLarge {
             path: path.to_owned(),
-            line: 1,
-            reason: format!("larger than {LOG_BYTES_MAX} bytes"),
+            bytes: length,
         });
     }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }
 
@@ -288,6 +296,18 @@ mod tests {
         assert!(fault(text.replace("\"start\":20", "\"start\":15")).contains("line 3"));
         assert!(fault(text.replace("demo", "other")).contains("line 1"));
         assert!(fault(text.replace("\"length\":5", "\"length\":0")).contains("line 2"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        // Without a block on disk.
+        let file = File::create(&path).unwrap();
+        file.set_len(LOG_BYTES_MAX + 1).unwrap();
+        let error = Log::open(&path, "demo").unwrap_err();
+        assert!(matches!(error, LogError::TooLarge { .. }), "{error}");
+        assert_eq!(file.metadata().unwrap().len(), LOG_BYTES_MAX + 1);
     }
 
     #[test]
