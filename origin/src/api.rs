@@ -131,10 +131,10 @@ impl Api {
     }
 
     fn look_up(&self, path: &str, query: Option<&str>) -> Response<Bytes> {
-        let Some(rest) = path.strip_prefix("/api/events") else {
+        let mut parts = path.split('/').skip(1);
+        if (parts.next(), parts.next()) != (Some("api"), Some("events")) {
             return not_found();
-        };
-        let mut parts = rest.split('/').skip(1);
+        }
         match (parts.next(), parts.next(), parts.next()) {
             (None, ..) => ok(&json!({"events": [self.summary()]})),
             (Some(event), None, _) if event == self.event => ok(&self.detail()),

@@ -24,6 +24,8 @@ use crate::config::Secret;
 use crate::flags::{SwitchError, Switches};
 use crate::http::{Handler, json as json_reply, not_found, problem};
 use crate::live::Live;
+use crate::package::end::EndError;
+use crate::publish::PublishError;
 use crate::snapshots::Snapshots;
 
 /// Largest request body.
@@ -34,6 +36,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const BREAKS_SHOWN: usize = 20;
 /// Longest break that is announced by hand.
 const LENGTH_S_MAX: u64 = 600;
+/// The code of what the disk refused.
+const DISK: &str = "disk-failed";
 const NEVER: &str = "no-store";
 
 /// What the control port answers from.
@@ -163,8 +167,12 @@ impl Control {
         if !*self.api.ready.borrow() {
             return Ok(not_live());
         }
-        let end = self.live.end().await.map_err(|error| failed(&error))?;
-        Ok(ok(&json!({"event": self.event, "ends_before": end})))
+        Ok(match self.live.end().await {
+            Ok(end) => ok(&json!({"event": self.event, "ends_before": end})),
+            Err(EndError::NothingYet) => not_live(),
+            Err(error @ EndError::Gone) => failed("packager-ended", &error),
+            Err(error @ EndError::Disk { .. }) => failed(DISK, &error),
+        })
     }
 
     async fn return_early(&self, id: &str) -> Answer {
@@ -184,7 +192,10 @@ impl Control {
                 "flag-unknown",
                 &error.to_string(),
             )),
-            Err(error @ SwitchError::Publish(_)) => Ok(failed(&error)),
+            Err(SwitchError::Publish(error @ PublishError::Io { .. })) => Ok(failed(DISK, &error)),
+            Err(SwitchError::Publish(error @ PublishError::Corrupt { .. })) => {
+                Ok(failed("document-damaged", &error))
+            }
         }
     }
 
@@ -265,9 +276,12 @@ fn shown(record: &Record) -> Value {
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Box<Response<Bytes>>> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Box::new(failed(&error)))
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "an operator's request was not carried out");
+        let title = "The origin failed: its log says why";
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Box::new(problem(status, "internal", title))
+    })
 }
 
 async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Box<Response<Bytes>>> {
@@ -287,17 +301,14 @@ fn refused(error: &LogError) -> Box<Response<Bytes>> {
             problem(StatusCode::NOT_FOUND, "break-unknown", &error.to_string())
         }
         LogError::Rule(_) => problem(StatusCode::CONFLICT, "break-refused", &error.to_string()),
-        _ => failed(error),
+        LogError::Io { .. } => failed(DISK, error),
+        LogError::Corrupt { .. } | LogError::TooLarge { .. } => failed("ledger-damaged", error),
     })
 }
 
-fn failed(error: &dyn std::error::Error) -> Response<Bytes> {
-    tracing::error!(%error, "an operator's request failed");
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "disk-failed",
-        &error.to_string(),
-    )
+fn failed(code: &str, error: &dyn std::error::Error) -> Response<Bytes> {
+    tracing::error!(%error, code, "an operator's request failed");
+    problem(StatusCode::SERVICE_UNAVAILABLE, code, &error.to_string())
 }
 
 fn not_live() -> Response<Bytes> {

@@ -5,20 +5,21 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::process::ChildStdin;
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::ladder::{self, OFFSET_S, Plan, last_line};
+use crate::package::end::EndError;
 use crate::package::queue::{RunSink, Sink};
 use crate::package::read::{Header, Item, Reader};
 
@@ -56,7 +57,7 @@ pub enum Message {
     /// The event is over: the segments that are being made are the last.
     Finish {
         /// Where the answer goes: the first segment that will never be, or why the event goes on.
-        reply: oneshot::Sender<std::io::Result<u64>>,
+        reply: oneshot::Sender<Result<u64, EndError>>,
     },
 }
 
@@ -130,17 +131,6 @@ impl Drop for RunFolder {
     }
 }
 
-/// How a run ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Why, in words.
-    pub reason: String,
-    /// How long it lasted.
-    pub lasted: Duration,
-    /// Whether ffmpeg could not even be started.
-    pub missing: bool,
-}
-
 /// Tells the packager that the run is over, also when its future is dropped.
 struct Ending(RunSink);
 
@@ -150,75 +140,107 @@ impl Drop for Ending {
     }
 }
 
-/// Runs ffmpeg until it ends, stalls, or the future is dropped.
-pub async fn run(job: Job, sink: &Sink) -> Ended {
+/// Runs ffmpeg until it ends, stalls, or the future is dropped. Tells in the log why it ended, and returns how long it lasted.
+pub async fn run(job: Job, sink: &Sink) -> Duration {
     let started = Instant::now();
-    let ended = |reason: String, missing: bool| Ended {
-        reason,
-        lasted: started.elapsed(),
-        missing,
-    };
-    let Job {
-        plan,
-        grid,
-        first_frame,
-        input,
-        folder,
-        stdin,
-    } = job;
-    let sink = sink.begin();
-    // Before the readers, so that they are gone when it is dropped.
-    let ending = Ending(sink.clone());
-    let mut readers = JoinSet::new();
-    let last_sample = Arc::new(std::sync::Mutex::new(Instant::now()));
-    for (track, (_, kind)) in plan.tracks().into_iter().enumerate() {
-        let listener = match UnixListener::bind(folder.path().join(track.to_string())) {
-            Ok(listener) => listener,
-            Err(error) => return ended(format!("no socket for the encoder: {error}"), false),
-        };
-        let place = Place {
-            track,
-            kind,
+    match Running::start(job, &sink.begin()) {
+        Ok(running) => running.follow().await,
+        Err(error) => tracing::error!(%error, "the encoder did not start"),
+    }
+    started.elapsed()
+}
+
+/// Why a run does not even start.
+#[derive(Debug, thiserror::Error)]
+enum NoStart {
+    #[error("no socket for the encoder: {0}: make room where temporary files are")]
+    Socket(std::io::Error),
+    #[error(
+        "ffmpeg cannot be started ({0}): install it, for example with `apt-get install ffmpeg`"
+    )]
+    Ffmpeg(std::io::Error),
+}
+
+/// A run that goes on. The readers are gone before its end is told.
+struct Running {
+    readers: JoinSet<Result<(), String>>,
+    last_sample: Arc<Mutex<Instant>>,
+    child: Child,
+    complaints: Option<JoinHandle<String>>,
+    input: Option<(mpsc::Receiver<Bytes>, ChildStdin)>,
+    _ending: Ending,
+    _folder: RunFolder,
+}
+
+/// Why a run is over.
+enum Why {
+    /// The input ended; it is kept open, because silence made for a source without sound would run on after its end.
+    Input(ChildStdin),
+    Failed(String),
+}
+
+impl Running {
+    fn start(job: Job, sink: &RunSink) -> Result<Self, NoStart> {
+        let ending = Ending(sink.clone());
+        let last_sample = Arc::new(Mutex::new(Instant::now()));
+        let readers = read_tracks(&job, sink, &last_sample).map_err(NoStart::Socket)?;
+        let Job {
+            plan,
             grid,
             first_frame,
+            input,
+            folder,
+            stdin,
+        } = job;
+        let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
+        let mut command = ladder::ffmpeg();
+        command
+            .args(["-v", "warning"])
+            .args(input)
+            .args(plan.outputs(&grid, first_frame, url));
+        command.stderr(Stdio::piped());
+        if stdin.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().map_err(NoStart::Ffmpeg)?;
+        let _ = sink.send(Message::Start { frame: first_frame });
+        let complaints = child.stderr.take();
+        Ok(Self {
+            readers,
+            last_sample,
+            input: stdin.zip(child.stdin.take()),
+            complaints: complaints.map(|pipe| tokio::spawn(keep_tail(pipe))),
+            child,
+            _ending: ending,
+            _folder: folder,
+        })
+    }
+
+    /// Returns when it is over and all that it wrote is read.
+    async fn follow(mut self) {
+        let why = tokio::select! {
+            status = self.child.wait() => Why::Failed(match status {
+                Ok(status) => format!("ffmpeg ended: {status}"),
+                Err(error) => format!("ffmpeg was lost: {error}"),
+            }),
+            () = stalled(&self.last_sample) => {
+                Why::Failed(format!("ffmpeg gave nothing for {} s", STALL.as_secs()))
+            }
+            Some(error) = first_error(&mut self.readers) => Why::Failed(error),
+            pipe = feed(self.input.take()) => Why::Input(pipe),
         };
-        readers.spawn(read_track(
-            listener,
-            place,
-            sink.clone(),
-            Arc::clone(&last_sample),
-        ));
+        // On its own, so that it is told also when this run is dropped for the next one.
+        let _ = tokio::spawn(close(self.child, self.complaints, why)).await;
+        // What the process wrote before it ended is still in the sockets.
+        let _ = timeout(Duration::from_millis(200), async {
+            while self.readers.join_next().await.is_some() {}
+        })
+        .await;
     }
-    let url = |track: usize| format!("unix:{}", folder.path().join(track.to_string()).display());
-    let mut command = ladder::ffmpeg();
-    command
-        .args(["-v", "warning"])
-        .args(input)
-        .args(plan.outputs(&grid, first_frame, url));
-    command.stderr(Stdio::piped());
-    if stdin.is_some() {
-        command.stdin(Stdio::piped());
-    }
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => return ended(error.to_string(), true),
-    };
-    let _ = sink.send(Message::Start { frame: first_frame });
-    let feeder = stdin.zip(child.stdin.take());
-    let complaints = child
-        .stderr
-        .take()
-        .map(|pipe| tokio::spawn(keep_tail(pipe)));
-    let reason = tokio::select! {
-        status = child.wait() => match status {
-            Ok(status) => format!("ffmpeg ended: {status}"),
-            Err(error) => format!("ffmpeg was lost: {error}"),
-        },
-        () = stalled(&last_sample) => format!("ffmpeg gave nothing for {} s", STALL.as_secs()),
-        Some(error) = first_error(&mut readers) => error,
-        // Killed with its input still open: silence made for a source without sound would run on after its end.
-        _pipe = feed(feeder) => "the input ended".to_owned(),
-    };
+}
+
+/// Ends the process, and tells why with its own words.
+async fn close(mut child: Child, complaints: Option<JoinHandle<String>>, why: Why) {
     let _ = child.kill().await;
     let tail = match complaints {
         Some(task) => timeout(Duration::from_secs(1), task)
@@ -228,17 +250,46 @@ pub async fn run(job: Job, sink: &Sink) -> Ended {
             .unwrap_or_default(),
         None => String::new(),
     };
-    // What the process wrote before it ended is still in the sockets.
-    let _ = timeout(Duration::from_millis(200), async {
-        while readers.join_next().await.is_some() {}
-    })
-    .await;
-    readers.abort_all();
-    drop(ending);
-    match tail.is_empty() {
-        true => ended(reason, false),
-        false => ended(format!("{reason}; it said: {}", last_line(&tail)), false),
+    let with_tail = |reason: String| match tail.is_empty() {
+        true => reason,
+        false => format!("{reason}; it said: {}", last_line(&tail)),
+    };
+    match why {
+        Why::Input(pipe) => {
+            drop(pipe);
+            let reason = with_tail("the input ended".to_owned());
+            tracing::info!(reason, "a run of the encoder ended");
+        }
+        Why::Failed(reason) => {
+            let reason = with_tail(reason);
+            tracing::error!(reason, "a run of the encoder ended");
+        }
     }
+}
+
+fn socket(folder: &RunFolder, track: usize) -> PathBuf {
+    folder.path().join(track.to_string())
+}
+
+/// A reader for each track, on its socket.
+fn read_tracks(
+    job: &Job,
+    sink: &RunSink,
+    last_sample: &Arc<Mutex<Instant>>,
+) -> std::io::Result<JoinSet<Result<(), String>>> {
+    let mut readers = JoinSet::new();
+    for (track, (_, kind)) in job.plan.tracks().into_iter().enumerate() {
+        let listener = UnixListener::bind(socket(&job.folder, track))?;
+        let place = Place {
+            track,
+            kind,
+            grid: job.grid,
+            first_frame: job.first_frame,
+        };
+        let last_sample = Arc::clone(last_sample);
+        readers.spawn(read_track(listener, place, sink.clone(), last_sample));
+    }
+    Ok(readers)
 }
 
 /// Returns at the first reader that found something wrong; never while all read on or ended well.
@@ -252,11 +303,9 @@ async fn first_error(readers: &mut JoinSet<Result<(), String>>) -> Option<String
     }
 }
 
-async fn stalled(last_sample: &std::sync::Mutex<Instant>) {
+async fn stalled(last_sample: &Mutex<Instant>) {
     loop {
-        let last = *last_sample
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let last = *last_sample.lock().unwrap_or_else(PoisonError::into_inner);
         let quiet = last.elapsed();
         if quiet >= STALL {
             return;
@@ -327,7 +376,7 @@ async fn read_track(
     listener: UnixListener,
     place: Place,
     sink: RunSink,
-    last_sample: Arc<std::sync::Mutex<Instant>>,
+    last_sample: Arc<Mutex<Instant>>,
 ) -> Result<(), String> {
     let track = place.track;
     let (mut stream, _) = listener
@@ -368,9 +417,7 @@ async fn read_track(
                 return Ok(());
             }
         }
-        *last_sample
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        *last_sample.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -378,6 +425,8 @@ async fn read_track(
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::ladder::Rung;
+    use crate::package::queue::queue;
 
     #[test]
     fn samples_find_their_place() {
@@ -401,5 +450,64 @@ mod tests {
             ..audio
         };
         assert_eq!(first.index(480_000 - 1024, 48_000), None);
+    }
+
+    fn job(input: &str) -> (Job, mpsc::Sender<Bytes>) {
+        let rung = Rung {
+            width: 284,
+            height: 160,
+            bitrate: 300_000,
+        };
+        let (pipe, stdin) = mpsc::channel(16);
+        let job = Job {
+            plan: Plan {
+                video: vec![rung],
+                audio: Vec::new(),
+            },
+            grid: Grid::new(0, (25, 1), 2000, 200).unwrap(),
+            first_frame: 0,
+            input: input.split(' ').map(str::to_owned).collect(),
+            folder: RunFolder::new().unwrap(),
+            stdin: Some(stdin),
+        };
+        (job, pipe)
+    }
+
+    /// What is logged on this thread.
+    #[derive(Clone, Default)]
+    struct Logged(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Logged {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_ffmpeg_said_is_told_also_when_the_next_run_takes_its_place() {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _default = tracing::subscriber::set_default(subscriber.finish());
+        let (sink, _queue) = queue();
+        let (job, pipe) = job("-f nonsense -i pipe:0");
+        let task = tokio::spawn(async move { run(job, &sink).await });
+        // The pipe closes with the process.
+        while pipe.send(Bytes::from_static(&[0; 4096])).await.is_ok() {}
+        task.abort();
+        let said = || String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+        let told = async {
+            while !said().contains("it said:") {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let told = timeout(Duration::from_secs(60), told).await;
+        assert!(told.is_ok(), "{}", said());
+        assert!(said().contains("nonsense"), "{}", said());
     }
 }

@@ -3,7 +3,6 @@
 //! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the event's life.
 
 use std::future::Future;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::creative::Library;
+use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
 use crate::ladder::{self, Plan, Shape};
 use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
 use crate::package::end::End;
-use crate::package::packager::{Counters, Packager, now_ms};
+use crate::package::packager::{Counters, Packager, kept_init, now_ms};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
@@ -43,14 +43,11 @@ struct Saved {
 }
 
 /// Where playlists may begin after the window was set to `window`. A longer one grows with new segments alone: what has left the playlists does not come back,
-/// because `EXT-X-MEDIA-SEQUENCE` never falls.
-fn listed_from(before: Option<&Saved>, window: u64, now_msn: u64) -> u64 {
+/// because `EXT-X-MEDIA-SEQUENCE` never falls. `edge` is the furthest segment that a playlist may have come to.
+fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
     let Some(before) = before else { return 0 };
     match before.window {
-        Some(shorter) if shorter < window => {
-            let left = now_msn.saturating_add(1).saturating_sub(shorter);
-            before.listed_from.max(left)
-        }
+        Some(shorter) if shorter < window => before.listed_from.max(edge.saturating_sub(shorter)),
         _ => before.listed_from,
     }
 }
@@ -144,7 +141,9 @@ impl Event {
         let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
         let window_segments = seconds(self.config.window_s).max(8);
         let before = read_saved(folder)?;
-        let listed_from = listed_from(before.as_ref(), window_segments, self.grid.msn_at(now_ms()));
+        let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
+        let edge = end.before_end(self.grid.msn_at(now_ms()) + 1);
+        let listed_from = listed_from(before.as_ref(), window_segments, edge);
         let saved = Saved {
             grid: self.grid,
             plan: Some(plan.clone()),
@@ -154,18 +153,17 @@ impl Event {
         write_saved(folder, &saved)?;
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
         let store = Store::open(folder, self.grid, &plan.tracks(), kept)
-            .map_err(|error| at(folder, error))?;
+            .map_err(|error| at(&folder.join("index"), error))?;
         let paths: Vec<PathBuf> = plan
             .tracks()
             .iter()
             .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
             .collect();
-        let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
         let media = Arc::new(Media {
             grid: self.grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
-            inits: paths.iter().map(|path| kept_init(path)).collect(),
+            inits: paths.iter().map(|path| shown_init(path)).collect(),
             window_segments,
             listed_from,
             end: Arc::clone(&end),
@@ -209,18 +207,19 @@ impl Event {
 fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
     Box::new(move |track| {
         if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
-            && let Ok(bytes) = std::fs::read(path)
+            && let Ok(Some(bytes)) = kept_init(path)
         {
             // Set at the first run; later runs write the same.
-            let _ = slot.set(bytes.into());
+            let _ = slot.set(bytes);
         }
     })
 }
 
-fn kept_init(path: &Path) -> OnceLock<Bytes> {
-    match std::fs::read(path) {
-        Ok(bytes) => OnceLock::from(Bytes::from(bytes)),
-        Err(_) => OnceLock::new(),
+/// A file that cannot be read now is shown with the first run.
+fn shown_init(path: &Path) -> OnceLock<Bytes> {
+    match kept_init(path) {
+        Ok(Some(bytes)) => OnceLock::from(bytes),
+        Ok(None) | Err(_) => OnceLock::new(),
     }
 }
 
@@ -298,9 +297,9 @@ fn read_saved(folder: &Path) -> Result<Option<Saved>, StartError> {
         Ok(bytes) => {
             serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| StartError::Changed {
+                .map_err(|error| StartError::Damaged {
                     path,
-                    reason: format!("event.json cannot be read: {error}"),
+                    reason: error.to_string(),
                 })
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -310,21 +309,19 @@ fn read_saved(folder: &Path) -> Result<Option<Saved>, StartError> {
 
 fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
     let path = folder.join("event.json");
-    let fresh = folder.join("event.json.new");
     let bytes = serde_json::to_vec_pretty(saved).map_err(|error| at(&path, error.into()))?;
-    let write = || {
-        let mut file = std::fs::File::create(&fresh)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)
-    };
-    write().map_err(|error| at(&path, error))
+    let written = write_whole(&path, &bytes);
+    written.map(drop).map_err(|error| at(&path, error))
 }
 
 fn at(path: &Path, source: std::io::Error) -> StartError {
-    StartError::Io {
-        path: path.to_owned(),
-        source,
+    let path = path.to_owned();
+    match source.kind() {
+        std::io::ErrorKind::InvalidData => StartError::Damaged {
+            path,
+            reason: source.to_string(),
+        },
+        _ => StartError::Io { path, source },
     }
 }
 
@@ -341,19 +338,24 @@ fn input_error(input: &Input, reason: &str) -> StartError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::grid::Kind;
+    use crate::ladder::Rung;
+    use crate::live::{BreaksView, FreezeError, LadderLimits};
+    use crate::package::assemble::Part;
 
     #[test]
-    fn a_longer_window_brings_nothing_back() -> Result<(), crate::grid::GridError> {
-        let grid = Grid::new(0, (25, 1), 2000, 200)?;
+    fn a_longer_window_brings_nothing_back() {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
         let saved = |window, listed_from| Saved {
             grid,
             plan: None,
             window,
             listed_from,
         };
-        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1000);
+        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1001);
         assert_eq!(from(None, 30), 0);
         assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
         assert_eq!(from(Some(saved(Some(30), 0)), 300), 971);
@@ -362,6 +364,105 @@ mod tests {
         assert_eq!(from(Some(saved(Some(300), 971)), 20), 971);
         assert_eq!(from(Some(saved(Some(20), 971)), 600), 981);
         assert_eq!(from(Some(saved(None, 0)), 600), 0);
-        Ok(())
+    }
+
+    struct NoBreaks;
+
+    impl Breaks for NoBreaks {
+        fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+            Ok(())
+        }
+
+        fn view(&self) -> BreaksView {
+            BreaksView::default()
+        }
+    }
+
+    fn plan() -> Plan {
+        let rung = Rung {
+            width: 284,
+            height: 160,
+            bitrate: 300_000,
+        };
+        Plan {
+            video: vec![rung],
+            audio: vec!["en".to_owned()],
+        }
+    }
+
+    fn event(data: &Path, grid: Grid, window_s: u32) -> Event {
+        let config = LiveConfig {
+            event: "demo".to_owned(),
+            data: data.to_owned(),
+            input: Input::TestMatch,
+            languages: vec!["en".to_owned()],
+            ladder: LadderLimits::default(),
+            frame_rate: None,
+            segment_ms: 2000,
+            part_ms: 200,
+            window_s,
+            dvr_s: 600,
+        };
+        Event {
+            name: config.event.clone(),
+            grid,
+            counters: Arc::default(),
+            library: Library::new(grid, data.join("creatives")),
+            media: watch::Sender::new(None),
+            packager: Arc::default(),
+            config: Arc::new(config),
+            breaks: Arc::new(NoBreaks),
+        }
+    }
+
+    fn publish_until(store: &mut Store, grid: &Grid, end: u64) {
+        for (track, kind) in [Kind::Video, Kind::Audio].into_iter().enumerate() {
+            for msn in 0..end {
+                for index in 0..grid.parts(kind, msn) {
+                    let part = Part {
+                        msn,
+                        index,
+                        independent: index == 0,
+                        data: Some(Bytes::from_static(b"media")),
+                    };
+                    store.publish(track, &part).unwrap();
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_window() {
+        let folder = tempfile::tempdir().unwrap();
+        // It ended long ago.
+        let grid = Grid::new(now_ms() - 3_600_000, (25, 1), 2000, 200).unwrap();
+        let mut store = Store::open(folder.path(), grid, &plan().tracks(), 300).unwrap();
+        publish_until(&mut store, &grid, 40);
+        End::open(folder.path()).unwrap().settle(40).unwrap();
+        drop(store);
+        for (window_s, first) in [(60, 10), (600, 10), (20, 30), (60, 30)] {
+            let event = event(folder.path(), grid, window_s);
+            event.adopt(plan()).unwrap();
+            let media = event.media.borrow().clone().unwrap();
+            let snapshot = media.snapshot(0, false).unwrap();
+            assert_eq!((snapshot.first, snapshot.cursor.msn), (first, 40));
+            assert!(snapshot.ended);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_damaged_is_named_with_its_remedy_and_not_taken_for_other_settings() {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        for (file, bytes) in [
+            ("event.json", &b"{\"gri"[..]),
+            ("end", b"soon"),
+            ("index", b"v160 \xff"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(file), bytes).unwrap();
+            let said = event(folder.path(), grid, 60).adopt(plan());
+            let said = said.err().unwrap().to_string();
+            assert!(said.contains(file) && said.contains("restore it"), "{said}");
+        }
     }
 }

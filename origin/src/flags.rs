@@ -84,7 +84,7 @@ impl Switches {
     /// Throws switches, from `{"ads":"off"}`. Blocks until they are on disk.
     ///
     /// # Errors
-    /// See [`SwitchError`]; all or none are thrown.
+    /// See [`SwitchError`]. Of an unknown one, none is thrown. When the disk fails in between, they are in force for the event and not for the site: throw them again.
     pub fn throw(&self, changes: &BTreeMap<String, Value>) -> Result<(), SwitchError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut flags = self.all();

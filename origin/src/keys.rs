@@ -3,13 +3,12 @@
 //! Owns the file. The format and all use of keys are the core's. Invariant: a file that is made here can be read by its owner alone, and is whole.
 
 use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sightscreen_core::keyring::{Keyring, KeyringError, to_hex};
 
-use crate::breaks::log::sync_folder;
+use crate::disk::{sync_folder, write_synced};
 
 /// Why there is no keyring.
 #[derive(Debug, thiserror::Error)]
@@ -69,23 +68,16 @@ fn make(path: &Path) -> std::io::Result<()> {
     let text =
         serde_json::json!({"document": {"d1": key()}, "pass": {"k1": key()}, "url": {"u1": key()}});
     let beside = path.with_extension(format!("new-{}", random_hex(4)));
-    let made = write_private(&beside, &text.to_string()).and_then(|()| place(&beside, path));
+    let mut private = OpenOptions::new();
+    private.write(true).create_new(true).mode(0o600);
+    let made = write_synced(&private, &beside, format!("{text}\n").as_bytes())
+        .and_then(|_| place(&beside, path));
     // Gone already where it was renamed.
     let _ = std::fs::remove_file(&beside);
     if made? {
         tracing::info!(path = %path.display(), "keyring made");
     }
     sync_folder(path)
-}
-
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()
 }
 
 /// Whether it took the place; another keyring that is there stays.

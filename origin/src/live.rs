@@ -17,7 +17,7 @@ use crate::creative::Library;
 use crate::event::{Event, Working};
 use crate::grid::{Grid, GridError, Kind};
 use crate::ladder::{AUDIO_BITRATE, Plan};
-use crate::package::end::End;
+use crate::package::end::{End, EndError};
 use crate::package::write::codec;
 use crate::serve;
 use crate::store::{Cursor, Track};
@@ -124,8 +124,6 @@ pub struct Position {
 pub struct DateRange {
     /// Unique in the event, never used again.
     pub id: String,
-    /// `CLASS`, where there is one.
-    pub class: Option<String>,
     /// Unix milliseconds at which it starts.
     pub start_ms: u64,
     /// Planned length in milliseconds.
@@ -178,7 +176,7 @@ pub enum StartError {
     #[error(transparent)]
     Grid(#[from] GridError),
     /// A folder or file cannot be used.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}: check that the folder is writable and the disk is not full")]
     Io {
         /// What was opened.
         path: PathBuf,
@@ -212,6 +210,16 @@ pub enum StartError {
         address: std::net::SocketAddr,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// What was kept of the event was damaged from outside.
+    #[error(
+        "{path} cannot be read ({reason}): restore it, or choose another data folder to start the event anew"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// The data folder belongs to an event made with other settings.
     #[error(
@@ -360,8 +368,8 @@ impl Live {
     /// Asked again, it says the same.
     ///
     /// # Errors
-    /// When nothing is published yet, or the end cannot be kept on disk: the event goes on.
-    pub async fn end(&self) -> std::io::Result<u64> {
+    /// See [`EndError`]; the event goes on.
+    pub async fn end(&self) -> Result<u64, EndError> {
         if let Some(end) = self.media().and_then(|media| media.end.msn()) {
             return Ok(end);
         }
@@ -373,8 +381,7 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
             .map(|working| working.sink.clone());
-        let sink = sink.ok_or_else(|| std::io::Error::other("nothing is published yet"))?;
-        let end = sink.finish().await?;
+        let end = sink.ok_or(EndError::NothingYet)?.finish().await?;
         let live = self.clone();
         tokio::spawn(async move {
             live.over().await;

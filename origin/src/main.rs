@@ -96,12 +96,27 @@ struct Serve {
     /// Percent of the machine that encoding may take [25].
     #[arg(long)]
     cpu_percent: Option<String>,
+    /// Segment duration asked for, in milliseconds [2000].
+    #[arg(long)]
+    segment_ms: Option<String>,
+    /// Part target asked for, in milliseconds [200].
+    #[arg(long)]
+    part_ms: Option<String>,
     /// Seconds that a playlist lists [60].
     #[arg(long)]
     window: Option<String>,
     /// Seconds that stay on disk [600].
     #[arg(long)]
     dvr: Option<String>,
+    /// A clip that fills what a pod leaves [built in].
+    #[arg(long)]
+    slate: Option<String>,
+    /// Whether the API signs playback URLs for everyone [true].
+    #[arg(long, value_name = "true|false")]
+    open_playback: Option<String>,
+    /// Seconds between two takes of the snapshots [15].
+    #[arg(long)]
+    snapshot_every: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -188,8 +203,13 @@ impl Serve {
             ("languages", self.languages),
             ("max-height", self.max_height),
             ("cpu-percent", self.cpu_percent),
+            ("segment-ms", self.segment_ms),
+            ("part-ms", self.part_ms),
             ("window", self.window),
             ("dvr", self.dvr),
+            ("slate", self.slate),
+            ("open-playback", self.open_playback),
+            ("snapshot-every", self.snapshot_every),
         ];
         all.into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
@@ -220,5 +240,82 @@ fn print_made_secrets(config: &Config) {
             "publish to: rtmp://{listen}/live with stream key {}",
             stream_key.0
         );
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const FLAG_ONLY: [&str; 2] = ["config", "log"];
+    const FILE_ONLY: [&str; 2] = ["pods", "snapshots"];
+
+    type Names = BTreeSet<String>;
+
+    fn flags() -> Names {
+        let command = Arguments::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let long = serve.get_arguments().filter_map(clap::Arg::get_long);
+        long.map(str::to_owned).collect()
+    }
+
+    /// What the remedy for a setting that does not exist lists.
+    fn of_the_file() -> Names {
+        let file =
+            std::env::temp_dir().join(format!("sightscreen-settings-{}", std::process::id()));
+        std::fs::write(&file, "colour = 1").unwrap();
+        let faults = Config::read(Some(&file), Vec::new()).unwrap_err();
+        std::fs::remove_file(&file).unwrap();
+        let (_, list) = faults[0].remedy.split_once("the settings are ").unwrap();
+        list.split(", ").map(str::to_owned).collect()
+    }
+
+    /// The first column of the first table.
+    fn of_the_readme() -> Names {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("**sightscreen-origin serve**").unwrap();
+        let (table, _) = section.split_once("**sightscreen-edge**").unwrap();
+        let column = table.lines().filter_map(|line| line.split('|').nth(1));
+        let names = column.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        names
+            .map(|name| name.trim_matches(['[', ']']).to_owned())
+            .collect()
+    }
+
+    fn with(names: Names, more: &[&str]) -> Names {
+        names
+            .into_iter()
+            .chain(more.iter().map(ToString::to_string))
+            .collect()
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_is_in_the_file_and_is_in_the_readme() {
+        let all = with(flags(), &FILE_ONLY);
+        assert_eq!(with(of_the_file(), &FLAG_ONLY), all);
+        assert_eq!(with(of_the_readme(), &["config"]), all);
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        let given = flags();
+        let given = given
+            .iter()
+            .filter(|name| !FLAG_ONLY.contains(&name.as_str()));
+        let mut line = vec!["sightscreen-origin".to_owned(), "serve".to_owned()];
+        line.extend(given.clone().map(|name| format!("--{name}=of {name}")));
+        let Command::Serve(serve) = Arguments::parse_from(line).command else {
+            panic!("another command")
+        };
+        let settings = serve.settings().into_iter().map(|(name, value)| {
+            assert_eq!(value, format!("of {name}"));
+            name.to_owned()
+        });
+        assert_eq!(settings.collect::<Names>(), given.cloned().collect());
     }
 }

@@ -17,6 +17,12 @@ const PART_WINDOW: u64 = 3;
 /// Target durations that a delta update always lists.
 const SKIP_UNTIL: u64 = 6;
 
+/// `EXT-X-VERSION`, no higher than needed: `EXT-X-MAP` without I-frames alone calls for 6 (RFC 8216bis 8).
+const VERSION: u32 = 6;
+
+/// What `EXT-X-SKIP` calls for.
+const SKIP_VERSION: u32 = 9;
+
 /// All that a playlist says.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -56,11 +62,30 @@ fn write_playlist(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         first,
         ..
     } = snapshot;
-    let target = grid.target_duration_s();
-    let part = grid.part_target();
+    let skipped = skipped(snapshot);
+    write_header(out, snapshot, skipped > 0)?;
+    let window = (grid.start_ms(*first), grid.start_ms(cursor.msn + 2));
+    for range in &snapshot.breaks.dateranges {
+        write_daterange(out, range, window)?;
+    }
+    if skipped > 0 {
+        writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+    }
+    for msn in first + skipped..cursor.msn + u64::from(cursor.part > 0) {
+        write_segment(out, snapshot, msn)?;
+    }
+    write_tail(out, snapshot)
+}
+
+/// All that stands before the first segment but for the breaks.
+fn write_header(out: &mut String, snapshot: &Snapshot, delta: bool) -> std::fmt::Result {
+    let (first, revision) = (snapshot.first, snapshot.breaks.revision);
+    let target = snapshot.grid.target_duration_s();
+    let part = snapshot.grid.part_target();
+    let version = if delta { SKIP_VERSION } else { VERSION };
     writeln!(
         out,
-        "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{target}"
+        "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}"
     )?;
     writeln!(
         out,
@@ -76,39 +101,25 @@ fn write_playlist(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0"
+        "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-INDEPENDENT-SEGMENTS"
     )?;
-    writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
     writeln!(
         out,
-        "#EXT-X-SIGHTSCREEN-LEDGER:{}\n#EXT-X-MAP:URI=\"init.mp4\"",
-        snapshot.breaks.revision
-    )?;
-    let window = (grid.start_ms(*first), grid.start_ms(cursor.msn + 2));
-    for range in &snapshot.breaks.dateranges {
-        write_daterange(out, range, window)?;
-    }
-    let skipped = skipped(snapshot);
-    if skipped > 0 {
-        writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
-    }
-    let end = if cursor.part > 0 {
-        cursor.msn + 1
-    } else {
-        cursor.msn
-    };
-    for msn in first + skipped..end {
-        write_segment(out, snapshot, msn)?;
-    }
+        "#EXT-X-SIGHTSCREEN-LEDGER:{revision}\n#EXT-X-MAP:URI=\"init.mp4\""
+    )
+}
+
+/// The hint, the reports and the end.
+fn write_tail(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
+    let Cursor { msn, part } = snapshot.cursor;
     if !snapshot.ended {
         writeln!(
             out,
-            "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}.{}.m4s\"",
-            cursor.msn, cursor.part
+            "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{msn}.{part}.m4s\""
         )?;
     }
     for (id, kind, cursor) in &snapshot.reports {
-        if let Some((msn, part)) = last_part(grid, *kind, *cursor) {
+        if let Some((msn, part)) = last_part(&snapshot.grid, *kind, *cursor) {
             writeln!(
                 out,
                 "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={msn},LAST-PART={part}"
@@ -191,9 +202,6 @@ fn write_daterange(out: &mut String, range: &DateRange, window: (u64, u64)) -> s
         return Ok(());
     }
     write!(out, "#EXT-X-DATERANGE:ID=\"{}\"", range.id)?;
-    if let Some(class) = &range.class {
-        write!(out, ",CLASS=\"{class}\"")?;
-    }
     write!(out, ",START-DATE=\"{}\"", date(range.start_ms))?;
     if let Some(ms) = range.planned_duration_ms {
         write!(out, ",PLANNED-DURATION={}", seconds(ms, 1000))?;
@@ -284,7 +292,6 @@ mod tests {
         let grid = Grid::new(1_700_000_000_000, (30_000, 1001), 1000, 500).unwrap();
         let range = DateRange {
             id: "b1".to_owned(),
-            class: None,
             start_ms: grid.start_ms(4),
             planned_duration_ms: Some(4004),
             duration_ms: None,
@@ -345,6 +352,7 @@ mod tests {
         long.skip = true;
         let text = render(&long);
         assert!(text.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=33\n"), "{text}");
+        assert!(text.contains("#EXT-X-VERSION:9\n"), "{text}");
         assert_eq!(
             text.lines()
                 .filter(|line| line.starts_with("#EXTINF"))

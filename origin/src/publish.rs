@@ -4,8 +4,6 @@
 //! document is served, and the same version is never another payload.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -14,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sightscreen_core::document;
 use sightscreen_core::keyring::{Key, Keyring, Purpose};
 
-use crate::breaks::log::sync_folder;
+use crate::disk::write_whole;
 
 /// Documents by name.
 pub struct Publisher {
@@ -117,7 +115,8 @@ impl Publisher {
             version,
             payload,
         };
-        save(&path, &stored).map_err(io)?;
+        let bytes = serde_json::to_vec(&stored).map_err(|e| io(e.into()))?;
+        write_whole(&path, &bytes).map_err(io)?;
         let document = sign(stored, &self.key);
         self.documents
             .write()
@@ -175,16 +174,6 @@ fn load(path: &Path) -> Result<Stored, PublishError> {
     })
 }
 
-/// Writes beside and renames, so that a kill leaves the old file or the new one.
-fn save(path: &Path, stored: &Stored) -> std::io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&serde_json::to_vec(stored)?)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    sync_folder(path)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -221,7 +210,7 @@ mod tests {
             .unwrap()
             .publish("keys/demo", &json!({}))
             .unwrap();
-        std::fs::write(folder.path().join("keys~demo.new"), "{\"na").unwrap();
+        std::fs::write(folder.path().join("keys~demo.json.new"), "{\"na").unwrap();
         assert!(Publisher::open(folder.path(), &keyring()).is_ok());
         std::fs::write(folder.path().join("keys~demo.json"), "{\"na").unwrap();
         let error = Publisher::open(folder.path(), &keyring())

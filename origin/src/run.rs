@@ -4,7 +4,7 @@
 //! after the ledger is closed.
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use sightscreen_core::document::Keys;
@@ -123,6 +123,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         api: Arc::clone(&api),
         publisher: Arc::clone(&base.publisher),
         rules: config.snapshots.clone(),
+        missed: Mutex::default(),
     });
     let mut jobs = jobs(&config, &base, &live, ready, &snapshots);
     let mut servers = servers(

@@ -2,7 +2,8 @@
 //!
 //! Owns which paths are taken and when. Invariant: a take that fails leaves the one before it in force.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub struct Snapshots {
     pub(crate) publisher: Arc<Publisher>,
     /// Which.
     pub(crate) rules: Vec<SnapshotRule>,
+    /// Paths that the last try did not bring.
+    pub(crate) missed: Mutex<BTreeSet<String>>,
 }
 
 /// How one path was last taken.
@@ -33,7 +36,7 @@ pub struct Taken {
     pub version: Option<u64>,
     /// Unix milliseconds of the take in force.
     pub taken_ms: Option<u64>,
-    /// Whether the last try brought it.
+    /// Whether the last try brought it; before the first, whether there is one from an earlier start.
     pub taken: bool,
 }
 
@@ -68,15 +71,25 @@ impl Snapshots {
     /// What is in force.
     #[must_use]
     pub fn in_force(&self) -> Vec<Taken> {
-        self.rules
-            .iter()
-            .map(|rule| self.known(rule, true))
-            .collect()
+        self.rules.iter().map(|rule| self.known(rule)).collect()
     }
 
     fn take_one(&self, rule: &SnapshotRule) -> Taken {
+        let stored = self.store_one(rule);
+        {
+            let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+            match stored {
+                true => missed.remove(&rule.path),
+                false => missed.insert(rule.path.clone()),
+            };
+        }
+        self.known(rule)
+    }
+
+    /// Whether the answer was there, and is stored.
+    fn store_one(&self, rule: &SnapshotRule) -> bool {
         let Some((content_type, body)) = self.api.take(&rule.path) else {
-            return self.known(rule, false);
+            return false;
         };
         let snapshot = Snapshot {
             path: rule.path.clone(),
@@ -91,20 +104,21 @@ impl Snapshots {
         if let Err(error) = &published {
             tracing::error!(path = rule.path, %error, "snapshot could not be stored");
         }
-        self.known(rule, published.is_ok())
+        published.is_ok()
     }
 
-    fn known(&self, rule: &SnapshotRule, taken: bool) -> Taken {
+    fn known(&self, rule: &SnapshotRule) -> Taken {
         let known = self.publisher.payload(&name(rule));
         let taken_ms = known
             .as_ref()
             .and_then(|(_, payload)| serde_json::from_str::<Snapshot>(payload).ok())
             .map(|s| s.taken_ms);
+        let missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         Taken {
             path: rule.path.clone(),
+            taken: known.is_some() && !missed.contains(&rule.path),
             version: known.map(|(version, _)| version),
             taken_ms,
-            taken,
         }
     }
 }

@@ -68,11 +68,33 @@ impl Segment {
         self.parts.iter().any(|part| part.gap)
     }
 
+    /// One that is known to be without media.
+    fn missing() -> Self {
+        let gap = StoredPart {
+            gap: true,
+            ..StoredPart::default()
+        };
+        Self { parts: vec![gap] }
+    }
+
     fn end(&self) -> u64 {
         self.parts
             .last()
             .map_or(0, |part| part.offset + u64::from(part.length))
     }
+}
+
+/// Takes what lies before `msn` out, and returns which. After an outage nothing may be left near `msn`: what was listed is still a gap then, and not before the
+/// event's first segment.
+fn forget_before(segments: &mut BTreeMap<u64, Arc<Segment>>, msn: u64) -> Vec<u64> {
+    let kept = segments.split_off(&msn);
+    let gone = std::mem::replace(segments, kept);
+    if !gone.is_empty() {
+        segments
+            .entry(msn)
+            .or_insert_with(|| Arc::new(Segment::missing()));
+    }
+    gone.into_keys().collect()
 }
 
 /// One rendition's published media.
@@ -256,10 +278,9 @@ impl Track {
             .segments
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let kept = segments.split_off(&msn);
-        let gone = std::mem::replace(&mut *segments, kept);
+        let gone = forget_before(&mut segments, msn);
         drop(segments);
-        for msn in gone.into_keys() {
+        for msn in gone {
             if let Err(error) = fs::remove_file(self.file(msn))
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -388,6 +409,10 @@ impl Store {
             Err(error) => {
                 tracing::warn!(path = %self.path.display(), %error, "the index is not compacted: trying again later");
                 self.lines -= COMPACT_RETRY;
+                // It may have taken the place of the open one before it failed.
+                if let Ok(index) = Index::reopen(&self.path) {
+                    self.index = index;
+                }
             }
         }
     }

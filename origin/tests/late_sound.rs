@@ -6,19 +6,13 @@
 mod common;
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::publisher::Publisher;
 use common::{TOKEN, ask, binary, free_port, get, wait};
-use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
-use rml_rtmp::sessions::{
-    ClientSession, ClientSessionConfig, ClientSessionError, ClientSessionEvent,
-    ClientSessionResult, PublishRequestType,
-};
 use rml_rtmp::time::RtmpTimestamp;
 use serde_json::Value;
 
@@ -63,115 +57,39 @@ fn tags(folder: &Path) -> Vec<(u8, u32, Bytes)> {
     tags
 }
 
-struct Publisher {
-    stream: TcpStream,
-    session: ClientSession,
-}
-
-impl Publisher {
-    /// Connects and waits until it may publish.
-    fn admitted(port: u16) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let rest = shake(&mut stream);
-        let (session, first) = ClientSession::new(ClientSessionConfig::new()).unwrap();
-        let mut publisher = Self { stream, session };
-        publisher.carry_out(first);
-        publisher.take(&rest);
-        let asked = publisher.session.request_connection("live".to_owned());
-        publisher.send(asked);
-        publisher.wait_for(&ClientSessionEvent::ConnectionRequestAccepted);
-        let asked = publisher
-            .session
-            .request_publishing(KEY.to_owned(), PublishRequestType::Live);
-        publisher.send(asked);
-        publisher.wait_for(&ClientSessionEvent::PublishRequestAccepted);
-        publisher
-    }
-
-    fn wait_for(&mut self, awaited: &ClientSessionEvent) {
-        let mut buffer = [0; 4096];
-        loop {
-            let length = self.stream.read(&mut buffer).unwrap();
-            assert!(length > 0, "the origin closed the connection");
-            if self.take(&buffer[..length]).contains(awaited) {
-                return;
+/// Sends the clip in real time, its sound from a moment on, until `is_enough`.
+fn publish(
+    publisher: &mut Publisher,
+    tags: &[(u8, u32, Bytes)],
+    mut is_enough: impl FnMut() -> bool,
+) {
+    let begun = Instant::now();
+    let is_config = |kind: u8, data: &Bytes| kind == AUDIO && data.get(1) == Some(&0);
+    let config = tags
+        .iter()
+        .find(|(kind, _, data)| is_config(*kind, data))
+        .map(|(_, _, data)| data.clone());
+    let mut config = Some(config.unwrap());
+    for (kind, ms, data) in tags {
+        let due = Duration::from_millis(u64::from(*ms));
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        let time = RtmpTimestamp::new(*ms);
+        if *kind == VIDEO {
+            let sent = publisher
+                .session
+                .publish_video_data(data.clone(), time, false);
+            publisher.send(sent);
+        } else if *kind == AUDIO && *ms >= SOUND_FROM_MS {
+            for data in config.take().into_iter().chain([data.clone()]) {
+                let sent = publisher.session.publish_audio_data(data, time, false);
+                publisher.send(sent);
             }
         }
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Vec<ClientSessionEvent> {
-        let results = self.session.handle_input(bytes).unwrap();
-        self.carry_out(results)
-    }
-
-    fn send(&mut self, result: Result<ClientSessionResult, ClientSessionError>) {
-        self.carry_out(vec![result.unwrap()]);
-    }
-
-    fn carry_out(&mut self, results: Vec<ClientSessionResult>) -> Vec<ClientSessionEvent> {
-        let mut events = Vec::new();
-        for result in results {
-            match result {
-                ClientSessionResult::OutboundResponse(packet) => {
-                    self.stream.write_all(&packet.bytes).unwrap();
-                }
-                ClientSessionResult::RaisedEvent(event) => events.push(event),
-                ClientSessionResult::UnhandleableMessageReceived(_) => {}
-            }
-        }
-        events
-    }
-
-    /// Sends the clip in real time, its sound from a moment on, until `is_enough`.
-    fn publish(&mut self, tags: &[(u8, u32, Bytes)], mut is_enough: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        let is_config = |kind: u8, data: &Bytes| kind == AUDIO && data.get(1) == Some(&0);
-        let config = tags
-            .iter()
-            .find(|(kind, _, data)| is_config(*kind, data))
-            .map(|(_, _, data)| data.clone());
-        let mut config = Some(config.unwrap());
-        for (kind, ms, data) in tags {
-            let due = Duration::from_millis(u64::from(*ms));
-            std::thread::sleep(due.saturating_sub(begun.elapsed()));
-            let time = RtmpTimestamp::new(*ms);
-            if *kind == VIDEO {
-                let sent = self.session.publish_video_data(data.clone(), time, false);
-                self.send(sent);
-            } else if *kind == AUDIO && *ms >= SOUND_FROM_MS {
-                for data in config.take().into_iter().chain([data.clone()]) {
-                    let sent = self.session.publish_audio_data(data, time, false);
-                    self.send(sent);
-                }
-            }
-            if is_enough() {
-                return;
-            }
-        }
-        panic!("the clip ended before the event was ready");
-    }
-}
-
-fn shake(stream: &mut TcpStream) -> Vec<u8> {
-    let mut handshake = Handshake::new(PeerType::Client);
-    let hello = handshake.generate_outbound_p0_and_p1().unwrap();
-    stream.write_all(&hello).unwrap();
-    let mut buffer = [0; 4096];
-    loop {
-        let length = stream.read(&mut buffer).unwrap();
-        let result = handshake.process_bytes(&buffer[..length]).unwrap();
-        let (answer, rest) = match result {
-            HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
-            HandshakeProcessResult::Completed {
-                response_bytes,
-                remaining_bytes,
-            } => (response_bytes, Some(remaining_bytes)),
-        };
-        stream.write_all(&answer).unwrap();
-        if let Some(rest) = rest {
-            return rest;
+        if is_enough() {
+            return;
         }
     }
+    panic!("the clip ended before the event was ready");
 }
 
 /// The loudest sample of a segment, in decibels.
@@ -209,9 +127,9 @@ fn sound_that_begins_late_is_heard() {
     wait("the origin", || log().contains("the origin is up"));
 
     let tags = tags(folder.path());
-    let mut publisher = Publisher::admitted(rtmp);
+    let mut publisher = Publisher::admitted(rtmp, KEY);
     let mut looked = Instant::now();
-    publisher.publish(&tags, || {
+    publish(&mut publisher, &tags, || {
         let due = looked.elapsed() > Duration::from_millis(500);
         if due {
             looked = Instant::now();

@@ -351,3 +351,146 @@ async fn a_creative_stands_on_the_grid_in_every_phase() {
     );
     live.shutdown().await;
 }
+
+/// Makes a clip with ffmpeg.
+fn clip(path: &Path, arguments: &str) {
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(arguments.split(' '))
+        .args(["-pix_fmt", "yuv420p"])
+        .arg(path)
+        .status();
+    assert!(made.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_played_past_its_end_without_a_gap_and_its_sounds_become_languages_in_order() {
+    let folder = Folder::new("file");
+    let path = folder.0.join("clip.mp4");
+    // The second sound is silence.
+    clip(
+        &path,
+        "-f lavfi -i testsrc2=size=284x160:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 \
+         -f lavfi -i anullsrc=r=48000:cl=stereo -map 0 -map 1 -map 2 -t 5 -c:v libx264 -preset ultrafast -c:a aac",
+    );
+    let config = LiveConfig {
+        input: Input::File(path),
+        languages: ["hi", "en", "ta"].map(str::to_owned).to_vec(),
+        segment_ms: 1000,
+        ..config(&folder.0.join("demo"))
+    };
+    let live = Live::start(config, Arc::new(Counting::default()))
+        .await
+        .unwrap();
+    let ready = tokio::time::timeout(Duration::from_secs(60), live.ready());
+    ready.await.expect("three segments");
+    let ids: Vec<String> = live.renditions().into_iter().map(|one| one.id).collect();
+    assert_eq!(ids, ["v160", "a-hi", "a-en"]);
+    // Twice past the end.
+    let until = live.position().next_msn + 12;
+    for msn in live.position().next_msn..until {
+        text(&live, &format!("a-en/index.m3u8?_HLS_msn={msn}")).await;
+        text(&live, &format!("v160/index.m3u8?_HLS_msn={msn}")).await;
+    }
+    assert_eq!(live.status().encoder_starts, 1);
+    for (id, kind) in [("v160", Kind::Video), ("a-en", Kind::Audio)] {
+        check_loop(&live, id, kind, &folder.0).await;
+    }
+    let mut loud = Vec::new();
+    for id in ["a-hi", "a-en"] {
+        loud.push(loudest(&live, id, until - 2, &folder.0).await);
+    }
+    assert!(loud[0] > -40.0 && loud[1] < -60.0, "{loud:?}");
+    live.shutdown().await;
+}
+
+/// No gap, dates that follow each other, and media that decodes from the first segment to the last.
+async fn check_loop(live: &Live, id: &str, kind: Kind, folder: &Path) {
+    let body = text(live, &format!("{id}/index.m3u8")).await;
+    assert!(!body.contains("GAP"), "{body}");
+    let after = |tag: &'static str| body.lines().filter_map(move |line| line.strip_prefix(tag));
+    let dates: Vec<&str> = after("#EXT-X-PROGRAM-DATE-TIME:").collect();
+    assert!(dates.is_sorted_by(|a, b| a < b), "{dates:?}");
+    let first = after("#EXT-X-MEDIA-SEQUENCE:").next().unwrap();
+    let first: u64 = first.parse().unwrap();
+    let whole = after("#EXTINF:").count() as u64;
+    assert!(whole >= 12, "{body}");
+    let mut stream = bytes(live, &format!("{id}/init.mp4")).await.to_vec();
+    for msn in first..first + whole {
+        stream.extend(bytes(live, &format!("{id}/{msn}.m4s")).await);
+    }
+    let file = folder.join(format!("{id}.mp4"));
+    std::fs::write(&file, &stream).unwrap();
+    let grid = live.grid();
+    let samples = grid.first_sample(kind, first + whole) - grid.first_sample(kind, first);
+    assert_eq!(decode(&file), samples, "{id}");
+}
+
+/// The loudest sample of a segment, in decibels.
+async fn loudest(live: &Live, id: &str, msn: u64, folder: &Path) -> f64 {
+    let mut stream = bytes(live, &format!("{id}/init.mp4")).await.to_vec();
+    stream.extend(bytes(live, &format!("{id}/{msn}.m4s")).await);
+    let file = folder.join("sound.mp4");
+    std::fs::write(&file, stream).unwrap();
+    let heard = Command::new("ffmpeg")
+        .args(["-nostdin", "-i"])
+        .arg(file)
+        .args(["-af", "volumedetect", "-f", "null", "-"])
+        .output();
+    let said = String::from_utf8(heard.unwrap().stderr).unwrap();
+    let (_, rest) = said.split_once("max_volume: ").unwrap();
+    rest.split_once(" dB").unwrap().0.parse().unwrap()
+}
+
+/// When each file of the conditioned creatives was last changed.
+fn changed(cache: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let folders = list(cache).into_iter().filter(|path| path.is_dir());
+    let mut files: Vec<_> = folders
+        .flat_map(|folder| list(&folder))
+        .map(|file| {
+            let changed = std::fs::metadata(&file).unwrap().modified().unwrap();
+            (file, changed)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clip_of_another_rate_and_shape_and_without_sound_is_brought_to_the_grid_once() {
+    let folder = Folder::new("odd");
+    let (data, path) = (folder.0.join("demo"), folder.0.join("odd.mp4"));
+    clip(
+        &path,
+        "-f lavfi -i testsrc2=size=240x426:rate=30000/1001 -t 3.3 -c:v libx264 -preset ultrafast",
+    );
+    let source = Source::File(path.clone());
+    let start = || Live::start(config(&data), Arc::new(Counting::default()));
+    let live = start().await.unwrap();
+    let id = live.creatives().add(source.clone()).await.unwrap();
+    check_creative(&live, &id, 2, &folder.0).await;
+    let size = |init: &[u8]| match Reader::default().push(init).unwrap().as_slice() {
+        [Item::Header(header)] => (header.width, header.height),
+        other => panic!("{other:?}"),
+    };
+    let conditioned = bytes(&live, &format!("ads/{id}/v360/0/init.mp4")).await;
+    assert_eq!(size(&conditioned), (640, 360));
+
+    let before = changed(&data.join("creatives"));
+    assert!(before.len() >= 3, "{before:?}");
+    // The same clip under another name is the same creative.
+    let other = folder.0.join("again.mp4");
+    std::fs::copy(&path, &other).unwrap();
+    for source in [source.clone(), Source::File(other)] {
+        assert_eq!(live.creatives().add(source).await.unwrap(), id);
+    }
+    live.shutdown().await;
+    let live = start().await.unwrap();
+    assert_eq!(live.creatives().add(source).await.unwrap(), id);
+    assert_eq!(changed(&data.join("creatives")), before);
+    live.shutdown().await;
+}

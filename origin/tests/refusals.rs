@@ -6,11 +6,12 @@
 mod common;
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use common::publisher::Publisher;
 use common::{TOKEN, binary, free_port, get, wait};
 use serde_json::Value;
 
@@ -195,4 +196,27 @@ fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
         log()
     );
     drop(origin);
+}
+
+#[test]
+fn strangers_who_say_nothing_keep_no_publisher_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = [free_port(), free_port(), free_port()];
+    let _origin = serve(folder.path(), ports);
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    wait("the origin", || log().contains("the origin is up"));
+    let enter = |_| TcpStream::connect(("127.0.0.1", ports[2])).unwrap();
+    let before: Vec<TcpStream> = (0..100).map(enter).collect();
+    let _publisher = Publisher::admitted(ports[2], KEY);
+    let after: Vec<TcpStream> = (0..100).map(enter).collect();
+    wait("the last of them", || {
+        log().contains("the oldest are closed")
+    });
+    assert!(log().matches("the oldest are closed").count() < 20);
+    // Who came in after all of them finds the event still the first publisher's.
+    let _second = Publisher::admitted(ports[2], KEY);
+    wait("the newer publisher", || {
+        log().contains("a newer publisher took over")
+    });
+    drop((before, after));
 }

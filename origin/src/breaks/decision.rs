@@ -55,7 +55,7 @@ pub struct Playable {
 pub trait Stock {
     /// The creative of that source name, or why it cannot play.
     fn creative(&self, name: &str) -> Result<Playable, String>;
-    /// The slates, longest first.
+    /// The slates in the order in which they are chosen, each where it fits.
     fn slates(&self) -> Vec<Playable>;
 }
 

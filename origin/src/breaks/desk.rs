@@ -3,7 +3,7 @@
 //! Owns the ledger of a running event and the order of what happens to it. Invariant: nothing that lies before `floor` is changed, because it
 //! may be published or hinted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -23,6 +23,9 @@ const WINDOW_MARGIN: u64 = 8;
 /// Segments between the first that can still change and the start of a break: time for every door to fetch the frozen pods.
 const LEAD_SEGMENTS: u64 = 2;
 
+/// Earlier revisions that stay in memory: playlists of a few seconds ago name them.
+const FOLDED_MOST: usize = 8;
+
 /// What the desk asks when a break is decided.
 pub trait Decide: Send + Sync + 'static {
     /// The pods of a break of `length` segments, for every cohort. Must not wait.
@@ -40,6 +43,8 @@ pub struct Desk {
     inner: Mutex<Inner>,
     /// Apart from `inner`, so that no request waits for the disk.
     seen: RwLock<Arc<Seen>>,
+    /// Earlier revisions that were asked for lately.
+    folded: Mutex<VecDeque<Arc<Ledger>>>,
 }
 
 /// What is on disk, and may be told.
@@ -83,6 +88,7 @@ impl Desk {
             decide,
             inner,
             seen,
+            folded: Mutex::default(),
         })
     }
 
@@ -166,9 +172,31 @@ impl Desk {
         if revision == seen.ledger.revision() {
             return Some(seen.ledger.pods(&self.event, cohort));
         }
-        let entries = seen.entries.get(..usize::try_from(revision).ok()?)?;
+        Some(
+            self.folded(&seen.entries, revision)?
+                .pods(&self.event, cohort),
+        )
+    }
+
+    /// The ledger as it stood at an earlier revision. Doors ask for one for every cohort in a row.
+    fn folded(&self, entries: &[Entry], revision: u64) -> Option<Arc<Ledger>> {
+        let known = |all: &VecDeque<Arc<Ledger>>| {
+            let mut all = all.iter();
+            all.find(|ledger| ledger.revision() == revision).cloned()
+        };
+        let folded = || self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ledger) = known(&folded()) {
+            return Some(ledger);
+        }
+        let entries = entries.get(..usize::try_from(revision).ok()?)?;
         // Every entry passed these rules before it was kept.
-        Some(Ledger::fold(entries)?.pods(&self.event, cohort))
+        let ledger = Arc::new(Ledger::fold(entries)?);
+        let mut folded = folded();
+        folded.push_back(Arc::clone(&ledger));
+        if folded.len() > FOLDED_MOST {
+            folded.pop_front();
+        }
+        Some(ledger)
     }
 
     /// The entries that are due before `floor - 1` is published or hinted: breaks that end by then, and breaks that start no later than the segment after it,
@@ -333,7 +361,6 @@ fn date_range(record: &Record) -> DateRange {
     let over = record.returned || record.state == State::Ended;
     DateRange {
         id: plan.id.clone(),
-        class: None,
         start_ms: plan.start_ms,
         planned_duration_ms: Some(record.planned_ms),
         duration_ms: over.then_some(plan.length_ms),

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Entry, Ledger, RuleError};
+use crate::disk::{sync_folder, write_whole};
 
-/// Largest log that is read: far above what a year of breaks makes.
+/// Largest log that is read: some thirty thousand breaks of a hundred cohorts, which is months of one every five minutes.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// First line: what the file is.
@@ -59,6 +60,16 @@ pub enum LogError {
         line: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// It is larger than what is read.
+    #[error(
+        "{path} has {bytes} bytes, at most {LOG_BYTES_MAX} are read: restore it if it is no ledger, or move it away to start the event anew"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
     },
     /// The entry breaks a rule of the ledger.
     #[error(transparent)]
@@ -155,18 +166,13 @@ impl Log {
     /// Writes all accepted entries to a new file in the old one's place. After a failed sync the old one cannot be trusted, because a later sync may
     /// succeed without the bytes that were lost.
     fn rewrite(&mut self) -> std::io::Result<()> {
-        let beside = self.path.with_extension("new");
         let mut bytes = serde_json::to_vec(&self.header)?;
         for entry in &self.entries {
             bytes.push(b'\n');
             serde_json::to_writer(&mut bytes, entry)?;
         }
         bytes.push(b'\n');
-        let mut file = File::create(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
-        sync_folder(&self.path)?;
+        let file = write_whole(&self.path, &bytes)?;
         (self.file, self.length, self.broken) = (file, bytes.len() as u64, false);
         Ok(())
     }
@@ -182,17 +188,15 @@ fn read_bounded(file: &mut File, path: &Path) -> Result<Vec<u8>, LogError> {
         path: path.to_owned(),
         source,
     };
-    let mut bytes = Vec::new();
-    file.take(LOG_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    if bytes.len() as u64 > LOG_BYTES_MAX {
-        return Err(LogError::Corrupt {
+    let length = file.metadata().map_err(io)?.len();
+    if length > LOG_BYTES_MAX {
+        return Err(LogError::TooLarge {
             path: path.to_owned(),
-            line: 1,
-            reason: format!("larger than {LOG_BYTES_MAX} bytes"),
+            bytes: length,
         });
     }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }
 
@@ -236,17 +240,6 @@ fn line(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, LogError> {
     let mut line = serde_json::to_vec(value).map_err(io)?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// A new file survives a power cut only when its folder entry is on disk too.
-pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
 }
 
 #[cfg(test)]
@@ -303,6 +296,18 @@ mod tests {
         assert!(fault(text.replace("\"start\":20", "\"start\":15")).contains("line 3"));
         assert!(fault(text.replace("demo", "other")).contains("line 1"));
         assert!(fault(text.replace("\"length\":5", "\"length\":0")).contains("line 2"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        // Without a block on disk.
+        let file = File::create(&path).unwrap();
+        file.set_len(LOG_BYTES_MAX + 1).unwrap();
+        let error = Log::open(&path, "demo").unwrap_err();
+        assert!(matches!(error, LogError::TooLarge { .. }), "{error}");
+        assert_eq!(file.metadata().unwrap().len(), LOG_BYTES_MAX + 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::decision::{Playable, Stock};
@@ -30,13 +30,15 @@ pub struct Shelf {
 #[derive(Default)]
 struct Inner {
     creatives: BTreeMap<String, Result<Playable, String>>,
-    /// By name, so that each is conditioned once.
-    slates: BTreeMap<String, Playable>,
+    /// The configured clip.
+    slate: Option<Playable>,
+    /// The built-in ones by their segments, so that each is conditioned once.
+    slates: BTreeMap<u64, Playable>,
 }
 
 impl Shelf {
     /// Conditions the slates and `names`, and looks again for what was not usable, for as long as it is polled. `slate` is a clip in place of
-    /// the built-in slate, which still fills what the clip is too long for.
+    /// the built-in slates, which still fill what the clip is too long for.
     pub async fn keep_stocked(
         self,
         library: Library,
@@ -45,24 +47,20 @@ impl Shelf {
         slate: Option<String>,
     ) {
         let short = |segments: u64| u32::try_from(grid.duration_ms(segments)).unwrap_or(u32::MAX);
-        let built_in = |segments: u64| Source::Card(Card::slate(short(segments)));
         let mut failures = Failures::default();
         loop {
             let mut complete = true;
             for segments in SLATE_SEGMENTS {
-                let name = format!("slate of {segments}");
+                let card = Card::slate(short(segments));
                 complete &= self
-                    .stock_slate(&library, &mut failures, name, built_in(segments))
+                    .stock_built_in(&library, &mut failures, segments, card)
                     .await;
             }
             for name in &names {
                 complete &= self.stock(&library, &mut failures, name).await;
             }
             if let Some(file) = &slate {
-                let source = Source::File(PathBuf::from(file));
-                complete &= self
-                    .stock_slate(&library, &mut failures, file.clone(), source)
-                    .await;
+                complete &= self.stock_slate(&library, &mut failures, file).await;
             }
             if complete {
                 return;
@@ -97,49 +95,65 @@ impl Shelf {
             Err(cause) => tracing::warn!(name, cause, "creative left out"),
         }
         let ready = result.is_ok();
-        self.inner
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .creatives
-            .insert(name.to_owned(), result);
+        self.write().creatives.insert(name.to_owned(), result);
         ready
     }
 
-    /// Conditions one slate unless it is ready; whether it is.
-    async fn stock_slate(
+    /// Conditions one built-in slate unless it is ready; whether it is.
+    async fn stock_built_in(
         &self,
         library: &Library,
         failures: &mut Failures,
-        name: String,
-        source: Source,
+        segments: u64,
+        card: Card,
     ) -> bool {
-        if self.read().slates.contains_key(&name) {
+        if self.read().slates.contains_key(&segments) {
             return true;
         }
-        if !failures.may_try(&name) {
-            return false;
+        let name = format!("slate of {segments}");
+        let made = slate(library, failures, &name, Source::Card(card)).await;
+        let ready = made.is_some();
+        self.write()
+            .slates
+            .extend(made.map(|playable| (segments, playable)));
+        ready
+    }
+
+    /// Conditions the configured slate unless it is ready; whether it is.
+    async fn stock_slate(&self, library: &Library, failures: &mut Failures, file: &str) -> bool {
+        if self.read().slate.is_some() {
+            return true;
         }
-        let result = condition(library, source.clone()).await;
-        failures.note(&name, &source, &result);
-        match result {
-            Ok(playable) => {
-                self.inner
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .slates
-                    .insert(name, playable);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(name, %error, "a slate is left out");
-                false
-            }
-        }
+        let made = slate(library, failures, file, Source::File(PathBuf::from(file))).await;
+        let ready = made.is_some();
+        self.write().slate = made;
+        ready
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One slate, unless it failed lately or does now.
+async fn slate(
+    library: &Library,
+    failures: &mut Failures,
+    name: &str,
+    source: Source,
+) -> Option<Playable> {
+    if !failures.may_try(name) {
+        return None;
+    }
+    let result = condition(library, source.clone()).await;
+    failures.note(name, &source, &result);
+    result
+        .inspect_err(|error| tracing::warn!(name, %error, "a slate is left out"))
+        .ok()
 }
 
 /// What failed, so that no time of the machine goes into failing alike.
@@ -201,9 +215,9 @@ impl Stock for Shelf {
     }
 
     fn slates(&self) -> Vec<Playable> {
-        let mut slates: Vec<Playable> = self.read().slates.values().cloned().collect();
-        slates.sort_by_key(|slate| std::cmp::Reverse(slate.segments));
-        slates
+        let inner = self.read();
+        let built_in = inner.slates.values().rev();
+        inner.slate.iter().chain(built_in).cloned().collect()
     }
 }
 
@@ -297,6 +311,28 @@ fn built_in(name: &str) -> Option<Card> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::breaks::decision::Table;
+
+    #[test]
+    fn the_configured_slate_comes_first_and_the_built_in_ones_fill_the_rest() {
+        let shelf = Shelf::default();
+        let playable = |id: String, segments| Playable { id, segments };
+        let built_in =
+            SLATE_SEGMENTS.map(|segments| (segments, playable(format!("b{segments}"), segments)));
+        shelf.write().slates.extend(built_in);
+        let fills = |length| {
+            let decision = Table::default().decide(&[], length, &shelf);
+            let slots = decision.pods[0].slots.iter();
+            slots
+                .map(|slot| slot.creative.clone())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(fills(37), "b30 b7");
+        shelf.write().slate = Some(playable("own".to_owned(), 4));
+        assert_eq!(fills(11), "own own b3");
+        assert_eq!(fills(2), "b2");
+    }
 
     fn corrupt() -> Result<Playable, CreativeError> {
         Err(CreativeError::Corrupt {

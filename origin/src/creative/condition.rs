@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::cut::{CodedTrack, Conditioned};
 use super::{Card, CreativeError, Source};
+use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::ingest::probe_file;
@@ -54,16 +55,15 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// Writes it beside and renames it, so that a kill leaves a whole one or none.
+    /// Writes it, so that it is found again after a restart.
     pub(super) fn keep(&self, folder: &Path, id: &str) -> Result<(), CreativeError> {
         let failed = |error: std::io::Error| CreativeError::Failed {
             name: self.name.clone(),
             reason: error.to_string(),
         };
-        let fresh = folder.join(format!("{id}.new"));
         let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        std::fs::write(&fresh, text).map_err(failed)?;
-        std::fs::rename(&fresh, folder.join(format!("{id}.json"))).map_err(failed)
+        let written = write_whole(&folder.join(format!("{id}.json")), &text);
+        written.map(drop).map_err(failed)
     }
 
     /// The note of that creative, where there is one.

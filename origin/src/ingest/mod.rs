@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use crate::encoder::{self, Ended, Job, RunFolder};
+use crate::encoder::{self, Job, RunFolder};
 use crate::event::Event;
 use crate::grid::{Grid, Kind};
 use crate::ladder::{Plan, Shape, last_line};
@@ -55,24 +55,19 @@ pub(crate) async fn generate(event: Event, sink: Sink) {
         else {
             return;
         };
-        let ended = match prepare(&event, plan).await {
+        let lasted = match prepare(&event, plan).await {
             Ok(job) => encoder::run(job, &sink).await,
-            Err(error) => Ended {
-                reason: error.to_string(),
-                lasted: Duration::ZERO,
-                missing: false,
-            },
+            Err(error) => {
+                tracing::error!(%error, "the encoder's input cannot be prepared");
+                Duration::ZERO
+            }
         };
-        let remedy = if ended.missing {
-            ": install ffmpeg, for example with `apt-get install ffmpeg`"
-        } else {
-            ""
-        };
-        tracing::error!(
-            reason = ended.reason,
-            "the encoder is started again{remedy}"
+        let wait = pause.after(lasted);
+        tracing::warn!(
+            wait_ms = wait.as_millis() as u64,
+            "the encoder is started again"
         );
-        sleep(pause.after(ended.lasted)).await;
+        sleep(wait).await;
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns the anchor between the publisher's clock and the grid. Invariant: within a run the distance between them is constant; when they drift
 //! apart by more than [`DRIFT`], or tags stop, the run ends and the next begins at the next key picture.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -13,7 +15,7 @@ use crate::event::Event;
 use crate::grid::Kind;
 use crate::ingest::flv::{self, Tag};
 use crate::ingest::rtmp::Step;
-use crate::ingest::{decode_graph, probe_file};
+use crate::ingest::{Backoff, decode_graph, probe_file};
 use crate::ladder::{Plan, Shape};
 use crate::package::packager::now_ms;
 use crate::package::queue::Sink;
@@ -67,6 +69,25 @@ struct Run {
     pipe: mpsc::Sender<Bytes>,
     task: AbortHandle,
     base: u32,
+    begun: Instant,
+}
+
+/// When the next run may begin, so that an encoder that fails at once is not started at each tag.
+#[derive(Debug, Default)]
+struct Pace {
+    pause: Backoff,
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    /// A run failed now, after so long.
+    fn failed(&mut self, lasted: Duration, now: Instant) {
+        self.not_before = Some(now + self.pause.after(lasted));
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| now >= at)
+    }
 }
 
 struct Source {
@@ -79,6 +100,7 @@ struct Source {
     group: Vec<Tag>,
     anchor: Option<Anchor>,
     run: Option<Run>,
+    pace: Pace,
     warned_of_sound: bool,
     /// Encoders that run or come to their end. A new one takes the place of all before it.
     encoders: JoinSet<()>,
@@ -95,6 +117,7 @@ impl Source {
             group: Vec::new(),
             anchor: None,
             run: None,
+            pace: Pace::default(),
             warned_of_sound: false,
             encoders: JoinSet::new(),
         }
@@ -139,21 +162,24 @@ impl Source {
         if self.group.len() < MAX_HELD {
             self.group.push(tag.clone());
         }
-        if self.run.as_ref().is_some_and(|run| run.task.is_finished()) {
-            self.run = None;
-        }
         match &self.run {
             Some(run) => {
-                if !run.send(&tag) {
-                    tracing::warn!(
-                        event = self.event.name,
-                        "the encoder takes no more: it is started again"
-                    );
-                    self.run = None;
+                if run.task.is_finished() || !run.send(&tag) {
+                    self.lose_run();
                 }
             }
             None => self.start_when_known(tag.time).await,
         }
+    }
+
+    /// The encoder failed, or takes no more.
+    fn lose_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        tracing::warn!(
+            event = self.event.name,
+            "the encoder takes no more: it is started again"
+        );
+        self.pace.failed(run.begun.elapsed(), Instant::now());
     }
 
     /// Takes the settings of a decoder. A run that began with others, or without them, ends.
@@ -193,8 +219,8 @@ impl Source {
         let Some((key, config)) = self.group.first().cloned().zip(self.video_config.clone()) else {
             return;
         };
-        if self.group.len() == MAX_HELD {
-            // Some are missing: a decoder can start again with the next key picture only.
+        if self.group.len() == MAX_HELD || !self.pace.is_due(Instant::now()) {
+            // Where some are missing, a decoder can start again with the next key picture only.
             return;
         }
         if self.anchor.is_none() {
@@ -210,15 +236,20 @@ impl Source {
         }
         match self.start(&key, &config).await {
             Ok(run) => {
-                if self.group.iter().all(|tag| run.send(tag)) {
-                    self.run = Some(run);
+                let taken = self.group.iter().all(|tag| run.send(tag));
+                self.run = Some(run);
+                if !taken {
+                    self.lose_run();
                 }
             }
-            Err(reason) => tracing::error!(
-                event = self.event.name,
-                reason,
-                "the encoder cannot be started"
-            ),
+            Err(reason) => {
+                tracing::error!(
+                    event = self.event.name,
+                    reason,
+                    "the encoder cannot be started"
+                );
+                self.pace.failed(Duration::ZERO, Instant::now());
+            }
         }
     }
 
@@ -272,17 +303,16 @@ impl Source {
             folder,
             stdin: Some(stdin),
         };
-        let event = self.event.name.clone();
         self.encoders.abort_all();
         while self.encoders.try_join_next().is_some() {}
         let task = self.encoders.spawn(async move {
-            let ended = encoder::run(job, &sink).await;
-            tracing::info!(event, reason = ended.reason, "a run of the encoder ended");
+            encoder::run(job, &sink).await;
         });
         Ok(Run {
             pipe,
             task,
             base: key.time,
+            begun: Instant::now(),
         })
     }
 }
@@ -320,4 +350,26 @@ async fn probe_picture(config: &Tag, key: &Tag) -> Result<Shape, String> {
         .await
         .map(|file| file.shape)
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoder_that_fails_at_once_is_started_ever_more_seldom() {
+        let mut pace = Pace::default();
+        let now = Instant::now();
+        let after = |ms| now + Duration::from_millis(ms);
+        assert!(pace.is_due(now));
+        pace.failed(Duration::ZERO, now);
+        assert!(pace.is_due(now));
+        pace.failed(Duration::from_secs(1), now);
+        assert!(!pace.is_due(after(249)) && pace.is_due(after(250)));
+        pace.failed(Duration::ZERO, after(250));
+        assert!(!pace.is_due(after(749)) && pace.is_due(after(750)));
+        // One that held is started at once.
+        pace.failed(Duration::from_secs(60), after(750));
+        assert!(pace.is_due(after(750)));
+    }
 }

@@ -1,21 +1,25 @@
-//! RTMP: a publisher with a stream key, and the encoder runs that its pictures feed.
+//! RTMP: a publisher with a stream key, and the steps that it takes.
 //!
-//! Owns the listener and the anchor that ties a publisher's clock to the grid. Invariants: the stream key is in no log and no error; a publisher that
-//! goes away ends an encoder run, never the event; the newest publisher with the right key is the one; who has not named the key costs a few kilobytes and ten
-//! seconds at most.
+//! Owns the listener, who is admitted, and which publisher is the one. What becomes of its tags is [`publisher`]'s. Invariants: the stream key is in no log and no error;
+//! a publisher that goes away never ends the event; the newest publisher with the right key is the one; who has not named the key costs a few kilobytes and ten seconds
+//! at most, and keeps nobody out.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::sessions::{
     ServerSession, ServerSessionConfig, ServerSessionEvent, ServerSessionResult,
 };
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::event::Event;
@@ -24,6 +28,7 @@ use crate::ingest::flv::Tag;
 use crate::ingest::publisher;
 use crate::live::{Input, StartError};
 use crate::package::queue::Sink;
+use crate::told::Told;
 
 /// The application name that publishers connect to.
 const APPLICATION: &str = "live";
@@ -43,8 +48,11 @@ const FRUITLESS_BYTES: usize = 32 << 20;
 /// Tags that may wait for the encoder; a publisher is slowed down past it.
 const QUEUE: usize = 512;
 
-/// Connections at a time, publishers and not.
-const MAX_CONNECTIONS: usize = 16;
+/// Connections at a time that have not named the stream key. One more takes the place of the oldest.
+const MAX_UNADMITTED: usize = 64;
+
+/// Bytes that are read at once.
+const READ: usize = 16 << 10;
 
 /// Listens for publishers.
 ///
@@ -94,7 +102,8 @@ struct Door {
 }
 
 async fn accept(listener: TcpListener, door: Door) {
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = JoinSet::new();
+    let mut strangers = Strangers::default();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -105,16 +114,15 @@ async fn accept(listener: TcpListener, door: Door) {
             }
         };
         while connections.try_join_next().is_some() {}
-        if connections.len() >= MAX_CONNECTIONS {
-            tracing::warn!(%peer, "refused: {MAX_CONNECTIONS} connections are open already");
-            continue;
-        }
-        let door = door.clone();
-        connections.spawn(async move {
+        strangers.make_room();
+        let (door, standing) = (door.clone(), Standing::default());
+        let ours = standing.clone();
+        let task = connections.spawn(async move {
             let event = door.event.clone();
             match (Connection {
                 door,
                 peer,
+                standing,
                 number: None,
                 refused: false,
             })
@@ -127,12 +135,64 @@ async fn accept(listener: TcpListener, door: Door) {
                 }
             }
         });
+        strangers.waiting.push_back((ours, task));
+    }
+}
+
+/// Whether a connection has named the stream key, or was given up before it did.
+#[derive(Debug, Clone, Default)]
+struct Standing(Arc<AtomicU8>);
+
+const STRANGER: u8 = 0;
+const ADMITTED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Standing {
+    /// Whether it was a stranger until now.
+    fn becomes(&self, state: u8) -> bool {
+        let Self(now) = self;
+        now.compare_exchange(STRANGER, state, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn is_stranger(&self) -> bool {
+        self.0.load(Ordering::Acquire) == STRANGER
+    }
+}
+
+/// The connections that have not named the stream key, the oldest first.
+#[derive(Debug, Default)]
+struct Strangers {
+    waiting: VecDeque<(Standing, AbortHandle)>,
+    told: Told,
+}
+
+impl Strangers {
+    /// Gives up the oldest where there are too many for one more.
+    fn make_room(&mut self) {
+        self.waiting
+            .retain(|(standing, task)| standing.is_stranger() && !task.is_finished());
+        while self.waiting.len() >= MAX_UNADMITTED {
+            let Some((oldest, task)) = self.waiting.pop_front() else {
+                return;
+            };
+            // It may have named the key this very moment.
+            if oldest.becomes(GIVEN_UP) {
+                task.abort();
+                if self.told.due() {
+                    tracing::warn!(
+                        "more than {MAX_UNADMITTED} connections have not named the stream key: the oldest are closed"
+                    );
+                }
+            }
+        }
     }
 }
 
 struct Connection {
     door: Door,
     peer: SocketAddr,
+    standing: Standing,
     /// Set once it may publish.
     number: Option<u64>,
     /// Set once it named a wrong stream key: one guess a connection.
@@ -158,6 +218,14 @@ impl Session {
             fruitless: 0,
         };
         Ok((session, first))
+    }
+
+    /// How much may be read at once: of a stranger, one byte more than it may send at all, so that what comes after its key counts as a publisher's.
+    fn room(&self, admitted: bool) -> usize {
+        match admitted {
+            true => READ,
+            false => UNADMITTED_BYTES.saturating_sub(self.unadmitted) + 1,
+        }
     }
 
     fn take(&mut self, input: &[u8], admitted: bool) -> Result<Vec<ServerSessionResult>, String> {
@@ -202,7 +270,8 @@ impl Connection {
         let (mut session, first) = Session::new()?;
         let mut newest = self.door.newest.subscribe();
         self.carry_out(&mut session, stream, first).await?;
-        let mut input = BytesMut::from(rest.as_slice());
+        let mut input = BytesMut::with_capacity(READ);
+        input.extend_from_slice(&rest);
         loop {
             if !input.is_empty() {
                 let results = session.take(&input, self.number.is_some())?;
@@ -212,12 +281,13 @@ impl Connection {
                 }
             }
             let mine = self.number;
+            let room = session.room(mine.is_some());
             let (read_by, late) = match mine {
                 Some(_) => (Instant::now() + IDLE, "it sent nothing for too long"),
                 None => (admitted_by, "it named no stream key in time"),
             };
             tokio::select! {
-                read = timeout_at(read_by, stream.read_buf(&mut input)) => match read {
+                read = timeout_at(read_by, read_some(stream, &mut input, room)) => match read {
                     Ok(Ok(0)) => return Ok(()),
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => return Err(error.to_string()),
@@ -237,7 +307,7 @@ impl Connection {
         stream: &mut TcpStream,
         results: Vec<ServerSessionResult>,
     ) -> Result<bool, String> {
-        let mut queue = std::collections::VecDeque::from(results);
+        let mut queue = VecDeque::from(results);
         while let Some(result) = queue.pop_front() {
             match result {
                 ServerSessionResult::OutboundResponse(packet) => {
@@ -296,6 +366,9 @@ impl Connection {
                         )
                         .map(Some)
                         .map_err(text);
+                }
+                if !self.standing.becomes(ADMITTED) {
+                    return Err("newer connections took its place".to_owned());
                 }
                 tracing::info!(event = self.door.event, peer = %self.peer, "a publisher begins");
                 self.begin().await;
@@ -359,6 +432,15 @@ impl Connection {
             .fold(0, |sum, (a, b)| sum | (a ^ b))
             == 0
     }
+}
+
+/// Reads what is there, up to `room` bytes; 0 at the end.
+async fn read_some(
+    stream: &mut (impl AsyncRead + Unpin),
+    input: &mut BytesMut,
+    room: usize,
+) -> std::io::Result<usize> {
+    stream.read_buf(&mut input.limit(room)).await
 }
 
 async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), String> {
@@ -447,5 +529,50 @@ mod tests {
         let picture = chunk(3, 1 << 20, 9, &vec![0; 1 << 20]);
         let taken = (0..64).take_while(|_| session.take(&picture, true).is_ok());
         assert_eq!(taken.count(), FRUITLESS_BYTES / (1 << 20) - 1);
+    }
+
+    #[tokio::test]
+    async fn much_is_read_at_once_and_of_a_stranger_no_more_than_it_may_send() {
+        let (mut session, _) = Session::new().unwrap();
+        let sent = vec![0; 100 << 10];
+        let mut input = BytesMut::with_capacity(READ);
+        let mut read = async |room| {
+            input.clear();
+            read_some(&mut sent.as_slice(), &mut input, room)
+                .await
+                .unwrap()
+        };
+        assert_eq!(read(session.room(true)).await, READ);
+        assert_eq!(read(session.room(false)).await, UNADMITTED_BYTES + 1);
+        let size = chunk(2, 4, 1, &4096_u32.to_be_bytes());
+        session.take(&size, false).unwrap();
+        assert_eq!(
+            read(session.room(false)).await,
+            UNADMITTED_BYTES + 1 - size.len()
+        );
+    }
+
+    #[tokio::test]
+    async fn one_stranger_too_many_takes_the_place_of_the_oldest_and_of_no_publisher() {
+        let mut strangers = Strangers::default();
+        let mut tasks = JoinSet::new();
+        let mut enter = |strangers: &mut Strangers| {
+            strangers.make_room();
+            let standing = Standing::default();
+            let task = tasks.spawn(std::future::pending::<()>());
+            strangers.waiting.push_back((standing.clone(), task));
+            standing
+        };
+        let publisher = enter(&mut strangers);
+        let all: Vec<Standing> = (1..MAX_UNADMITTED).map(|_| enter(&mut strangers)).collect();
+        assert!(publisher.becomes(ADMITTED));
+        enter(&mut strangers);
+        assert!(all.iter().all(Standing::is_stranger));
+        enter(&mut strangers);
+        assert!(!all[0].becomes(ADMITTED));
+        assert!(all[1..].iter().all(Standing::is_stranger));
+        assert_eq!(strangers.waiting.len(), MAX_UNADMITTED);
+        let ended = tasks.join_next().await.unwrap();
+        assert!(ended.unwrap_err().is_cancelled());
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Owns the file `end`. Does not know who asked. Invariant: an end is on disk before anything is published with it in mind, and never moves.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::breaks::log::sync_folder;
+use crate::disk::write_whole;
 use crate::store::Cursor;
 
 /// Where an event ends, if that is known.
@@ -17,15 +16,38 @@ pub struct End {
     msn: OnceLock<u64>,
 }
 
+/// Why an event does not end; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// An event ends after its first segments.
+    #[error("nothing is published yet: wait for the event's first segments")]
+    NothingYet,
+    /// Nothing is packaged any more.
+    #[error("the packager ended: start the origin again, and end the event then")]
+    Gone,
+    /// The end cannot be kept.
+    #[error("{path}: {source}: check that the folder is writable and the disk is not full")]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn damaged(error: std::num::ParseIntError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 impl End {
     /// What the event's folder says.
     ///
     /// # Errors
-    /// When the file is there and cannot be read.
+    /// When the file is there and cannot be read; of the kind `InvalidData` when it holds something else.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let path = folder.join("end");
         let msn = match std::fs::read_to_string(&path) {
-            Ok(text) => OnceLock::from(text.trim().parse::<u64>().map_err(io::Error::other)?),
+            Ok(text) => OnceLock::from(text.trim().parse::<u64>().map_err(damaged)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => OnceLock::new(),
             Err(error) => return Err(error),
         };
@@ -38,6 +60,12 @@ impl End {
         self.msn.get().copied()
     }
 
+    /// The segment itself, or the end where that comes first.
+    #[must_use]
+    pub fn before_end(&self, msn: u64) -> u64 {
+        self.msn().map_or(msn, |end| msn.min(end))
+    }
+
     /// Whether a track with this cursor has all that it will ever have.
     #[must_use]
     pub fn is_reached(&self, cursor: Cursor) -> bool {
@@ -47,15 +75,14 @@ impl End {
     /// Ends the event before segment `msn`, or where it was ended before, and returns which. Blocks until it is on disk.
     ///
     /// # Errors
-    /// When it cannot be written: the event goes on.
-    pub fn settle(&self, msn: u64) -> io::Result<u64> {
+    /// [`EndError::Disk`]: the event goes on.
+    pub fn settle(&self, msn: u64) -> Result<u64, EndError> {
         if self.msn().is_none() {
-            let beside = self.path.with_extension("new");
-            let mut file = File::create(&beside)?;
-            writeln!(file, "{msn}")?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &self.path)?;
-            sync_folder(&self.path)?;
+            let written = write_whole(&self.path, format!("{msn}\n").as_bytes());
+            written.map_err(|source| EndError::Disk {
+                path: self.path.clone(),
+                source,
+            })?;
         }
         Ok(*self.msn.get_or_init(|| msn))
     }
@@ -82,7 +109,19 @@ mod tests {
             ),
             (Some(7), false, true)
         );
+        assert_eq!((end.before_end(5), end.before_end(9)), (5, 7));
         std::fs::write(folder.path().join("end"), "soon").unwrap();
-        assert!(End::open(folder.path()).is_err());
+        let error = End::open(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_kept_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let end = End::open(folder.path()).unwrap();
+        // A folder in its place stands for a disk that fails.
+        std::fs::create_dir(folder.path().join("end.new")).unwrap();
+        assert!(matches!(end.settle(7), Err(EndError::Disk { .. })));
+        assert_eq!(end.msn(), None);
     }
 }

@@ -3,29 +3,30 @@
 //! Owns the order of publishing. Invariant: nothing of a sequence number is visible before the ledger has frozen it, and while an input
 //! is lost the timeline goes on with gaps, at the pace of the clock.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
+use crate::disk::write_whole;
 use crate::encoder::Message;
 use crate::grid::{Grid, Kind};
 use crate::live::Breaks;
 use crate::package::assemble::{Assembler, Part};
-use crate::package::end::End;
+use crate::package::end::{End, EndError};
 use crate::package::queue::Queue;
-use crate::package::read::Header;
-use crate::package::write::{InitTrack, init};
+use crate::package::read::{Header, Item, Reader};
+use crate::package::write::{InitTrack, codec, init};
 use crate::store::{Cursor, Store, Track};
+use crate::told::Told;
 
 /// How far behind the clock gaps are written while there is no input: a part that is late by less may still come.
 const GAP_DELAY_MS: u64 = 1000;
 
 /// How often a failed freeze or write is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// How often a failure that goes on is told again.
-const TELL: Duration = Duration::from_secs(10);
 
 /// How far a track may be behind the one furthest ahead before it is taken for silent, in milliseconds.
 const SILENT_MS: u64 = 2000;
@@ -63,18 +64,41 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// When a failure that is tried again was last told.
-#[derive(Default)]
-struct Told(Option<Instant>);
-
-impl Told {
-    /// Whether to tell it now: the first time, and then every [`TELL`].
-    fn due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= TELL);
-        if due {
-            self.0 = Some(Instant::now());
+/// Tries until it is done, and tells the failure now and then.
+fn insist<E>(mut attempt: impl FnMut() -> Result<(), E>, tell: impl Fn(&E)) {
+    let mut told = Told::default();
+    while let Err(error) = attempt() {
+        if told.due() {
+            tell(&error);
         }
-        due
+        std::thread::sleep(RETRY);
+    }
+}
+
+/// The init segment that is kept there. One that no player could read was never any use, and is none.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub(crate) fn kept_init(path: &Path) -> std::io::Result<Option<Bytes>> {
+    let kept = match std::fs::read(path) {
+        Ok(bytes) => Bytes::from(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let items = Reader::default().push(&kept);
+    let whole = items.is_ok_and(|items| matches!(items.as_slice(), [Item::Header(_)]));
+    Ok((whole && codec(&kept).is_some()).then_some(kept))
+}
+
+/// Keeps the first init segment of a track.
+fn keep_init(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    match kept_init(path)? {
+        None => write_whole(path, bytes).map(drop),
+        Some(kept) if kept == bytes => Ok(()),
+        Some(_) => {
+            tracing::error!(path = %path.display(), "the encoder's settings changed during the event: players may fail until it is restarted with a new data folder");
+            Ok(())
+        }
     }
 }
 
@@ -162,18 +186,20 @@ impl Packager {
             }
             Message::End => self.counters.running.store(0, Ordering::Relaxed),
             Message::Finish { reply } => {
-                // Whoever asked may be gone.
-                let _ = reply.send(self.finish());
+                // Whoever asked may be gone, and would not expect the end any more.
+                if !reply.is_closed() {
+                    let _ = reply.send(self.finish());
+                }
             }
         }
     }
 
     /// The segments of which something is visible or hinted become the last.
-    fn finish(&self) -> std::io::Result<u64> {
+    fn finish(&self) -> Result<u64, EndError> {
         let cursors = self.store.tracks().iter().map(|track| track.cursor());
         let furthest = cursors.max().unwrap_or_default();
         if furthest == Cursor::default() {
-            return Err(std::io::Error::other("nothing is published yet"));
+            return Err(EndError::NothingYet);
         }
         let end = self.end.settle(furthest.msn + 1)?;
         tracing::info!(end, "the event ends before this segment");
@@ -256,7 +282,7 @@ impl Packager {
 
     /// Shows what lies before a segment as gaps; the hint then names the segment.
     fn skip_to(&mut self, track: usize, msn: u64) {
-        let msn = self.end.msn().map_or(msn, |end| msn.min(end));
+        let msn = self.end.before_end(msn);
         let behind = |track: &Arc<Track>| track.cursor().msn < msn;
         if self.store.tracks().get(track).is_some_and(behind) {
             self.freeze(msn);
@@ -277,13 +303,10 @@ impl Packager {
             // With its last part, a segment is whole, and the hint names the next one.
             let last = part.index + 1 == self.grid.parts(self.store_kind(track), part.msn);
             self.freeze(part.msn + u64::from(last));
-            let mut told = Told::default();
-            while let Err(error) = self.store.publish(track, part) {
-                if told.due() {
-                    tracing::error!(msn = part.msn, part = part.index, %error, "a part cannot be written: trying again");
-                }
-                std::thread::sleep(RETRY);
-            }
+            insist(
+                || self.store.publish(track, part),
+                |error| tracing::error!(msn = part.msn, part = part.index, %error, "a part cannot be written: trying again"),
+            );
             if track == 0 && part.data.is_some() {
                 let (first, count) = self.grid.part(Kind::Video, part.msn, part.index);
                 let behind =
@@ -297,13 +320,10 @@ impl Packager {
         if self.frozen.is_some_and(|frozen| frozen >= msn) {
             return;
         }
-        let mut told = Told::default();
-        while let Err(error) = self.breaks.before_publish(msn) {
-            if told.due() {
-                tracing::error!(%error, "nothing is published until the ledger is written");
-            }
-            std::thread::sleep(RETRY);
-        }
+        insist(
+            || self.breaks.before_publish(msn),
+            |error| tracing::error!(%error, "nothing is published until the ledger is written"),
+        );
         self.frozen = Some(msn);
     }
 
@@ -327,20 +347,10 @@ impl Packager {
             width,
             height,
         });
-        match std::fs::read(path) {
-            Ok(kept) if kept == bytes => {}
-            Ok(_) => {
-                tracing::error!(path = %path.display(), "the encoder's settings changed during the event: players may fail until it is restarted with a new data folder");
-            }
-            Err(_) => {
-                let fresh = path.with_extension("new");
-                if let Err(error) =
-                    std::fs::write(&fresh, &bytes).and_then(|()| std::fs::rename(&fresh, path))
-                {
-                    tracing::error!(path = %path.display(), %error, "an init segment cannot be written");
-                }
-            }
-        }
+        insist(
+            || keep_init(path, &bytes),
+            |error| tracing::error!(path = %path.display(), %error, "an init segment cannot be written: trying again"),
+        );
         (self.on_header)(track);
     }
 }

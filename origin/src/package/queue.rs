@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::encoder::Message;
+use crate::package::end::EndError;
 
 /// Coded bytes that may wait: half a minute of a full ladder.
 pub const BYTES_MAX: usize = 64 << 20;
@@ -89,17 +90,16 @@ impl WeakSink {
     /// Ends the event, and returns the first segment that will never be.
     ///
     /// # Errors
-    /// When the end cannot be kept on disk, or nothing is packaged any more.
-    pub async fn finish(&self) -> std::io::Result<u64> {
-        let gone = || std::io::Error::other(Closed);
+    /// See [`EndError`].
+    pub async fn finish(&self) -> Result<u64, EndError> {
         let (reply, end) = oneshot::channel();
-        let sender = self.0.upgrade().ok_or_else(gone)?;
+        let sender = self.0.upgrade().ok_or(EndError::Gone)?;
         // Of no run.
         sender
             .send((0, Message::Finish { reply }))
-            .map_err(|_| gone())?;
+            .map_err(|_| EndError::Gone)?;
         drop(sender);
-        end.await.map_err(|_| gone())?
+        end.await.map_err(|_| EndError::Gone)?
     }
 }
 

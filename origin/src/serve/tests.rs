@@ -1,4 +1,12 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::creative::Library;
+use crate::ladder::Plan;
+use crate::live::{Breaks, BreaksView, FreezeError};
+use crate::package::assemble::Part;
+use crate::package::end::End;
+use crate::store::Store;
 
 fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
@@ -71,4 +79,133 @@ fn ranges_are_cut_to_what_is_there() {
     ] {
         assert_eq!(byte_range(ignored, 10), None, "{ignored}");
     }
+}
+
+struct NoBreaks;
+
+impl Breaks for NoBreaks {
+    fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        BreaksView::default()
+    }
+}
+
+/// An event of one picture in segments of a second, without an encoder.
+struct Stage {
+    store: Store,
+    media: Media,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let grid = Grid::new(0, (25, 1), 1000, 200).unwrap();
+        let tracks = [("v".to_owned(), Kind::Video)];
+        let store = Store::open(folder.path(), grid, &tracks, 20).unwrap();
+        let media = Media {
+            grid,
+            plan: Plan {
+                video: Vec::new(),
+                audio: Vec::new(),
+            },
+            tracks: store.tracks().to_vec(),
+            inits: Vec::new(),
+            window_segments: 8,
+            listed_from: 0,
+            end: Arc::new(End::open(folder.path()).unwrap()),
+            breaks: Arc::new(NoBreaks),
+            library: Library::new(grid, folder.path().join("creatives")),
+        };
+        Self {
+            store,
+            media,
+            _folder: folder,
+        }
+    }
+
+    fn publish(&mut self, msn: u64) {
+        for index in 0..self.media.grid.parts(Kind::Video, msn) {
+            let part = Part {
+                msn,
+                index,
+                independent: index == 0,
+                data: Some(Bytes::from_static(b"media")),
+            };
+            self.store.publish(0, &part).unwrap();
+        }
+    }
+}
+
+#[test]
+fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
+    let mut stage = Stage::new();
+    let listed = |stage: &Stage| {
+        let snapshot = stage.media.snapshot(0, false).unwrap();
+        (snapshot.first, snapshot.cursor.msn)
+    };
+    // Nothing was before the event began.
+    stage.publish(5);
+    assert_eq!(listed(&stage), (5, 6));
+    stage.publish(6);
+    stage.publish(100);
+    assert_eq!(listed(&stage), (93, 101));
+    let text = render(&stage.media.snapshot(0, false).unwrap());
+    assert_eq!(text.matches("#EXT-X-GAP\n").count(), 7, "{text}");
+}
+
+/// Status, `cache-control`, `retry-after` and body of a playlist request.
+async fn ask(media: &Media, query: &str) -> (u16, String, Option<String>, String) {
+    let request = Request::get(format!("/live/demo/v/index.m3u8{query}"));
+    let answer = answer(media, &request.body(()).unwrap(), "v/index.m3u8").await;
+    let header = |name: &str| {
+        let value = answer.headers().get(name)?;
+        Some(value.to_str().unwrap().to_owned())
+    };
+    (
+        answer.status().as_u16(),
+        header("cache-control").unwrap(),
+        header("retry-after"),
+        String::from_utf8(answer.body().to_vec()).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn caches_are_told_how_long_each_answer_holds() {
+    let mut stage = Stage::new();
+    let (status, cache, retry, body) = ask(&stage.media, "").await;
+    assert_eq!((status, cache.as_str()), (503, "no-store"));
+    assert!(retry.is_some() && body.contains("starting"), "{body}");
+    stage.publish(7);
+    for (query, status, cache) in [
+        ("", 200, "public, max-age=1"),
+        ("?_HLS_msn=7", 200, "public, max-age=6"),
+        ("?_HLS_msn=7&_HLS_part=2", 200, "public, max-age=6"),
+        ("?_HLS_msn=x", 400, "public, max-age=1"),
+        ("?_HLS_msn=10", 400, "public, max-age=4"),
+        ("?_HLS_part=1", 400, "public, max-age=4"),
+    ] {
+        let said = ask(&stage.media, query).await;
+        assert_eq!((said.0, said.1.as_str()), (status, cache), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn when_the_encoder_stands_still_who_waits_is_told_so_and_no_stale_playlist() {
+    let mut stage = Stage::new();
+    stage.publish(7);
+    let asked = ["?_HLS_msn=8", "?_HLS_msn=8&_HLS_part=0"];
+    let (whole, part) = tokio::join!(ask(&stage.media, asked[0]), ask(&stage.media, asked[1]));
+    for (status, cache, retry, body) in [whole, part] {
+        assert_eq!((status, cache.as_str()), (503, "no-store"));
+        assert_eq!(retry.as_deref(), Some("1"));
+        assert!(body.contains("urn:sightscreen:problem:stalled"), "{body}");
+    }
+    // Who does not wait is answered all the same, and so is who waits once it goes on.
+    assert_eq!(ask(&stage.media, "").await.0, 200);
+    stage.publish(8);
+    assert_eq!(ask(&stage.media, asked[0]).await.0, 200);
 }

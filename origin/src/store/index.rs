@@ -3,12 +3,14 @@
 //! Owns the text format (see the parent module). Invariant: a line that was read back was written whole.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-use super::{Segment, StoredPart, Track};
+use crate::disk::write_whole;
+
+use super::{Segment, StoredPart, Track, forget_before};
 
 /// The open index.
 #[derive(Debug)]
@@ -18,6 +20,13 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// The index as it is on disk, for more.
+    pub(super) fn reopen(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { file, length })
+    }
+
     /// Appends a line whole, over what a failed attempt may have left.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         self.file.set_len(self.length)?;
@@ -53,13 +62,8 @@ pub(super) fn write_index(path: &Path, tracks: &[Arc<Track>]) -> io::Result<Inde
             }
         }
     }
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_data()?;
-    fs::rename(&fresh, path)?;
     Ok(Index {
-        file,
+        file: write_whole(path, text.as_bytes())?,
         length: text.len() as u64,
     })
 }
@@ -71,7 +75,7 @@ pub(super) fn read_index(
     folder: &Path,
     kept: u64,
 ) -> BTreeMap<u64, Arc<Segment>> {
-    let mut segments: BTreeMap<u64, Segment> = BTreeMap::new();
+    let mut segments: BTreeMap<u64, Arc<Segment>> = BTreeMap::new();
     for line in text
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))
@@ -79,36 +83,32 @@ pub(super) fn read_index(
         let Some((msn, index, part)) = read_line(line.trim_end(), id) else {
             continue;
         };
-        let segment = segments.entry(msn).or_default();
+        let segment = Arc::make_mut(segments.entry(msn).or_default());
         if segment.parts.len() == index && part.offset == segment.end() {
             segment.parts.push(part);
         }
     }
-    let file = |msn: &u64| folder.join(format!("{msn}.m4s"));
+    let file = |msn: u64| folder.join(format!("{msn}.m4s"));
     // The index remembers segments that left the disk until it is compacted.
     let last = segments.last_key_value().map_or(0, |(msn, _)| *msn);
-    let listed = segments.split_off(&last.saturating_sub(kept));
-    for msn in std::mem::replace(&mut segments, listed).keys() {
+    for msn in forget_before(&mut segments, last.saturating_sub(kept)) {
         // Most are gone; those that are not were kept by a longer setting.
         let _ = fs::remove_file(file(msn));
     }
     for (msn, segment) in &mut segments {
-        let size = fs::metadata(file(msn)).map_or(0, |meta| meta.len());
+        let size = fs::metadata(file(*msn)).map_or(0, |meta| meta.len());
         if size < segment.end() {
             tracing::error!(
                 rendition = id,
                 msn,
                 "a segment file lost bytes: the segment becomes a gap"
             );
-            for part in &mut segment.parts {
+            for part in &mut Arc::make_mut(segment).parts {
                 (part.gap, part.offset, part.length) = (true, 0, 0);
             }
         }
     }
     segments
-        .into_iter()
-        .map(|(msn, segment)| (msn, Arc::new(segment)))
-        .collect()
 }
 
 fn read_line(line: &str, id: &str) -> Option<(u64, usize, StoredPart)> {

@@ -97,3 +97,29 @@ fn segments_that_left_the_disk_are_forgotten_and_not_taken_for_lost() {
         (Some(6), 10, 3)
     );
 }
+
+#[test]
+fn what_an_outage_longer_than_the_disk_keeps_left_is_gaps_and_not_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    for msn in [4, 5] {
+        store.publish(0, &part(msn, 0, b"ab")).unwrap();
+        store.publish(0, &part(msn, 1, b"cd")).unwrap();
+    }
+    assert_eq!(store.tracks()[0].oldest(), Some(4));
+    store.publish(0, &part(50, 0, b"ab")).unwrap();
+    assert_eq!(store.tracks()[0].oldest(), Some(47));
+    drop(store);
+    // From the index as it grew, and from the one that is written anew at each start.
+    for _ in 0..2 {
+        let track = Arc::clone(&open(folder.path()).tracks()[0]);
+        assert_eq!(
+            (track.oldest(), track.cursor(), track.whole_segments()),
+            (Some(47), Cursor { msn: 50, part: 1 }, 0)
+        );
+        assert!(track.window(47).1[&47].gap());
+    }
+    let mut store = open(folder.path());
+    store.publish(0, &part(51, 0, b"ef")).unwrap();
+    assert_eq!(store.tracks()[0].oldest(), Some(48));
+}

@@ -5,6 +5,8 @@
     reason = "tests; each uses a part of it"
 )]
 
+pub(crate) mod publisher;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;

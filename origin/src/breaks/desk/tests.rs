@@ -342,3 +342,39 @@ fn a_downtime_over_a_whole_break_freezes_and_ends_it_in_order() {
         ledger.discontinuities("x.a")
     );
 }
+
+#[test]
+fn an_earlier_revision_is_folded_once_and_few_are_kept() {
+    let mut night = Night::new();
+    for _ in 0..10 {
+        night.announce(6).unwrap();
+        let open = night
+            .desk
+            .ledger()
+            .records()
+            .last()
+            .unwrap()
+            .plan
+            .id
+            .clone();
+        night.desk.return_early(&open).unwrap();
+    }
+    night.take(&Step::Publish(1));
+    let kept = |night: &Night| -> Vec<u64> {
+        let folded = night.desk.folded.lock().unwrap();
+        folded.iter().map(|ledger| ledger.revision()).collect()
+    };
+    let first = night.desk.pods(5, "x.a").unwrap();
+    assert_eq!(night.desk.pods(5, "x.a").unwrap(), first);
+    night.desk.pods(5, "y.a").unwrap();
+    assert_eq!(kept(&night), [5]);
+    for revision in 6..6 + FOLDED_MOST as u64 {
+        night.desk.pods(revision, "x.a").unwrap();
+    }
+    assert_eq!(
+        kept(&night),
+        (6..6 + FOLDED_MOST as u64).collect::<Vec<_>>()
+    );
+    assert_eq!(night.desk.pods(5, "x.a").unwrap(), first);
+    assert!(night.desk.pods(999, "x.a").is_none());
+}

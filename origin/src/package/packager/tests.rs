@@ -51,7 +51,7 @@ struct Stage {
     packager: Packager,
     ledger: Arc<Watching>,
     grid: Grid,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -67,7 +67,7 @@ impl Stage {
             store,
             Arc::<Watching>::clone(&ledger),
             Arc::default(),
-            Vec::new(),
+            vec![folder.path().join("media/v/init.mp4")],
             Box::new(|_| {}),
             Arc::new(End::open(folder.path()).unwrap()),
         );
@@ -75,7 +75,7 @@ impl Stage {
             packager,
             ledger,
             grid,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -148,6 +148,10 @@ fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
     stage.packager.take(Message::Start { frame: 0 });
     stage.feed(0, 0, 4400);
     stage.feed(1, 0, 3000);
+    // Who asked first is gone: nobody was told that the event ends.
+    let (reply, _) = tokio::sync::oneshot::channel();
+    stage.packager.take(Message::Finish { reply });
+    assert_eq!(stage.packager.end.msn(), None);
     assert_eq!(finish(&mut stage).unwrap(), 3);
     assert!(!stage.packager.is_over());
     stage.feed(0, 4400, 9000);
@@ -157,4 +161,52 @@ fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
     assert!(stage.packager.is_over());
     assert_eq!(finish(&mut stage).unwrap(), 3);
     assert_eq!(stage.ledger.frozen.lock().unwrap().last(), Some(&3));
+}
+
+/// How a picture of this codec profile is decoded, as far as an init segment is concerned.
+fn header(profile: u8) -> Message {
+    let stsd = [
+        b"\0\0\0\x18stsd\0\0\0\0\0\0\0\0avcC\x01".as_slice(),
+        &[profile, 0, 31],
+    ]
+    .concat();
+    let header = Header {
+        timescale: 25_000,
+        stsd: stsd.into(),
+        width: 284,
+        height: 160,
+    };
+    Message::Header { track: 0, header }
+}
+
+#[test]
+fn the_first_init_segment_is_kept_and_one_that_nobody_can_read_is_replaced() {
+    let mut stage = Stage::new();
+    let path = stage.folder.path().join("media/v/init.mp4");
+    // What a full disk left.
+    std::fs::write(&path, b"").unwrap();
+    stage.packager.take(header(100));
+    let first = kept_init(&path).unwrap().unwrap();
+    assert_eq!(codec(&first).as_deref(), Some("avc1.64001f"));
+    stage.packager.take(header(66));
+    assert_eq!(kept_init(&path).unwrap(), Some(first.clone()));
+    std::fs::write(&path, &first[..first.len() - 1]).unwrap();
+    assert_eq!(kept_init(&path).unwrap(), None);
+    stage.packager.take(header(66));
+    assert_ne!(kept_init(&path).unwrap(), Some(first));
+}
+
+#[test]
+fn an_init_segment_that_cannot_be_written_is_tried_until_it_is() {
+    let mut stage = Stage::new();
+    let folder = stage.folder.path().join("media/v");
+    let path = folder.join("init.mp4");
+    std::fs::remove_dir(&folder).unwrap();
+    let mended = std::thread::spawn(move || {
+        std::thread::sleep(RETRY / 2);
+        std::fs::create_dir(folder).unwrap();
+    });
+    stage.packager.take(header(100));
+    mended.join().unwrap();
+    assert!(kept_init(&path).unwrap().is_some());
 }

@@ -1,0 +1,72 @@
+//! Small files that are on disk whole or not at all.
+//!
+//! Owns how such a file is written. Invariant: whatever is killed or loses power, a file that was written here holds what it held before or what it was given, and once
+//! the call has returned, what it was given.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Puts these bytes in the place of the file, and leaves it open for more.
+///
+/// # Errors
+/// When the disk says no; what was there before stays, unless it was the very last step that failed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<File> {
+    let beside = beside(path);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let file = write_synced(&options, &beside, bytes)?;
+    std::fs::rename(&beside, path)?;
+    sync_folder(path)?;
+    Ok(file)
+}
+
+/// Writes a file that is opened so, and returns when its bytes are on disk. Its name may not be.
+pub(crate) fn write_synced(
+    options: &OpenOptions,
+    path: &Path,
+    bytes: &[u8],
+) -> std::io::Result<File> {
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// A new file survives a power cut only when its folder entry is on disk too.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The name with `.new` after it.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_old_one_or_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_whole(&path, b"first, and longer").unwrap();
+        // What a killed writer left.
+        std::fs::write(beside(&path), b"left over from before, and much longer").unwrap();
+        let mut file = write_whole(&path, b"second").unwrap();
+        file.write_all(b" and more").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second and more");
+        assert!(!beside(&path).exists());
+        // A folder in its place stands for a disk that fails.
+        std::fs::create_dir(beside(&path)).unwrap();
+        assert!(write_whole(&path, b"third").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"second and more");
+    }
+}
