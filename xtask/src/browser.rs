@@ -145,14 +145,14 @@ pub(crate) fn drive(script: &str, plan: &Value, limit: Duration) -> Result<Value
         .stdin(Stdio::null())
         .stdout(File::create(&printed)?);
     let mut group = Group::spawn(&mut driver, AtSignal::Stops)?;
-    let status = run::finish(&mut group, limit, |_| {})?;
+    let status = run::finish(&mut group, script, limit, |_| {})?;
     children::check()?;
     let text = std::fs::read_to_string(&printed)?;
     match status {
         Some(status) if status.success() => {}
         Some(status) => bail!("the browser's driver ended with {status}: {text}"),
         None => bail!(
-            "the browser's driver did not end within {} s and was killed",
+            "the browser's driver did not end within {} s and was stopped",
             limit.as_secs()
         ),
     }

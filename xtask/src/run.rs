@@ -40,7 +40,7 @@ fn limited(name: &str, command: &mut Command, limit: Duration) -> Result<String>
         .stderr(log);
     let mut group = Group::spawn(command, AtSignal::Stops)
         .with_context(|| format!("{name}: {}", shown(command)))?;
-    let status = finish(&mut group, limit, |seconds| {
+    let status = finish(&mut group, name, limit, |seconds| {
         println!(
             "    {name}: {seconds} s, {}",
             last_line(&path).unwrap_or_default()
@@ -52,7 +52,7 @@ fn limited(name: &str, command: &mut Command, limit: Duration) -> Result<String>
         Some(status) if status.success() => return Ok(text),
         Some(status) => format!("failed ({status})"),
         None => format!(
-            "did not end within {} min and was killed",
+            "did not end within {} min and was stopped",
             limit.as_secs() / 60
         ),
     };
@@ -69,9 +69,10 @@ pub(crate) fn log_file(name: &str) -> Result<PathBuf> {
     Ok(paths::work("logs")?.join(format!("{}.log", name.replace([' ', '/'], "-"))))
 }
 
-/// Waits for a group, telling `progress` the seconds now and then. One that does not end in time is killed, and there is no status.
+/// Waits for a group, telling `progress` the seconds now and then. One that does not end in time is ended, and there is no status.
 pub(crate) fn finish(
     group: &mut Group,
+    name: &str,
     limit: Duration,
     progress: impl Fn(u64),
 ) -> Result<Option<ExitStatus>> {
@@ -82,7 +83,8 @@ pub(crate) fn finish(
             return Ok(Some(status));
         }
         if started.elapsed() > limit {
-            group.kill();
+            // Doors and a browser are in groups of their own, which only those who started them can end.
+            group.end(name);
             return Ok(None);
         }
         if said.elapsed() >= PROGRESS_EVERY {
@@ -154,4 +156,24 @@ fn last_line(log: &Path) -> Option<String> {
 fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_its_limit_is_given_time_to_end_what_it_started() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("ended");
+        let script = format!(
+            "trap 'touch {}; exit' TERM; while :; do sleep 0.1; done",
+            file.display()
+        );
+        let mut group = Group::spawn(Command::new("sh").args(["-c", &script]), AtSignal::Stops)
+            .expect("a shell");
+        let status = finish(&mut group, "shell", Duration::from_secs(1), |_| {});
+        assert!(status.expect("no error").is_none());
+        assert!(file.is_file());
+    }
 }
