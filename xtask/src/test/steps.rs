@@ -66,6 +66,8 @@ fn format() -> Result<Outcome> {
 
 fn needs() -> Result<Outcome> {
     tools::present(tools::TESTS)?;
+    // The host's build makes the component that it embeds.
+    tools::targets()?;
     ok()
 }
 
