@@ -187,7 +187,19 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
             report["problems"]
         ),
     );
+    faults(report, &mut verdict);
     Ok(verdict)
+}
+
+/// What no page may do, however busy the machine and whatever is switched off.
+pub(crate) fn faults(report: &Value, verdict: &mut Verdict) {
+    for (name, what) in [
+        ("thrown", "exceptions that nobody caught"),
+        ("outside", "requests to others than the edge"),
+    ] {
+        let none = report[name].as_array().is_some_and(Vec::is_empty);
+        verdict.check(none, format!("{what}: {}", report[name]));
+    }
 }
 
 fn measured(report: &Value) -> Vec<String> {
@@ -545,6 +557,19 @@ mod tests {
         assert!(wrong.is_err_and(|error| !error.is::<TooSlow>()));
         let back = judged(&[9, 10, 11, 10, 11, 12, 13], "one");
         assert!(!back.passed(), "went back");
+    }
+
+    #[test]
+    fn a_page_that_threw_or_asked_others_fails_and_so_does_silence_about_it() {
+        let judged = |report: Value| {
+            let mut verdict = Verdict::default();
+            faults(&report, &mut verdict);
+            verdict.passed()
+        };
+        assert!(judged(json!({"thrown": [], "outside": []})));
+        assert!(!judged(json!({"thrown": ["x is null"], "outside": []})));
+        assert!(!judged(json!({"thrown": [], "outside": ["http://h/"]})));
+        assert!(!judged(json!({})));
     }
 
     #[test]
