@@ -26,6 +26,8 @@ const PLAY: &str = "drive.mjs";
 pub(crate) const STALL: f64 = 0.5;
 /// By how much of the real time the playhead must advance: joining costs a little, and playing faster on the way to the live edge gains a little.
 const ADVANCE: RangeInclusive<f64> = 0.9..=1.1;
+/// Readings of the picture's own clock, of two a second while the match is on.
+const STRIP_READ: u64 = 10;
 /// From the start of the servers to the first picture, in seconds.
 const FIRST_PICTURE: f64 = 15.0;
 
@@ -170,6 +172,9 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
         first_picture(servers, report, &mut verdict)?;
     }
     picture(report, &mut verdict);
+    if servers.shows_the_test_match() {
+        strip(report, &mut verdict);
+    }
     sound(report, &mut verdict);
     stalls(report, &mut verdict);
     match pods(servers, report) {
@@ -292,6 +297,17 @@ fn picture(report: &Value, verdict: &mut Verdict) {
     verdict.pace(
         ADVANCE.contains(&(shown / real)),
         format!("the playhead advanced {shown:.1} s in {real:.1} s"),
+    );
+}
+
+/// The test match burns in when each picture was made; a latency that nobody read off it would pass for a good one.
+fn strip(report: &Value, verdict: &mut Verdict) {
+    let read = report["pictureLatency"]["samples"].as_u64().unwrap_or(0);
+    verdict.check(
+        read >= STRIP_READ,
+        format!(
+            "the latency was read off the picture {read} times, at least {STRIP_READ} are asked"
+        ),
     );
 }
 
@@ -557,6 +573,18 @@ mod tests {
         assert!(wrong.is_err_and(|error| !error.is::<TooSlow>()));
         let back = judged(&[9, 10, 11, 10, 11, 12, 13], "one");
         assert!(!back.passed(), "went back");
+    }
+
+    #[test]
+    fn a_latency_that_was_not_read_off_the_picture_fails() {
+        let judged = |report: Value| {
+            let mut verdict = Verdict::default();
+            strip(&report, &mut verdict);
+            verdict.passed()
+        };
+        assert!(judged(json!({"pictureLatency": {"samples": 60}})));
+        assert!(!judged(json!({"pictureLatency": {"samples": 2}})));
+        assert!(!judged(json!({"pictureLatency": null})));
     }
 
     #[test]

@@ -254,6 +254,11 @@ impl Servers {
         self.plan.input == "rtmp"
     }
 
+    /// Whether the picture is the origin's own, with a clock in it.
+    pub(crate) fn shows_the_test_match(&self) -> bool {
+        self.plan.input == "test"
+    }
+
     /// Waits until the first segments are out and the edge answers.
     pub(crate) fn ready(&mut self) -> Result<()> {
         self.answers(&self.health_url(), Some(READY_WITHIN))?;
