@@ -135,19 +135,21 @@ fn run_door(
             return Ok(());
         }
     };
-    let run_id = base36(now_ms().unsigned_abs());
+    let events = format!("ev-{}-", base36(now_ms().unsigned_abs()));
     let runner = Runner {
         door,
         addr: running.addr,
         origin: &origin,
         cases: folder,
         bless: options.bless,
+        events: &events,
+        made: Mutex::default(),
     };
     let numbered = || {
         cases
             .iter()
             .enumerate()
-            .map(|(at, loaded)| (loaded, format!("ev-{run_id}-{at:03}")))
+            .map(|(at, loaded)| (loaded, format!("{events}{at:03}")))
     };
     let (alone, together): (Vec<_>, Vec<_>) =
         numbered().partition(|(loaded, _)| loaded.case.is_alone());
@@ -172,7 +174,14 @@ fn run_door(
             scope.spawn(|| std::iter::from_fn(next).for_each(one));
         }
     });
+    let between = runner.rest();
     alone.into_iter().for_each(one);
+    let after = runner.rest();
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    [between, after]
+        .into_iter()
+        .filter_map(Result::err)
+        .for_each(|fault| tally.strayed(door, &fault));
     Ok(())
 }
 
@@ -180,6 +189,12 @@ impl Tally {
     fn skip(&mut self, door: &Door, loaded: &Loaded, reason: &str) {
         println!("skip {}: {}: {reason}", door.name, loaded.name);
         self.skipped += 1;
+    }
+
+    /// A fault that is no case's own.
+    fn strayed(&mut self, door: &Door, fault: &str) {
+        println!("FAIL {}: beside the cases\n{fault}", door.name);
+        self.failed += 1;
     }
 
     fn report(
