@@ -1,6 +1,6 @@
 //! The command line of `sightscreen-cases`.
 //!
-//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, with `, N skipped` where a case was.
+//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, and the one before it `N skipped` where a case was.
 #![allow(clippy::print_stdout, reason = "the output of a command line tool")]
 
 use std::path::{Path, PathBuf};
@@ -104,12 +104,10 @@ pub fn run(options: &Options) -> Result<bool, String> {
     for door in &options.doors {
         run_door(door, &cases, &folder, options, &mut tally)?;
     }
-    let skipped = if tally.skipped > 0 {
-        format!(", {} skipped", tally.skipped)
-    } else {
-        String::new()
-    };
-    println!("{} passed, {} failed{skipped}", tally.passed, tally.failed);
+    if tally.skipped > 0 {
+        println!("{} skipped", tally.skipped);
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(tally.failed == 0)
 }
 

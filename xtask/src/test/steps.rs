@@ -180,9 +180,17 @@ fn spin() -> Result<Outcome> {
 
 fn door(name: &str) -> Result<Outcome> {
     let log = run::logged(&format!("cases {name}"), &mut cases::at(name)?)?;
-    Ok(Outcome::Passed(
-        log.lines().last().unwrap_or_default().to_owned(),
-    ))
+    Ok(Outcome::Passed(summary(&log)))
+}
+
+/// The last line of the cases' runner, with the one before it where that counts what was skipped.
+fn summary(log: &str) -> String {
+    let mut lines = log.lines().rev();
+    let last = lines.next().unwrap_or_default();
+    match lines.next() {
+        Some(skipped) if skipped.ends_with(" skipped") => format!("{last}, {skipped}"),
+        _ => last.to_owned(),
+    }
 }
 
 /// Once more where the machine was too slow for a check in real time, and both are told. Whatever a busy machine does not explain fails at once.
@@ -240,4 +248,19 @@ fn counted(log: &str) -> String {
         .filter_map(|rest| rest.split_once(' ')?.0.parse::<u32>().ok())
         .sum();
     format!("{passed} tests")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+
+    #[test]
+    fn what_the_cases_runner_skipped_is_told_with_what_it_counted() {
+        let told = summary("ok a\n3 skipped\n90 passed, 0 failed\n");
+        assert_eq!(told, "90 passed, 0 failed, 3 skipped");
+        assert_eq!(
+            summary("ok a\n90 passed, 0 failed\n"),
+            "90 passed, 0 failed"
+        );
+    }
 }
