@@ -460,23 +460,32 @@ fn killed(id: u32) -> Result<()> {
         .with_context(|| format!("cannot kill process {id}"))
 }
 
-/// The ffmpeg processes of an origin that run live, or those of lower priority that prepare creatives.
+/// The ffmpeg processes of an origin that run live, or those that prepare creatives.
 fn ffmpegs(origin: u32, live: bool) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for process in std::fs::read_dir("/proc")? {
-        let stat = std::fs::read_to_string(process?.path().join("stat")).unwrap_or_default();
-        // What follows the name in brackets: state, parent, ..., and the nice value as the seventeenth.
+        let folder = process?.path();
+        let stat = std::fs::read_to_string(folder.join("stat")).unwrap_or_default();
+        // What follows the name in brackets: state, parent, ...
         let Some((head, tail)) = stat.split_once(" (ffmpeg) ") else {
             continue;
         };
         let fields: Vec<_> = tail.split(' ').collect();
         let ours = fields.get(1) == Some(&origin.to_string().as_str());
         let lives = fields.first() != Some(&"Z");
-        if ours && lives && live == (fields.get(16) == Some(&"0")) {
+        if ours && lives && live == writes_live(&folder) {
             found.push(head.parse()?);
         }
     }
     Ok(found)
+}
+
+/// By its arguments: a live one writes to sockets, the others to files. Their priority differs too, but not where all run at the lowest.
+fn writes_live(process: &Path) -> bool {
+    let arguments = std::fs::read(process.join("cmdline")).unwrap_or_default();
+    arguments
+        .split(|byte| *byte == 0)
+        .any(|argument| argument.starts_with(b"unix:"))
 }
 
 /// A secret that stays the same from run to run: whoever typed it into another program need not do so again.
@@ -525,5 +534,16 @@ mod tests {
     fn ports_of_a_plan_are_told_apart_by_input() {
         assert_eq!(Plan::lasting(8080, "test").ports().len(), 4);
         assert_eq!(Plan::lasting(8080, "rtmp").ports().len(), 5);
+    }
+
+    #[test]
+    fn a_live_encoder_is_told_from_one_that_prepares() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let writes = |arguments: &str| {
+            std::fs::write(dir.path().join("cmdline"), arguments).expect("a file");
+            writes_live(dir.path())
+        };
+        assert!(writes("ffmpeg\0-y\0-f\0mp4\0unix:/tmp/a/0\0"));
+        assert!(!writes("ffmpeg\0-y\0-f\0mp4\0/tmp/a/0.mp4\0"));
     }
 }
