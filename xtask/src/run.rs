@@ -3,6 +3,7 @@
 //! Owns how a command is shown and how its failure is told: the end of its log and what to type to repeat it. Invariant: nothing that is logged
 //! runs for ever.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -122,10 +123,14 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// The command as a person would type it.
-pub(crate) fn shown(command: &Command) -> String {
+/// The command as a person would type it, with the environment that it is given.
+fn shown(command: &Command) -> String {
+    let given = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(assigned(&name.to_string_lossy(), value?)));
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    let words: Vec<_> = given.chain(words).collect();
     let at = command
         .get_current_dir()
         .filter(|dir| *dir != paths::root())
@@ -133,11 +138,33 @@ pub(crate) fn shown(command: &Command) -> String {
     format!("{at}{}", words.join(" "))
 }
 
+/// Of a search path only what comes before the person's own.
+fn assigned(name: &str, value: &OsStr) -> String {
+    let value = value.to_string_lossy();
+    let own = std::env::var(name).unwrap_or_default();
+    match value.strip_suffix(&own) {
+        Some(before) if name == "PATH" => format!("PATH=\"{before}$PATH\""),
+        _ => format!("{name}={}", quoted(&value)),
+    }
+}
+
 fn quoted(word: &str) -> String {
+    if word.contains(|letter: char| letter.is_ascii_control()) {
+        let escaped: String = word.chars().map(escaped).collect();
+        return format!("$'{escaped}'");
+    }
     if word.contains([' ', '"', '\'', '$', '&', ';', '(', '*']) || word.is_empty() {
         format!("'{}'", word.replace('\'', "'\\''"))
     } else {
         word.to_owned()
+    }
+}
+
+fn escaped(letter: char) -> String {
+    match letter {
+        '\'' | '\\' => format!("\\{letter}"),
+        letter if letter.is_ascii_control() => format!("\\x{:02x}", u32::from(letter)),
+        letter => letter.to_string(),
     }
 }
 
@@ -161,6 +188,19 @@ fn tail(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_shown_with_what_it_needs_to_be_repeated() {
+        let own = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("cases");
+        command
+            .arg("--filter=a b")
+            .env("PATH", format!("/tools:{own}"))
+            .env("FLAGS", "-a\u{1f}-b")
+            .env_remove("GONE");
+        let expected = r#"FLAGS=$'-a\x1f-b' PATH="/tools:$PATH" cases '--filter=a b'"#;
+        assert_eq!(shown(&command), expected);
+    }
 
     #[test]
     fn what_passes_its_limit_is_given_time_to_end_what_it_started() {
