@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::children::{self, AtSignal, Group};
-use crate::{paths, ports};
+use crate::{paths, ports, run};
 
 /// A server that lives shorter than this was not started well: it is not restarted for ever.
 const LIVED: Duration = Duration::from_secs(10);
@@ -28,6 +28,8 @@ const PREPARED_QUIET: Duration = Duration::from_secs(3);
 /// Between two words to who has not begun to publish.
 const SAY_EVERY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
+/// For who pastes the player's URL into another program.
+pub(crate) const ENTRY_TTL: &str = "1h";
 
 /// What an origin and an edge node are started with.
 pub(crate) struct Plan {
@@ -186,6 +188,19 @@ impl Servers {
     /// The keyring that both read.
     pub(crate) fn keyring(&self) -> PathBuf {
         self.plan.data.join("origin/keyring.json")
+    }
+
+    /// A signed entry URL as whoever sells access makes it: of the keyring alone, before or after there is anything to see.
+    pub(crate) fn signed_entry(&self) -> Result<String> {
+        let edge = self.edge_url();
+        self.origin_says(&["sign", "--ttl", ENTRY_TTL, "--base", &edge])
+    }
+
+    fn origin_says(&self, args: &[&str]) -> Result<String> {
+        let mut origin = Command::new(paths::release("sightscreen-origin"));
+        origin.args(args).arg("--keyring").arg(self.keyring());
+        let what = args.first().copied().unwrap_or_default();
+        run::output(&mut origin).with_context(|| format!("sightscreen-origin {what} failed"))
     }
 
     /// What the control API says about the event.
