@@ -196,6 +196,11 @@ impl Servers {
         self.origin_says(&["sign", "--ttl", ENTRY_TTL, "--base", &edge])
     }
 
+    /// What the origin's program says of a pass or a signed URL, its signature checked.
+    pub(crate) fn explained(&self, url: &str) -> Result<String> {
+        self.origin_says(&["inspect", url])
+    }
+
     fn origin_says(&self, args: &[&str]) -> Result<String> {
         let mut origin = Command::new(paths::release("sightscreen-origin"));
         origin.args(args).arg("--keyring").arg(self.keyring());

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{Outcome, Step, deploy, fuzz, kill, operator, rtmp};
 use crate::browser::TooSlow;
@@ -213,11 +213,22 @@ fn live_check() -> Result<Outcome> {
     let scratch = tempfile::tempdir()?;
     let mut servers = Servers::start(Plan::fresh(scratch.path(), "test")?)?;
     servers.ready()?;
-    check.arg(live::entry(&servers.edge_url())?);
+    check.arg(printed_entry(&servers)?);
     let log = run::logged("live check", &mut check)?;
     Ok(Outcome::Passed(
         log.lines().last().unwrap_or_default().to_owned(),
     ))
+}
+
+/// The way in that the origin's program prints, which it explains as good: what a door makes of it is seen by who enters.
+fn printed_entry(servers: &Servers) -> Result<String> {
+    let url = servers.signed_entry()?;
+    let explained = servers.explained(&url)?;
+    ensure!(
+        explained.contains("good, and admitted now"),
+        "sightscreen-origin inspect says of what sign printed:\n{explained}"
+    );
+    Ok(url)
 }
 
 fn chromium() -> Result<Outcome> {
