@@ -13,19 +13,31 @@ const WORKER_BYTES: usize = 1_000_000;
 
 /// Packs the Fastly package with Fastly's own tool.
 pub(crate) fn fastly() -> Result<Outcome> {
-    artifacts::timed("fastly", artifacts::fastly)?;
-    let Some(program) = fastly_cli()? else {
+    let Some(package) = pack()? else {
         return Ok(Outcome::Skipped(
             "the Fastly CLI is not on PATH, and npm brings it for 64-bit Linux alone".to_owned(),
         ));
+    };
+    let name = package.file_name().unwrap_or_default();
+    let bytes = std::fs::metadata(&package)?.len();
+    Ok(Outcome::Passed(format!(
+        "{}, {bytes} bytes",
+        name.display()
+    )))
+}
+
+/// The package as it is uploaded; none where there is no Fastly CLI.
+pub(crate) fn pack() -> Result<Option<PathBuf>> {
+    artifacts::timed("fastly", artifacts::fastly)?;
+    let Some(program) = fastly_cli()? else {
+        return Ok(None);
     };
     let mut pack = Command::new(program);
     pack.current_dir(paths::root())
         .args(["compute", "build", "--non-interactive"])
         .env("FASTLY_TELEMETRY", "0");
     run::logged("fastly compute build", &mut pack)?;
-    let package = newest(&paths::root().join("pkg"), "tar.gz")?;
-    Ok(Outcome::Passed(package))
+    newest(&paths::root().join("pkg"), "tar.gz").map(Some)
 }
 
 /// Checks the Worker's deployment with wrangler, and its size.
@@ -63,22 +75,17 @@ fn fastly_cli() -> Result<Option<PathBuf>> {
     })
 }
 
-fn newest(folder: &Path, ending: &str) -> Result<String> {
+fn newest(folder: &Path, ending: &str) -> Result<PathBuf> {
     let files = std::fs::read_dir(folder)
         .with_context(|| format!("nothing was packed into {}", folder.display()))?;
     files
         .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let name = entry.file_name().into_string().ok()?;
-            let meta = entry.metadata().ok()?;
-            name.ends_with(ending).then(|| {
-                (
-                    meta.modified().ok(),
-                    format!("{name}, {} bytes", meta.len()),
-                )
-            })
+            let file = entry.ok()?.path();
+            let ends = file.to_str().is_some_and(|name| name.ends_with(ending));
+            let modified = file.metadata().ok()?.modified().ok()?;
+            ends.then_some((modified, file))
         })
         .max()
-        .map(|(_, line)| line)
+        .map(|(_, file)| file)
         .with_context(|| format!("no {ending} in {}", folder.display()))
 }
