@@ -77,7 +77,12 @@ impl Runner<'_> {
         let rest = self.origin.take_seen(|_| true);
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         check::no_secrets(&rest, &made)?;
-        let stray = rest.iter().find(|request| {
+        self.no_stray(&rest)
+    }
+
+    /// Nothing was asked that tells no event and that no case has an answer for, but for documents.
+    fn no_stray(&self, seen: &[Request]) -> Result<(), String> {
+        let stray = seen.iter().find(|request| {
             let target = request.target.as_str();
             !target.contains(self.events)
                 && !target.starts_with("/documents/")
@@ -230,7 +235,8 @@ impl Runner<'_> {
                 expander.minted = (*pass).to_owned();
             }
         }
-        check::no_secrets(&seen, &expander.secrets())
+        check::no_secrets(&seen, &expander.secrets())?;
+        self.no_stray(&seen)
     }
 
     fn send_all(&self, request: &Request, count: usize) -> Vec<(std::io::Result<Reply>, Duration)> {
