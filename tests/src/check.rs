@@ -3,6 +3,7 @@
 //! Owns every comparison and its words. Changes nothing but golden files, and those only when blessing.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::time::Duration;
@@ -117,7 +118,8 @@ impl Checked<'_> {
                 ))
             };
         }
-        let got = self.neutral(&decoded(&reply.headers, &reply.body)?);
+        let gzip = accepts_gzip(&self.step.headers);
+        let got = self.neutral(&decoded(&reply.headers, &reply.body, gzip)?);
         if let Some(code) = &expect.problem {
             return self.problem(code, reply, &got);
         }
@@ -295,9 +297,9 @@ impl Checked<'_> {
     }
 }
 
-/// Nothing secret and nothing of the viewer's reached the origin.
-pub(crate) fn no_secrets(seen: &[Request], expander: &Expander) -> Result<(), String> {
-    let mut secrets = expander.secrets();
+/// Nothing secret and nothing of the viewer's reached the origin; `made` are passes and signatures.
+pub(crate) fn no_secrets(seen: &[Request], made: &[String]) -> Result<(), String> {
+    let mut secrets = made.to_vec();
     secrets.extend(secret_texts().map(ToOwned::to_owned));
     secrets.push(CANARY.1.to_owned());
     for request in seen {
@@ -314,12 +316,27 @@ pub(crate) fn no_secrets(seen: &[Request], expander: &Expander) -> Result<(), St
     Ok(())
 }
 
+/// Whether a step's own headers ask for gzip.
+fn accepts_gzip(headers: &BTreeMap<String, String>) -> bool {
+    let named = |name: &&String| name.eq_ignore_ascii_case("accept-encoding");
+    let accepted = headers.iter().filter(|(name, _)| named(name));
+    accepted
+        .flat_map(|(_, value)| value.split(','))
+        .filter_map(|coding| coding.trim().split(';').next())
+        .any(|coding| coding.eq_ignore_ascii_case("gzip"))
+}
+
 /// The body without the content encoding that the headers name.
-fn decoded<'a>(headers: &Headers, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+fn decoded<'a>(
+    headers: &Headers,
+    body: &'a [u8],
+    gzip_accepted: bool,
+) -> Result<Cow<'a, [u8]>, String> {
     match header(headers, "content-encoding") {
-        // The answer to HEAD has none.
-        _ if body.is_empty() => Ok(Cow::Borrowed(body)),
         None => Ok(Cow::Borrowed(body)),
+        Some("gzip") if !gzip_accepted => Err("  content-encoding: nobody asked for gzip".into()),
+        // The answer to HEAD has none.
+        Some("gzip") if body.is_empty() => Ok(Cow::Borrowed(body)),
         // Exactly one member, so that nothing follows it unseen.
         Some("gzip") => {
             let mut decoder = GzDecoder::new(body);

@@ -1,6 +1,6 @@
 //! The command line of `sightscreen-cases`.
 //!
-//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, with `, N skipped` where a case was.
+//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, and the one before it `N skipped` where a case was.
 #![allow(clippy::print_stdout, reason = "the output of a command line tool")]
 
 use std::path::{Path, PathBuf};
@@ -104,12 +104,10 @@ pub fn run(options: &Options) -> Result<bool, String> {
     for door in &options.doors {
         run_door(door, &cases, &folder, options, &mut tally)?;
     }
-    let skipped = if tally.skipped > 0 {
-        format!(", {} skipped", tally.skipped)
-    } else {
-        String::new()
-    };
-    println!("{} passed, {} failed{skipped}", tally.passed, tally.failed);
+    if tally.skipped > 0 {
+        println!("{} skipped", tally.skipped);
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(tally.failed == 0)
 }
 
@@ -135,19 +133,21 @@ fn run_door(
             return Ok(());
         }
     };
-    let run_id = base36(now_ms().unsigned_abs());
+    let events = format!("ev-{}-", base36(now_ms().unsigned_abs()));
     let runner = Runner {
         door,
         addr: running.addr,
         origin: &origin,
         cases: folder,
         bless: options.bless,
+        events: &events,
+        made: Mutex::default(),
     };
     let numbered = || {
         cases
             .iter()
             .enumerate()
-            .map(|(at, loaded)| (loaded, format!("ev-{run_id}-{at:03}")))
+            .map(|(at, loaded)| (loaded, format!("{events}{at:03}")))
     };
     let (alone, together): (Vec<_>, Vec<_>) =
         numbered().partition(|(loaded, _)| loaded.case.is_alone());
@@ -172,7 +172,14 @@ fn run_door(
             scope.spawn(|| std::iter::from_fn(next).for_each(one));
         }
     });
+    let between = runner.rest();
     alone.into_iter().for_each(one);
+    let after = runner.rest();
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    [between, after]
+        .into_iter()
+        .filter_map(Result::err)
+        .for_each(|fault| tally.strayed(door, &fault));
     Ok(())
 }
 
@@ -180,6 +187,12 @@ impl Tally {
     fn skip(&mut self, door: &Door, loaded: &Loaded, reason: &str) {
         println!("skip {}: {}: {reason}", door.name, loaded.name);
         self.skipped += 1;
+    }
+
+    /// A fault that is no case's own.
+    fn strayed(&mut self, door: &Door, fault: &str) {
+        println!("FAIL {}: beside the cases\n{fault}", door.name);
+        self.failed += 1;
     }
 
     fn report(

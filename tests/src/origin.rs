@@ -103,13 +103,19 @@ impl Origin {
             .insert(target, Script { answers, next: 0 });
     }
 
-    /// Everything asked since the last call with `event` in its target.
+    /// Everything asked with such a target, and not taken before.
     #[must_use]
-    pub fn take_seen(&self, event: &str) -> Vec<Request> {
+    pub fn take_seen(&self, wanted: impl Fn(&str) -> bool) -> Vec<Request> {
         lock(&self.state)
             .seen
-            .extract_if(.., |request| request.target.contains(event))
+            .extract_if(.., |request| wanted(&request.target))
             .collect()
+    }
+
+    /// Whether a case has said what the answer to `target` is.
+    #[must_use]
+    pub fn is_scripted(&self, target: &str) -> bool {
+        lock(&self.state).scripts.contains_key(target)
     }
 
     /// Closes the port and every connection: the next connection is refused.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,10 @@ pub struct Runner<'a> {
     pub cases: &'a Path,
     /// Whether golden files are written rather than compared.
     pub bless: bool,
+    /// What the names of all of the run's events begin with, and nothing else has.
+    pub events: &'a str,
+    /// Passes and signatures that cases have made.
+    pub made: Mutex<Vec<String>>,
 }
 
 impl Runner<'_> {
@@ -57,18 +62,55 @@ impl Runner<'_> {
     /// What differed, for people.
     pub fn run(&self, loaded: &Loaded, event: String) -> Result<(), String> {
         let mut expander = Expander::new(event);
+        let outcome = self.steps(loaded, &mut expander);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.extend(expander.secrets());
+        outcome
+    }
+
+    /// Looks at what the origin was asked and no case took: what came late, and what tells no event. Nothing runs meanwhile.
+    ///
+    /// # Errors
+    /// A secret in any of it, or a request for which no case has an answer.
+    pub fn rest(&self) -> Result<(), String> {
+        thread::sleep(SETTLE);
+        let rest = self.origin.take_seen(|_| true);
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        check::no_secrets(&rest, &made)?;
+        self.no_stray(&rest)
+    }
+
+    /// Nothing was asked that tells no event and that no case has an answer for, but for documents.
+    fn no_stray(&self, seen: &[Request]) -> Result<(), String> {
+        let stray = seen.iter().find(|request| {
+            let target = request.target.as_str();
+            !target.contains(self.events)
+                && !target.starts_with("/documents/")
+                && !self.origin.is_scripted(target)
+        });
+        stray.map_or(Ok(()), |request| {
+            Err(format!(
+                "  upstream: no case accounts for {} {}",
+                request.method, request.target
+            ))
+        })
+    }
+
+    /// What the origin was asked on behalf of a case. Who runs alone answers for what tells no event as well.
+    fn take_seen(&self, loaded: &Loaded, event: &str) -> Vec<Request> {
+        let alone = loaded.case.is_alone();
+        self.origin
+            .take_seen(|target| target.contains(event) || (alone && !target.contains(self.events)))
+    }
+
+    fn steps(&self, loaded: &Loaded, expander: &mut Expander) -> Result<(), String> {
         let named = |spec: &DocumentSpec, name: &str| spec.name == name;
         for (name, fixture) in DOCUMENTS {
             if !loaded.case.document.iter().any(|spec| named(spec, name)) {
-                self.publish(&DocumentSpec::fixture(name, fixture), loaded, &expander)?;
+                self.publish(&DocumentSpec::fixture(name, fixture), loaded, expander)?;
             }
         }
-        self.script(
-            &loaded.case.document,
-            &loaded.case.origin,
-            loaded,
-            &expander,
-        )?;
+        self.script(&loaded.case.document, &loaded.case.origin, loaded, expander)?;
         for (at, step) in loaded.case.step.iter().enumerate() {
             let variants = if step.each.is_empty() {
                 vec![String::new()]
@@ -78,7 +120,7 @@ impl Runner<'_> {
             for each in variants {
                 expander.each = each;
                 let place = format!("step {} {}", at + 1, expander.each);
-                self.step(step, loaded, &mut expander)
+                self.step(step, loaded, expander)
                     .map_err(|fault| format!("{}\n{fault}", place.trim_end()))?;
             }
         }
@@ -157,7 +199,11 @@ impl Runner<'_> {
         if step.origin_refuses {
             self.origin.go_down();
         }
-        drop(self.origin.take_seen(&expander.event));
+        // What the step before set off may come late: it is not this one's, and is no place for a secret either.
+        let late = self
+            .origin
+            .take_seen(|target| target.contains(&expander.event));
+        check::no_secrets(&late, &expander.secrets())?;
         let replies = self.send_all(&request, step.at_the_same_time);
         if step.origin_refuses {
             self.origin
@@ -167,7 +213,7 @@ impl Runner<'_> {
         if step.upstream.is_some() {
             thread::sleep(SETTLE);
         }
-        let seen = self.origin.take_seen(&expander.event);
+        let seen = self.take_seen(loaded, &expander.event);
         for (reply, took) in replies {
             let checked = Checked {
                 step,
@@ -189,7 +235,8 @@ impl Runner<'_> {
                 expander.minted = (*pass).to_owned();
             }
         }
-        check::no_secrets(&seen, expander)
+        check::no_secrets(&seen, &expander.secrets())?;
+        self.no_stray(&seen)
     }
 
     fn send_all(&self, request: &Request, count: usize) -> Vec<(std::io::Result<Reply>, Duration)> {

@@ -22,16 +22,39 @@ export async function withChromium(use) {
   }
 }
 
+/** What no page of a run may do: throw what nobody catches, or ask any other than the edge and, for an operator, the control address. */
+export const faults = { thrown: [], outside: [] };
+
 /** A page of a viewer who shares nothing with the others, and what it complains of. */
 export async function open(browser, url) {
   const context = await browser.newContext({ viewport: DESKTOP });
+  const allowed = addresses(new URL(url));
+  context.on('request', (request) => { if (leaves(request.url(), allowed)) faults.outside.push(request.url()); });
   const page = await context.newPage();
   const problems = [];
-  page.on('pageerror', (error) => problems.push(error.message));
+  page.on('pageerror', (error) => faults.thrown.push(String(error?.message ?? error)));
   page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
   const opened = Date.now();
   await page.goto(url, { waitUntil: 'domcontentloaded' });
   return { page, problems, opened };
+}
+
+function addresses(url) {
+  const control = operator(url.hash);
+  return control === null ? [url.origin] : [url.origin, new URL(control.address).origin];
+}
+
+/** What a page's fragment says of its operator, or null. */
+export function operator(fragment) {
+  const told = new URLSearchParams(fragment.slice(1));
+  const [address, token] = [told.get('operator'), told.get('token')];
+  return address === null || token === null ? null : { address, token };
+}
+
+/** A blob has the origin of the page that made it. */
+function leaves(address, allowed) {
+  const { protocol, origin } = new URL(address);
+  return protocol !== 'data:' && !allowed.includes(origin);
 }
 
 /** What the page measured of itself. */

@@ -1,7 +1,7 @@
 // Plays the page in Chromium for a time and prints, as one line of JSON, what it saw.
 // Usage: node drive.mjs '{"packages":DIR,"chromium":FILE,"url":URL,"seconds":N,"screenshot":FILE|null}'
 
-import { measured, open, plan, withChromium } from './chromium.mjs';
+import { faults, measured, open, plan, withChromium } from './chromium.mjs';
 
 const SAMPLE_MS = 500;
 
@@ -10,7 +10,7 @@ await withChromium(async (browser) => {
   const samples = await watch(page, opened);
   const report = await measured(page);
   if (plan.screenshot && !samples.shot) await page.screenshot({ path: plan.screenshot });
-  console.log(JSON.stringify({ ...report, opened, samples: samples.list, problems }));
+  console.log(JSON.stringify({ ...report, opened, samples: samples.list, problems, ...faults }));
 });
 
 /** One sample every half second: the clock, the counters, and a sum of what the picture shows. */

@@ -1,7 +1,7 @@
 // An operator and two viewers of different cohorts: clicks what the page offers and prints, as one line of JSON, what came of it.
 // Usage: node operate.mjs '{"packages":DIR,"chromium":FILE,"page":URL,"operator":FRAGMENT,"query":QUERY,"shots":DIR}'
 
-import { measured, open, plan, withChromium } from './chromium.mjs';
+import { faults, measured, open, operator, plan, withChromium } from './chromium.mjs';
 
 const PATIENCE_MS = 40_000;
 const POLL_MS = 250;
@@ -9,6 +9,18 @@ const BREAK_S = '60';
 /** Long enough for creatives to be told apart, and far from the break's end. */
 const WATCH_MS = 7000;
 const PHONE = { width: 390, height: 844 };
+const LABELS = { ads: 'Ads', snapshots: 'Snapshots', 'low-latency': 'Low latency', api: 'Origin API' };
+/** What the page says of the moment, and how each reads. */
+const FACTS = {
+  'm-latency': /^\d\.\d\d$/,
+  'm-sequence': /^\d+$/,
+  'm-revision': /^\d+$/,
+  'm-discontinuity': /^\d+$/,
+  'm-buffer': /^\d+\.\d s$/,
+  'm-stalls': /^\d+$/,
+  'm-dropped': /^\d+$/,
+  'cohort-name': /^[a-z0-9+-]+( · [a-z0-9+-]+)+$/,
+};
 
 const checks = [];
 
@@ -24,12 +36,13 @@ await withChromium(async (browser) => {
     await menus(one.page, fetched);
     await phone(one.page);
     await adsOff(browser, one.page);
+    await lowLatencyOff(browser, one.page);
   } catch (error) {
     check(false, error.message.split('\n')[0]);
     await one.page.screenshot({ path: `${plan.shots}/operator-failed.png` });
   }
   const [first, second] = [await measured(one.page), await measured(other.page)];
-  console.log(JSON.stringify({ checks, viewers: [first, second], problems: [...one.problems, ...other.problems] }));
+  console.log(JSON.stringify({ checks, viewers: [first, second], problems: [...one.problems, ...other.problems], ...faults }));
 });
 
 function check(passed, what) {
@@ -62,7 +75,24 @@ async function pick(page, values) {
   check(true, `the picker leads to cohort ${cohort}`);
 }
 
+/** What stands there once all of it reads as it must, `more` included. */
+async function facts(page, what, more) {
+  const wanted = Object.entries({ ...FACTS, ...more });
+  let shown = {};
+  const look = async () => {
+    shown = await page.evaluate((ids) => Object.fromEntries(ids.map((id) => [id, document.getElementById(id)?.textContent ?? null])), wanted.map(([id]) => id));
+    return wanted.every(([id, form]) => shown[id] !== null && form.test(shown[id]));
+  };
+  await until(what, look).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(shown)}`); });
+  const { sequence } = (await measured(page)).now;
+  check(Math.abs(Number(shown['m-sequence']) - sequence) <= 1, `${what} the page said ${JSON.stringify(shown)}`);
+  return shown;
+}
+
 async function breakAndReturn(page, other) {
+  const before = await facts(page, 'before the break', {
+    'timeline-text': /^content, sequence \d+$/, 'm-picture': /^\d\.\d\d s read off the picture$/,
+  });
   await page.selectOption('#op-length', BREAK_S);
   await page.click('#op-break');
   const inBreak = async (viewer) => (await measured(viewer)).now.creative !== null;
@@ -70,23 +100,37 @@ async function breakAndReturn(page, other) {
   const begun = Date.now();
   await page.waitForTimeout(WATCH_MS);
   await page.screenshot({ path: `${plan.shots}/operator.png` });
+  const inside = await facts(page, 'in the break', { 'timeline-text': /^break, sequence \d+$/ });
+  check(Number(inside['m-revision']) > Number(before['m-revision']), 'the page showed a new revision of the ledger in the break');
+  const chip = await page.textContent('#chip-ad');
+  check(/ · \d+ s left$/.test(chip), `the creative's chip said ${chip}`);
   await page.click('#op-return');
   await until('the early return for both', async () => !(await inBreak(page)) && !(await inBreak(other)));
   const lasted = Math.round((Date.now() - begun) / 1000);
   check(lasted < Number(BREAK_S) - 10, `a break of ${BREAK_S} s was returned from after ${lasted} s`);
 }
 
-/** The box of a switch by its label. */
-function box(page, label) {
-  return page.locator('#op-switches label', { hasText: label }).locator('input');
+/** Throws a switch on the page; it is thrown when the control API says so, and the page shows what that says. */
+async function turn(page, id, on) {
+  const input = page.locator('#op-switches label', { hasText: LABELS[id] }).locator('input');
+  const word = `${LABELS[id]} ${on ? 'on' : 'off'}`;
+  if (await input.isChecked() !== on) await input.click();
+  await until(`${word} by the control API`, async () => isOn(await state(), id) === on);
+  // By then the page has asked again: a box keeps what was clicked no longer than that.
+  await page.waitForTimeout(2000);
+  await until(`${word} on the page`, async () => await input.isChecked() === on);
 }
 
-async function turn(page, label, on) {
-  const input = box(page, label);
-  if (await input.isChecked() !== on) await input.click();
-  // The page shows what the origin says, not what was clicked.
-  await page.waitForTimeout(2000);
-  await until(`${label} ${on ? 'on' : 'off'}`, async () => await input.isChecked() === on);
+function isOn(state, id) {
+  return id === 'api' ? state.api.up : state.flags[id] === 'on';
+}
+
+/** What the control API says of the event. */
+async function state() {
+  const { address, token } = operator(plan.operator);
+  const answer = await fetch(`${address}/control/events/demo`, { headers: { authorization: `Bearer ${token}` } });
+  if (!answer.ok) throw new Error(`the control API answered ${answer.status}`);
+  return answer.json();
 }
 
 async function apiAway(page) {
@@ -94,16 +138,24 @@ async function apiAway(page) {
     const answer = await fetch('/api/events/demo/score', { cache: 'no-store' });
     return { status: answer.status, snapshot: answer.headers.get('sightscreen-snapshot') };
   });
-  const badge = () => page.getAttribute('#api-state', 'data-state');
-  await turn(page, 'Origin API', false);
-  const { snapshot } = await until('a snapshot of the score', async () => {
+  const snapshot = () => until('a snapshot of the score', async () => {
     const answer = await score();
-    return answer.status === 200 && answer.snapshot !== null && answer;
+    return answer.status === 200 && answer.snapshot !== null && answer.snapshot;
   });
-  await until('the badge of a snapshot', async () => ['snapshot', 'stale'].includes(await badge()));
-  check(true, `without its API the score answered by a ${snapshot} snapshot`);
-  await turn(page, 'Origin API', true);
-  await until('the live API', async () => (await score()).snapshot === null && await badge() === 'live');
+  const badge = (...states) => until(`the badge ${states.join(' or ')}`, async () => states.includes(await page.getAttribute('#api-state', 'data-state')));
+  await turn(page, 'api', false);
+  const band = await snapshot();
+  await badge('snapshot', 'stale');
+  check(true, `without its API the score answered by a ${band} snapshot`);
+  await turn(page, 'snapshots', false);
+  await until('no score without snapshots', async () => (await score()).status === 503);
+  await badge('gone');
+  check(true, 'with snapshots off as well the score answered 503');
+  await turn(page, 'snapshots', true);
+  await snapshot();
+  await turn(page, 'api', true);
+  await until('the live API', async () => (await score()).snapshot === null);
+  await badge('live');
 }
 
 /** Renditions whose media a page asks for, as they come. */
@@ -154,20 +206,32 @@ async function phone(page) {
 }
 
 async function adsOff(browser, page) {
-  await turn(page, 'Ads', false);
-  await until('cohort none for who comes now', async () => await cohortOfNew(browser) === 'none');
-  await turn(page, 'Ads', true);
+  await turn(page, 'ads', false);
+  await until('cohort none for who comes now', async () => (await newcomer(browser)).cohort === 'none');
+  await turn(page, 'ads', true);
   const cohort = await until('a cohort for who comes now', async () => {
-    const found = await cohortOfNew(browser);
+    const found = (await newcomer(browser)).cohort;
     return found !== 'none' && found;
   });
   check(true, `with ads off a new viewer was in cohort none, with ads on in ${cohort}`);
 }
 
-async function cohortOfNew(browser) {
+async function lowLatencyOff(browser, page) {
+  await turn(page, 'low-latency', false);
+  await until('a playlist without parts for who comes now', async () => !(await newcomer(browser)).parts);
+  await turn(page, 'low-latency', true);
+  await until('a playlist with parts for who comes now', async () => (await newcomer(browser)).parts);
+  check(true, 'with low latency off a new viewer was given no parts, with it on he was');
+}
+
+/** What who comes now is given: the cohort of his pass, and whether his playlist lists parts. */
+async function newcomer(browser) {
   const { page } = await open(browser, plan.page);
   try {
-    return await until('a cohort', async () => (await measured(page)).cohort);
+    const request = await page.waitForRequest((asked) => /\/v[a-z0-9-]*\/index\.m3u8$/.test(new URL(asked.url()).pathname), { timeout: PATIENCE_MS });
+    const playlist = await (await fetch(request.url().split('?')[0])).text();
+    const cohort = await until('a cohort', async () => (await measured(page)).cohort);
+    return { cohort, parts: playlist.includes('#EXT-X-PART:') };
   } finally {
     await page.context().close();
   }

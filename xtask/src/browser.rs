@@ -26,6 +26,8 @@ const PLAY: &str = "drive.mjs";
 pub(crate) const STALL: f64 = 0.5;
 /// By how much of the real time the playhead must advance: joining costs a little, and playing faster on the way to the live edge gains a little.
 const ADVANCE: RangeInclusive<f64> = 0.9..=1.1;
+/// Readings of the picture's own clock, of two a second while the match is on.
+const STRIP_READ: u64 = 10;
 /// From the start of the servers to the first picture, in seconds.
 const FIRST_PICTURE: f64 = 15.0;
 
@@ -145,14 +147,14 @@ pub(crate) fn drive(script: &str, plan: &Value, limit: Duration) -> Result<Value
         .stdin(Stdio::null())
         .stdout(File::create(&printed)?);
     let mut group = Group::spawn(&mut driver, AtSignal::Stops)?;
-    let status = run::finish(&mut group, limit, |_| {})?;
+    let status = run::finish(&mut group, script, limit, |_| {})?;
     children::check()?;
     let text = std::fs::read_to_string(&printed)?;
     match status {
         Some(status) if status.success() => {}
         Some(status) => bail!("the browser's driver ended with {status}: {text}"),
         None => bail!(
-            "the browser's driver did not end within {} s and was killed",
+            "the browser's driver did not end within {} s and was stopped",
             limit.as_secs()
         ),
     }
@@ -170,6 +172,9 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
         first_picture(servers, report, &mut verdict)?;
     }
     picture(report, &mut verdict);
+    if servers.shows_the_test_match() {
+        strip(report, &mut verdict);
+    }
     sound(report, &mut verdict);
     stalls(report, &mut verdict);
     match pods(servers, report) {
@@ -187,7 +192,19 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
             report["problems"]
         ),
     );
+    faults(report, &mut verdict);
     Ok(verdict)
+}
+
+/// What no page may do, however busy the machine and whatever is switched off.
+pub(crate) fn faults(report: &Value, verdict: &mut Verdict) {
+    for (name, what) in [
+        ("thrown", "exceptions that nobody caught"),
+        ("outside", "requests to others than the edge"),
+    ] {
+        let none = report[name].as_array().is_some_and(Vec::is_empty);
+        verdict.check(none, format!("{what}: {}", report[name]));
+    }
 }
 
 fn measured(report: &Value) -> Vec<String> {
@@ -280,6 +297,17 @@ fn picture(report: &Value, verdict: &mut Verdict) {
     verdict.pace(
         ADVANCE.contains(&(shown / real)),
         format!("the playhead advanced {shown:.1} s in {real:.1} s"),
+    );
+}
+
+/// The test match burns in when each picture was made; a latency that nobody read off it would pass for a good one.
+fn strip(report: &Value, verdict: &mut Verdict) {
+    let read = report["pictureLatency"]["samples"].as_u64().unwrap_or(0);
+    verdict.check(
+        read >= STRIP_READ,
+        format!(
+            "the latency was read off the picture {read} times, at least {STRIP_READ} are asked"
+        ),
     );
 }
 
@@ -545,6 +573,31 @@ mod tests {
         assert!(wrong.is_err_and(|error| !error.is::<TooSlow>()));
         let back = judged(&[9, 10, 11, 10, 11, 12, 13], "one");
         assert!(!back.passed(), "went back");
+    }
+
+    #[test]
+    fn a_latency_that_was_not_read_off_the_picture_fails() {
+        let judged = |report: Value| {
+            let mut verdict = Verdict::default();
+            strip(&report, &mut verdict);
+            verdict.passed()
+        };
+        assert!(judged(json!({"pictureLatency": {"samples": 60}})));
+        assert!(!judged(json!({"pictureLatency": {"samples": 2}})));
+        assert!(!judged(json!({"pictureLatency": null})));
+    }
+
+    #[test]
+    fn a_page_that_threw_or_asked_others_fails_and_so_does_silence_about_it() {
+        let judged = |report: Value| {
+            let mut verdict = Verdict::default();
+            faults(&report, &mut verdict);
+            verdict.passed()
+        };
+        assert!(judged(json!({"thrown": [], "outside": []})));
+        assert!(!judged(json!({"thrown": ["x is null"], "outside": []})));
+        assert!(!judged(json!({"thrown": [], "outside": ["http://h/"]})));
+        assert!(!judged(json!({})));
     }
 
     #[test]

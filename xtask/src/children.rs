@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 
 /// For a process that was asked to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// For those that start groups of their own, before all are killed: nobody else knows of these.
+const GRACE: Duration = Duration::from_secs(2);
 /// For everything to unwind after a signal, servers one after another included.
 const UNWIND_WITHIN: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(50);
@@ -169,10 +171,21 @@ fn on_signal() {
 }
 
 fn kill_all(groups: &Groups) -> ! {
+    let deadline = Instant::now() + GRACE;
+    for (id, _) in &groups.running {
+        let _ = killpg(*id, Signal::SIGTERM);
+    }
+    while groups.running.iter().any(|(id, _)| lives(*id)) && Instant::now() < deadline {
+        std::thread::sleep(POLL);
+    }
     for (id, _) in &groups.running {
         let _ = killpg(*id, Signal::SIGKILL);
     }
     std::process::exit(i32::from(EXIT_STOPPED));
+}
+
+fn lives(group: Pid) -> bool {
+    killpg(group, None).is_ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owns how a command is shown and how its failure is told: the end of its log and what to type to repeat it. Invariant: nothing that is logged
 //! runs for ever.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ fn limited(name: &str, command: &mut Command, limit: Duration) -> Result<String>
         .stderr(log);
     let mut group = Group::spawn(command, AtSignal::Stops)
         .with_context(|| format!("{name}: {}", shown(command)))?;
-    let status = finish(&mut group, limit, |seconds| {
+    let status = finish(&mut group, name, limit, |seconds| {
         println!(
             "    {name}: {seconds} s, {}",
             last_line(&path).unwrap_or_default()
@@ -52,7 +53,7 @@ fn limited(name: &str, command: &mut Command, limit: Duration) -> Result<String>
         Some(status) if status.success() => return Ok(text),
         Some(status) => format!("failed ({status})"),
         None => format!(
-            "did not end within {} min and was killed",
+            "did not end within {} min and was stopped",
             limit.as_secs() / 60
         ),
     };
@@ -69,9 +70,10 @@ pub(crate) fn log_file(name: &str) -> Result<PathBuf> {
     Ok(paths::work("logs")?.join(format!("{}.log", name.replace([' ', '/'], "-"))))
 }
 
-/// Waits for a group, telling `progress` the seconds now and then. One that does not end in time is killed, and there is no status.
+/// Waits for a group, telling `progress` the seconds now and then. One that does not end in time is ended, and there is no status.
 pub(crate) fn finish(
     group: &mut Group,
+    name: &str,
     limit: Duration,
     progress: impl Fn(u64),
 ) -> Result<Option<ExitStatus>> {
@@ -82,7 +84,8 @@ pub(crate) fn finish(
             return Ok(Some(status));
         }
         if started.elapsed() > limit {
-            group.kill();
+            // Doors and a browser are in groups of their own, which only those who started them can end.
+            group.end(name);
             return Ok(None);
         }
         if said.elapsed() >= PROGRESS_EVERY {
@@ -120,10 +123,14 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// The command as a person would type it.
-pub(crate) fn shown(command: &Command) -> String {
+/// The command as a person would type it, with the environment that it is given.
+fn shown(command: &Command) -> String {
+    let given = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(assigned(&name.to_string_lossy(), value?)));
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    let words: Vec<_> = given.chain(words).collect();
     let at = command
         .get_current_dir()
         .filter(|dir| *dir != paths::root())
@@ -131,11 +138,33 @@ pub(crate) fn shown(command: &Command) -> String {
     format!("{at}{}", words.join(" "))
 }
 
+/// Of a search path only what comes before the person's own.
+fn assigned(name: &str, value: &OsStr) -> String {
+    let value = value.to_string_lossy();
+    let own = std::env::var(name).unwrap_or_default();
+    match value.strip_suffix(&own) {
+        Some(before) if name == "PATH" => format!("PATH=\"{before}$PATH\""),
+        _ => format!("{name}={}", quoted(&value)),
+    }
+}
+
 fn quoted(word: &str) -> String {
+    if word.contains(|letter: char| letter.is_ascii_control()) {
+        let escaped: String = word.chars().map(escaped).collect();
+        return format!("$'{escaped}'");
+    }
     if word.contains([' ', '"', '\'', '$', '&', ';', '(', '*']) || word.is_empty() {
         format!("'{}'", word.replace('\'', "'\\''"))
     } else {
         word.to_owned()
+    }
+}
+
+fn escaped(letter: char) -> String {
+    match letter {
+        '\'' | '\\' => format!("\\{letter}"),
+        letter if letter.is_ascii_control() => format!("\\x{:02x}", u32::from(letter)),
+        letter => letter.to_string(),
     }
 }
 
@@ -154,4 +183,37 @@ fn last_line(log: &Path) -> Option<String> {
 fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_with_what_it_needs_to_be_repeated() {
+        let own = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("cases");
+        command
+            .arg("--filter=a b")
+            .env("PATH", format!("/tools:{own}"))
+            .env("FLAGS", "-a\u{1f}-b")
+            .env_remove("GONE");
+        let expected = r#"FLAGS=$'-a\x1f-b' PATH="/tools:$PATH" cases '--filter=a b'"#;
+        assert_eq!(shown(&command), expected);
+    }
+
+    #[test]
+    fn what_passes_its_limit_is_given_time_to_end_what_it_started() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("ended");
+        let script = format!(
+            "trap 'touch {}; exit' TERM; while :; do sleep 0.1; done",
+            file.display()
+        );
+        let mut group = Group::spawn(Command::new("sh").args(["-c", &script]), AtSignal::Stops)
+            .expect("a shell");
+        let status = finish(&mut group, "shell", Duration::from_secs(1), |_| {});
+        assert!(status.expect("no error").is_none());
+        assert!(file.is_file());
+    }
 }

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::children::{self, AtSignal, Group};
-use crate::{paths, ports};
+use crate::{paths, ports, run};
 
 /// A server that lives shorter than this was not started well: it is not restarted for ever.
 const LIVED: Duration = Duration::from_secs(10);
@@ -28,6 +28,8 @@ const PREPARED_QUIET: Duration = Duration::from_secs(3);
 /// Between two words to who has not begun to publish.
 const SAY_EVERY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
+/// For who pastes the player's URL into another program.
+pub(crate) const ENTRY_TTL: &str = "1h";
 
 /// What an origin and an edge node are started with.
 pub(crate) struct Plan {
@@ -188,6 +190,24 @@ impl Servers {
         self.plan.data.join("origin/keyring.json")
     }
 
+    /// A signed entry URL as whoever sells access makes it: of the keyring alone, before or after there is anything to see.
+    pub(crate) fn signed_entry(&self) -> Result<String> {
+        let edge = self.edge_url();
+        self.origin_says(&["sign", "--ttl", ENTRY_TTL, "--base", &edge])
+    }
+
+    /// What the origin's program says of a pass or a signed URL, its signature checked.
+    pub(crate) fn explained(&self, url: &str) -> Result<String> {
+        self.origin_says(&["inspect", url])
+    }
+
+    fn origin_says(&self, args: &[&str]) -> Result<String> {
+        let mut origin = Command::new(paths::release("sightscreen-origin"));
+        origin.args(args).arg("--keyring").arg(self.keyring());
+        let what = args.first().copied().unwrap_or_default();
+        run::output(&mut origin).with_context(|| format!("sightscreen-origin {what} failed"))
+    }
+
     /// What the control API says about the event.
     pub(crate) fn state(&self) -> Result<Value> {
         let url = format!("{}/control/events/demo", self.control_url());
@@ -252,6 +272,11 @@ impl Servers {
     /// Whether the event begins with a publisher, whenever one comes.
     pub(crate) fn waits_for_a_publisher(&self) -> bool {
         self.plan.input == "rtmp"
+    }
+
+    /// Whether the picture is the origin's own, with a clock in it.
+    pub(crate) fn shows_the_test_match(&self) -> bool {
+        self.plan.input == "test"
     }
 
     /// Waits until the first segments are out and the edge answers.
@@ -455,23 +480,32 @@ fn killed(id: u32) -> Result<()> {
         .with_context(|| format!("cannot kill process {id}"))
 }
 
-/// The ffmpeg processes of an origin that run live, or those of lower priority that prepare creatives.
+/// The ffmpeg processes of an origin that run live, or those that prepare creatives.
 fn ffmpegs(origin: u32, live: bool) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for process in std::fs::read_dir("/proc")? {
-        let stat = std::fs::read_to_string(process?.path().join("stat")).unwrap_or_default();
-        // What follows the name in brackets: state, parent, ..., and the nice value as the seventeenth.
+        let folder = process?.path();
+        let stat = std::fs::read_to_string(folder.join("stat")).unwrap_or_default();
+        // What follows the name in brackets: state, parent, ...
         let Some((head, tail)) = stat.split_once(" (ffmpeg) ") else {
             continue;
         };
         let fields: Vec<_> = tail.split(' ').collect();
         let ours = fields.get(1) == Some(&origin.to_string().as_str());
         let lives = fields.first() != Some(&"Z");
-        if ours && lives && live == (fields.get(16) == Some(&"0")) {
+        if ours && lives && live == writes_live(&folder) {
             found.push(head.parse()?);
         }
     }
     Ok(found)
+}
+
+/// By its arguments: a live one writes to sockets, the others to files. Their priority differs too, but not where all run at the lowest.
+fn writes_live(process: &Path) -> bool {
+    let arguments = std::fs::read(process.join("cmdline")).unwrap_or_default();
+    arguments
+        .split(|byte| *byte == 0)
+        .any(|argument| argument.starts_with(b"unix:"))
 }
 
 /// A secret that stays the same from run to run: whoever typed it into another program need not do so again.
@@ -520,5 +554,16 @@ mod tests {
     fn ports_of_a_plan_are_told_apart_by_input() {
         assert_eq!(Plan::lasting(8080, "test").ports().len(), 4);
         assert_eq!(Plan::lasting(8080, "rtmp").ports().len(), 5);
+    }
+
+    #[test]
+    fn a_live_encoder_is_told_from_one_that_prepares() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let writes = |arguments: &str| {
+            std::fs::write(dir.path().join("cmdline"), arguments).expect("a file");
+            writes_live(dir.path())
+        };
+        assert!(writes("ffmpeg\0-y\0-f\0mp4\0unix:/tmp/a/0\0"));
+        assert!(!writes("ffmpeg\0-y\0-f\0mp4\0/tmp/a/0.mp4\0"));
     }
 }

@@ -70,12 +70,13 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     let steps = if quick { steps::QUICK } else { steps::FULL };
     let started = Instant::now();
     let mut tally = Tally::default();
-    for step in steps.iter().filter(|step| step.name.contains(&only)) {
+    let mut chosen = steps.iter().filter(|step| step.name.contains(&only));
+    while let Some(step) = chosen.next() {
         let passed = tally.run(step);
         children::check()?;
         if !passed && step.essential {
             println!("  nothing after this can run");
-            break;
+            tally.skip_all(&mut chosen, step.name);
         }
     }
     if tally.is_empty() {
@@ -142,6 +143,11 @@ impl Tally {
         true
     }
 
+    fn skip_all<'a>(&mut self, steps: impl Iterator<Item = &'a Step>, failed: &str) {
+        self.skipped
+            .extend(steps.map(|step| (step.name, format!("{failed} failed"))));
+    }
+
     fn print(&self, quick: bool, seconds: u64) {
         let quick = if quick { " --quick" } else { "" };
         println!();
@@ -162,5 +168,19 @@ impl Tally {
             self.failed.len(),
             self.skipped.len(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_run_is_counted_as_skipped() {
+        let mut tally = Tally::default();
+        let steps = [Step::new("a", steps::ok), Step::new("b", steps::ok)];
+        tally.skip_all(steps.iter(), "set-up");
+        assert_eq!(tally.skipped.len(), 2);
+        assert_eq!(tally.skipped[1], ("b", "set-up failed".to_owned()));
     }
 }

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{paths, run};
 
+use debian::Package;
 pub(crate) use debian::{BENCH, LIVE, TESTS, need, present};
 pub(crate) use node::Packages;
 pub(crate) use rust::TOOL_PROFILE;
@@ -29,6 +30,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     if let Some(arg) = args.next()? {
         return Err(arg.unexpected().into());
     }
+    prerequisites(&[LIVE, BENCH])?;
     all()?;
     need(BENCH)?;
     Ok(ExitCode::SUCCESS)
@@ -36,7 +38,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
 
 /// Sets up everything that a test needs: what is loaded beside what is compiled.
 pub(crate) fn all() -> Result<()> {
-    prerequisites()?;
+    prerequisites(&[LIVE])?;
     let loaded = std::thread::spawn(|| {
         need(LIVE)?;
         node::packages()
@@ -58,9 +60,11 @@ fn compiled() -> Result<[PathBuf; 4]> {
 }
 
 /// What a person installs: everything that is missing is named at once, before anything takes its time.
-fn prerequisites() -> Result<()> {
+fn prerequisites(packages: &[&[Package]]) -> Result<()> {
     let mut missing = Vec::new();
     missing.extend(node::wanting());
+    missing.extend(rust::wanting());
+    missing.extend(packages.iter().filter_map(|some| debian::wanting(some)));
     let compilers = ["cc", "c++"].map(|name| (name, paths::on_path(name)));
     for (name, found) in compilers {
         if found.is_none() {
@@ -70,7 +74,7 @@ fn prerequisites() -> Result<()> {
         }
     }
     if !missing.is_empty() {
-        bail!("needed on PATH:\n  {}", missing.join("\n  "));
+        bail!("needed first:\n  {}", missing.join("\n  "));
     }
     Ok(())
 }

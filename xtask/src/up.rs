@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
-use crate::servers::{Plan, Servers};
-use crate::{artifacts, browser, children, live, tools};
+use crate::servers::{ENTRY_TTL, Plan, Servers};
+use crate::{artifacts, browser, children, tools};
 
 const PORT: u16 = 8080;
 
@@ -30,14 +30,14 @@ pub(crate) fn command(args: lexopt::Parser) -> Result<ExitCode> {
     let plan = plan(&options, scratch.path())?;
     let started = Instant::now();
     let mut servers = Servers::start(plan)?;
-    if options.input == "rtmp" {
-        ingest(&servers);
+    announce(&servers)?;
+    if servers.waits_for_a_publisher() {
+        println!("Waiting for a publisher; the picture comes with the first segments.");
         servers.ready_when_published()?;
     } else {
         servers.ready()?;
     }
     println!("ready in {:.1} s", started.elapsed().as_secs_f32());
-    announce(&servers);
     match (options.seconds, options.headless) {
         (Some(seconds), true) => judge(&mut servers, seconds, &options),
         (seconds, _) => {
@@ -101,24 +101,18 @@ fn plan(options: &Options, scratch: &std::path::Path) -> Result<Plan> {
     Ok(plan)
 }
 
-fn announce(servers: &Servers) {
+/// Everything to open or to type elsewhere, known from the start: none of it waits for the first segments.
+fn announce(servers: &Servers) -> Result<()> {
     println!();
     println!("  page      {}/", servers.edge_url());
-    match live::entry(&servers.edge_url()) {
-        Ok(url) => println!("  player    {url}"),
-        Err(error) => println!("  player    not yet: {error:#}"),
-    }
     println!("  operator  {}", servers.operator_url());
+    println!("  player    {} (for {ENTRY_TTL})", servers.signed_entry()?);
+    if servers.waits_for_a_publisher() {
+        println!("  ingest    {}", servers.ingest_url());
+        println!("  key       {}", servers.stream_key);
+    }
     println!();
-}
-
-/// What to type into OBS: nothing begins before someone publishes there.
-fn ingest(servers: &Servers) {
-    println!();
-    println!("  ingest    {}", servers.ingest_url());
-    println!("  key       {}", servers.stream_key);
-    println!();
-    println!("Publish there; the page opens when the first segments are out.");
+    Ok(())
 }
 
 fn wait(servers: &mut Servers, seconds: Option<u64>) -> Result<()> {

@@ -1,6 +1,6 @@
 // The cohort picker: what this viewer says of himself, kept in the page's address so that a window can be opened again.
 
-import { json, make } from './dom.js';
+import { json, make, soon } from './dom.js';
 
 const FIELDS = [
   { id: 'age', label: 'Age', values: [['', 'not told'], ['18-34', '18 to 34'], ['35+', '35 and over']] },
@@ -26,7 +26,7 @@ export class Cohort {
   /** The signed entry URL for this viewer. */
   async entry(event) {
     const query = new URLSearchParams(Object.entries(this.values).filter(([, value]) => value !== ''));
-    const answer = await fetch(`/api/events/${event}/playback?${query}`, { cache: 'no-store' });
+    const answer = await fetch(`/api/events/${event}/playback?${query}`, { cache: 'no-store', signal: soon() });
     return (await json(answer)).url;
   }
 

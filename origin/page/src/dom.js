@@ -21,6 +21,13 @@ export function keyed(value) {
   return value !== null && /^[a-z0-9][a-z0-9.-]{0,63}$/.test(value) && !value.includes('..') ? value : null;
 }
 
+const PATIENCE_MS = 5000;
+
+/** A signal for a request that nobody waits for any longer than a few seconds. */
+export function soon() {
+  return AbortSignal.timeout(PATIENCE_MS);
+}
+
 /** JSON of an answer, or an error that says what came. */
 export async function json(answer) {
   if (!answer.ok) {

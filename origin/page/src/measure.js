@@ -36,7 +36,7 @@ export class Measure {
   /** Follows a new hls.js. */
   watch(hls) {
     hls.on(Hls.Events.FRAG_LOADED, (_, { frag, part }) => {
-      if (frag.type === 'main' && Number.isInteger(frag.sn)) this.#loaded.set(frag.sn, creativeOf(part ?? frag));
+      if (frag.type === 'main' && Number.isInteger(frag.sn)) this.#keep(frag.sn, creativeOf(part ?? frag));
     });
     hls.on(Hls.Events.ERROR, (_, { type, details, fatal, response, error }) => {
       push(this.#errors, { at: Math.round(performance.now()), type, details, fatal, status: response?.code ?? null, reason: error?.message ?? null });
@@ -75,6 +75,12 @@ export class Measure {
       revisions: [...this.#revisions],
       errors: this.#errors,
     };
+  }
+
+  #keep(sequence, creative) {
+    this.#loaded.set(sequence, creative);
+    // A map lists what came first first.
+    if (this.#loaded.size > KEPT) this.#loaded.delete(this.#loaded.keys().next().value);
   }
 
   #frames() {

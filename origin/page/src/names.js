@@ -1,6 +1,6 @@
 // What people call the creatives. The API knows; an identifier stands in until it has told.
 
-import { json } from './dom.js';
+import { json, soon } from './dom.js';
 
 const AGAIN_MS = 10_000;
 
@@ -31,7 +31,7 @@ export class Names {
     const now = performance.now();
     if (now - this.#askedAt < AGAIN_MS) return;
     this.#askedAt = now;
-    fetch(`/api/events/${this.#event}`)
+    fetch(`/api/events/${this.#event}`, { signal: soon() })
       .then(json)
       .then((detail) => this.learn(detail))
       // The API may be down; the identifier is good enough until it is back.

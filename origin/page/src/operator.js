@@ -1,7 +1,8 @@
 // The operator's buttons: shown only to who opened the page with `#operator=URL&token=TOKEN`.
 // The fragment never leaves the browser, and the token goes only to the control address that came with it.
 
-import { element, json, make, text } from './dom.js';
+import { element, json, make, soon, text } from './dom.js';
+import { poll } from './poll.js';
 
 const EVERY_MS = 1500;
 const FLAGS = [
@@ -12,6 +13,7 @@ const FLAGS = [
 
 export class Operator {
   #open = null;
+  #turn = 0;
   #switches = {};
 
   /** The operator named by the address, or null. */
@@ -37,8 +39,7 @@ export class Operator {
     for (const { id, label } of FLAGS) {
       this.#switch(id, label, (on) => this.#do(`${this.event}/flags`, { [id]: on ? 'on' : 'off' }));
     }
-    this.#refresh();
-    setInterval(() => this.#refresh(), EVERY_MS);
+    poll(EVERY_MS, () => this.#refresh());
   }
 
   #switch(id, label, act) {
@@ -48,11 +49,16 @@ export class Operator {
     element('op-switches').append(make('label', { className: 'switch' }, label, input));
   }
 
+  /** Whether the origin said how things are. An answer that was overtaken by a later question is not shown. */
   async #refresh() {
+    const turn = ++this.#turn;
     try {
-      this.#show(await this.#ask(this.event));
+      const state = await this.#ask(this.event);
+      if (turn === this.#turn) this.#show(state);
+      return true;
     } catch (error) {
-      text('op-state', error.message);
+      if (turn === this.#turn) text('op-state', error.message);
+      return false;
     }
   }
 
@@ -80,6 +86,7 @@ export class Operator {
       method: body === undefined ? 'GET' : 'POST',
       headers: { authorization: `Bearer ${this.token}`, ...(body && { 'content-type': 'application/json' }) },
       body: body && JSON.stringify(body),
+      signal: soon(),
     });
     return json(answer);
   }

@@ -9,7 +9,10 @@ import { Player } from './player.js';
 import { Score } from './score.js';
 import { Timeline } from './timeline.js';
 import { cohortOf, describe } from './stream.js';
-import { element, json, keyed, text } from './dom.js';
+import { element, json, keyed, soon, text } from './dom.js';
+
+const CLOCK_MS = 1000;
+const CLOCK_MOST_MS = 15_000;
 
 const event = keyed(new URLSearchParams(location.search).get('event')) ?? 'demo';
 
@@ -33,13 +36,13 @@ learnClock();
 // Four times a second is what a reader can follow, and costs little beside decoding.
 setInterval(refresh, 250);
 
-/** What the picture's frame numbers count from. */
-async function learnClock() {
-  const detail = await fetch(`/api/events/${event}`).then(json).catch(() => ({}));
+/** What the picture's frame numbers count from. Where the API does not answer, it is asked less and less often. */
+async function learnClock(wait = CLOCK_MS) {
+  const detail = await fetch(`/api/events/${event}`, { signal: soon() }).then(json).catch(() => null);
   names.learn(detail);
   const framesPerSecond = player.framesPerSecond();
-  if (detail.started_ms > 0 && framesPerSecond > 0) measure.clock = { epochMs: detail.started_ms, framesPerSecond };
-  else setTimeout(learnClock, 1000);
+  if (detail?.started_ms > 0 && framesPerSecond > 0) measure.clock = { epochMs: detail.started_ms, framesPerSecond };
+  else setTimeout(learnClock, wait, detail === null ? Math.min(wait * 2, CLOCK_MOST_MS) : CLOCK_MS);
 }
 
 function refresh() {
@@ -65,7 +68,7 @@ function chips(now) {
   const live = element('go-live');
   const near = now.latency !== null && now.latency < 5;
   live.dataset.on = String(near);
-  text('chip-live', now.latency === null ? 'Joining' : near ? 'Live' : 'Go live');
+  text('chip-live', now.latency === null ? player.word : near ? 'Live' : 'Go live');
   const ad = element('chip-ad');
   ad.hidden = now.creative === null;
   if (now.creative !== null) {

@@ -8,6 +8,10 @@ import { revisionOf } from './stream.js';
 const RETRY_FIRST_MS = 800;
 const RETRY_MOST_MS = 15_000;
 const FAR_BEHIND_S = 8;
+/** A decoder that fails again so soon after it was set up anew is not helped by that. */
+const RECOVER_EVERY_MS = 10_000;
+const JOINING = 'Joining';
+const NATIVE = 'application/vnd.apple.mpegurl';
 
 /**
  * hls.js takes a segment for whole when its playlist says so and all but 0.2 s of it is buffered. In low latency that is one part: when the playlist with
@@ -39,7 +43,10 @@ const CONFIG = {
 };
 
 export class Player {
+  /** What there is to say of the stream while no latency is known. */
+  word = JOINING;
   #hls = null;
+  #recoveredAt = -Infinity;
   #turn = 0;
   #retry = RETRY_FIRST_MS;
   #revision = null;
@@ -90,9 +97,17 @@ export class Player {
 
   #play(url) {
     this.#hls?.destroy();
+    this.#hls = null;
+    this.#entered = new URL(url, location.href).href;
+    this.word = JOINING;
+    if (Hls.isSupported()) this.#byScript();
+    else this.#byBrowser();
+  }
+
+  #byScript() {
+    Object.assign(this.video, { onerror: null, onplaying: null });
     const hls = new Hls({ ...CONFIG, audioPreference: this.#audioPreference() });
     this.#hls = hls;
-    this.#entered = new URL(url, location.href).href;
     this.measure.watch(hls);
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#menus(hls));
     hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => this.#menus(hls));
@@ -102,6 +117,28 @@ export class Player {
     hls.on(Hls.Events.ERROR, (_, data) => this.#failed(hls, data));
     hls.loadSource(this.#entered);
     hls.attachMedia(this.video);
+    this.#start();
+  }
+
+  /** For a browser in which hls.js cannot play: its own HLS, else a note, and no further try. */
+  #byBrowser() {
+    const { video } = this;
+    this.#hls?.destroy();
+    this.#hls = null;
+    if (video.canPlayType(NATIVE) === '') {
+      this.word = 'No picture';
+      say('This browser cannot play the stream: it needs Media Source Extensions, H.264 and AAC.');
+      return;
+    }
+    video.onerror = () => {
+      this.word = JOINING;
+      this.#again('The stream is interrupted, or this browser cannot play it.');
+    };
+    video.onplaying = () => {
+      this.word = 'Live';
+      this.#well();
+    };
+    video.src = this.#entered;
     this.#start();
   }
 
@@ -128,18 +165,28 @@ export class Player {
 
   #failed(hls, data) {
     if (!data.fatal) return;
-    if (data.type === Hls.ErrorTypes.MEDIA_ERROR) {
+    if (data.details === Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) {
+      this.#byBrowser();
+      return;
+    }
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.#recovers()) {
       hls.recoverMediaError();
       return;
     }
-    // A pass that ran out, a restarted edge, a lost network: all begin again at the entry.
+    // A pass that ran out, a restarted edge, a lost network, a decoder that fails again: all begin again at the entry.
     this.#again('The stream is interrupted.');
   }
 
+  /** Whether a decoder may be set up anew; it is noted as done. */
+  #recovers() {
+    const now = performance.now();
+    if (now - this.#recoveredAt < RECOVER_EVERY_MS) return false;
+    this.#recoveredAt = now;
+    return true;
+  }
+
   #again(why) {
-    const note = element('note');
-    note.textContent = `${why} Trying again.`;
-    note.hidden = false;
+    say(`${why} Trying again.`);
     const wait = this.#retry * (0.5 + Math.random());
     this.#retry = Math.min(this.#retry * 2, RETRY_MOST_MS);
     const turn = this.#turn;
@@ -165,14 +212,28 @@ export class Player {
     element('big-play').onclick = toggle;
     element('mute').onclick = () => { video.muted = !video.muted; };
     element('go-live').onclick = () => this.#resume();
-    element('full').onclick = () => (document.fullscreenElement ? document.exitFullscreen() : element('screen').requestFullscreen());
+    element('full').onclick = () => this.#fullScreen();
     const show = () => {
       element('play-path').setAttribute('d', video.paused ? 'M8 5v14l11-7z' : 'M7 5h4v14H7zm6 0h4v14h-4z');
+      element('play').setAttribute('aria-label', video.paused ? 'Play' : 'Pause');
       element('mute-path').setAttribute('d', video.muted ? 'M16 9.5l5 5m0-5l-5 5' : 'M16 8a5 5 0 0 1 0 8');
+      element('mute').setAttribute('aria-label', video.muted ? 'Sound on' : 'Sound off');
       if (!video.paused) element('big-play').hidden = true;
     };
     for (const name of ['play', 'pause', 'volumechange']) video.addEventListener(name, show);
     show();
+  }
+
+  #fullScreen() {
+    const screen = element('screen');
+    // A phone may know no full screen but the video's own.
+    if (screen.requestFullscreen === undefined) {
+      this.video.webkitEnterFullscreen?.();
+      return;
+    }
+    const asked = document.fullscreenElement ? document.exitFullscreen() : screen.requestFullscreen();
+    // A browser may refuse; the page stays as it is then.
+    asked?.catch(() => {});
   }
 
   #resume() {
@@ -180,6 +241,12 @@ export class Player {
     if (live) this.video.currentTime = live;
     this.#start();
   }
+}
+
+function say(words) {
+  const note = element('note');
+  note.textContent = words;
+  note.hidden = false;
 }
 
 function bufferAhead(video) {

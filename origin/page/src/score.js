@@ -1,6 +1,7 @@
 // The score: from `/api/events/{event}/score` through the edge, with where the answer came from.
 
-import { element, json, text } from './dom.js';
+import { element, json, soon, text } from './dom.js';
+import { poll } from './poll.js';
 
 const EVERY_MS = 3000;
 const TITLES = { live: 'live API', snapshot: 'snapshot', stale: 'stale snapshot', gone: 'no API' };
@@ -11,17 +12,19 @@ export class Score {
   }
 
   start() {
-    this.#ask();
-    setInterval(() => this.#ask(), EVERY_MS);
+    poll(EVERY_MS, () => this.#ask());
   }
 
+  /** Whether an answer came, of whatever age. */
   async #ask() {
     try {
-      const answer = await fetch(this.url, { cache: 'no-store' });
+      const answer = await fetch(this.url, { cache: 'no-store', signal: soon() });
       const score = await json(answer);
       this.#show(score, state(answer.headers.get('sightscreen-snapshot')));
+      return true;
     } catch {
       this.#badge('gone');
+      return false;
     }
   }
 

@@ -107,14 +107,25 @@ pub struct AnswerSpec {
 }
 
 impl Case {
-    /// Whether it needs the origin for itself, because it closes the port, the timing of a herd matters, or it says something about all events.
+    /// Whether it needs the origin for itself, because it closes the port, the timing of a herd matters, it says something about all events, or what a
+    /// door might ask for tells no event.
     #[must_use]
     pub fn is_alone(&self) -> bool {
         let of_all = |document: &DocumentSpec| !document.name.contains("{event}");
         self.document.iter().any(of_all)
             || self.step.iter().any(|step| {
-                step.origin_refuses || step.at_the_same_time > 1 || step.document.iter().any(of_all)
+                step.origin_refuses
+                    || step.at_the_same_time > 1
+                    || step.document.iter().any(of_all)
+                    || !step.tells_event()
             })
+    }
+}
+
+impl StepSpec {
+    fn tells_event(&self) -> bool {
+        let tells = |text: &str| text.contains("{event}") || text.contains("{entry");
+        tells(&self.request) || (!self.each.is_empty() && self.each.iter().all(|each| tells(each)))
     }
 }
 

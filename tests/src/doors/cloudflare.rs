@@ -6,12 +6,12 @@ use std::process::Command;
 use toml::{Table, Value};
 
 use super::process::{Process, free_addr, new_dir};
-use super::{GEO_HEADER, Running, START, Surroundings, built, tool};
+use super::{GEO_HEADER, Running, START, Surroundings, built, on_path};
 
 const BUILD: &str = "cargo xtask build cloudflare";
 
 pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
-    let wrangler = tool("wrangler", "node/node_modules/.bin/wrangler")
+    let wrangler = on_path("wrangler")
         .ok_or("wrangler is not on PATH; `cargo xtask cases --door cloudflare` installs it and puts it there")?;
     let (addr, dir) = (free_addr()?, new_dir("cloudflare")?);
     let config = dir.path().join("wrangler.toml");
@@ -56,7 +56,7 @@ fn configuration(with: &Surroundings) -> Result<String, String> {
         .get("main")
         .and_then(Value::as_str)
         .ok_or("wrangler.toml: there is no main")?;
-    let main = built(&[with.root.join(main)], BUILD)?
+    let main = built(with.root.join(main), BUILD)?
         .canonicalize()
         .map_err(|e| e.to_string())?;
     config.insert("main".into(), Value::String(main.display().to_string()));

@@ -12,10 +12,7 @@ use super::{GEO_HEADER, Running, START, Surroundings, built, tool};
 const KEPT: &str = "viceroy-0.22.0/bin/viceroy";
 
 pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
-    let wasm = built(
-        &[with.root.join("bin/main.wasm")],
-        "cargo xtask build fastly",
-    )?;
+    let wasm = built(with.root.join("bin/main.wasm"), "cargo xtask build fastly")?;
     let viceroy = tool("viceroy", KEPT).ok_or("viceroy is neither on PATH nor in the tools folder; run `cargo install viceroy --locked --version 0.22.0`")?;
     let (addr, dir) = (free_addr()?, new_dir("fastly")?);
     let config = dir.path().join("fastly.toml");

@@ -7,10 +7,10 @@ use super::process::{Process, free_addr, new_dir};
 use super::{GEO_HEADER, Running, START, Surroundings, built, target_dir};
 
 pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
-    let target = target_dir(with);
-    let candidates =
-        ["release", "debug"].map(|profile| target.join(profile).join("sightscreen-edge"));
-    let program = built(&candidates, "cargo xtask build host")?;
+    let program = built(
+        target_dir(with).join("release/sightscreen-edge"),
+        "cargo xtask build host",
+    )?;
     let (addr, admin, dir) = (free_addr()?, free_addr()?, new_dir("host")?);
     let keyring = dir.path().join("keyring.json");
     fs::write(&keyring, &with.keyring).map_err(|e| e.to_string())?;

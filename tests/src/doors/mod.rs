@@ -135,16 +135,13 @@ fn start_native(with: &Surroundings) -> Result<Running, String> {
     })
 }
 
-/// The first of these files that exists, else what to run.
-fn built(candidates: &[PathBuf], build: &str) -> Result<PathBuf, String> {
-    let found = candidates.iter().find(|path| path.is_file());
-    found.cloned().ok_or_else(|| {
-        let looked: Vec<String> = candidates
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        format!("not built: looked for {}; run `{build}`", looked.join(", "))
-    })
+/// The file where it exists, else what to run.
+fn built(file: PathBuf, build: &str) -> Result<PathBuf, String> {
+    if file.is_file() {
+        return Ok(file);
+    }
+    let looked = file.display();
+    Err(format!("not built: looked for {looked}; run `{build}`"))
 }
 
 /// `$CARGO_TARGET_DIR`, else `target` below the root.
@@ -162,9 +159,12 @@ fn tools_dir() -> PathBuf {
 
 /// The program on PATH, else below the tools folder.
 fn tool(name: &str, kept: &str) -> Option<PathBuf> {
+    on_path(name).or_else(|| Some(tools_dir().join(kept)).filter(|path| path.is_file()))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&paths)
+    std::env::split_paths(&paths)
         .map(|dir| dir.join(name))
-        .find(|path| path.is_file());
-    on_path.or_else(|| Some(tools_dir().join(kept)).filter(|path| path.is_file()))
+        .find(|path| path.is_file())
 }

@@ -4,13 +4,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::process::{Process, free_addr, new_dir};
-use super::{GEO_HEADER, Running, START, Surroundings, built, target_dir, tool};
+use super::{GEO_HEADER, Running, START, Surroundings, built, on_path, target_dir};
 
 pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
-    built(
-        &[with.root.join("build/spin.wasm")],
-        "cargo xtask build spin",
-    )?;
+    built(with.root.join("build/spin.wasm"), "cargo xtask build spin")?;
     let (addr, dir) = (free_addr()?, new_dir("spin")?);
     let mut command = Command::new(program(with)?);
     command
@@ -35,14 +32,11 @@ pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
 }
 
 fn program(with: &Surroundings) -> Result<PathBuf, String> {
-    if let Some(spin) = with.spin.clone().or_else(|| tool("spin", "spin/bin/spin")) {
+    if let Some(spin) = with.spin.clone().or_else(|| on_path("spin")) {
         return Ok(spin);
     }
-    let target = target_dir(with);
-    let candidates =
-        ["release", "debug"].map(|profile| target.join(profile).join("sightscreen-spin-host"));
     built(
-        &candidates,
+        target_dir(with).join("release/sightscreen-spin-host"),
         "cargo build --release --package sightscreen-spin-host",
     )
 }

@@ -30,6 +30,14 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
             "KiB",
         ));
     }
+    if let Some(package) = crate::test::deploy::pack()? {
+        let bytes = fs::metadata(&package)?.len();
+        figures.push(Figure::new(
+            "Fastly package",
+            float(usize::try_from(bytes)?) / KIB,
+            "KiB",
+        ));
+    }
     let out = tempfile::tempdir()?;
     crate::test::deploy::bundle(out.path())?;
     let bytes = gzip_of_folder(out.path())?;

@@ -3,29 +3,44 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Outcome;
 use crate::{artifacts, paths, run, tools};
 
 /// Largest Worker that a free plan takes, compressed.
 const WORKER_BYTES: usize = 1_000_000;
+/// How wrangler comes to the Worker, in `wrangler.toml`.
+const BUILD: &str = "[build]\ncommand = \"cargo xtask build cloudflare\"\n";
+const MAIN: &str = "main = \"edge/cloudflare/build/index.js\"\n";
 
 /// Packs the Fastly package with Fastly's own tool.
 pub(crate) fn fastly() -> Result<Outcome> {
-    artifacts::timed("fastly", artifacts::fastly)?;
-    let Some(program) = fastly_cli()? else {
+    let Some(package) = pack()? else {
         return Ok(Outcome::Skipped(
             "the Fastly CLI is not on PATH, and npm brings it for 64-bit Linux alone".to_owned(),
         ));
+    };
+    let name = package.file_name().unwrap_or_default();
+    let bytes = std::fs::metadata(&package)?.len();
+    Ok(Outcome::Passed(format!(
+        "{}, {bytes} bytes",
+        name.display()
+    )))
+}
+
+/// The package as it is uploaded; none where there is no Fastly CLI.
+pub(crate) fn pack() -> Result<Option<PathBuf>> {
+    artifacts::timed("fastly", artifacts::fastly)?;
+    let Some(program) = fastly_cli()? else {
+        return Ok(None);
     };
     let mut pack = Command::new(program);
     pack.current_dir(paths::root())
         .args(["compute", "build", "--non-interactive"])
         .env("FASTLY_TELEMETRY", "0");
     run::logged("fastly compute build", &mut pack)?;
-    let package = newest(&paths::root().join("pkg"), "tar.gz")?;
-    Ok(Outcome::Passed(package))
+    newest(&paths::root().join("pkg"), "tar.gz").map(Some)
 }
 
 /// Checks the Worker's deployment with wrangler, and its size.
@@ -41,16 +56,38 @@ pub(crate) fn cloudflare() -> Result<Outcome> {
 
 /// Has wrangler bundle the Worker into a folder as it would for a deployment.
 pub(crate) fn bundle(folder: &Path) -> Result<()> {
+    let worker = artifacts::timed("cloudflare", artifacts::cloudflare)?;
     let packages = tools::packages()?;
+    let text = std::fs::read_to_string(paths::root().join("wrangler.toml"))?;
+    let beside = tempfile::tempdir()?;
+    let config = beside.path().join("wrangler.toml");
+    std::fs::write(&config, built_already(&text, &worker)?)?;
     let mut deploy = Command::new(packages.program("wrangler"));
     deploy
         .current_dir(paths::root())
         .args(["deploy", "--dry-run", "--outdir"])
         .arg(folder)
+        .arg("--config")
+        .arg(&config)
         .env("CI", "1")
         .env("WRANGLER_SEND_METRICS", "false")
         .env("WRANGLER_LOG_PATH", folder.join("logs"));
     run::logged("wrangler deploy", &mut deploy).map(drop)
+}
+
+/// What is deployed, but for the build that wrangler would do once more.
+fn built_already(config: &str, worker: &Path) -> Result<String> {
+    let (before, rest) = config
+        .split_once(BUILD)
+        .context("wrangler.toml does not build the Worker as xtask does")?;
+    let rest = rest.find("\n[").map_or("", |at| &rest[at + 1..]);
+    let main = worker.join("index.js");
+    ensure!(
+        before.contains(MAIN),
+        "wrangler.toml names another main than {MAIN}"
+    );
+    let before = before.replace(MAIN, &format!("main = \"{}\"\n", main.display()));
+    Ok(format!("{before}{rest}"))
 }
 
 /// Fastly's tool: of npm, else on PATH.
@@ -63,22 +100,38 @@ fn fastly_cli() -> Result<Option<PathBuf>> {
     })
 }
 
-fn newest(folder: &Path, ending: &str) -> Result<String> {
+fn newest(folder: &Path, ending: &str) -> Result<PathBuf> {
     let files = std::fs::read_dir(folder)
         .with_context(|| format!("nothing was packed into {}", folder.display()))?;
     files
         .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let name = entry.file_name().into_string().ok()?;
-            let meta = entry.metadata().ok()?;
-            name.ends_with(ending).then(|| {
-                (
-                    meta.modified().ok(),
-                    format!("{name}, {} bytes", meta.len()),
-                )
-            })
+            let file = entry.ok()?.path();
+            let ends = file.to_str().is_some_and(|name| name.ends_with(ending));
+            let modified = file.metadata().ok()?.modified().ok()?;
+            ends.then_some((modified, file))
         })
         .max()
-        .map(|(_, line)| line)
+        .map(|(_, file)| file)
         .with_context(|| format!("no {ending} in {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worker_is_deployed_as_it_is_described_and_built_once() {
+        let text = include_str!("../../../wrangler.toml");
+        let config = built_already(text, Path::new("/w")).expect("the same names");
+        assert!(!config.contains("[build]"), "{config}");
+        assert!(config.contains("main = \"/w/index.js\""), "{config}");
+        for table in [
+            "[vars]",
+            "[secrets]",
+            "[[kv_namespaces]]",
+            "[observability]",
+        ] {
+            assert!(config.contains(table), "{table} of {config}");
+        }
+    }
 }

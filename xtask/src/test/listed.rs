@@ -107,6 +107,7 @@ impl Listed {
         for (id, was) in &self.ranges {
             match later.ranges.get(id) {
                 Some(is) if !tells(is, was) => bail!("break {id} was\n  {was}\nand is\n  {is}"),
+                None if later.must_tell(was) => bail!("break {id} is gone, and was\n  {was}"),
                 _ => {}
             }
         }
@@ -127,6 +128,23 @@ impl Listed {
         self.revision = later.revision;
         Ok(compared)
     }
+}
+
+impl Listed {
+    /// Whether a break has its place in this playlist: it runs, or the segment that it began with is listed.
+    fn must_tell(&self, range: &str) -> bool {
+        let Some(start) = attribute(range, "START-DATE") else {
+            return true;
+        };
+        let runs = attribute(range, "DURATION").is_none();
+        runs || self.lines.values().any(|line| line.date == start)
+    }
+}
+
+fn attribute<'a>(range: &'a str, name: &str) -> Option<&'a str> {
+    let mut values = range.split(',').filter_map(|one| one.split_once('='));
+    let (_, value) = values.find(|(found, _)| *found == name)?;
+    Some(value.trim_matches('"'))
 }
 
 /// Whether a break is told as before; how it ended may be added.
@@ -176,7 +194,24 @@ mod tests {
         assert!(seen().follow(fell).is_err(), "the sequence fell");
         let count = playlist(12, 2, &["../ads/a/v/0/1.m4s"]);
         assert!(seen().follow(count).is_err(), "another count");
+        let mut silent = seen();
+        silent.ranges.clear();
+        assert!(seen().follow(silent).is_err(), "a running break is gone");
         assert!(tells("ID=\"b1\",X=1,DURATION=4", "ID=\"b1\",X=1"), "an end");
         assert!(!tells("ID=\"b1\",X=2", "ID=\"b1\",X=1"), "another start");
+    }
+    #[test]
+    fn a_break_that_is_over_may_go_when_its_first_segment_does() {
+        let listed = |date: &str| {
+            Listed::read(&format!(
+                "#EXT-X-PROGRAM-DATE-TIME:{date}\n#EXTINF:2,\n../ads/a/v/0/0.m4s\n"
+            ))
+            .expect("a playlist")
+        };
+        let over = "ID=\"b1\",START-DATE=\"T10Z\",PLANNED-DURATION=20,DURATION=4";
+        assert!(listed("T10Z").must_tell(over));
+        assert!(!listed("T12Z").must_tell(over));
+        let runs = "ID=\"b1\",START-DATE=\"T10Z\",PLANNED-DURATION=20";
+        assert!(listed("T12Z").must_tell(runs));
     }
 }

@@ -62,6 +62,7 @@ fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
     );
     differ(one, other, &mut verdict);
     returned(&servers.state()?, &mut verdict);
+    browser::faults(report, &mut verdict);
     let problems = report["problems"].as_array().map_or(0, Vec::len);
     // A browser calls every answer that is no success an error; with the API switched off there are some.
     println!(

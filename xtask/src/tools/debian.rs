@@ -58,21 +58,37 @@ pub(crate) const BENCH: &[Package] = &[
 
 /// Installs what is missing where we may, else says the command.
 pub(crate) fn need(packages: &[Package]) -> Result<()> {
+    if let Some(wanting) = wanting(packages) {
+        bail!(wanting);
+    }
     let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.join(" ");
-    let root = run::output(Command::new("id").arg("-u")).as_deref() == Some("0");
-    if !root || paths::on_path("apt-get").is_none() {
-        bail!("missing: {list}. Install with: sudo apt-get install -y {list}");
-    }
     install("apt lists", Command::new("apt-get").arg("update"))?;
     let mut apt = Command::new("apt-get");
     apt.args(["install", "-y", "--no-install-recommends"])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive");
     install(&list, &mut apt)
+}
+
+/// What is missing and cannot be installed from here, in words.
+pub(super) fn wanting(packages: &[Package]) -> Option<String> {
+    let missing = missing(packages);
+    if missing.is_empty() || installs() {
+        return None;
+    }
+    let list = missing.join(" ");
+    Some(format!(
+        "missing: {list}. Install with: sudo apt-get install -y {list}"
+    ))
+}
+
+fn installs() -> bool {
+    let root = run::output(Command::new("id").arg("-u")).as_deref() == Some("0");
+    root && paths::on_path("apt-get").is_some()
 }
 
 /// An error that names what is missing; installs nothing.

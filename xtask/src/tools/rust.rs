@@ -20,6 +20,32 @@ pub(crate) const TOOL_PROFILE: [(&str, &str); 4] = [
 
 /// Adds the Wasm targets that are missing.
 pub(crate) fn targets() -> Result<()> {
+    if let Some(wanting) = wanting() {
+        bail!(wanting);
+    }
+    let missing = missing()?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut add = Command::new("rustup");
+    add.args(["target", "add"])
+        .args(missing)
+        .current_dir(paths::root());
+    install("rust targets", &mut add)
+}
+
+/// What is wanting of Rust and cannot be installed from here, in words.
+pub(super) fn wanting() -> Option<String> {
+    match missing() {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(missing) if missing.is_empty() || paths::on_path("rustup").is_some() => None,
+        Ok(missing) => Some(format!(
+            "the Wasm targets {missing:?} are missing and rustup is not on PATH: install them with this machine's Rust"
+        )),
+    }
+}
+
+fn missing() -> Result<Vec<&'static str>> {
     let sysroot = run::output(
         Command::new("rustc")
             .args(["--print", "sysroot"])
@@ -27,23 +53,10 @@ pub(crate) fn targets() -> Result<()> {
     )
     .context("rustc does not run: install Rust by https://rustup.rs")?;
     let libraries = PathBuf::from(sysroot).join("lib/rustlib");
-    let missing: Vec<_> = TARGETS
-        .iter()
-        .filter(|target| !libraries.join(target).join("lib").is_dir())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if paths::on_path("rustup").is_none() {
-        bail!(
-            "the Wasm targets {missing:?} are missing and rustup is not on PATH: install them with this machine's Rust"
-        );
-    }
-    let mut add = Command::new("rustup");
-    add.args(["target", "add"])
-        .args(missing)
-        .current_dir(paths::root());
-    install("rust targets", &mut add)
+    let missing = TARGETS
+        .into_iter()
+        .filter(|target| !libraries.join(target).join("lib").is_dir());
+    Ok(missing.collect())
 }
 
 /// The program of a crate at a version, built once into the cache.
