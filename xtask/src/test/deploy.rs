@@ -3,16 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use super::Outcome;
 use crate::{artifacts, paths, run, tools};
 
 /// Largest Worker that a free plan takes, compressed.
 const WORKER_BYTES: usize = 1_000_000;
-/// How wrangler comes to the Worker, in `wrangler.toml`.
-const BUILD: &str = "[build]\ncommand = \"cargo xtask build cloudflare\"\n";
-const MAIN: &str = "main = \"edge/cloudflare/build/index.js\"\n";
 
 /// Packs the Fastly package with Fastly's own tool.
 pub(crate) fn fastly() -> Result<Outcome> {
@@ -56,38 +53,16 @@ pub(crate) fn cloudflare() -> Result<Outcome> {
 
 /// Has wrangler bundle the Worker into a folder as it would for a deployment.
 pub(crate) fn bundle(folder: &Path) -> Result<()> {
-    let worker = artifacts::timed("cloudflare", artifacts::cloudflare)?;
     let packages = tools::packages()?;
-    let text = std::fs::read_to_string(paths::root().join("wrangler.toml"))?;
-    let beside = tempfile::tempdir()?;
-    let config = beside.path().join("wrangler.toml");
-    std::fs::write(&config, built_already(&text, &worker)?)?;
     let mut deploy = Command::new(packages.program("wrangler"));
     deploy
         .current_dir(paths::root())
         .args(["deploy", "--dry-run", "--outdir"])
         .arg(folder)
-        .arg("--config")
-        .arg(&config)
         .env("CI", "1")
         .env("WRANGLER_SEND_METRICS", "false")
         .env("WRANGLER_LOG_PATH", folder.join("logs"));
     run::logged("wrangler deploy", &mut deploy).map(drop)
-}
-
-/// What is deployed, but for the build that wrangler would do once more.
-fn built_already(config: &str, worker: &Path) -> Result<String> {
-    let (before, rest) = config
-        .split_once(BUILD)
-        .context("wrangler.toml does not build the Worker as xtask does")?;
-    let rest = rest.find("\n[").map_or("", |at| &rest[at + 1..]);
-    let main = worker.join("index.js");
-    ensure!(
-        before.contains(MAIN),
-        "wrangler.toml names another main than {MAIN}"
-    );
-    let before = before.replace(MAIN, &format!("main = \"{}\"\n", main.display()));
-    Ok(format!("{before}{rest}"))
 }
 
 /// Fastly's tool: of npm, else on PATH.
@@ -113,25 +88,4 @@ fn newest(folder: &Path, ending: &str) -> Result<PathBuf> {
         .max()
         .map(|(_, file)| file)
         .with_context(|| format!("no {ending} in {}", folder.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_worker_is_deployed_as_it_is_described_and_built_once() {
-        let text = include_str!("../../../wrangler.toml");
-        let config = built_already(text, Path::new("/w")).expect("the same names");
-        assert!(!config.contains("[build]"), "{config}");
-        assert!(config.contains("main = \"/w/index.js\""), "{config}");
-        for table in [
-            "[vars]",
-            "[secrets]",
-            "[[kv_namespaces]]",
-            "[observability]",
-        ] {
-            assert!(config.contains(table), "{table} of {config}");
-        }
-    }
 }
