@@ -15,6 +15,10 @@ use sightscreen_origin::live::{
     Breaks, BreaksView, FreezeError, Input, LadderLimits, Live, LiveConfig,
 };
 use sightscreen_origin::package::read::{Item, Reader};
+use tokio::sync::Mutex;
+
+/// One at a time: each has encoders that must keep up with the clock.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A ledger that counts, and checks the order.
 #[derive(Default)]
@@ -163,6 +167,7 @@ async fn check_track(live: &Live, id: &str, kind: Kind, folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_test_match_is_published_on_the_grid() {
+    let _alone = ALONE.lock().await;
     let folder = Folder::new("match");
     let data = folder.0.join("demo");
     let live = Live::start(config(&data), Arc::new(Counting::default()))
@@ -311,6 +316,7 @@ async fn check_creative(live: &Live, id: &str, segments: u64, folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creative_stands_on_the_grid_in_every_phase() {
+    let _alone = ALONE.lock().await;
     let folder = Folder::new("creative");
     let live = Live::start(
         config(&folder.0.join("demo")),
@@ -365,6 +371,7 @@ fn clip(path: &Path, arguments: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_played_past_its_end_without_a_gap_and_its_sounds_become_languages_in_order() {
+    let _alone = ALONE.lock().await;
     let folder = Folder::new("file");
     let path = folder.0.join("clip.mp4");
     // The second sound is silence.
@@ -462,6 +469,7 @@ fn changed(cache: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clip_of_another_rate_and_shape_and_without_sound_is_brought_to_the_grid_once() {
+    let _alone = ALONE.lock().await;
     let folder = Folder::new("odd");
     let (data, path) = (folder.0.join("demo"), folder.0.join("odd.mp4"));
     clip(
