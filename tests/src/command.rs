@@ -123,6 +123,7 @@ fn run_door(
         root: options.root.clone(),
         origin: origin.addr(),
         keyring: keyring_json(),
+        geo_header: true,
         spin: options.spin.clone(),
     };
     let running = match door.start(&with) {
@@ -133,7 +134,12 @@ fn run_door(
             return Ok(());
         }
     };
-    let events = format!("ev-{}-", base36(now_ms().unsigned_abs()));
+    // Viceroy looks whether its backends answer before it listens: that is no case's.
+    drop(origin.take_seen(|_| true));
+    let (events, made) = (
+        format!("ev-{}-", base36(now_ms().unsigned_abs())),
+        Mutex::default(),
+    );
     let runner = Runner {
         door,
         addr: running.addr,
@@ -141,7 +147,7 @@ fn run_door(
         cases: folder,
         bless: options.bless,
         events: &events,
-        made: Mutex::default(),
+        made: &made,
     };
     let numbered = || {
         cases
@@ -154,10 +160,16 @@ fn run_door(
     let tally = Mutex::new(tally);
     let one = |(loaded, event): (&Loaded, String)| {
         let skipped = loaded.case.not_at.get(door.name);
-        let outcome = if skipped.is_some() {
-            Ok(())
-        } else {
-            runner.run(loaded, event)
+        let outcome = match &loaded.case.door {
+            _ if skipped.is_some() => Ok(()),
+            Some(own) => door.start(&with.of(own)).and_then(|running| {
+                let runner = Runner {
+                    addr: running.addr,
+                    ..runner
+                };
+                runner.run(loaded, event)
+            }),
+            None => runner.run(loaded, event),
         };
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         match skipped {

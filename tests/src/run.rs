@@ -37,7 +37,7 @@ const DOCUMENTS: [(&str, &str); 5] = [
 ];
 
 /// A door that serves, with the origin behind it and the cases' folder.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Runner<'a> {
     /// The kind of door.
     pub door: &'a Door,
@@ -52,7 +52,7 @@ pub struct Runner<'a> {
     /// What the names of all of the run's events begin with, and nothing else has.
     pub events: &'a str,
     /// Passes and signatures that cases have made.
-    pub made: Mutex<Vec<String>>,
+    pub made: &'a Mutex<Vec<String>>,
 }
 
 impl Runner<'_> {

@@ -33,6 +33,8 @@ pub struct Case {
     /// Doors that cannot run it, each with the reason.
     #[serde(default)]
     pub not_at: BTreeMap<String, String>,
+    /// A door of the case's own, where it is started otherwise than for all.
+    pub door: Option<DoorSpec>,
     /// Signed documents beside the fixtures that every case has.
     #[serde(default)]
     pub document: Vec<DocumentSpec>,
@@ -41,6 +43,17 @@ pub struct Case {
     pub origin: Vec<OriginSpec>,
     /// Requests, in order.
     pub step: Vec<StepSpec>,
+}
+
+/// How a door is started for one case.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoorSpec {
+    /// Whether it is told of a header that says where a viewer is; else its platform says so, if it can.
+    #[serde(default = "yes")]
+    pub geo_header: bool,
+    /// Its secret, in place of the run's keyring.
+    pub keyring: Option<String>,
 }
 
 /// A signed document and what may be wrong with it.
@@ -107,12 +120,13 @@ pub struct AnswerSpec {
 }
 
 impl Case {
-    /// Whether it needs the origin for itself, because it closes the port, the timing of a herd matters, it says something about all events, or what a
+    /// Whether it needs the origin for itself, because it has a door of its own, closes the port, the timing of a herd matters, it says something about all events, or what a
     /// door might ask for tells no event.
     #[must_use]
     pub fn is_alone(&self) -> bool {
         let of_all = |document: &DocumentSpec| !document.name.contains("{event}");
-        self.document.iter().any(of_all)
+        self.door.is_some()
+            || self.document.iter().any(of_all)
             || self.step.iter().any(|step| {
                 step.origin_refuses
                     || step.at_the_same_time > 1
@@ -273,6 +287,10 @@ pub struct Carried {
     /// Headers that must not be there.
     #[serde(default)]
     pub no_headers: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> u64 {

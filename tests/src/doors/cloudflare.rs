@@ -6,7 +6,7 @@ use std::process::Command;
 use toml::{Table, Value};
 
 use super::process::{Process, free_addr, new_dir};
-use super::{GEO_HEADER, Running, START, Surroundings, built, on_path};
+use super::{Running, START, Surroundings, built, on_path};
 
 const BUILD: &str = "cargo xtask build cloudflare";
 
@@ -68,6 +68,6 @@ fn configuration(with: &Surroundings) -> Result<String, String> {
         "ORIGIN".into(),
         Value::String(format!("http://{}", with.origin)),
     );
-    vars.insert("GEO_HEADER".into(), Value::String(GEO_HEADER.into()));
+    vars.insert("GEO_HEADER".into(), Value::String(with.geo_header().into()));
     toml::to_string(&config).map_err(|e| e.to_string())
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use toml::{Table, Value};
 
 use super::process::{Process, free_addr, new_dir};
-use super::{GEO_HEADER, Running, START, Surroundings, built, tool};
+use super::{Running, START, Surroundings, built, tool};
 
 const KEPT: &str = "viceroy-0.22.0/bin/viceroy";
 
@@ -47,7 +47,7 @@ fn configuration(with: &Surroundings) -> Result<String, String> {
         table(table(local, "config_stores")?, "sightscreen")?,
         "contents",
     )?;
-    settings.insert("geo_header".into(), Value::String(GEO_HEADER.into()));
+    settings.insert("geo_header".into(), Value::String(with.geo_header().into()));
     toml::to_string(&config).map_err(|e| e.to_string())
 }
 

@@ -21,7 +21,9 @@ pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
         .arg("--origin")
         .arg(format!("http://{}", with.origin));
     command.arg("--keyring").arg(&keyring);
-    command.arg("--geo-header").arg(GEO_HEADER);
+    if with.geo_header {
+        command.arg("--geo-header").arg(GEO_HEADER);
+    }
     command.arg("--data").arg(dir.path().join("data"));
     let process = Process::start(command, addr, dir, START)?;
     Ok(Running {

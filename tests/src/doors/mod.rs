@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use process::Process;
 
+use crate::case::DoorSpec;
+
 /// Every door, in the order of `--door all`.
 pub const NAMES: [&str; 5] = ["native", "host", "fastly", "cloudflare", "spin"];
 /// The header in which cases say where a viewer is.
@@ -87,6 +89,8 @@ pub struct Surroundings {
     pub origin: SocketAddr,
     /// The keyring's JSON.
     pub keyring: String,
+    /// Whether the door is told of [`GEO_HEADER`].
+    pub geo_header: bool,
     /// The `spin` to use in place of the one on PATH.
     pub spin: Option<PathBuf>,
 }
@@ -97,6 +101,23 @@ pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
     process: Option<Process>,
+}
+
+impl Surroundings {
+    /// As one case wants them.
+    #[must_use]
+    pub fn of(&self, door: &DoorSpec) -> Self {
+        Self {
+            keyring: door.keyring.clone().unwrap_or_else(|| self.keyring.clone()),
+            geo_header: door.geo_header,
+            ..self.clone()
+        }
+    }
+
+    /// The setting; empty is none.
+    fn geo_header(&self) -> &'static str {
+        if self.geo_header { GEO_HEADER } else { "" }
+    }
 }
 
 impl Door {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::process::{Process, free_addr, new_dir};
-use super::{GEO_HEADER, Running, START, Surroundings, built, on_path, target_dir};
+use super::{Running, START, Surroundings, built, on_path, target_dir};
 
 pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
     built(with.root.join("build/spin.wasm"), "cargo xtask build spin")?;
@@ -18,7 +18,7 @@ pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
     command.arg("--state-dir").arg(dir.path().join("state"));
     for (name, value) in [
         ("origin", format!("http://{}", with.origin)),
-        ("geo_header", GEO_HEADER.into()),
+        ("geo_header", with.geo_header().into()),
     ] {
         command.arg("--variable").arg(format!("{name}={value}"));
     }
