@@ -197,7 +197,7 @@ fn seconds(ms: u64) -> String {
 }
 
 /// `2026-01-01T00:00:00.000Z` for Unix milliseconds.
-fn date_time(ms: u64) -> String {
+pub(crate) fn date_time(ms: u64) -> String {
     let (days, within) = (ms / 86_400_000, ms % 86_400_000);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (within / 3_600_000, within / 60_000 % 60, within / 1000 % 60);

@@ -2,18 +2,17 @@
 //!
 //! Owns the plan of a check, and who follows what. Invariant: a rule is judged over all renditions when all have been followed.
 
+use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::across::Across;
 use super::fetch::Url;
-use super::follow::Follower;
+use super::follow::{Followed, Follower};
 use super::multivariant::{Rendition, renditions};
 use super::report::Report;
 use super::source::Source;
-
-/// Discontinuities of a break: into it, and back.
-const BREAK: u64 = 2;
+use super::timing;
 
 /// How a check goes about it.
 #[derive(Debug, Clone)]
@@ -58,13 +57,36 @@ pub struct Outcome {
     pub sequences: usize,
     /// Discontinuities passed.
     pub discontinuities: u64,
+    /// Renditions in which no break was followed from content to content, each with what did not come.
+    pub unfollowed: Vec<(String, &'static str)>,
 }
 
 impl Outcome {
-    /// Whether a break was passed, and something was seen of every rule.
+    /// Whether a break was followed in every rendition, and something was seen of every rule.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.discontinuities >= BREAK && self.report.unseen().is_empty()
+        self.missing().is_empty()
+    }
+
+    /// What a whole check lacks, for people.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let (mut missing, unseen) = (Vec::new(), self.report.unseen());
+        if !self.unfollowed.is_empty() {
+            let each = self.unfollowed.iter();
+            let each: Vec<String> = each.map(|(name, what)| format!("{name}: {what}")).collect();
+            missing.push(format!(
+                "no break was followed from content to content; wait for one, or --without-break ({})",
+                each.join(", ")
+            ));
+        }
+        if !unseen.is_empty() {
+            missing.push(format!(
+                "nothing was seen of {}; follow for longer with --for, or --without-break",
+                unseen.join(", ")
+            ));
+        }
+        missing
     }
 }
 
@@ -100,23 +122,48 @@ impl Check {
     pub fn run(&self, plan: &Plan) -> Outcome {
         let (report, across) = (Report::default(), Across::default());
         let deadline = Instant::now() + plan.time;
-        thread::scope(|scope| {
-            for rendition in &self.renditions {
-                let source = Source {
-                    rendition,
-                    notes: report.of(&rendition.name),
-                    plan,
-                };
-                let follower = Follower::new(source, &across);
-                scope.spawn(move || follower.follow(deadline));
-            }
+        let sources = self.renditions.iter().map(|rendition| Source {
+            rendition,
+            notes: report.of(&rendition.name),
+            plan,
         });
+        let followed = all_at_once(sources, &across, deadline);
         across.judge(&report, &self.names());
+        let timings: Vec<_> = followed
+            .iter()
+            .map(|(name, one)| (*name, &one.timing))
+            .collect();
+        timing::judge(&report, &timings);
+        let missing =
+            |(name, one): &(&str, Followed)| Some(((*name).to_owned(), one.passage.missing()?));
+        let unfollowed = followed.iter().filter_map(missing).collect();
         let (sequences, discontinuities) = across.extent();
         Outcome {
             report,
             sequences,
             discontinuities,
+            unfollowed,
         }
     }
+}
+
+/// Follows each in a thread of its own; what came of it, by rendition.
+fn all_at_once<'a>(
+    sources: impl Iterator<Item = Source<'a>>,
+    across: &Across,
+    deadline: Instant,
+) -> Vec<(&'a str, Followed)> {
+    thread::scope(|scope| {
+        let follow = |source: Source<'a>| {
+            let follower = Follower::new(source, across);
+            let name = source.rendition.name.as_str();
+            (name, scope.spawn(move || follower.follow(deadline)))
+        };
+        let running: Vec<_> = sources.map(follow).collect();
+        let ended = running.into_iter().map(|(name, thread)| {
+            let followed = thread.join().unwrap_or_else(|fault| resume_unwind(fault));
+            (name, followed)
+        });
+        ended.collect()
+    })
 }

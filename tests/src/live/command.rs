@@ -10,7 +10,7 @@ use super::check::{Check, Plan};
 const USAGE: &str =
     "usage: sightscreen-live-check URL [--for SECONDS] [--json FILE] [--without-break]";
 
-/// Checks the event at the URL of the command line; whether every rule was seen, through a break at least, and held.
+/// Checks the event at the URL of the command line; whether every rule was seen, a break was followed, and all rules held.
 ///
 /// # Errors
 /// Where nothing could be checked.
@@ -48,12 +48,14 @@ pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
         fs::write(&file, format!("{:#}\n", report.json()))
             .map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    let whole = without_break || outcome.is_whole();
-    if !whole {
-        println!(
-            "not seen through a break: follow for longer with --for, start one, or say --without-break"
-        );
+    let missing = if without_break {
+        Vec::new()
+    } else {
+        outcome.missing()
+    };
+    for what in &missing {
+        println!("not whole: {what}");
     }
     print!("{}", report.text());
-    Ok(whole && report.broken().is_empty())
+    Ok(missing.is_empty() && report.broken().is_empty())
 }

@@ -81,6 +81,15 @@ impl Url {
         }
     }
 
+    /// Whether the other is in the same folder.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let folder = |url: &Self| {
+            let path = url.target.split('?').next().unwrap_or_default();
+            path.rsplit_once('/').map(|(folder, _)| folder.to_owned())
+        };
+        self.authority == other.authority && folder(self) == folder(other)
+    }
+
     pub(super) fn get(&self) -> io::Result<Reply> {
         self.request(&[], TIMEOUT)
     }
@@ -147,5 +156,10 @@ mod tests {
         assert_eq!(target("../ads/c/0.m4s?y"), "/live/e/P/ads/c/0.m4s?y");
         assert_eq!(target("/a"), "/a");
         assert!(Url::parse("https://h/").is_err());
+        let beside = |reference: &str| base.join(reference).unwrap().is_beside(&base);
+        assert!(beside("init.mp4?y=a/b") && beside("../v720/init.mp4"));
+        assert!(
+            !beside("../ads/c/v720/0/init.mp4") && !beside("http://i:1/live/e/P/v720/init.mp4")
+        );
     }
 }

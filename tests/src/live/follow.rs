@@ -9,19 +9,28 @@ use super::across::Across;
 use super::delta;
 use super::objects::Objects;
 use super::packed;
+use super::passage::Passage;
 use super::playlist::Media;
 use super::refusals::{self, Refusals, Tries};
 use super::rules;
 use super::source::Source;
+use super::timing::Timing;
 
 /// One rendition as it is followed.
 pub(super) struct Follower<'a> {
     source: Source<'a>,
     across: &'a Across,
     objects: Objects<'a>,
+    passage: Passage,
     refusals: Refusals,
     packed: Tries,
     reloads: u64,
+}
+
+/// What one rendition was followed through.
+pub(super) struct Followed {
+    pub(super) passage: Passage,
+    pub(super) timing: Timing,
 }
 
 /// What a reload brought.
@@ -37,6 +46,7 @@ impl<'a> Follower<'a> {
             source,
             across,
             objects: Objects::new(source),
+            passage: Passage::default(),
             refusals: Refusals::default(),
             packed: Tries::default(),
             reloads: 0,
@@ -44,7 +54,15 @@ impl<'a> Follower<'a> {
     }
 
     /// Until `deadline`, or the end of the event.
-    pub(super) fn follow(mut self, deadline: Instant) {
+    pub(super) fn follow(mut self, deadline: Instant) -> Followed {
+        self.follow_until(deadline);
+        Followed {
+            passage: self.passage,
+            timing: self.objects.timing,
+        }
+    }
+
+    fn follow_until(&mut self, deadline: Instant) {
         let Some(mut earlier) = self.source.load("") else {
             return;
         };
@@ -69,12 +87,13 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn saw(&self, media: &Media) {
+    fn saw(&mut self, media: &Media) {
         let Source {
             rendition, notes, ..
         } = self.source;
         rules::alone(media, notes);
         self.across.saw(&rendition.name, media, notes);
+        self.passage.saw(rendition, media);
     }
 
     fn reload(&mut self, earlier: &Media) -> Option<Reload> {

@@ -21,6 +21,8 @@ pub(super) struct Span {
     pub(super) start: u64,
     /// Sum of the samples' durations.
     pub(super) duration: u64,
+    /// The longest sample's duration.
+    pub(super) sample: u64,
 }
 
 impl Init {
@@ -52,6 +54,16 @@ impl Init {
         })
     }
 
+    /// An init of nothing but its clock.
+    #[cfg(test)]
+    pub(super) fn of_timescale(timescale: u64) -> Self {
+        Self {
+            timescale,
+            codec: None,
+            default_duration: 0,
+        }
+    }
+
     /// The time that fragments cover, each beginning where the one before ends.
     ///
     /// # Errors
@@ -65,6 +77,7 @@ impl Init {
                 None => one,
                 Some(before) if before.start + before.duration == one.start => Span {
                     duration: before.duration + one.duration,
+                    sample: before.sample.max(one.sample),
                     ..before
                 },
                 Some(before) => {
@@ -89,11 +102,11 @@ impl Init {
             .default_sample_duration
             .map_or(self.default_duration, u64::from);
         let samples = traf.trun.iter().flat_map(|run| run.samples.iter());
+        let durations = samples.map(|sample| sample.duration.map_or(default, u64::from));
         Ok(Span {
             start,
-            duration: samples
-                .map(|sample| sample.duration.map_or(default, u64::from))
-                .sum(),
+            duration: durations.clone().sum(),
+            sample: durations.max().unwrap_or(0),
         })
     }
 

@@ -16,6 +16,14 @@ pub(super) struct Rendition {
     pub(super) codecs: Vec<String>,
 }
 
+impl Rendition {
+    /// Whether an init is the content's: that one is beside the playlist, and a creative's never is (ARCHITECTURE.md, "Content playlist").
+    pub(super) fn is_content(&self, init: &str) -> bool {
+        let url = self.url.join(init);
+        url.is_ok_and(|url| url.is_beside(&self.url))
+    }
+}
+
 /// The renditions of a multivariant playlist at `url`, each once.
 pub(super) fn renditions(url: &Url, text: &str) -> Result<Vec<Rendition>, String> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::fragment::{Init, Span};
 use super::playlist::{Media, Part, Segment};
 use super::source::Source;
+use super::timing::Timing;
 
 /// Microseconds by which a listed duration may differ from the media's: durations are printed in milliseconds.
 const PRINT: u64 = 1_000;
@@ -21,6 +22,8 @@ pub(super) struct Objects<'a> {
     parts: HashMap<u64, Vec<Vec<u8>>>,
     /// Init and decode time that the next part continues.
     clock: Option<(Option<String>, u64)>,
+    /// The content's decode times against its dates.
+    pub(super) timing: Timing,
     /// A hinted part's URI, and what came when it was asked for.
     hinted: Option<(String, Result<Vec<u8>, String>)>,
 }
@@ -32,6 +35,7 @@ impl<'a> Objects<'a> {
             inits: HashMap::new(),
             parts: HashMap::new(),
             clock: None,
+            timing: Timing::default(),
             hinted: None,
         }
     }
@@ -86,6 +90,7 @@ impl<'a> Objects<'a> {
                 },
             );
             self.tick(segment, index == 0, &part.uri, part.line, span);
+            self.keep_time((segment, index), (&init, span), part.line);
         }
         self.as_hinted(part, &bytes);
         let parts = self.parts.entry(segment.sequence).or_default();
@@ -106,7 +111,7 @@ impl<'a> Objects<'a> {
         });
     }
 
-    /// Decode times go on from part to part, but over a discontinuity.
+    /// Decode times go on from part to part, but over a discontinuity: the content's go on over that too, see [`Timing`].
     fn tick(&mut self, segment: &Segment, first: bool, uri: &str, line: usize, span: Span) {
         let fresh = segment.discontinuous && first;
         if let Some((map, expected)) = self.clock.take().filter(|_| !fresh)
@@ -119,6 +124,16 @@ impl<'a> Objects<'a> {
                 });
         }
         self.clock = Some((segment.map.clone(), span.start + span.duration));
+    }
+
+    fn keep_time(&mut self, at: (&Segment, usize), media: (&Init, Span), line: usize) {
+        let Source {
+            rendition, notes, ..
+        } = self.source;
+        let is_content = |init: &String| rendition.is_content(init);
+        if at.0.map.as_ref().is_some_and(is_content) {
+            self.timing.saw(at, media, line, notes);
+        }
     }
 
     fn whole(&mut self, segment: &Segment) {
@@ -156,6 +171,7 @@ impl<'a> Objects<'a> {
         );
         if segment.parts.is_empty() {
             self.tick(segment, true, &segment.uri, segment.line, span);
+            self.keep_time((segment, 0), (&init, span), segment.line);
         }
     }
 

@@ -21,7 +21,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "R3",
-        "target duration is one and constant, no segment is longer, discontinuity sequences are equal in every rendition",
+        "target duration is one and constant, no segment is longer, discontinuity sequences are equal and timestamps match in every rendition",
     ),
     ("R4", "another init is announced by a discontinuity"),
     (
@@ -78,6 +78,10 @@ pub const RULES: &[(&str, &str)] = &[
     ("M2", "listed durations are the media's"),
     ("M3", "decode times go on inside of a discontinuity"),
     ("M4", "everything that is listed can be fetched"),
+    (
+        "M5",
+        "the content's decode times keep their distance to its dates, over breaks too",
+    ),
 ];
 
 /// One breach.

@@ -16,12 +16,12 @@ use super::media;
 const WINDOW: u64 = 8;
 /// Whole segments that a delta lists.
 const KEPT: u64 = 7;
-/// Segment that is made when the event is first asked for.
-const START: u64 = 110;
-/// The event's last segment is the one before.
-const END: u64 = 124;
+/// Segments that are made while the event is asked for: the first comes next when it is joined, and the last ends it.
+pub(crate) const MADE: Range<u64> = 110..124;
 /// Segments of the break.
 pub(crate) const BREAK: Range<u64> = 111..114;
+/// First segment of the break's second creative.
+const SECOND: u64 = 113;
 /// Units a second of all media.
 pub(crate) const TIMESCALE: u32 = 1000;
 /// Milliseconds of a segment.
@@ -32,6 +32,7 @@ const SEGMENT_MS: u64 = 2000;
 pub(crate) struct Event {
     /// Parts of a segment; 0: no low latency.
     pub(crate) parts: u64,
+    made: Range<u64>,
     /// Steps published, by rendition: parts, or segments where there are none.
     published: Mutex<HashMap<String, u64>>,
 }
@@ -74,9 +75,10 @@ impl Directives {
 }
 
 impl Event {
-    pub(crate) fn new(parts: u64) -> Self {
+    pub(crate) fn new(parts: u64, made: Range<u64>) -> Self {
         Self {
             parts,
+            made,
             published: Mutex::default(),
         }
     }
@@ -91,7 +93,7 @@ impl Event {
     }
 
     pub(crate) fn is_over(&self, cursor: Cursor) -> bool {
-        cursor.next == END
+        cursor.next == self.made.end
     }
 
     /// Where a rendition is when it has answered; none for a request that is refused.
@@ -99,10 +101,11 @@ impl Event {
         let mut published = self.published.lock().unwrap();
         let now = published
             .entry(rendition.to_owned())
-            .or_insert(START * self.steps());
-        if *now < END * self.steps() {
+            .or_insert(self.made.start * self.steps());
+        let end = self.made.end * self.steps();
+        if *now < end {
             let wanted = self.wanted(*now, asked)?;
-            *now = wanted.max(*now).min(END * self.steps());
+            *now = wanted.max(*now).min(end);
         }
         Some(Cursor {
             next: *now / self.steps(),
@@ -150,9 +153,9 @@ impl Event {
             ended: self.is_over(cursor),
             ..ContentSpec::default()
         };
-        let text = with_break(&spec.render(), first + skipped, cursor);
+        let text = with_break(&spec.render(), rendition, first + skipped, cursor);
         let version = if skipped > 0 { 9 } else { 6 };
-        let gone = [BREAK.start, BREAK.end].iter().filter(|at| **at < first);
+        let gone = (BREAK.start..first).filter(|msn| is_edge(*msn));
         let text = text
             .replace("VERSION:9", &format!("VERSION:{version}"))
             .replace(
@@ -160,7 +163,7 @@ impl Event {
                 &format!("DISCONTINUITY-SEQUENCE:{}", gone.count()),
             );
         if skipped > 0 {
-            as_delta(&text, first, skipped)
+            as_delta(&text, rendition, first, skipped)
         } else {
             text
         }
@@ -170,29 +173,43 @@ impl Event {
     pub(crate) fn object(&self, rendition: &str, name: &str) -> Option<Vec<u8>> {
         let codec = match (rendition, name) {
             ("v1", "init.mp4") => Some("avc1.42c01e"),
-            ("v1", "ad.mp4") => Some("avc1.640015"),
-            (_, "init.mp4" | "ad.mp4") => Some("mp4a.40.2"),
-            _ => None,
+            ("ads", "one/v1/init.mp4" | "two/v1/init.mp4") => Some("avc1.640015"),
+            (_, name) => name.ends_with("init.mp4").then_some("mp4a.40.2"),
         };
         if let Some(codec) = codec {
             return Some(media::init(codec, TIMESCALE));
         }
+        self.media(name, decode)
+    }
+
+    /// A segment or part by its name, where segments decode at these times.
+    pub(crate) fn media(&self, name: &str, decode: impl Fn(u64) -> u64) -> Option<Vec<u8>> {
         let mut numbers = name.strip_suffix(".m4s")?.split('.').map(str::parse::<u64>);
-        let msn = numbers.next()?.ok()?;
+        let start = decode(numbers.next()?.ok()?);
         match numbers.next() {
-            Some(part) => Some(self.part(msn, part.ok()?)),
+            Some(part) => Some(self.part(start, part.ok()?)),
             None => Some(
                 (0..self.steps())
-                    .flat_map(|part| self.part(msn, part))
+                    .flat_map(|part| self.part(start, part))
                     .collect(),
             ),
         }
     }
 
-    fn part(&self, msn: u64, part: u64) -> Vec<u8> {
-        let start = (msn * self.steps() + part) * self.part_ms();
+    fn part(&self, start: u64, part: u64) -> Vec<u8> {
+        let start = start + part * self.part_ms();
         media::fragment(start, u32::try_from(self.part_ms()).unwrap())
     }
+}
+
+/// When a segment decodes: the content counts from the epoch, a creative from the start of its slot.
+pub(crate) fn decode(msn: u64) -> u64 {
+    let from = match msn {
+        SECOND.. if BREAK.contains(&msn) => SECOND,
+        _ if BREAK.contains(&msn) => BREAK.start,
+        _ => 0,
+    };
+    (msn - from) * SEGMENT_MS
 }
 
 /// The multivariant playlist.
@@ -203,12 +220,17 @@ pub(crate) fn multivariant() -> String {
 }
 
 /// The init of a segment.
-fn map(msn: u64) -> &'static str {
-    if BREAK.contains(&msn) {
-        "ad.mp4"
-    } else {
-        "init.mp4"
+fn map(rendition: &str, msn: u64) -> String {
+    match msn {
+        SECOND.. if BREAK.contains(&msn) => format!("../ads/two/{rendition}/init.mp4"),
+        _ if BREAK.contains(&msn) => format!("../ads/one/{rendition}/init.mp4"),
+        _ => "init.mp4".to_owned(),
     }
+}
+
+/// Whether a segment has another init than the one before.
+fn is_edge(msn: u64) -> bool {
+    [BREAK.start, SECOND, BREAK.end].contains(&msn)
 }
 
 /// The break's date range, while it is in the window; its other end when it is over.
@@ -224,13 +246,16 @@ fn date_range(first: u64, next: u64) -> Option<String> {
 }
 
 /// Inits and discontinuities of the break, in a playlist of content from `first`.
-fn with_break(text: &str, first: u64, cursor: Cursor) -> String {
+fn with_break(text: &str, rendition: &str, first: u64, cursor: Cursor) -> String {
     let (mut out, mut msn) = (String::new(), first);
     for line in text.lines() {
         let tags = if line == "#EXT-X-MAP:URI=\"init.mp4\"" {
-            let edge = [BREAK.start, BREAK.end].contains(&msn);
-            let _ = write!(out, "{}", if edge { "#EXT-X-DISCONTINUITY\n" } else { "" });
-            format!("#EXT-X-MAP:URI=\"{}\"\n", map(first))
+            out.push_str(if is_edge(msn) {
+                "#EXT-X-DISCONTINUITY\n"
+            } else {
+                ""
+            });
+            format!("#EXT-X-MAP:URI=\"{}\"\n", map(rendition, first))
         } else {
             format!("{line}\n")
         };
@@ -238,20 +263,22 @@ fn with_break(text: &str, first: u64, cursor: Cursor) -> String {
         if line.ends_with(".m4s") {
             msn += 1;
             let listed = msn < cursor.next || cursor.open > 0;
-            if listed && map(msn) != map(msn - 1) {
-                let _ = writeln!(out, "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{}\"", map(msn));
+            if listed && is_edge(msn) {
+                let map = map(rendition, msn);
+                let _ = writeln!(out, "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{map}\"");
             }
         }
         let hints = line.starts_with("#EXT-X-PRELOAD-HINT");
-        if hints && cursor.open == 0 && map(msn) != map(msn - 1) {
-            let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{}\"", map(msn));
+        if hints && cursor.open == 0 && is_edge(msn) {
+            let map = map(rendition, msn);
+            let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{map}\"");
         }
     }
     out
 }
 
 /// A playlist without its first segments, as the delta of the whole.
-fn as_delta(text: &str, first: u64, skipped: u64) -> String {
+fn as_delta(text: &str, rendition: &str, first: u64, skipped: u64) -> String {
     let (head, segments) = text.split_once("#EXT-X-MAP").unwrap();
     let kept = segments.split_once('\n').unwrap().1;
     let head = head.replace(
@@ -264,7 +291,7 @@ fn as_delta(text: &str, first: u64, skipped: u64) -> String {
             head,
             format!(
                 "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{}\"\n",
-                map(first + skipped)
+                map(rendition, first + skipped)
             ),
         ),
         None => (head.as_str(), String::new()),

@@ -7,8 +7,8 @@ use mp4_atom::{
     Trun, TrunSamples,
 };
 
-/// Samples of a part, so that a duration is a sum.
-const SAMPLES: u32 = 5;
+/// Samples of a part, so that a duration is a sum; short ones, since what is forgiven is a sample.
+const SAMPLES: u32 = 25;
 
 /// An init of one track, by what its codec is called in CODECS.
 pub(crate) fn init(codec: &str, timescale: u32) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Faults in media, and in what playlists promise of it.
 
 use super::case::Case;
-use super::event::TIMESCALE;
+use super::event::{TIMESCALE, decode};
 use super::media::{fragment, init};
 use super::server::Ask;
 
@@ -30,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "media is longer than listed, by its clock",
             &["M2"],
             |ask, answer| {
-                if (ask.rendition, ask.object) == ("v1", "ad.mp4") {
+                if ask.object == "one/v1/init.mp4" {
                     answer.body = init("avc1.640015", TIMESCALE - 10);
                 }
             },
@@ -40,7 +40,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &["M1", "M2"],
             |ask, answer| {
                 if ask.object == "112.m4s" {
-                    answer.body = fragment(112 * 2000, 2100);
+                    answer.body = fragment(decode(112), 2100);
                 }
             },
         ),
@@ -49,8 +49,11 @@ pub(crate) fn cases() -> Vec<Case> {
             &["M1", "M2"],
             |ask, answer| {
                 if ask.object == "112.m4s" {
-                    answer.body =
-                        [fragment(112 * 2000, 1000), fragment(112 * 2000 + 1500, 500)].concat();
+                    answer.body = [
+                        fragment(decode(112), 1000),
+                        fragment(decode(112) + 1500, 500),
+                    ]
+                    .concat();
                 }
             },
         ),
@@ -59,13 +62,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &["M1", "M2", "M3"],
             |ask, answer| {
                 if ask.object == "112.1.m4s" {
-                    answer.body = fragment(112 * 2000 + 500, 600);
+                    answer.body = fragment(decode(112) + 500, 600);
                 }
             },
         ),
         Case::answer("a part begins too late", &["M1", "M3"], |ask, answer| {
             if ask.object == "112.1.m4s" {
-                answer.body = fragment(112 * 2000 + 600, 500);
+                answer.body = fragment(decode(112) + 600, 500);
             }
         }),
         Case::answer(
@@ -88,7 +91,7 @@ pub(crate) fn cases() -> Vec<Case> {
             }
         }),
         Case::answer("the break's init is none", &["M4"], |ask, answer| {
-            if ask.object == "ad.mp4" {
+            if ask.object.starts_with("one/") {
                 answer.body = fragment(0, 500);
             }
         }),
@@ -102,7 +105,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &["L5"],
             |ask, answer| {
                 if is_hinted(ask) {
-                    answer.body = fragment(113 * 2000, 100);
+                    answer.body = fragment(decode(113), 100);
                 }
             },
         ),

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -61,11 +62,11 @@ struct Shared {
 }
 
 impl Server {
-    pub(crate) fn start(parts: u64, fault: Fault) -> Self {
+    pub(crate) fn start(parts: u64, made: Range<u64>, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            event: Event::new(parts),
+            event: Event::new(parts, made),
             fault,
             asked: Mutex::default(),
         });
