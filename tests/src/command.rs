@@ -11,6 +11,7 @@ use crate::case::{Loaded, keyring_json, load_all, now_ms};
 use crate::doors::{Door, NAMES, Running, Surroundings};
 use crate::origin::Origin;
 use crate::run::Runner;
+use crate::wire::Request;
 
 const USAGE: &str = "usage: sightscreen-cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH] [--root DIR]";
 /// Lines of a door's own output that a failure shows.
@@ -134,8 +135,7 @@ fn run_door(
             return Ok(());
         }
     };
-    // Viceroy looks whether its backends answer before it listens: that is no case's.
-    drop(origin.take_seen(|_| true));
+    drop(asked_at_start(&origin));
     let (events, made) = (
         format!("ev-{}-", base36(now_ms().unsigned_abs())),
         Mutex::default(),
@@ -163,6 +163,7 @@ fn run_door(
         let outcome = match &loaded.case.door {
             _ if skipped.is_some() => Ok(()),
             Some(own) => door.start(&with.of(own)).and_then(|running| {
+                drop(asked_at_start(&origin));
                 let runner = Runner {
                     addr: running.addr,
                     ..runner
@@ -193,6 +194,11 @@ fn run_door(
         .filter_map(Result::err)
         .for_each(|fault| tally.strayed(door, &fault));
     Ok(())
+}
+
+/// Viceroy looks whether its backends answer before it listens: that is no case's.
+fn asked_at_start(origin: &Origin) -> Vec<Request> {
+    origin.take_seen(|_| true)
 }
 
 impl Tally {

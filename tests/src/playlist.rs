@@ -93,7 +93,7 @@ impl ContentSpec {
     }
 
     fn header(&self, out: &mut String) {
-        out.push_str("#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n");
+        out.push_str("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n");
         if self.parts > 0 {
             let part = self.part_ms();
             let _ = writeln!(

@@ -15,8 +15,6 @@ fn content(first: u64, open_parts: u64) -> String {
         ..ContentSpec::default()
     }
     .render()
-    // 9 is for EXT-X-SKIP alone.
-    .replace("#EXT-X-VERSION:9", "#EXT-X-VERSION:6")
 }
 
 /// The rules that a playlist breaks by itself.

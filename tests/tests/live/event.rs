@@ -157,7 +157,7 @@ impl Event {
         let version = if skipped > 0 { 9 } else { 6 };
         let gone = (BREAK.start..first).filter(|msn| is_edge(*msn));
         let text = text
-            .replace("VERSION:9", &format!("VERSION:{version}"))
+            .replace("VERSION:6", &format!("VERSION:{version}"))
             .replace(
                 "DISCONTINUITY-SEQUENCE:0",
                 &format!("DISCONTINUITY-SEQUENCE:{}", gone.count()),
