@@ -22,9 +22,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: sightscreen-spin-host up [--from FILE] [--listen ADDR] [--variable NAME=VALUE]... [--state-dir DIR]
 
-Stands in for `spin up`: runs the component of a spin.toml with its variables and the key-value store `default`.
-A variable may also be given as the environment variable SPIN_VARIABLE_NAME. What the manifest says of
-allowed hosts and routes is not enforced.";
+Stands in for `spin up`: runs the component of a spin.toml with its variables, the hosts that it may ask, and the
+key-value store `default`. A variable may also be given as the environment variable SPIN_VARIABLE_NAME.";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -51,6 +50,8 @@ fn run(options: &Options) -> Result<(), String> {
     let settings = spin::Settings {
         variables: manifest.variables,
         data: options.state.join("key-value"),
+        allowed_hosts: manifest.allowed_hosts,
+        stores: manifest.stores,
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let serving = async {

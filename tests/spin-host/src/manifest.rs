@@ -1,6 +1,7 @@
-//! What is read of `spin.toml`: where the component is, and the values of its variables.
+//! What is read of `spin.toml`: where the component is, the values of its variables, and what it is allowed.
 //!
-//! Owns the reading of a manifest of version 2 with one component. Invariant: a required variable has a value, as with Spin.
+//! Owns the reading of a manifest of version 2 with one component. Invariant: a required variable has a value, and every request leads to the
+//! component, as with Spin.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,10 @@ pub(crate) struct Manifest {
     pub(crate) source: PathBuf,
     /// The component's own variables, resolved.
     pub(crate) variables: HashMap<String, String>,
+    /// Origins that it may ask, such as `http://127.0.0.1:9080`, resolved.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Key-value stores that it may open.
+    pub(crate) stores: Vec<String>,
 }
 
 impl Manifest {
@@ -23,7 +28,13 @@ impl Manifest {
         let fault = |what: &str| format!("{}: {what}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| fault(&error.to_string()))?;
         let manifest: Table = text.parse().map_err(|error| fault(&format!("{error}")))?;
-        let component = one_component(&manifest).ok_or_else(|| fault("expected one component"))?;
+        let (name, component) =
+            one_component(&manifest).ok_or_else(|| fault("expected one component"))?;
+        if !takes_all(&manifest, name) {
+            return Err(fault(&format!(
+                "expected a trigger with the route /... for component {name}"
+            )));
+        }
         let source = component.get("source").and_then(Value::as_str);
         let source = source.ok_or_else(|| fault("expected the component's source to be a file"))?;
         let application = values(&manifest, given).map_err(|what| fault(&what))?;
@@ -31,18 +42,55 @@ impl Manifest {
             .filter_map(|(name, template)| Some((name, template.as_str()?)))
             .map(|(name, template)| (name.clone(), resolve(template, &application)))
             .collect();
+        let allowed_hosts = texts(component, "allowed_outbound_hosts")
+            .map(|template| resolve(template, &application))
+            .collect();
+        let stores = texts(component, "key_value_stores")
+            .map(str::to_owned)
+            .collect();
         let folder = file.parent().unwrap_or(Path::new("."));
         Ok(Self {
             source: folder.join(source),
             variables,
+            allowed_hosts,
+            stores,
         })
     }
 }
 
-fn one_component(manifest: &Table) -> Option<&Table> {
-    let mut components = manifest.get("component")?.as_table()?.values();
-    let component = components.next()?.as_table();
-    component.filter(|_| components.next().is_none())
+fn one_component(manifest: &Table) -> Option<(&str, &Table)> {
+    let mut components = manifest.get("component")?.as_table()?.iter();
+    let (name, component) = components.next()?;
+    let component = component.as_table()?;
+    components
+        .next()
+        .is_none()
+        .then_some((name.as_str(), component))
+}
+
+/// Whether a trigger leads every path to the component.
+fn takes_all(manifest: &Table, component: &str) -> bool {
+    let triggers = manifest
+        .get("trigger")
+        .and_then(|trigger| trigger.get("http"))
+        .and_then(Value::as_array);
+    let says = |trigger: &Value, key: &str, expected: &str| {
+        trigger.get(key).and_then(Value::as_str) == Some(expected)
+    };
+    triggers
+        .into_iter()
+        .flatten()
+        .any(|trigger| says(trigger, "route", "/...") && says(trigger, "component", component))
+}
+
+/// The items of a list of texts; none where there is no list.
+fn texts<'a>(parent: &'a Table, name: &str) -> impl Iterator<Item = &'a str> {
+    parent
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }
 
 fn table<'a>(parent: &'a Table, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
@@ -107,14 +155,28 @@ mod tests {
             ("origin", "http://127.0.0.1:1"),
             ("geo_header", ""),
         ]);
-        let source = file.parent().map(|folder| folder.join("build/spin.wasm"));
-        assert_eq!(
-            manifest.as_ref().ok().map(|read| &read.variables),
-            Some(&variables)
-        );
-        assert_eq!(manifest.ok().map(|read| read.source), source);
+        let read = Manifest {
+            source: file.with_file_name("build/spin.wasm"),
+            variables,
+            allowed_hosts: vec!["http://127.0.0.1:1".to_owned()],
+            stores: vec!["default".to_owned()],
+        };
+        assert_eq!(manifest.as_ref(), Ok(&read));
         let without = Manifest::read(&file, &map(&[]));
         assert!(without.is_err_and(|fault| fault.contains("SPIN_VARIABLE_KEYRING")));
+    }
+
+    #[test]
+    fn a_component_that_no_request_leads_to_is_refused() {
+        let manifest = |route: &str, component: &str| -> Table {
+            let text =
+                format!("[[trigger.http]]\nroute = \"{route}\"\ncomponent = \"{component}\"");
+            text.parse().unwrap_or_default()
+        };
+        assert!(takes_all(&manifest("/...", "a"), "a"));
+        assert!(!takes_all(&manifest("/live/...", "a"), "a"));
+        assert!(!takes_all(&manifest("/...", "b"), "a"));
+        assert!(!takes_all(&Table::new(), "a"));
     }
 
     #[test]

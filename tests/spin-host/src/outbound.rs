@@ -1,6 +1,8 @@
 //! Requests of a component to the outside, over one pool of connections for all instances.
 //!
-//! Owns the client. Plain HTTP only; a component that asks for TLS here is refused.
+//! Owns the client. Plain HTTP only; a component that asks for TLS here is refused. Invariant: no host is asked that the manifest does not allow.
+
+use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
@@ -10,14 +12,30 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// The client; a clone shares its connections.
 #[derive(Clone)]
-pub(crate) struct Outbound(Client<HttpConnector, WasiBody>);
+pub(crate) struct Outbound {
+    client: Client<HttpConnector, WasiBody>,
+    /// Scheme and authority of each that may be asked.
+    allowed: Arc<[String]>,
+}
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send>;
 
 impl Outbound {
-    pub(crate) fn new() -> Self {
-        Self(Client::builder(TokioExecutor::new()).build_http())
+    pub(crate) fn new(allowed: &[String]) -> Self {
+        Self {
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            allowed: allowed.into(),
+        }
+    }
+
+    fn allows(&self, uri: &http::Uri) -> bool {
+        let asked = format!(
+            "{}://{}",
+            uri.scheme_str().unwrap_or_default(),
+            uri.authority().map_or("", http::uri::Authority::as_str)
+        );
+        self.allowed.contains(&asked)
     }
 }
 
@@ -28,8 +46,11 @@ impl WasiHttpHooks for Outbound {
         _options: Option<RequestOptions>,
         _processed: Io,
     ) -> Sent {
-        let client = self.0.clone();
+        let (client, allowed) = (self.client.clone(), self.allows(request.uri()));
         Box::new(async move {
+            if !allowed {
+                return Err(Error::HttpRequestDenied);
+            }
             let response = client.request(request).await.map_err(|error| {
                 if error.is_connect() {
                     Error::ConnectionRefused

@@ -27,6 +27,10 @@ mod bindings {
 pub(crate) struct Settings {
     pub(crate) variables: HashMap<String, String>,
     pub(crate) data: PathBuf,
+    /// Origins that the component may ask.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Key-value stores that it may open.
+    pub(crate) stores: Vec<String>,
 }
 
 /// The only store there is.
@@ -127,7 +131,13 @@ impl<T: Send> key_value::HostStoreWithStore<T> for Imports {
         if label != "default" {
             return Ok(Err(KeyValueError::NoSuchStore));
         }
-        accessor.with(|mut access| Ok(Ok(access.get().table.push(Store)?)))
+        accessor.with(|mut access| {
+            let state = access.get();
+            if !state.settings.stores.contains(&label) {
+                return Ok(Err(KeyValueError::AccessDenied));
+            }
+            Ok(Ok(state.table.push(Store)?))
+        })
     }
 
     async fn get(

@@ -42,12 +42,12 @@ pub(crate) fn handler(component: &Path, settings: Settings) -> Result<ProxyHandl
     let mut linker = Linker::new(&engine);
     spin::add_to_linker(&mut linker)?;
     let service = ServicePre::new(linker.instantiate_pre(&component)?)?;
-    let settings = Arc::new(settings);
+    let outbound = Outbound::new(&settings.allowed_hosts);
     Ok(ProxyHandler::new(Workers {
         engine,
         service,
-        settings,
-        outbound: Outbound::new(),
+        settings: Arc::new(settings),
+        outbound,
     }))
 }
 

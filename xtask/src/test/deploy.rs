@@ -51,6 +51,44 @@ pub(crate) fn cloudflare() -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{bytes} bytes compressed")))
 }
 
+/// Builds what `spin.toml` names, by Spin where there is one, else by the command that Spin would run.
+pub(crate) fn spin() -> Result<Outcome> {
+    let text = std::fs::read_to_string(paths::root().join("spin.toml"))?;
+    let manifest: toml::Table = text.parse()?;
+    let component = &manifest["component"]["sightscreen"];
+    let said = |value: &toml::Value, what: &str| {
+        let text = value.as_str().map(str::to_owned);
+        text.with_context(|| format!("spin.toml: expected the component's {what} to be a text"))
+    };
+    let built = paths::root().join(said(&component["source"], "source")?);
+    let command = said(&component["build"]["command"], "build command")?;
+    if let Err(error) = std::fs::remove_file(&built)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error.into());
+    }
+    let (mut build, by) = match paths::on_path("spin") {
+        Some(spin) => {
+            let mut build = Command::new(spin);
+            build.arg("build");
+            (build, "by spin")
+        }
+        None => {
+            let mut build = Command::new("sh");
+            build.args(["-c", &command]);
+            (
+                build,
+                "by the manifest's own command; there is no spin on PATH",
+            )
+        }
+    };
+    run::built("spin build", build.current_dir(paths::root()))?;
+    let bytes = std::fs::metadata(&built)
+        .with_context(|| format!("spin.toml names {}, which was not built", built.display()))?
+        .len();
+    Ok(Outcome::Passed(format!("{bytes} bytes, {by}")))
+}
+
 /// Has wrangler bundle the Worker into a folder as it would for a deployment.
 pub(crate) fn bundle(folder: &Path) -> Result<()> {
     let packages = tools::packages()?;

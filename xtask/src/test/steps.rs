@@ -41,6 +41,7 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("cases at the spin door", spin),
     Step::new("fastly compute pack", deploy::fastly),
     Step::new("wrangler deploy --dry-run", deploy::cloudflare),
+    Step::new("spin build", deploy::spin),
     Step::new("fuzz", fuzz::run),
     Step::new("live check of a running event", live_check),
     Step::new("Chromium plays through a break", || twice(chromium)),
