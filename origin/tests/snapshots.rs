@@ -5,52 +5,10 @@
 
 mod common;
 
-use std::fs::File;
-use std::process::{Child, Stdio};
-
-use common::{TOKEN, ask, binary, free_port, get, wait};
+use common::{Origin, ask, get};
 use serde_json::{Value, json};
 
-struct Origin {
-    child: Child,
-    main: u16,
-    control: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Origin {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (main, control) = (free_port(), free_port());
-        let child = binary()
-            .args(["serve", "--input", "test", "--max-height", "160"])
-            .args(["--languages", "en", "--operator-token", TOKEN])
-            .args(["--snapshot-every", "3600"])
-            .args(["--listen", &format!("127.0.0.1:{main}")])
-            .args(["--control", &format!("127.0.0.1:{control}"), "--data"])
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .stderr(File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        wait("the first segments", || {
-            get(control, "/health").is_some_and(|(status, _)| status == 200)
-        });
-        Self {
-            child,
-            main,
-            control,
-            _folder: folder,
-        }
-    }
-
     fn command(&self, path: &str, body: &Value) -> Value {
         let (status, answer) = ask(self.control, "POST", path, &body.to_string()).unwrap();
         assert_eq!(status, 200, "{path}");
@@ -81,7 +39,7 @@ const SCORE: &str = "/documents/snapshots/api/events/demo/score";
 
 #[test]
 fn snapshots_are_taken_on_demand_and_those_before_stay_when_the_api_is_down() {
-    let origin = Origin::start();
+    let origin = Origin::start(&["--snapshot-every", "3600"]);
     for (path, status) in [
         ("/api/events", 200),
         ("/api/events/demo", 200),

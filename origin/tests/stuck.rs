@@ -7,49 +7,13 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{TOKEN, ask, binary, free_port, get, wait};
+use common::{Origin, ask, wait};
 use serde_json::Value;
 
-struct Origin {
-    child: Child,
-    control: u16,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Origin {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let control = free_port();
-        let child = binary()
-            .args(["serve", "--input", "test", "--max-height", "160"])
-            .args(["--languages", "en", "--operator-token", TOKEN])
-            .args(["--listen", &format!("127.0.0.1:{}", free_port())])
-            .args(["--control", &format!("127.0.0.1:{control}"), "--data"])
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        wait("the first segments", || {
-            get(control, "/health").is_some_and(|(status, _)| status == 200)
-        });
-        Self {
-            child,
-            control,
-            folder,
-        }
-    }
-
     /// A file in the place of the picture's folder stands for a disk that fails.
     fn break_disk(&self) {
         fs::rename(self.media(), self.away()).unwrap();
@@ -83,7 +47,7 @@ impl Origin {
 
 #[test]
 fn a_disk_that_fails_is_told_once_and_holds_up_neither_the_event_nor_its_end() {
-    let mut origin = Origin::start();
+    let mut origin = Origin::start(&[]);
     origin.break_disk();
     wait("the first failure", || origin.complaints() == 1);
     std::thread::sleep(Duration::from_secs(3));

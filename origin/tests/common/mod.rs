@@ -7,9 +7,10 @@
 
 pub(crate) mod publisher;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) const TOKEN: &str = "operator-of-the-test";
@@ -59,4 +60,47 @@ pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Option<(u1
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let status = std::str::from_utf8(&answer[9..12]).ok()?.parse().ok()?;
     Some((status, answer[head + 4..].to_vec()))
+}
+
+/// The real binary with the test match in one rung and one language; it ends with its value.
+pub(crate) struct Origin {
+    pub(crate) child: Child,
+    pub(crate) main: u16,
+    pub(crate) control: u16,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Origin {
+    /// Starts it with these settings besides, and waits for its first segments.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (main, control) = (free_port(), free_port());
+        let child = binary()
+            .args(["serve", "--input", "test", "--max-height", "160"])
+            .args(["--languages", "en", "--operator-token", TOKEN])
+            .args(settings)
+            .args(["--listen", &format!("127.0.0.1:{main}")])
+            .args(["--control", &format!("127.0.0.1:{control}"), "--data"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .stderr(File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        wait("the first segments", || {
+            get(control, "/health").is_some_and(|(status, _)| status == 200)
+        });
+        Self {
+            child,
+            main,
+            control,
+            folder,
+        }
+    }
 }
