@@ -1,5 +1,6 @@
-//! Builds `edge/component` for Wasm and encodes it as the component that the host embeds, so that a plain
-//! `cargo build` of the host is enough. The nested cargo has a target folder of its own: no lock is waited for.
+//! Builds `edge/component` for Wasm and encodes it as the component that the host embeds, so that a
+//! plain `cargo build` of the host is enough. The nested cargo has a target folder of its own: no
+//! lock is waited for.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,13 +11,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> Outcome<()> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    for path in [
-        "edge/core",
-        "edge/component",
-        "wit",
-        "Cargo.toml",
-        "Cargo.lock",
-    ] {
+    for path in ["edge/core", "edge/component", "wit", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     let module = build_module(&root.join("edge/component"), &out.join("edge"))?;
@@ -30,25 +25,16 @@ fn main() -> Outcome<()> {
 
 fn build_module(package: &Path, target: &Path) -> Outcome<PathBuf> {
     let mut cargo = Command::new(env::var("CARGO")?);
-    // What the outer cargo set for this build (flags, wrappers such as clippy's, its own target) is not for the nested one.
+    // What the outer cargo set for this build (flags, wrappers such as clippy's, its own target) is
+    // not for the nested one.
     for (name, _) in env::vars().filter(|(name, _)| is_of_outer_build(name)) {
         cargo.env_remove(name);
     }
     let status = cargo
         .current_dir(package)
         // Vectors for SHA-256 and copies; wasmtime has both everywhere.
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            "-Ctarget-feature=+simd128,+bulk-memory",
-        )
-        .args([
-            "build",
-            "--lib",
-            "--target",
-            "wasm32-unknown-unknown",
-            "--profile",
-            "edge",
-        ])
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128,+bulk-memory")
+        .args(["build", "--lib", "--target", "wasm32-unknown-unknown", "--profile", "edge"])
         .arg("--target-dir")
         .arg(target)
         .status()?;

@@ -72,16 +72,12 @@ fn answer(node: &Node, request: &Request<Incoming>) -> Response<Body> {
             b"a serving thread ended; the log says why\n".to_vec(),
         ),
         "/healthz" => (StatusCode::OK, b"ok\n".to_vec()),
-        _ => (
-            StatusCode::NOT_FOUND,
-            b"here are /metrics and /healthz\n".to_vec(),
-        ),
+        _ => (StatusCode::NOT_FOUND, b"here are /metrics and /healthz\n".to_vec()),
     };
     let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4"),
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
     response
 }

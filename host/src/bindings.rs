@@ -1,7 +1,8 @@
-//! The component's contract as Rust types, generated from `wit/edge.wit`, and the way from and to the core's own types.
+//! The component's contract as Rust types, generated from `wit/edge.wit`, and the way from and to
+//! the core's own types.
 //!
-//! What goes into the component borrows, so that a call copies bytes once: into the instance's memory. What comes out becomes the
-//! core's type by moves.
+//! What goes into the component borrows, so that a call copies bytes once: into the instance's
+//! memory. What comes out becomes the core's type by moves.
 
 use sightscreen_core as core;
 
@@ -16,29 +17,15 @@ pub(crate) use exports::sightscreen::edge::exchanges as wit;
 pub(crate) fn step(step: wit::Step) -> core::Step {
     match step {
         wit::Step::Fetch(wants) => core::Step::Fetch(wants.into_iter().map(want).collect()),
-        wit::Step::Relay(wit::Relay {
-            want: wanted,
-            headers,
-        }) => core::Step::Relay(core::Relay {
-            want: want(wanted),
-            headers,
-        }),
-        wit::Step::Respond(wit::Response {
-            status,
-            headers,
-            body,
-            store,
-        }) => {
+        wit::Step::Relay(wit::Relay { want: wanted, headers }) => {
+            core::Step::Relay(core::Relay { want: want(wanted), headers })
+        }
+        wit::Step::Respond(wit::Response { status, headers, body, store }) => {
             let store = store
                 .into_iter()
                 .map(|wit::Store { key, fresh_ms }| core::Store { key, fresh_ms })
                 .collect();
-            core::Step::Respond(core::Response {
-                status,
-                headers,
-                body,
-                store,
-            })
+            core::Step::Respond(core::Response { status, headers, body, store })
         }
     }
 }

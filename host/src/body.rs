@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
-/// What a stream ends with when it cannot go on: the connection is then cut, so that no one takes a part for the whole.
+/// What a stream ends with when it cannot go on: the connection is then cut, so that no one takes a
+/// part for the whole.
 pub(crate) type BrokenStream = Box<dyn std::error::Error + Send + Sync>;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenStream>> + Send>>;
@@ -33,10 +34,7 @@ impl Body {
         chunks: impl Stream<Item = Result<Bytes, BrokenStream>> + Send + 'static,
         length: Option<u64>,
     ) -> Self {
-        Self(Inner::Stream {
-            chunks: Box::pin(chunks),
-            left: length,
-        })
+        Self(Inner::Stream { chunks: Box::pin(chunks), left: length })
     }
 
     /// Bytes, where they are known.
@@ -74,7 +72,6 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length()
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

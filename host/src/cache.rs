@@ -1,7 +1,8 @@
 //! Answers kept in memory, by key, within a budget of bytes.
 //!
-//! Owns the ages of answers. What age is too old is in each look-up, from the want, for objects, and with the entry for
-//! results. Invariant: the weight of all entries stays within the budget; what is larger than a shard is not kept.
+//! Owns the ages of answers. What age is too old is in each look-up, from the want, for objects,
+//! and with the entry for results. Invariant: the weight of all entries stays within the budget;
+//! what is larger than a shard is not kept.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ pub(crate) struct Entry {
     at_ms: Option<u64>,
     /// Of a result: how long it may be used.
     fresh_ms: u32,
-    /// Until when it is used without asking, because asking failed just now; 0: asking did not fail since it came.
+    /// Until when it is used without asking, because asking failed just now; 0: asking did not fail
+    /// since it came.
     held_until_ms: AtomicU64,
 }
 
@@ -94,9 +96,7 @@ impl Cache {
             .shards(SHARDS)
             .weight_capacity(budget)
             .estimated_items_capacity(
-                usize::try_from(budget / TYPICAL_ENTRY)
-                    .unwrap_or(usize::MAX)
-                    .max(64),
+                usize::try_from(budget / TYPICAL_ENTRY).unwrap_or(usize::MAX).max(64),
             )
             .build()
             .expect("all options that are required are set");
@@ -106,10 +106,7 @@ impl Cache {
             DefaultHashBuilder::default(),
             DefaultLifecycle::default(),
         );
-        Self {
-            entries,
-            since: Instant::now(),
-        }
+        Self { entries, since: Instant::now() }
     }
 
     /// What there is for `want`, by the want's own times.
@@ -129,14 +126,7 @@ impl Cache {
             return Found::Nothing;
         };
         let (fresh_ms, stale_ms) = (entry.fresh_ms.into(), want.stale_ms.into());
-        self.judge(
-            entry,
-            Lifetime {
-                fresh_ms,
-                stale_ms,
-                stale_error_ms: 0,
-            },
-        )
+        self.judge(entry, Lifetime { fresh_ms, stale_ms, stale_error_ms: 0 })
     }
 
     fn judge(&self, entry: Arc<Entry>, lifetime: Lifetime) -> Found {
@@ -158,20 +148,12 @@ impl Cache {
 
     /// Keeps the origin's answer.
     pub(crate) fn keep_object(&self, key: &str, stored: Stored) -> Arc<Entry> {
-        self.insert(
-            Kind::Object,
-            key,
-            Entry::new(stored, Some(self.now_ms()), 0),
-        )
+        self.insert(Kind::Object, key, Entry::new(stored, Some(self.now_ms()), 0))
     }
 
     /// Keeps a response for `fresh_ms`.
     pub(crate) fn keep_result(&self, key: &str, stored: Stored, fresh_ms: u32) -> Arc<Entry> {
-        self.insert(
-            Kind::Result,
-            key,
-            Entry::new(stored, Some(self.now_ms()), fresh_ms),
-        )
+        self.insert(Kind::Result, key, Entry::new(stored, Some(self.now_ms()), fresh_ms))
     }
 
     /// Keeps a copy of unknown age, to stand in for an origin that just failed.
@@ -181,7 +163,8 @@ impl Cache {
         entry
     }
 
-    /// Asking for the want failed just now: what may stand in does, for the next moment without asking.
+    /// Asking for the want failed just now: what may stand in does, for the next moment without
+    /// asking.
     pub(crate) fn failed(&self, want: &Want) -> Option<Arc<Entry>> {
         match self.object(want) {
             Found::IfFailed(entry) | Found::Fresh(entry) | Found::Stale(entry) => {
@@ -209,13 +192,7 @@ impl Cache {
 
     fn insert(&self, kind: Kind, name: &str, entry: Entry) -> Arc<Entry> {
         let entry = Arc::new(entry);
-        self.entries.insert(
-            Key {
-                kind,
-                name: name.into(),
-            },
-            Arc::clone(&entry),
-        );
+        self.entries.insert(Key { kind, name: name.into() }, Arc::clone(&entry));
         entry
     }
 
@@ -231,11 +208,6 @@ impl Entry {
     }
 
     fn new(stored: Stored, at_ms: Option<u64>, fresh_ms: u32) -> Self {
-        Self {
-            stored,
-            at_ms,
-            fresh_ms,
-            held_until_ms: AtomicU64::new(0),
-        }
+        Self { stored, at_ms, fresh_ms, held_until_ms: AtomicU64::new(0) }
     }
 }

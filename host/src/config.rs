@@ -1,7 +1,7 @@
 //! Settings, from flags and a file.
 //!
-//! A flag wins over the file. All that is wrong is said at once, each with what to do. Invariant: a [`Config`] has been checked
-//! as far as that is possible without opening a port.
+//! A flag wins over the file. All that is wrong is said at once, each with what to do. Invariant: a
+//! [`Config`] has been checked as far as that is possible without opening a port.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,9 +53,7 @@ pub struct ConfigErrors(pub Vec<String>);
 
 impl std::fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|error| writeln!(f, "error: {error}"))
+        self.0.iter().try_for_each(|error| writeln!(f, "error: {error}"))
     }
 }
 
@@ -74,12 +72,7 @@ const fn setting(
     default: Option<&'static str>,
     help: &'static str,
 ) -> Setting {
-    Setting {
-        name,
-        value,
-        default,
-        help,
-    }
+    Setting { name, value, default, help }
 }
 
 const SETTINGS: &[Setting] = &[
@@ -95,18 +88,8 @@ const SETTINGS: &[Setting] = &[
         None,
         "Serve HTTPS here, with DATA/tls/cert.pem and key.pem (made for development where absent)",
     ),
-    setting(
-        "origin",
-        "URL",
-        None,
-        "Origin, such as http://127.0.0.1:9080",
-    ),
-    setting(
-        "keyring",
-        "FILE",
-        None,
-        "Keyring (secret); read again when it changes",
-    ),
+    setting("origin", "URL", None, "Origin, such as http://127.0.0.1:9080"),
+    setting("keyring", "FILE", None, "Keyring (secret); read again when it changes"),
     setting(
         "data",
         "DIR",
@@ -125,18 +108,8 @@ const SETTINGS: &[Setting] = &[
         None,
         "Header in which a trusted balancer says country or country-region, such as IN-MH",
     ),
-    setting(
-        "threads",
-        "N",
-        None,
-        "Threads that serve [default: one for each core]",
-    ),
-    setting(
-        "cache-bytes",
-        "N",
-        Some("268435456"),
-        "Bytes of the cache in memory",
-    ),
+    setting("threads", "N", None, "Threads that serve [default: one for each core]"),
+    setting("cache-bytes", "N", Some("268435456"), "Bytes of the cache in memory"),
     setting(
         "log",
         "json|plain",
@@ -189,10 +162,7 @@ fn command() -> Command {
             Some(default) => format!("{} [default: {default}]", setting.help),
             None => setting.help.to_owned(),
         };
-        Arg::new(setting.name)
-            .long(setting.name)
-            .value_name(setting.value)
-            .help(help)
+        Arg::new(setting.name).long(setting.name).value_name(setting.value).help(help)
     });
     Command::new("sightscreen-edge")
         .version(env!("CARGO_PKG_VERSION"))
@@ -207,9 +177,7 @@ fn read(file: &str, errors: &mut Vec<String>) -> Values {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) => {
-            errors.push(format!(
-                "--config {file}: {error}; name a file that can be read"
-            ));
+            errors.push(format!("--config {file}: {error}; name a file that can be read"));
             return Values::new();
         }
     };
@@ -229,9 +197,9 @@ fn read(file: &str, errors: &mut Vec<String>) -> Values {
             _ => None,
         };
         match text {
-            _ if !known => errors.push(format!(
-                "{file}: there is no setting `{name}`; see --help for all"
-            )),
+            _ if !known => {
+                errors.push(format!("{file}: there is no setting `{name}`; see --help for all"))
+            }
             Some(text) => {
                 let place = format!("{name} in {file}");
                 values.insert(name, (text, place));
@@ -269,36 +237,29 @@ impl Checked {
             ));
         }
         let data = self.parsed("data", "name a folder that can be made and written", folder);
-        let geo_header = self.parsed(
-            "geo-header",
-            "write a header's name, such as x-geo",
-            |text| text.parse().ok(),
-        );
+        let geo_header =
+            self.parsed("geo-header", "write a header's name, such as x-geo", |text| {
+                text.parse().ok()
+            });
         let threads = self.parsed("threads", "write a number from 1 to 1024", |text| {
-            text.parse()
-                .ok()
-                .filter(|threads| (1..=THREADS_MAX).contains(threads))
+            text.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads))
         });
-        let cache_bytes = self.parsed(
-            "cache-bytes",
-            "write a number of at least 1048576",
-            |text| text.parse().ok().filter(|bytes| *bytes >= CACHE_BYTES_MIN),
-        );
+        let cache_bytes =
+            self.parsed("cache-bytes", "write a number of at least 1048576", |text| {
+                text.parse().ok().filter(|bytes| *bytes >= CACHE_BYTES_MIN)
+            });
         let log = self.parsed("log", "write json or plain", |text| match text {
             "json" => Some(LogFormat::Json),
             "plain" => Some(LogFormat::Plain),
             _ => None,
         });
         let component = self.parsed("component", "name a component that can be read", readable);
-        for (name, remedy) in [
-            ("origin", "http://127.0.0.1:9080"),
-            ("keyring", "keyring.json"),
-            ("data", "var/edge"),
-        ] {
+        for (name, remedy) in
+            [("origin", "http://127.0.0.1:9080"), ("keyring", "keyring.json"), ("data", "var/edge")]
+        {
             if !self.values.contains_key(name) {
-                self.errors.push(format!(
-                    "--{name} is required; write for example --{name} {remedy}"
-                ));
+                self.errors
+                    .push(format!("--{name} is required; write for example --{name} {remedy}"));
             }
         }
         let threads =
@@ -345,8 +306,7 @@ impl Checked {
         };
         let value = parse(text);
         if value.is_none() {
-            self.errors
-                .push(format!("{place}: `{text}` cannot be used; {remedy}"));
+            self.errors.push(format!("{place}: `{text}` cannot be used; {remedy}"));
         }
         value
     }
@@ -368,9 +328,7 @@ fn readable(text: &str) -> Option<PathBuf> {
 
 fn parsed_keyring(path: &Path) -> Result<(), String> {
     let text = std::fs::read(path).map_err(|error| error.to_string())?;
-    Keyring::parse(&text)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    Keyring::parse(&text).map(drop).map_err(|error| error.to_string())
 }
 
 fn folder(text: &str) -> Option<PathBuf> {
@@ -388,22 +346,14 @@ mod tests {
     use super::*;
 
     fn args(args: &[&str]) -> Result<Config, ConfigErrors> {
-        Config::from_args(
-            std::iter::once("edge")
-                .chain(args.iter().copied())
-                .map(Into::into),
-        )
+        Config::from_args(std::iter::once("edge").chain(args.iter().copied()).map(Into::into))
     }
 
     #[test]
     fn all_errors_are_said_at_once() {
         let folder = crate::testing::folder("config");
         let file = folder.join("edge.toml");
-        std::fs::write(
-            &file,
-            "thread = 2\ncache-bytes = 12\nlisten = \"nowhere\"\n",
-        )
-        .unwrap();
+        std::fs::write(&file, "thread = 2\ncache-bytes = 12\nlisten = \"nowhere\"\n").unwrap();
         let errors = args(&[
             "--config",
             file.to_str().unwrap(),
@@ -421,10 +371,7 @@ mod tests {
             "--keyring:",
             "--data is required",
         ] {
-            assert!(
-                errors.iter().any(|error| error.contains(part)),
-                "{part}: {errors:#?}"
-            );
+            assert!(errors.iter().any(|error| error.contains(part)), "{part}: {errors:#?}");
         }
         assert_eq!(errors.len(), 6, "{errors:#?}");
     }
@@ -442,16 +389,8 @@ mod tests {
             "origin = \"http://a\"\nthreads = 3\nkeyring = {keyring:?}\ndata = {folder:?}\n"
         );
         std::fs::write(&file, text).unwrap();
-        let config = args(&[
-            "--config",
-            file.to_str().unwrap(),
-            "--origin",
-            "http://127.0.0.1:1/",
-        ])
-        .unwrap();
-        assert_eq!(
-            (config.origin.as_str(), config.threads),
-            ("http://127.0.0.1:1", 3)
-        );
+        let config =
+            args(&["--config", file.to_str().unwrap(), "--origin", "http://127.0.0.1:1/"]).unwrap();
+        assert_eq!((config.origin.as_str(), config.threads), ("http://127.0.0.1:1", 3));
     }
 }

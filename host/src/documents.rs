@@ -1,7 +1,8 @@
 //! The door's own copies of signed documents, as files, and the keyring.
 //!
-//! A copy is what the origin last said with status 200, whatever its age; the component checks its signature, so a file that
-//! someone changed is found out there. Invariant: a file is whole or absent (written beside, then renamed).
+//! A copy is what the origin last said with status 200, whatever its age; the component checks its
+//! signature, so a file that someone changed is found out there. Invariant: a file is whole or
+//! absent (written beside, then renamed).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use crate::cache::Entry;
 use crate::stored::Stored;
 use sightscreen_core::keyring;
 
-/// Copies of pods are of one ledger revision and useless after their event; they are swept after this.
+/// Copies of pods are of one ledger revision and useless after their event; they are swept after
+/// this.
 const PODS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longer than any write takes: a file that is still new after this was left over.
 const WRITING: Duration = Duration::from_secs(60);
@@ -62,11 +64,7 @@ impl Documents {
     /// The copy, if there is one. Blocks.
     pub(crate) fn load(&self, name: &str) -> Option<Stored> {
         let body = fs::read(self.path(name)?).ok()?;
-        Some(Stored {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: body.into(),
-        })
+        Some(Stored { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into() })
     }
 
     /// Replaces the copy where it differs. Blocks.
@@ -77,7 +75,8 @@ impl Documents {
         if fs::read(&path).is_ok_and(|old| old == *body) {
             return Ok(());
         }
-        // Two writers of one name would be two origins' answers within one write; the random part keeps them apart.
+        // Two writers of one name would be two origins' answers within one write; the random part
+        // keeps them apart.
         let new = path.with_extension(format!("{:016x}.new", fastrand::u64(..)));
         let written = write_synced(&new, body).and_then(|()| fs::rename(&new, &path));
         if written.is_err() {
@@ -108,7 +107,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_data()
 }
 
-/// The keyring's file, read again when its last reading is old, so that keys rotate without a restart.
+/// The keyring's file, read again when its last reading is old, so that keys rotate without a
+/// restart.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     path: PathBuf,
@@ -146,11 +146,7 @@ fn read_keyring(path: &Path) -> io::Result<Arc<Entry>> {
     let body = fs::read(path)?;
     keyring::Keyring::parse(&body).map_err(io::Error::other)?;
     let body = body.into();
-    Ok(Arc::new(Entry::unkept(Stored {
-        status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        body,
-    })))
+    Ok(Arc::new(Entry::unkept(Stored { status: StatusCode::OK, headers: HeaderMap::new(), body })))
 }
 
 #[cfg(test)]
@@ -162,12 +158,7 @@ mod tests {
     fn a_copy_is_replaced_whole_and_names_stay_in_the_folder() {
         let folder = crate::testing::folder("documents");
         let documents = Documents::open(folder.clone()).unwrap();
-        for name in [
-            "events/demo",
-            "../../etc/passwd",
-            "pods/demo/17/18-34.f",
-            ".hidden",
-        ] {
+        for name in ["events/demo", "../../etc/passwd", "pods/demo/17/18-34.f", ".hidden"] {
             documents.save(name, &Bytes::from_static(b"one")).unwrap();
             documents.save(name, &Bytes::from_static(b"two")).unwrap();
             assert_eq!(documents.load(name).unwrap().body, "two");

@@ -1,7 +1,8 @@
 //! The component in wasmtime: compiling it, and instances that compute one step after another.
 //!
-//! Owns the limits of an instance: memory, and the time of one call. Invariant: an instance that trapped or passed its deadline is never used
-//! again, and the memory of an instance holds one exchange at a time.
+//! Owns the limits of an instance: memory, and the time of one call. Invariant: an instance that
+//! trapped or passed its deadline is never used again, and the memory of an instance holds one
+//! exchange at a time.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/edge.wasm"
 const MEMORY_MAX: usize = 64 * 1024 * 1024;
 /// Past this an instance is replaced after its exchange, so that its memory cannot only grow.
 const MEMORY_RECYCLE: usize = MEMORY_MAX / 2;
-/// An instance is replaced after so many exchanges: what one may have left in it does not stay for ever.
+/// An instance is replaced after so many exchanges: what one may have left in it does not stay for
+/// ever.
 const EXCHANGES_MAX: u32 = 100_000;
 /// Bytes of an instance's memory kept resident for the next.
 const RESIDENT: usize = 4 * 1024 * 1024;
@@ -89,7 +91,8 @@ impl ResourceLimiter for Limits {
 }
 
 impl Engine {
-    /// Compiles `component`, or takes it from the compile cache in `cache`. `instances`: the most at one time.
+    /// Compiles `component`, or takes it from the compile cache in `cache`. `instances`: the most
+    /// at one time.
     ///
     /// # Errors
     /// When it is no component of the world `sightscreen:edge/edge`, or imports anything.
@@ -105,11 +108,7 @@ impl Engine {
         let pre = EdgePre::new(Linker::new(&wasmtime).instantiate_pre(&component)?)?;
         let ticking = Arc::new(AtomicBool::new(true));
         tick(wasmtime, Arc::clone(&ticking))?;
-        Ok(Self {
-            pre,
-            metrics,
-            ticking,
-        })
+        Ok(Self { pre, metrics, ticking })
     }
 
     /// A new instance.
@@ -122,12 +121,7 @@ impl Engine {
             Fault::Trapped
         })?;
         self.metrics.instances.inc();
-        Ok(Instance {
-            store,
-            edge,
-            exchanges: 0,
-            metrics: Arc::clone(&self.metrics),
-        })
+        Ok(Instance { store, edge, exchanges: 0, metrics: Arc::clone(&self.metrics) })
     }
 }
 
@@ -169,10 +163,7 @@ fn tick(wasmtime: Wasmtime, ticking: Arc<AtomicBool>) -> std::io::Result<()> {
             wasmtime.increment_epoch();
         }
     };
-    std::thread::Builder::new()
-        .name("ticker".into())
-        .spawn(work)
-        .map(drop)
+    std::thread::Builder::new().name("ticker".into()).spawn(work).map(drop)
 }
 
 impl Instance {
@@ -202,17 +193,13 @@ impl Instance {
     ) -> Result<core::Step, Fault> {
         self.store.set_epoch_deadline(DEADLINE_TICKS);
         let exchanges = self.edge.sightscreen_edge_exchanges();
-        let step = exchanges
-            .exchange()
-            .call_advance(&mut self.store, begun.0, got);
+        let step = exchanges.exchange().call_advance(&mut self.store, begun.0, got);
         step.map(bindings::step).map_err(|error| self.fault(&error))
     }
 
     /// Ends the exchange; says whether the instance may be used again.
     pub(crate) fn end(&mut self, Begun(exchange): Begun) -> bool {
-        let dropped = exchange
-            .resource_drop(&mut self.store)
-            .map_err(|error| self.fault(&error));
+        let dropped = exchange.resource_drop(&mut self.store).map_err(|error| self.fault(&error));
         dropped.is_ok()
             && self.exchanges < EXCHANGES_MAX
             && self.store.data().memory < MEMORY_RECYCLE

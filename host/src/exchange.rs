@@ -1,9 +1,10 @@
 //! Drives one exchange: from the request of a viewer to the response.
 //!
-//! No instance waits. When something must be waited for, the exchange is dropped from its instance; when it came, the exchange
-//! starts again from its beginning with all answers so far, which is the same because the component is deterministic. So a thread needs one
-//! instance, whatever the number of waiting viewers, and a viewer who waits costs no instance's memory.
-//! Invariant: an exchange that leads a result hands the lead over when it ends, however it ends.
+//! No instance waits. When something must be waited for, the exchange is dropped from its instance;
+//! when it came, the exchange starts again from its beginning with all answers so far, which is the
+//! same because the component is deterministic. So a thread needs one instance, whatever the number
+//! of waiting viewers, and a viewer who waits costs no instance's memory. Invariant: an exchange
+//! that leads a result hands the lead over when it ends, however it ends.
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ use crate::results::{Lead, Pending};
 use crate::stored::{Stored, header_map};
 use crate::wants::{Answer, timeout};
 
-/// Most answers that an exchange asks for, and most steps that it takes without waiting; the core's own limit is lower.
+/// Most answers that an exchange asks for, and most steps that it takes without waiting; the core's
+/// own limit is lower.
 const ANSWERS_MAX: usize = 64;
 
 /// A request, kept for as long as its exchange lasts.
@@ -65,7 +67,8 @@ impl Worker {
             self.node.metrics.exchange(start.elapsed());
             match stop {
                 Stop::Result(entry) => {
-                    // What stands in for the result that this exchange leads does so for those who wait for it.
+                    // What stands in for the result that this exchange leads does so for those who
+                    // wait for it.
                     known.leads.drain(..).for_each(|lead| lead.finish(&entry));
                     return (Answered::Result, entry.stored.response());
                 }
@@ -101,9 +104,8 @@ impl Worker {
     /// Computes as far as what is known and what is cached allows.
     fn compute(self: &Arc<Self>, viewer: &Viewer, known: &mut Known) -> Stop {
         self.with_instance(|instance| {
-            let (begun, step) = with_request(viewer, &self.node.geo_header, |request| {
-                instance.begin(request)
-            })?;
+            let (begun, step) =
+                with_request(viewer, &self.node.geo_header, |request| instance.begin(request))?;
             let stop = self.advance(instance, &begun, step, known)?;
             Ok((stop, begun))
         })
@@ -145,7 +147,8 @@ impl Worker {
         let mut answers = Vec::with_capacity(wants.len());
         let mut missing = false;
         for want in &wants {
-            // Even when one is missing the others are looked up: those not at hand are then fetched at the same time.
+            // Even when one is missing the others are looked up: those not at hand are then fetched
+            // at the same time.
             let answer = known.answer(want).or_else(|| self.get_now(want));
             missing |= answer.is_none();
             answers.push(answer);
@@ -199,20 +202,16 @@ impl Worker {
         Ok(Answer::Missing)
     }
 
-    /// Keeps the response for others as it says, gives it to those who wait for it, and makes it a response of HTTP.
+    /// Keeps the response for others as it says, gives it to those who wait for it, and makes it a
+    /// response of HTTP.
     fn respond(&self, response: core::Response, mut leads: Vec<Lead>) -> Response<Body> {
         let status =
             StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let stored = Stored {
-            status,
-            headers: header_map(&response.headers),
-            body: response.body.into(),
-        };
+        let stored =
+            Stored { status, headers: header_map(&response.headers), body: response.body.into() };
         let answer = stored.response();
         for keep in response.store {
-            let entry = self
-                .node
-                .keep_result(&keep.key, stored.clone(), keep.fresh_ms);
+            let entry = self.node.keep_result(&keep.key, stored.clone(), keep.fresh_ms);
             // Of a key that another leads, that other's answer is the one to wait for.
             for lead in leads.extract_if(.., |lead| lead.is_of(&keep.key)) {
                 lead.finish(&entry);
@@ -221,7 +220,8 @@ impl Worker {
         answer
     }
 
-    /// Runs `work` in this thread's instance. The instance is kept when the work and the end of its exchange succeed.
+    /// Runs `work` in this thread's instance. The instance is kept when the work and the end of its
+    /// exchange succeed.
     fn with_instance<R>(
         &self,
         work: impl FnOnce(&mut Instance) -> Result<(R, Begun), Fault>,
@@ -239,26 +239,21 @@ impl Worker {
 }
 
 impl Known {
-    /// Waits for another's result. `None`: begin again, as the leader perhaps, or with the time that is over among the answers.
+    /// Waits for another's result. `None`: begin again, as the leader perhaps, or with the time
+    /// that is over among the answers.
     async fn follow(&mut self, want: Want, pending: &Pending) -> Option<Arc<Entry>> {
-        let deadline = *self
-            .result_deadline
-            .get_or_insert_with(|| Instant::now() + timeout(&want));
+        let deadline = *self.result_deadline.get_or_insert_with(|| Instant::now() + timeout(&want));
         match tokio::time::timeout_at(deadline, pending.wait()).await {
             Ok(result) => result,
             Err(_) => {
-                self.answers
-                    .push((want, Answer::Failed(core::Failure::Timeout)));
+                self.answers.push((want, Answer::Failed(core::Failure::Timeout)));
                 None
             }
         }
     }
 
     fn answer(&self, want: &Want) -> Option<Answer> {
-        self.answers
-            .iter()
-            .find(|(known, _)| known == want)
-            .map(|(_, answer)| answer.clone())
+        self.answers.iter().find(|(known, _)| known == want).map(|(_, answer)| answer.clone())
     }
 
     fn remember(&mut self, want: Want, answer: Answer) {

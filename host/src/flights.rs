@@ -1,7 +1,8 @@
 //! What is under way, by key: the first to ask for a key leads, the others join.
 //!
-//! Owns no answer; those are in the cache. Locks are held for a look-up and never across a wait, and a key's waiters wait on
-//! that key alone. Invariant: a key has at most one flight, and [`Flights::end`] removes only the flight that it is given.
+//! Owns no answer; those are in the cache. Locks are held for a look-up and never across a wait,
+//! and a key's waiters wait on that key alone. Invariant: a key has at most one flight, and
+//! [`Flights::end`] removes only the flight that it is given.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -24,10 +25,7 @@ pub(crate) enum Joined<T> {
 
 impl<T> Default for Flights<T> {
     fn default() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
-        }
+        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
     }
 }
 
@@ -47,10 +45,7 @@ impl<T> Flights<T> {
     /// Ends `flight`: who asks for `key` from now on leads anew.
     pub(crate) fn end(&self, key: &str, flight: &Arc<T>) {
         self.shard(key, |flights| {
-            if flights
-                .get(key)
-                .is_some_and(|current| Arc::ptr_eq(current, flight))
-            {
+            if flights.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
                 flights.remove(key);
             }
         });
@@ -67,10 +62,6 @@ impl<T> Flights<T> {
     fn shard<R>(&self, key: &str, work: impl FnOnce(&mut HashMap<Box<str>, Arc<T>>) -> R) -> R {
         let shard = self.hasher.hash_one(key) as usize % SHARDS;
         // A map is whole after every operation, so a panic elsewhere left it whole.
-        work(
-            &mut self.shards[shard]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        work(&mut self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,7 +1,7 @@
 //! A viewer's first bytes, which tell HTTP/1.1 from HTTP/2, within a time.
 //!
-//! hyper has a limit for a request's head, but none for the bytes before it knows which version the head is in. Owns that limit. Invariant: once the
-//! version can be told, a stream is as it was.
+//! hyper has a limit for a request's head, but none for the bytes before it knows which version the
+//! head is in. Owns that limit. Invariant: once the version can be told, a stream is as it was.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -31,10 +31,7 @@ impl<S> Greeting<S> {
     /// The version must be told within `limit`.
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
         let limit = Box::pin(sleep(limit));
-        Self {
-            stream,
-            waiting: Some(Waiting { limit, preface: 0 }),
-        }
+        Self { stream, waiting: Some(Waiting { limit, preface: 0 }) }
     }
 }
 

@@ -1,8 +1,9 @@
 //! An edge node of one's own: hyper in front, wasmtime with the core inside, the origin behind.
 //!
-//! Owns the mechanism: connections, cache, one request upstream for each key, copies of documents, instances of the component. Decides nothing that
-//! a viewer can observe: that is the component's, `wit/edge.wit` is between them. Invariant: whatever one exchange does (trap, run for ever,
-//! want too much), the node and all other exchanges live on.
+//! Owns the mechanism: connections, cache, one request upstream for each key, copies of documents,
+//! instances of the component. Decides nothing that a viewer can observe: that is the component's,
+//! `wit/edge.wit` is between them. Invariant: whatever one exchange does (trap, run for ever, want
+//! too much), the node and all other exchanges live on.
 #![deny(unsafe_code)]
 
 mod admin;

@@ -1,10 +1,12 @@
-//! Log lines. Nothing of a viewer is in them: a query may hold a signature, and the second segment of `/live/` a pass.
+//! Log lines. Nothing of a viewer is in them: a query may hold a signature, and the second segment
+//! of `/live/` a pass.
 
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
 
-/// Starts logging to standard error. `SIGHTSCREEN_LOG` chooses the least level: error, warn, info (without it), debug, off.
+/// Starts logging to standard error. `SIGHTSCREEN_LOG` chooses the least level: error, warn, info
+/// (without it), debug, off.
 pub fn start(format: LogFormat) {
     let level = std::env::var("SIGHTSCREEN_LOG")
         .ok()
@@ -26,7 +28,8 @@ pub fn start(format: LogFormat) {
     };
 }
 
-/// The target as it may be logged: no query, and in place of everything between event and last segment a dash.
+/// The target as it may be logged: no query, and in place of everything between event and last
+/// segment a dash.
 pub(crate) fn masked(target: &str) -> String {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let segments: Vec<&str> = path.split('/').collect();
@@ -45,18 +48,9 @@ mod tests {
 
     #[test]
     fn no_pass_and_no_query_is_logged() {
-        assert_eq!(
-            masked("/live/demo/main.m3u8?expires=1&sig=SECRET"),
-            "/live/demo/main.m3u8"
-        );
-        assert_eq!(
-            masked("/live/demo/SECRET/v720/1200.m4s"),
-            "/live/demo/-/1200.m4s"
-        );
-        assert_eq!(
-            masked("/live/demo/SECRET/main.m3u8"),
-            "/live/demo/-/main.m3u8"
-        );
+        assert_eq!(masked("/live/demo/main.m3u8?expires=1&sig=SECRET"), "/live/demo/main.m3u8");
+        assert_eq!(masked("/live/demo/SECRET/v720/1200.m4s"), "/live/demo/-/1200.m4s");
+        assert_eq!(masked("/live/demo/SECRET/main.m3u8"), "/live/demo/-/main.m3u8");
         assert_eq!(masked("/live/demo/SECRET"), "/live/demo/-");
         assert_eq!(masked("/live/demo/"), "/live/demo/-");
         assert_eq!(masked("/api/events?token=SECRET"), "/api/events");

@@ -25,14 +25,10 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _guard = runtime.enter();
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let running = start(config)?;
     let tls = running.tls_listen.map(|address| address.to_string());
     tracing::info!(listen = %running.listen, tls, admin = %running.admin, origin = config.origin, "serving");

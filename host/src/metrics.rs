@@ -1,7 +1,7 @@
 //! Counts and times of the node, as Prometheus reads them.
 //!
-//! Labels are of small, fixed sets: nothing of a request's target or of a viewer. Invariant: an observation is a few atomic
-//! additions, because it happens for every request.
+//! Labels are of small, fixed sets: nothing of a request's target or of a viewer. Invariant: an
+//! observation is a few atomic additions, because it happens for every request.
 
 use std::time::Duration;
 
@@ -41,14 +41,7 @@ pub(crate) enum Lookup {
     Copy = 5,
 }
 
-const LOOKUPS: [&str; 6] = [
-    "hit",
-    "stale",
-    "miss",
-    "collapsed",
-    "stale_on_error",
-    "copy",
-];
+const LOOKUPS: [&str; 6] = ["hit", "stale", "miss", "collapsed", "stale_on_error", "copy"];
 
 /// Everything that the node counts.
 pub(crate) struct Metrics {
@@ -114,17 +107,10 @@ impl Metrics {
             "Requests by kind of answer and status class.",
             &["answer", "status"],
         )?;
-        let lookups = vec(
-            "sightscreen_wants_total",
-            "Wants by how they were served.",
-            &["served"],
-        )?;
-        let micro = [
-            5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 2.5,
-        ];
-        let wire = [
-            1e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-        ];
+        let lookups =
+            vec("sightscreen_wants_total", "Wants by how they were served.", &["served"])?;
+        let micro = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 2.5];
+        let wire = [1e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
         Ok(Self {
             requests: ANSWERS
                 .map(|answer| CLASSES.map(|class| requests.with_label_values(&[answer, class]))),

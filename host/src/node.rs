@@ -16,7 +16,8 @@ use crate::results::Pending;
 use crate::transfer::Transfer;
 use crate::upstream::Upstream;
 
-/// Instances beside one for each thread: for a moment a thread may hold one while it throws one away.
+/// Instances beside one for each thread: for a moment a thread may hold one while it throws one
+/// away.
 const INSTANCES_SPARE: usize = 8;
 
 /// Shared by all threads.
@@ -46,10 +47,7 @@ impl Node {
     pub(crate) fn open(config: &Config) -> io::Result<Self> {
         let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
         let embedded = || Ok(EMBEDDED.to_vec());
-        let component = config
-            .component
-            .as_ref()
-            .map_or_else(embedded, std::fs::read)?;
+        let component = config.component.as_ref().map_or_else(embedded, std::fs::read)?;
         let compiled = std::path::absolute(config.data.join("compiled"))?;
         let instances = u32::try_from(config.threads + INSTANCES_SPARE).unwrap_or(u32::MAX);
         let engine = Engine::new(&component, &compiled, instances, Arc::clone(&metrics)).map_err(
@@ -70,12 +68,8 @@ impl Node {
 
     /// The metrics as text, with the gauges brought up to date.
     pub(crate) fn metrics_text(&self) -> Vec<u8> {
-        self.metrics
-            .cache_bytes
-            .set(i64::try_from(self.cache.weight()).unwrap_or(i64::MAX));
-        self.metrics
-            .flights
-            .set((self.transfers.len() + self.results.len()) as i64);
+        self.metrics.cache_bytes.set(i64::try_from(self.cache.weight()).unwrap_or(i64::MAX));
+        self.metrics.flights.set((self.transfers.len() + self.results.len()) as i64);
         self.metrics.text()
     }
 }
@@ -83,18 +77,11 @@ impl Node {
 impl Worker {
     pub(crate) fn new(node: Arc<Node>, origin: &str) -> io::Result<Self> {
         let upstream = Upstream::new(origin, Arc::clone(&node.metrics))?;
-        Ok(Self {
-            node,
-            upstream,
-            instance: Mutex::new(None),
-        })
+        Ok(Self { node, upstream, instance: Mutex::new(None) })
     }
 
     pub(crate) fn take_instance(&self) -> Option<Instance> {
-        self.instance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn put_instance(&self, instance: Instance) {

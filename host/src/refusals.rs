@@ -1,7 +1,8 @@
 //! What hyper refuses by itself, a request line or header that is not HTTP, answered as a problem.
 //!
-//! hyper writes those answers, with an empty body, past every service. Owns the recognition of exactly that answer on its way out, and
-//! nothing else of the stream. Invariant: any other byte passes as it is.
+//! hyper writes those answers, with an empty body, past every service. Owns the recognition of
+//! exactly that answer on its way out, and nothing else of the stream. Invariant: any other byte
+//! passes as it is.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use sightscreen_core::problem::Problem;
 
-/// How hyper's refusals of a request line or a header begin. No answer of the component does: a 400 of it has a body.
+/// How hyper's refusals of a request line or a header begin. No answer of the component does: a 400
+/// of it has a body.
 const BEGINNINGS: [&[u8]; 3] = [
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n",
     b"HTTP/1.1 414 URI Too Long\r\nconnection: close\r\ncontent-length: 0\r\n",
@@ -33,10 +35,7 @@ struct Replacement {
 
 impl<T> Refusals<T> {
     pub(crate) fn new(stream: T) -> Self {
-        Self {
-            stream,
-            replacement: None,
-        }
+        Self { stream, replacement: None }
     }
 }
 
@@ -62,14 +61,9 @@ impl<T: Write + Unpin> Refusals<T> {
     /// Whether `bytes` are replaced.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
         if self.replacement.is_none()
-            && BEGINNINGS
-                .iter()
-                .any(|beginning| bytes.starts_with(beginning))
+            && BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
         {
-            self.replacement = Some(Replacement {
-                left: refusal(),
-                stands_for: bytes.len(),
-            });
+            self.replacement = Some(Replacement { left: refusal(), stands_for: bytes.len() });
         }
         self.replacement.is_some()
     }
@@ -77,11 +71,8 @@ impl<T: Write + Unpin> Refusals<T> {
 
 fn refusal() -> Bytes {
     let response = Problem::TargetAmbiguous.response();
-    let fields: String = response
-        .headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let fields: String =
+        response.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
         "HTTP/1.1 400 Bad Request\r\n{fields}connection: close\r\ncontent-length: {}\r\n\r\n",
         response.body.len()

@@ -1,7 +1,8 @@
 //! Relays: bodies that pass by the component.
 //!
-//! From the cache where the object is there, else from the one transfer that all its viewers share while it arrives, else, for what
-//! may not be shared, from a transfer of the viewer's own. Invariant: a failure before the first byte goes back to the component; one after it cuts the
+//! From the cache where the object is there, else from the one transfer that all its viewers share
+//! while it arrives, else, for what may not be shared, from a transfer of the viewer's own.
+//! Invariant: a failure before the first byte goes back to the component; one after it cuts the
 //! connection, never ends the body early as if it were whole.
 
 use std::ops::Range;
@@ -65,9 +66,8 @@ impl Worker {
         }
         loop {
             let shared = self.join(want, Purpose::Relay);
-            let head = timeout_at(deadline, shared.transfer.head())
-                .await
-                .unwrap_or(Err(Failure::Timeout));
+            let head =
+                timeout_at(deadline, shared.transfer.head()).await.unwrap_or(Err(Failure::Timeout));
             return match head {
                 Ok(head) if head.private && !shared.leads => {
                     self.relay_alone(want, viewer, deadline).await
@@ -98,7 +98,8 @@ impl Worker {
         }
     }
 
-    /// For this viewer alone. It arrives whether the viewer reads or not: one who does not read holds none of the requests under way.
+    /// For this viewer alone. It arrives whether the viewer reads or not: one who does not read
+    /// holds none of the requests under way.
     async fn relay_alone(
         self: &Arc<Self>,
         want: &Want,
@@ -106,9 +107,7 @@ impl Worker {
         deadline: Instant,
     ) -> Result<Response<Body>, Answer> {
         let transfer = self.fetch_alone(want, viewer);
-        let head = timeout_at(deadline, transfer.head())
-            .await
-            .unwrap_or(Err(Failure::Timeout));
+        let head = timeout_at(deadline, transfer.head()).await.unwrap_or(Err(Failure::Timeout));
         match head {
             Ok(head) if head.status == StatusCode::OK => {
                 from_transfer(transfer, &head, viewer, deadline).await
@@ -154,10 +153,7 @@ async fn from_transfer(
         })),
         None if asks_part => {
             // A range counts from an end that is not known before the last byte is here.
-            match timeout_at(deadline, transfer.whole())
-                .await
-                .unwrap_or(Err(Failure::Timeout))
-            {
+            match timeout_at(deadline, transfer.whole()).await.unwrap_or(Err(Failure::Timeout)) {
                 Ok(entry) => from_entry(&entry, viewer),
                 Err(failure) => Err(Answer::Failed(failure)),
             }
@@ -177,19 +173,12 @@ fn respond(
     viewer: &HeaderMap,
     body: impl FnOnce(Range<u64>) -> Body,
 ) -> Response<Body> {
-    // If-Range compares validators of which this node knows too little; the whole is right in every case.
-    let range = if viewer.contains_key(IF_RANGE) {
-        None
-    } else {
-        viewer.get(RANGE)
-    };
+    // If-Range compares validators of which this node knows too little; the whole is right in every
+    // case.
+    let range = if viewer.contains_key(IF_RANGE) { None } else { viewer.get(RANGE) };
     let cut = Cut::of(range.and_then(|range| range.to_str().ok()), length);
     let (status, bytes, told) = cut.head(length);
-    let first = if let Cut::Part { first, .. } = cut {
-        first
-    } else {
-        0
-    };
+    let first = if let Cut::Part { first, .. } = cut { first } else { 0 };
     let part = first..first + bytes;
     let mut response = Response::new(body(part));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);

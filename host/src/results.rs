@@ -1,7 +1,7 @@
 //! Results that an exchange is computing while others wait for them.
 //!
-//! Invariant: one who waits is always woken: by the result, or by the end of the exchange that led, whether it answered, failed
-//! or was dropped because its viewer left.
+//! Invariant: one who waits is always woken: by the result, or by the end of the exchange that led,
+//! whether it answered, failed or was dropped because its viewer left.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +20,8 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Waits for the result; `None` when the leader has none for others. The caller sets a deadline.
+    /// Waits for the result; `None` when the leader has none for others. The caller sets a
+    /// deadline.
     pub(crate) async fn wait(&self) -> Option<Arc<Entry>> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -34,10 +35,7 @@ impl Pending {
     }
 
     fn end(&self, outcome: Option<Arc<Entry>>) {
-        self.outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(outcome);
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(outcome);
         self.changed.notify_waiters();
     }
 }
@@ -51,11 +49,7 @@ pub(crate) struct Lead {
 
 impl Lead {
     pub(crate) fn new(node: &Arc<Node>, key: &str, pending: Arc<Pending>) -> Self {
-        Self {
-            node: Arc::clone(node),
-            key: key.into(),
-            pending,
-        }
+        Self { node: Arc::clone(node), key: key.into(), pending }
     }
 }
 

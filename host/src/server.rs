@@ -1,7 +1,8 @@
 //! Listening and serving: threads, connections, and the end of both.
 //!
-//! Each thread has its own runtime and its own listening sockets on the shared ports; the kernel spreads connections over them.
-//! Invariant: after a stop no connection is accepted, and those that are open end after the request that they are in.
+//! Each thread has its own runtime and its own listening sockets on the shared ports; the kernel
+//! spreads connections over them. Invariant: after a stop no connection is accepted, and those that
+//! are open end after the request that they are in.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,9 +34,11 @@ use crate::{admin, logs};
 
 /// Longest that requests under way may take after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Longest that a viewer may take to send a request's head, idle time between two requests included.
+/// Longest that a viewer may take to send a request's head, idle time between two requests
+/// included.
 const HEAD: Duration = Duration::from_secs(60);
-/// Longest that a viewer may leave what was sent to it unread, or an idle connection without a sign of life.
+/// Longest that a viewer may leave what was sent to it unread, or an idle connection without a sign
+/// of life.
 const GONE: Duration = Duration::from_secs(60);
 /// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
 const PING: Duration = Duration::from_secs(20);
@@ -60,7 +63,8 @@ pub struct Running {
 /// Starts a node: when this returns, it accepts connections.
 ///
 /// # Errors
-/// One line that says what is in the way and what to do: a busy port, an unusable component, a folder that cannot be written.
+/// One line that says what is in the way and what to do: a busy port, an unusable component, a
+/// folder that cannot be written.
 pub fn start(config: &Config) -> io::Result<Running> {
     raise_open_files();
     let listen = sockets(config.listen, "--listen", config.threads)?;
@@ -69,10 +73,8 @@ pub fn start(config: &Config) -> io::Result<Running> {
         .map(|address| sockets(address, "--tls-listen", config.threads))
         .transpose()?;
     let admin_socket = sockets(config.admin, "--admin", 1)?;
-    let certificate = config
-        .tls_listen
-        .map(|_| Certificate::open(&config.data).map(Arc::new))
-        .transpose()?;
+    let certificate =
+        config.tls_listen.map(|_| Certificate::open(&config.data).map(Arc::new)).transpose()?;
     let node = Arc::new(Node::open(config)?);
     let (stop, stopped) = watch::channel(false);
     let mut running = Running {
@@ -84,10 +86,7 @@ pub fn start(config: &Config) -> io::Result<Running> {
     };
     let mut tls_sockets = tls_listen.map(|sockets| sockets.all.into_iter());
     for (index, plain) in listen.all.into_iter().enumerate() {
-        let tls = tls_sockets
-            .as_mut()
-            .and_then(Iterator::next)
-            .zip(certificate.clone());
+        let tls = tls_sockets.as_mut().and_then(Iterator::next).zip(certificate.clone());
         let worker = Arc::new(Worker::new(Arc::clone(&node), &config.origin)?);
         let (node, stopped) = (Arc::clone(&node), stopped.clone());
         let work = async move {
@@ -100,9 +99,7 @@ pub fn start(config: &Config) -> io::Result<Running> {
         running.threads.push(thread(format!("edge-{index}"), work)?);
     }
     let admin_work = admin::serve(node, admin_socket.all, stopped);
-    running
-        .threads
-        .push(thread("admin".to_owned(), admin_work)?);
+    running.threads.push(thread("admin".to_owned(), admin_work)?);
     Ok(running)
 }
 
@@ -123,9 +120,7 @@ fn thread(
     name: String,
     work: impl Future<Output = io::Result<()>> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(name).spawn(move || {
         if let Err(error) = runtime.block_on(work) {
             tracing::error!(%error, "a thread ended");
@@ -134,14 +129,12 @@ fn thread(
     })
 }
 
-/// As many open files as the system lets this process have: every viewer takes one, and so does every request to the origin.
+/// As many open files as the system lets this process have: every viewer takes one, and so does
+/// every request to the origin.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if setrlimit(Resource::Nofile, raised).is_err() {
         tracing::warn!(limit = ?limit.current, "the limit of open files stays as it is");
     }
@@ -152,8 +145,8 @@ struct Sockets {
     all: Vec<std::net::TcpListener>,
 }
 
-/// As many listening sockets on one address. A first one without `SO_REUSEPORT` finds out whether another process has the port,
-/// which the others would silently share with it.
+/// As many listening sockets on one address. A first one without `SO_REUSEPORT` finds out whether
+/// another process has the port, which the others would silently share with it.
 fn sockets(address: SocketAddr, flag: &str, count: usize) -> io::Result<Sockets> {
     let busy = |error: io::Error| {
         let remedy = match error.kind() {
@@ -166,25 +159,20 @@ fn sockets(address: SocketAddr, flag: &str, count: usize) -> io::Result<Sockets>
         };
         io::Error::new(error.kind(), format!("{flag} {address}: {error}; {remedy}"))
     };
-    let address = std::net::TcpListener::bind(address)
-        .and_then(|probe| probe.local_addr())
-        .map_err(busy)?;
-    let all = (0..count.max(1))
-        .map(|_| socket(address).map_err(busy))
-        .collect::<io::Result<_>>()?;
+    let address =
+        std::net::TcpListener::bind(address).and_then(|probe| probe.local_addr()).map_err(busy)?;
+    let all =
+        (0..count.max(1)).map(|_| socket(address).map_err(busy)).collect::<io::Result<_>>()?;
     Ok(Sockets { address, all })
 }
 
 fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
-    // Every accepted connection has these from its listener: a viewer that is gone, or reads no more, holds nothing for long.
+    // Every accepted connection has these from its listener: a viewer that is gone, or reads no
+    // more, holds nothing for long.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(GONE))?;
     socket.set_tcp_user_timeout(Some(GONE))?;
     socket.bind(&address.into())?;
@@ -225,7 +213,8 @@ async fn serve(
         .await
     };
     let mut stop = stopped.clone();
-    // Both futures end here and close their sockets, so that a balancer sees at once that this node takes no more.
+    // Both futures end here and close their sockets, so that a balancer sees at once that this node
+    // takes no more.
     tokio::select! {
         ended = plain => ended?,
         ended = tls => ended?,
@@ -266,10 +255,7 @@ pub(crate) async fn accept(
 
 fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -283,10 +269,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         async move { Ok::<_, Infallible>(answer(&worker, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -311,9 +294,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 async fn answer(worker: &Arc<Worker>, request: Request<Incoming>) -> Response<Body> {
     // Viewers send no bodies; what one sends all the same is never read.
     let (parts, _) = request.into_parts();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let viewer = Viewer {
         target: target(&parts.uri),
         method: parts.method,
@@ -339,6 +320,5 @@ async fn answer(worker: &Arc<Worker>, request: Request<Incoming>) -> Response<Bo
 
 /// The target in origin form, as it came.
 fn target(uri: &Uri) -> String {
-    uri.path_and_query()
-        .map_or_else(|| uri.to_string(), |target| target.as_str().to_owned())
+    uri.path_and_query().map_or_else(|| uri.to_string(), |target| target.as_str().to_owned())
 }

@@ -1,4 +1,5 @@
-//! An answer as the node keeps and shares it: status, the few headers that anyone reads, and the whole body.
+//! An answer as the node keeps and shares it: status, the few headers that anyone reads, and the
+//! whole body.
 //!
 //! Invariant: never changed once made, so that any number of viewers read the same bytes.
 
@@ -11,7 +12,8 @@ use crate::body::Body;
 /// Headers of an origin's answer that are kept with it.
 const KEPT: [HeaderName; 3] = [CONTENT_TYPE, ETAG, RETRY_AFTER];
 
-/// Memory of an entry beside its body and its headers' texts: the map of headers, the tables' slots, counts.
+/// Memory of an entry beside its body and its headers' texts: the map of headers, the tables'
+/// slots, counts.
 const ENTRY_BYTES: usize = 1024;
 
 /// A whole answer.
@@ -27,9 +29,7 @@ impl Stored {
     pub(crate) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
         // In memory of its own, not a slice of the connection's read buffer.
         let own = |name| HeaderValue::from_bytes(headers.get(name)?.as_bytes()).ok();
-        let kept = KEPT
-            .iter()
-            .filter_map(|name| Some((name.clone(), own(name)?)));
+        let kept = KEPT.iter().filter_map(|name| Some((name.clone(), own(name)?)));
         kept.collect()
     }
 
@@ -37,25 +37,15 @@ impl Stored {
     pub(crate) fn told_headers(&self) -> Vec<(&str, &str)> {
         let told = [CONTENT_TYPE, RETRY_AFTER].into_iter().filter_map(|name| {
             let value = std::str::from_utf8(self.headers.get(&name)?.as_bytes()).ok()?;
-            Some((
-                if name == CONTENT_TYPE {
-                    "content-type"
-                } else {
-                    "retry-after"
-                },
-                value,
-            ))
+            Some((if name == CONTENT_TYPE { "content-type" } else { "retry-after" }, value))
         });
         told.collect()
     }
 
     /// Bytes that it takes in a cache, roughly.
     pub(crate) fn weight(&self) -> u64 {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 32)
-            .sum();
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
         (self.body.len() + headers + ENTRY_BYTES) as u64
     }
 

@@ -1,4 +1,5 @@
-//! TLS for viewers: the certificate in the data folder, made for development where there is none, and read again when it was renewed.
+//! TLS for viewers: the certificate in the data folder, made for development where there is none,
+//! and read again when it was renewed.
 //!
 //! Invariant: files that do not serve leave the certificate before them in force.
 
@@ -41,11 +42,7 @@ impl Certificate {
             acceptor: acceptor(&cert, &key)?,
             looked: Instant::now(),
         };
-        Ok(Self {
-            cert,
-            key,
-            in_force: Mutex::new(in_force),
-        })
+        Ok(Self { cert, key, in_force: Mutex::new(in_force) })
     }
 
     /// What accepts a viewer, with the certificate that is in force.
@@ -90,13 +87,10 @@ fn acceptor(cert: &Path, key: &Path) -> io::Result<TlsAcceptor> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|versions| {
-            versions
-                .with_no_client_auth()
-                .with_single_cert(chain, private)
-        })
+        .and_then(|versions| versions.with_no_client_auth().with_single_cert(chain, private))
         .map_err(|error| wrong(cert, &format!("certificate and key do not serve: {error}")))?;
-    // Players reconnect by the thousand: with tickets they need no full handshake, and the node keeps nothing for it.
+    // Players reconnect by the thousand: with tickets they need no full handshake, and the node
+    // keeps nothing for it.
     config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -114,11 +108,7 @@ fn make(folder: &Path, cert: &Path, key: &Path) -> io::Result<()> {
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     io::Write::write_all(&mut file, bytes)
 }
 

@@ -1,7 +1,8 @@
 //! One answer of the origin while it arrives, read by any number of readers.
 //!
-//! Owns the bytes until they are whole. A reader that is late starts from the first byte; one that leaves harms nobody,
-//! because the task that fills a transfer belongs to no reader. Invariant: once ended, a transfer does not change.
+//! Owns the bytes until they are whole. A reader that is late starts from the first byte; one that
+//! leaves harms nobody, because the task that fills a transfer belongs to no reader. Invariant:
+//! once ended, a transfer does not change.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,12 +32,7 @@ impl Head {
     /// The head of a kept answer.
     pub(crate) fn of(stored: &Stored) -> Self {
         let length = Some(stored.body.len() as u64);
-        Self {
-            status: stored.status,
-            headers: stored.headers.clone(),
-            length,
-            private: false,
-        }
+        Self { status: stored.status, headers: stored.headers.clone(), length, private: false }
     }
 }
 
@@ -70,11 +66,7 @@ impl Transfer {
         let state = self.state();
         let head = state.head.as_ref()?;
         let headers = Stored::kept_headers(&head.headers);
-        Some(Stored {
-            status: head.status,
-            headers,
-            body: joined(&state.chunks),
-        })
+        Some(Stored { status: head.status, headers, body: joined(&state.chunks) })
     }
 
     /// The body is whole: this is the answer.
@@ -115,12 +107,7 @@ impl Transfer {
         self: Arc<Self>,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, BrokenStream>> + Send + 'static {
-        let reader = Reader {
-            transfer: self,
-            index: 0,
-            at: 0,
-            range,
-        };
+        let reader = Reader { transfer: self, index: 0, at: 0, range };
         futures_util::stream::unfold(reader, |mut reader| async move {
             let next = reader.next().await?;
             Some((next, reader))
@@ -160,14 +147,12 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<Bytes, BrokenStream>> {
         while self.at < self.range.end {
             let index = self.index;
-            let next = self
-                .transfer
-                .until(|state| match (state.chunks.get(index), &state.end) {
-                    (Some(chunk), _) => Some(Ok(Some(chunk.clone()))),
-                    (None, Some(Ok(_))) => Some(Ok(None)),
-                    (None, Some(Err(failure))) => Some(Err(broken(*failure))),
-                    (None, None) => None,
-                });
+            let next = self.transfer.until(|state| match (state.chunks.get(index), &state.end) {
+                (Some(chunk), _) => Some(Ok(Some(chunk.clone()))),
+                (None, Some(Ok(_))) => Some(Ok(None)),
+                (None, Some(Err(failure))) => Some(Err(broken(*failure))),
+                (None, None) => None,
+            });
             let chunk = match next.await {
                 Ok(chunk) => chunk?,
                 Err(broken) => return Some(Err(broken)),
@@ -195,7 +180,8 @@ pub(crate) fn broken(failure: Failure) -> BrokenStream {
     format!("the origin's answer broke off: {failure:?}").into()
 }
 
-/// The bytes in memory of their own: a chunk is a slice of its connection's read buffer, and keeping one would keep the other.
+/// The bytes in memory of their own: a chunk is a slice of its connection's read buffer, and
+/// keeping one would keep the other.
 fn joined(chunks: &[Bytes]) -> Bytes {
     let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
     for chunk in chunks {

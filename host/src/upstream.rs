@@ -1,7 +1,7 @@
 //! The origin, over HTTP: connections, one GET, and what counts as its failure.
 //!
-//! Owns the connection pool of a worker. Keeps no answer. Invariant: a request to the origin says nothing of a viewer but
-//! the headers that it is given.
+//! Owns the connection pool of a worker. Keeps no answer. Invariant: a request to the origin says
+//! nothing of a viewer but the headers that it is given.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,8 @@ use sightscreen_core::{Failure, Want, door};
 const CONNECT: Duration = Duration::from_secs(2);
 /// Below the ten seconds after which the origin closes an idle connection.
 const POOL_IDLE: Duration = Duration::from_secs(8);
-/// Requests to the origin that a worker has under way at one time; the others wait within their own time.
+/// Requests to the origin that a worker has under way at one time; the others wait within their own
+/// time.
 const REQUESTS_MAX: usize = 256;
 /// Longest that a body may stand still.
 const STALL: Duration = Duration::from_secs(10);
@@ -90,44 +91,29 @@ impl Upstream {
             Ok((self.send(want, headers).await?, permit))
         };
         let outcome = timeout(within, sent).await.unwrap_or(Err(Failure::Timeout));
-        let status = outcome
-            .as_ref()
-            .map_err(|failure| *failure)
-            .map(|(response, _)| response.status());
+        let status =
+            outcome.as_ref().map_err(|failure| *failure).map(|(response, _)| response.status());
         self.metrics.upstream(status, start.elapsed());
         let (response, permit) = outcome?;
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
-        let mut cache_control = parts
-            .headers
-            .get_all(CACHE_CONTROL)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
+        let mut cache_control =
+            parts.headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
         let private = cache_control.any(|value| Lifetime::of(want, status, Some(value)).is_none());
-        let length = parts
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let length =
+            parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok((
-            Head {
-                status: parts.status,
-                headers: parts.headers,
-                length,
-                private,
-            },
-            Arriving {
-                body,
-                _permit: permit,
-            },
+            Head { status: parts.status, headers: parts.headers, length, private },
+            Arriving { body, _permit: permit },
         ))
     }
 
     async fn send(&self, want: &Want, headers: HeaderMap) -> Result<Response<Incoming>, Failure> {
         let target = door::origin_target(&want.source).ok_or(Failure::Unreachable)?;
-        // A target that is no URI cannot be asked for; to the component that is an origin that does not answer.
-        let uri: Uri = format!("{}{target}", self.origin)
-            .parse()
-            .map_err(|_| Failure::Unreachable)?;
+        // A target that is no URI cannot be asked for; to the component that is an origin that does
+        // not answer.
+        let uri: Uri =
+            format!("{}{target}", self.origin).parse().map_err(|_| Failure::Unreachable)?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -156,16 +142,12 @@ impl Upstream {
             transfer.set_head(head);
             let mut left = limits.bytes;
             while let Some(chunk) = next_chunk(&mut body).await? {
-                left = left
-                    .checked_sub(chunk.len() as u64)
-                    .ok_or(Failure::TooLarge)?;
+                left = left.checked_sub(chunk.len() as u64).ok_or(Failure::TooLarge)?;
                 transfer.push(chunk);
             }
             Ok(())
         };
-        timeout(limits.whole, work)
-            .await
-            .unwrap_or(Err(Failure::Timeout))
+        timeout(limits.whole, work).await.unwrap_or(Err(Failure::Timeout))
     }
 }
 

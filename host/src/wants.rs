@@ -1,7 +1,8 @@
 //! Carries out wants: cache, one request upstream for each key, copies for when the origin fails.
 //!
-//! Decides nothing: every time and limit is the want's. A fetch for a shared key runs as a task of its own, so the viewer for
-//! whom it began may leave; each that waits has its own time. Invariant: an answer marked `no-store` or `private` reaches only the one that asked.
+//! Decides nothing: every time and limit is the want's. A fetch for a shared key runs as a task of
+//! its own, so the viewer for whom it began may leave; each that waits has its own time. Invariant:
+//! an answer marked `no-store` or `private` reaches only the one that asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,11 +65,7 @@ impl Worker {
         if want.source == Source::Keyring {
             return Some(Answer::Object(self.node.keyring.get(want.fresh_ms)));
         }
-        match if door::is_shared(want) {
-            self.node.cache.object(want)
-        } else {
-            Found::Nothing
-        } {
+        match if door::is_shared(want) { self.node.cache.object(want) } else { Found::Nothing } {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
                 Some(Answer::Object(entry))
@@ -126,22 +123,12 @@ impl Worker {
     async fn get_alone(&self, want: &Want, viewer: &HeaderMap, deadline: Instant) -> Answer {
         self.node.metrics.lookup(Lookup::Miss);
         let left = deadline.saturating_duration_since(Instant::now());
-        let limits = Limits {
-            head: left,
-            whole: left,
-            bytes: want.max_bytes.into(),
-        };
+        let limits = Limits { head: left, whole: left, bytes: want.max_bytes.into() };
         let transfer = Transfer::default();
-        match self
-            .upstream
-            .fill(want, forwarded(want, viewer), limits, &transfer, |_| ())
-            .await
-        {
-            Ok(()) => transfer
-                .so_far()
-                .map_or(Answer::Failed(Failure::Unreachable), |stored| {
-                    Answer::Object(Arc::new(Entry::unkept(stored)))
-                }),
+        match self.upstream.fill(want, forwarded(want, viewer), limits, &transfer, |_| ()).await {
+            Ok(()) => transfer.so_far().map_or(Answer::Failed(Failure::Unreachable), |stored| {
+                Answer::Object(Arc::new(Entry::unkept(stored)))
+            }),
             Err(failure) => Answer::Failed(failure),
         }
     }
@@ -159,14 +146,9 @@ impl Worker {
         };
         let want = want.clone();
         tokio::spawn(async move {
-            let Landing {
-                worker, transfer, ..
-            } = &landing;
+            let Landing { worker, transfer, .. } = &landing;
             let limits = Purpose::Relay.limits(&want);
-            let filled = worker
-                .upstream
-                .fill(&want, headers, limits, transfer, |_| ())
-                .await;
+            let filled = worker.upstream.fill(&want, headers, limits, transfer, |_| ()).await;
             match filled.map(|()| transfer.so_far()) {
                 Ok(Some(stored)) => transfer.finish(Arc::new(Entry::unkept(stored))),
                 Ok(None) => {}
@@ -176,7 +158,8 @@ impl Worker {
         transfer
     }
 
-    /// In place of a failure: what the cache may still show, else the door's own copy of a document.
+    /// In place of a failure: what the cache may still show, else the door's own copy of a
+    /// document.
     pub(crate) async fn or_copy(&self, want: &Want, answer: Answer) -> Answer {
         if !answer.is_failure() {
             return answer;
@@ -189,10 +172,7 @@ impl Worker {
             return answer;
         };
         let (documents, name) = (self.node.documents.clone(), name.clone());
-        let copy = tokio::task::spawn_blocking(move || documents.load(&name))
-            .await
-            .ok()
-            .flatten();
+        let copy = tokio::task::spawn_blocking(move || documents.load(&name)).await.ok().flatten();
         let Some(copy) = copy else { return answer };
         self.node.metrics.lookup(Lookup::Copy);
         Answer::Object(self.node.cache.keep_copy(want, copy))
@@ -203,25 +183,16 @@ impl Worker {
         if !want.collapse {
             let transfer = Arc::new(Transfer::default());
             self.lead(want, purpose, Arc::clone(&transfer));
-            return Shared {
-                transfer,
-                leads: true,
-            };
+            return Shared { transfer, leads: true };
         }
         match self.node.transfers.join(&want.key, Transfer::default) {
             Joined::Follow(transfer) => {
                 self.node.metrics.lookup(Lookup::Collapsed);
-                Shared {
-                    transfer,
-                    leads: false,
-                }
+                Shared { transfer, leads: false }
             }
             Joined::Lead(transfer) => {
                 self.lead(want, purpose, Arc::clone(&transfer));
-                Shared {
-                    transfer,
-                    leads: true,
-                }
+                Shared { transfer, leads: true }
             }
         }
     }
@@ -236,21 +207,13 @@ impl Worker {
             return;
         }
         self.node.metrics.lookup(Lookup::Miss);
-        let landing = Landing {
-            worker: Arc::clone(self),
-            key: want.key.clone(),
-            transfer,
-        };
+        let landing = Landing { worker: Arc::clone(self), key: want.key.clone(), transfer };
         tokio::spawn(fetch_shared(landing, want.clone(), purpose));
     }
 }
 
 async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
-    let Landing {
-        worker,
-        key,
-        transfer,
-    } = &landing;
+    let Landing { worker, key, transfer } = &landing;
     let limits = purpose.limits(&want);
     let mut private = false;
     let at_head = |head: &Head| {
@@ -259,11 +222,7 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
             worker.node.transfers.end(key, transfer);
         }
     };
-    match worker
-        .upstream
-        .fill(&want, HeaderMap::new(), limits, transfer, at_head)
-        .await
-    {
+    match worker.upstream.fill(&want, HeaderMap::new(), limits, transfer, at_head).await {
         Ok(()) => {
             let Some(stored) = transfer.so_far() else {
                 return;
@@ -379,10 +338,8 @@ pub(crate) fn timeout(want: &Want) -> Duration {
 /// Those of the viewer's headers that go along.
 pub(crate) fn forwarded(want: &Want, viewer: &HeaderMap) -> HeaderMap {
     let mut forwarded = HeaderMap::new();
-    for name in want
-        .forward
-        .iter()
-        .filter_map(|name| http::HeaderName::from_bytes(name.as_bytes()).ok())
+    for name in
+        want.forward.iter().filter_map(|name| http::HeaderName::from_bytes(name.as_bytes()).ok())
     {
         for value in viewer.get_all(&name) {
             forwarded.append(&name, value.clone());

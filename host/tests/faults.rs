@@ -24,15 +24,9 @@ fn an_instance_that_fails_costs_one_request() {
     let node = node(origin.address);
     for target in ["/trap", "/grow", "/greedy"] {
         let failed = get(node.listen, target);
-        assert_eq!(
-            (failed.status, failed.text().as_str()),
-            (500, FAILED),
-            "{target}"
-        );
+        assert_eq!((failed.status, failed.text().as_str()), (500, FAILED), "{target}");
         assert!(
-            failed
-                .head
-                .contains("content-type: application/problem+json\r\n"),
+            failed.head.contains("content-type: application/problem+json\r\n"),
             "{}",
             failed.head
         );
@@ -57,13 +51,9 @@ fn an_instance_that_fails_costs_one_request() {
 fn an_instance_is_used_for_many_exchanges() {
     let origin = Origin::new(|_, _| reply(200, "", "x"));
     let node = node(origin.address);
-    let counts: Vec<u32> = (0..20)
-        .map(|_| get(node.listen, "/count").text().parse().unwrap())
-        .collect();
-    assert!(
-        counts.iter().max().unwrap() >= &9,
-        "two threads, twenty exchanges: {counts:?}"
-    );
+    let counts: Vec<u32> =
+        (0..20).map(|_| get(node.listen, "/count").text().parse().unwrap()).collect();
+    assert!(counts.iter().max().unwrap() >= &9, "two threads, twenty exchanges: {counts:?}");
     node.stop();
 }
 
@@ -85,16 +75,10 @@ fn documents_survive_a_restart_without_an_origin() {
     assert_eq!(get(first.listen, target).text(), expected);
     assert!(origin.asked("/documents/events/demo") >= 2);
     first.stop();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let second = start(&config(nobody, &data, Some(fixture()))).unwrap();
     assert_eq!(get(second.listen, target).text(), expected);
-    assert_eq!(
-        get(second.listen, "/get?document=events/other&key=o").text(),
-        "unreachable"
-    );
+    assert_eq!(get(second.listen, "/get?document=events/other&key=o").text(), "unreachable");
     second.stop();
 }
 
@@ -131,13 +115,11 @@ fn a_busy_port_is_one_message_with_a_remedy() {
 
 #[test]
 fn the_embedded_component_imports_nothing_and_answers() {
-    // Sections of nested components may import from the one around them; what counts is the outermost.
+    // Sections of nested components may import from the one around them; what counts is the
+    // outermost.
     let mut depth = 0;
     let mut imports = 0;
-    for payload in wasmparser::Parser::new(0)
-        .parse_all(EMBEDDED)
-        .map(Result::unwrap)
-    {
+    for payload in wasmparser::Parser::new(0).parse_all(EMBEDDED).map(Result::unwrap) {
         match payload {
             wasmparser::Payload::ComponentSection { .. }
             | wasmparser::Payload::ModuleSection { .. } => depth += 1,
@@ -202,19 +184,13 @@ fn targets_reach_the_component_as_they_came() {
     }
     // What hyper refuses by itself is a problem all the same.
     for target in ["/a b", "/a<b", "/a`b", "\u{7f}"] {
-        let reply = send(
-            node.listen,
-            &format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n"),
-        );
+        let reply = send(node.listen, &format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n"));
         assert!(
             reply.status == 400 && reply.text().contains("target-ambiguous"),
             "{target}: {reply:?}"
         );
     }
     let absolute = get(node.listen, "http://elsewhere/nothing/here");
-    assert_eq!(
-        absolute.status, 404,
-        "absolute form is its path: {absolute:?}"
-    );
+    assert_eq!(absolute.status, 404, "absolute form is its path: {absolute:?}");
     node.stop();
 }

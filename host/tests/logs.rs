@@ -1,9 +1,5 @@
 //! What the program writes about requests: each line whole, and no secret in any.
-#![allow(
-    clippy::unwrap_used,
-    clippy::tests_outside_test_module,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "tests")]
 
 mod common;
 
@@ -85,10 +81,7 @@ fn start(origin: SocketAddr, data: &Path, log: &Path, format: &str) -> (Edge, So
     let edge = Edge(child);
     let begun = Instant::now();
     while net::TcpStream::connect(address).is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "it does not start"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not start");
         std::thread::sleep(ms(50));
     }
     (edge, address)

@@ -1,9 +1,5 @@
 //! The node over TLS: both versions of HTTP, chosen by the viewer, and a certificate that stays.
-#![allow(
-    clippy::unwrap_used,
-    clippy::tests_outside_test_module,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "tests")]
 
 mod common;
 
@@ -61,9 +57,7 @@ async fn connect(
     alpn: &[u8],
 ) -> TokioIo<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(certificate).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -73,19 +67,14 @@ async fn connect(
     client.alpn_protocols = vec![alpn.to_vec()];
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(client))
-        .connect(name, stream)
-        .await
-        .unwrap();
+    let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
     TokioIo::new(stream)
 }
 
 async fn over_2(address: SocketAddr, certificate: &Path) -> (Version, String) {
     let stream = connect(address, certificate, b"h2").await;
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream)
-        .await
-        .unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
     read(sender.send_request(request()).await.unwrap()).await
 }
@@ -99,19 +88,14 @@ async fn over_1(address: SocketAddr, certificate: &Path) -> (Version, String) {
 
 async fn by_prior_knowledge(address: SocketAddr) -> (Version, String) {
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream)
-        .await
-        .unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
     read(sender.send_request(request()).await.unwrap()).await
 }
 
 fn request() -> Request<Empty<Bytes>> {
     let uri = format!("https://localhost{TARGET}");
-    Request::get(uri)
-        .header("host", "localhost")
-        .body(Empty::new())
-        .unwrap()
+    Request::get(uri).header("host", "localhost").body(Empty::new()).unwrap()
 }
 
 async fn read(response: Response<Incoming>) -> (Version, String) {

@@ -1,9 +1,5 @@
 //! Viewers who ask and do not read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::tests_outside_test_module,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "tests")]
 
 mod common;
 

@@ -1,7 +1,8 @@
 //! The API that viewers' applications ask: events, playback, score.
 //!
-//! Owns the answers and the switch with which a rehearsal takes the API down. Invariant: an answer depends on the path, the query and the event, never on who asks,
-//! so that it can be shared and stored.
+//! Owns the answers and the switch with which a rehearsal takes the API down. Invariant: an answer
+//! depends on the path, the query and the event, never on who asks, so that it can be shared and
+//! stored.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -96,12 +97,8 @@ impl Api {
             return None;
         }
         let response = self.look_up(path, None);
-        let content_type = response
-            .headers()
-            .get(::http::header::CONTENT_TYPE)?
-            .to_str()
-            .ok()?
-            .to_owned();
+        let content_type =
+            response.headers().get(::http::header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
         let body = String::from_utf8(response.body().to_vec()).ok()?;
         (response.status() == StatusCode::OK).then_some((content_type, body))
     }
@@ -118,7 +115,8 @@ impl Api {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
     }
 
-    /// `ready` until the first segments are out, then `live`, and `ended` once every playlist says so.
+    /// `ready` until the first segments are out, then `live`, and `ended` once every playlist says
+    /// so.
     #[must_use]
     pub fn state(&self) -> &'static str {
         if self.live.is_over() {
@@ -154,11 +152,7 @@ impl Api {
         let renditions = self.live.renditions();
         let languages: Vec<_> = renditions
             .iter()
-            .filter_map(|r| {
-                r.language
-                    .clone()
-                    .map(|tag| json!({"language": tag, "name": r.name}))
-            })
+            .filter_map(|r| r.language.clone().map(|tag| json!({"language": tag, "name": r.name})))
             .collect();
         let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
         heights.sort_unstable();
@@ -188,16 +182,10 @@ impl Api {
             );
         }
         let Some(claims) = self.claims(query) else {
-            return problem(
-                StatusCode::BAD_REQUEST,
-                "query-invalid",
-                "The query is not valid",
-            );
+            return problem(StatusCode::BAD_REQUEST, "query-invalid", "The query is not valid");
         };
-        let claims: Vec<(&str, &str)> = claims
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let claims: Vec<(&str, &str)> =
+            claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let expires_s = now_ms() / 1000 + PLAYBACK_TTL_S;
         let url = signed_url::sign(
             &format!("/live/{}/main.m3u8", self.event),
@@ -223,11 +211,7 @@ impl Api {
             if known && !value.is_empty() {
                 // The edge's spelling of a refusal.
                 let refused = name == "consent" && value == "off";
-                let value = if refused {
-                    "0".to_owned()
-                } else {
-                    value.into_owned()
-                };
+                let value = if refused { "0".to_owned() } else { value.into_owned() };
                 claims.push((name.into_owned(), value));
             }
         }

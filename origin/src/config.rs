@@ -1,7 +1,8 @@
 //! The configuration: what the TOML file and the flags say, checked once, all faults together.
 //!
-//! Owns every setting's name, default and limits. Opens nothing but the configuration file. Invariant: a [`Config`] that exists has been checked; a fault says what was
-//! expected and what to do, and never repeats a secret.
+//! Owns every setting's name, default and limits. Opens nothing but the configuration file.
+//! Invariant: a [`Config`] that exists has been checked; a fault says what was expected and what to
+//! do, and never repeats a secret.
 
 mod pods;
 mod reader;
@@ -106,7 +107,8 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Config {
-    /// Reads the file, if one is named, lets `flags` (setting and value) override it, and checks everything.
+    /// Reads the file, if one is named, lets `flags` (setting and value) override it, and checks
+    /// everything.
     ///
     /// # Errors
     /// Every fault found, each with its remedy.
@@ -117,18 +119,13 @@ impl Config {
         let mut reader = Reader::open(file, flags);
         let config = Self::from_reader(&mut reader);
         let faults = reader.finish();
-        if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
     fn from_reader(reader: &mut Reader) -> Self {
         let data = PathBuf::from(reader.text("data", "var/origin"));
-        let keyring = reader
-            .optional("keyring")
-            .map_or_else(|| data.join("keyring.json"), PathBuf::from);
+        let keyring =
+            reader.optional("keyring").map_or_else(|| data.join("keyring.json"), PathBuf::from);
         let (input, stream_key_made) = input(reader);
         let (operator_token, operator_token_made) = secret(reader, "operator-token");
         let schema = cohorts::schema();
@@ -180,19 +177,13 @@ impl Config {
                 "keep at least as many seconds on disk as playlists list",
             );
         }
-        let Schedule {
-            every_s, length_s, ..
-        } = self.schedule;
+        let Schedule { every_s, length_s, .. } = self.schedule;
         let room_s = self.segment_ms.div_ceil(1000) * 3;
         if every_s > 0 && every_s < length_s + room_s {
             let remedy = format!(
                 "set it to break-length plus {room_s} s or more, so that content stands between two breaks"
             );
-            reader.fault(
-                "break-every",
-                "leaves no content between two breaks",
-                &remedy,
-            );
+            reader.fault("break-every", "leaves no content between two breaks", &remedy);
         }
     }
 }
@@ -224,10 +215,7 @@ fn input(reader: &mut Reader) -> (Input, bool) {
     let (stream_key, made) = secret(reader, "stream-key");
     let input = match (text.as_str(), text.strip_prefix("file:")) {
         ("test", _) => Input::TestMatch,
-        ("rtmp", _) => Input::Rtmp {
-            listen,
-            stream_key: Secret(stream_key),
-        },
+        ("rtmp", _) => Input::Rtmp { listen, stream_key: Secret(stream_key) },
         (_, Some(file)) => {
             let path = PathBuf::from(file);
             if !path.is_file() {
@@ -258,9 +246,7 @@ fn secret(reader: &mut Reader, key: &'static str) -> (String, bool) {
     let Some(given) = reader.optional(key) else {
         return (crate::keys::random_hex(16), true);
     };
-    let plain = given
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let plain = given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if given.len() < BYTES_MIN || !plain {
         let remedy =
             format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made");
@@ -273,14 +259,9 @@ fn languages(reader: &mut Reader) -> Vec<String> {
     let languages = reader.list("languages", &["en", "hi"]);
     let tag = |text: &String| {
         (2..=12).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
-    let distinct = languages
-        .iter()
-        .enumerate()
-        .all(|(at, one)| !languages[..at].contains(one));
+    let distinct = languages.iter().enumerate().all(|(at, one)| !languages[..at].contains(one));
     if languages.is_empty() || languages.len() > 16 || !languages.iter().all(tag) || !distinct {
         reader.fault(
             "languages",
@@ -295,11 +276,7 @@ fn page(reader: &mut Reader) -> Option<PathBuf> {
     let page = PathBuf::from(reader.optional("page")?);
     if !page.join("index.html").is_file() {
         let remedy = "build the page first, or leave the setting out to serve none";
-        reader.fault(
-            "page",
-            &format!("{} has no index.html", page.display()),
-            remedy,
-        );
+        reader.fault("page", &format!("{} has no index.html", page.display()), remedy);
     }
     Some(page)
 }
@@ -314,18 +291,10 @@ fn schedule(reader: &mut Reader) -> Schedule {
 
 /// The stored API answers; without a list, all that one viewer's request does not shape.
 fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
-    let rule = |path: String| SnapshotRule {
-        path,
-        fresh_s: 30,
-        stale_s: 6 * 3600,
-    };
+    let rule = |path: String| SnapshotRule { path, fresh_s: 30, stale_s: 6 * 3600 };
     let rows = reader.tables(
         "snapshots",
-        &[
-            ("path", Field::Text),
-            ("fresh_s", Field::Number),
-            ("stale_s", Field::Number),
-        ],
+        &[("path", Field::Text), ("fresh_s", Field::Number), ("stale_s", Field::Number)],
     );
     if rows.is_empty() {
         let below = |tail| format!("/api/events{tail}");
@@ -371,10 +340,7 @@ mod tests {
         std::fs::write(&file, toml).unwrap();
         Config::read(
             Some(&file),
-            flags
-                .iter()
-                .map(|(name, value)| (*name, (*value).to_owned()))
-                .collect(),
+            flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         )
     }
 
@@ -386,19 +352,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (
-                config.event.as_str(),
-                config.listen.port(),
-                config.control.port()
-            ),
+            (config.event.as_str(), config.listen.port(), config.control.port()),
             ("final", 2, 9081)
         );
         assert_eq!(
-            (
-                config.schedule.every_s,
-                config.schedule.length_s,
-                config.table.rules.len()
-            ),
+            (config.schedule.every_s, config.schedule.length_s, config.table.rules.len()),
             (90, 20, 4)
         );
         assert_eq!(config.snapshots[2].path, "/api/events/final/score");
@@ -409,37 +367,17 @@ mod tests {
     fn all_faults_come_at_once_each_with_its_place_and_remedy() {
         let toml = "listen = \"here\"\nevent = \"../x\"\ncolour = \"red\"\noperator-token = \"hunter2\"\n\
             [[pods]]\ncohort = \"18-34.x.*.*.*\"\ncreatives = [\"built-in:nothing\"]\n";
-        let faults = read(
-            toml,
-            &[
-                ("input", "file:/nowhere"),
-                ("break-every", "21"),
-                ("window", "many"),
-            ],
-        )
-        .unwrap_err();
-        let places: Vec<&str> = faults
-            .iter()
-            .map(|fault| fault.place.split(' ').next().unwrap())
-            .collect();
-        for setting in [
-            "listen",
-            "event",
-            "operator-token",
-            "pods",
-            "--input",
-            "--break-every",
-            "--window",
-        ] {
+        let faults =
+            read(toml, &[("input", "file:/nowhere"), ("break-every", "21"), ("window", "many")])
+                .unwrap_err();
+        let places: Vec<&str> =
+            faults.iter().map(|fault| fault.place.split(' ').next().unwrap()).collect();
+        for setting in
+            ["listen", "event", "operator-token", "pods", "--input", "--break-every", "--window"]
+        {
             assert!(places.contains(&setting), "{setting} is not in {places:?}");
         }
-        assert_eq!(
-            faults
-                .iter()
-                .filter(|fault| fault.place.starts_with("pods"))
-                .count(),
-            2
-        );
+        assert_eq!(faults.iter().filter(|fault| fault.place.starts_with("pods")).count(), 2);
         assert!(faults.iter().any(|fault| fault.fault.contains("colour")));
         let text: String = faults.iter().map(ToString::to_string).collect();
         assert!(!text.contains("hunter2"), "{text}");
@@ -462,10 +400,7 @@ mod tests {
             "table 1: fresh_s is",
             "table 1: stale_s is",
         ] {
-            assert!(
-                told.iter().any(|fault| fault.contains(part)),
-                "{part} is not in {told:#?}"
-            );
+            assert!(told.iter().any(|fault| fault.contains(part)), "{part} is not in {told:#?}");
         }
         assert_eq!(told.len(), 6, "{told:#?}");
     }
@@ -486,9 +421,6 @@ mod tests {
             [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n";
         let table = read(toml, &[]).unwrap().table;
         assert!(table.rules[0].pattern.matches("18-34.f.metro.mobile.hi"));
-        assert_eq!(
-            table.creatives(),
-            ["built-in:car", "ads/shoe.mp4", "built-in:bank"]
-        );
+        assert_eq!(table.creatives(), ["built-in:car", "ads/shoe.mp4", "built-in:bank"]);
     }
 }

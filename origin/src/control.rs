@@ -1,6 +1,7 @@
 //! The control port: what an operator sees and does.
 //!
-//! Owns the operator's requests and their admission. Invariant: nothing but `/health` and a preflight is answered without the token.
+//! Owns the operator's requests and their admission. Invariant: nothing but `/health` and a
+//! preflight is answered without the token.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,10 +70,7 @@ impl Handler for Control {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Option<Response<Bytes>> {
         let mut response = self.admit(request).await.unwrap_or_else(|refusal| *refusal);
         let headers = response.headers_mut();
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         Some(response)
     }
 }
@@ -134,11 +132,8 @@ impl Control {
     }
 
     fn health(&self) -> Response<Bytes> {
-        let status = if *self.api.ready.borrow() {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
+        let status =
+            if *self.api.ready.borrow() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         json_reply(status, NEVER, &json!({"state": self.api.state()}))
     }
 
@@ -177,9 +172,8 @@ impl Control {
 
     async fn return_early(&self, id: &str) -> Answer {
         let (desk, id) = (Arc::clone(&self.desk), id.to_owned());
-        let record = apart(move || desk.return_early(&id))
-            .await?
-            .map_err(|error| refused(&error))?;
+        let record =
+            apart(move || desk.return_early(&id)).await?.map_err(|error| refused(&error))?;
         Ok(ok(&shown(&record)))
     }
 
@@ -187,11 +181,9 @@ impl Control {
         let switches = Arc::clone(&self.switches);
         match apart(move || switches.throw(&changes)).await? {
             Ok(()) => Ok(ok(&json!({"flags": self.flags()}))),
-            Err(error @ SwitchError::Unknown(_)) => Ok(problem(
-                StatusCode::BAD_REQUEST,
-                "flag-unknown",
-                &error.to_string(),
-            )),
+            Err(error @ SwitchError::Unknown(_)) => {
+                Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string()))
+            }
             Err(SwitchError::Publish(error @ PublishError::Io { .. })) => Ok(failed(DISK, &error)),
             Err(SwitchError::Publish(error @ PublishError::Corrupt { .. })) => {
                 Ok(failed("document-damaged", &error))
@@ -200,10 +192,7 @@ impl Control {
     }
 
     fn switch_api(&self, asked: &ApiSwitch) -> Answer {
-        let down = asked
-            .mode
-            .filter(|mode| *mode != Gate::Up)
-            .unwrap_or(Gate::Error);
+        let down = asked.mode.filter(|mode| *mode != Gate::Up).unwrap_or(Gate::Error);
         self.api.set_gate(if asked.up { Gate::Up } else { down });
         Ok(ok(&self.api_state()))
     }
@@ -211,14 +200,8 @@ impl Control {
     fn state(&self) -> Value {
         let (ledger, grid) = (self.desk.ledger(), self.live.grid());
         let next = self.live.position().next_msn;
-        let breaks: Vec<Value> = ledger
-            .records()
-            .iter()
-            .rev()
-            .take(BREAKS_SHOWN)
-            .rev()
-            .map(shown)
-            .collect();
+        let breaks: Vec<Value> =
+            ledger.records().iter().rev().take(BREAKS_SHOWN).rev().map(shown).collect();
         json!({
             "event": self.event, "state": self.api.state(), "media": self.live.status(),
             "live_edge": {"next_sequence": next, "program_date_time_ms": grid.start_ms(next)},
@@ -252,14 +235,8 @@ fn shown(record: &Record) -> Value {
     let mut levels: BTreeMap<String, usize> = BTreeMap::new();
     let mut causes: Vec<&String> = Vec::new();
     if let Some(frozen) = &record.frozen {
-        for pod in frozen
-            .cohorts
-            .values()
-            .filter_map(|share| frozen.pods.get(share.pod))
-        {
-            *levels
-                .entry(format!("{:?}", pod.level).to_lowercase())
-                .or_default() += 1;
+        for pod in frozen.cohorts.values().filter_map(|share| frozen.pods.get(share.pod)) {
+            *levels.entry(format!("{:?}", pod.level).to_lowercase()).or_default() += 1;
         }
         causes.extend(frozen.pods.iter().flat_map(|pod| &pod.causes));
         causes.sort_unstable();
@@ -287,9 +264,7 @@ async fn apart<T: Send + 'static>(
 async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Box<Response<Bytes>>> {
     let bad = |title: &str| Box::new(problem(StatusCode::BAD_REQUEST, "body-invalid", title));
     let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
-    let whole = whole
-        .await
-        .map_err(|_| bad("The body did not arrive in time"))?;
+    let whole = whole.await.map_err(|_| bad("The body did not arrive in time"))?;
     let whole = whole.map_err(|_| bad("The body is too large or was cut off"))?;
     serde_json::from_slice(&whole.to_bytes())
         .map_err(|e| bad(&format!("The body is not the JSON that is expected: {e}")))
@@ -327,17 +302,11 @@ fn preflight() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, POST"),
-    );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("authorization, content-type"),
     );
-    headers.insert(
-        header::ACCESS_CONTROL_MAX_AGE,
-        HeaderValue::from_static("600"),
-    );
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }

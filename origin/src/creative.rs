@@ -1,7 +1,9 @@
-//! Creatives: clips conditioned to the event's ladder and grid, so that they can stand in for any of its segments.
+//! Creatives: clips conditioned to the event's ladder and grid, so that they can stand in for any
+//! of its segments.
 //!
-//! Owns conditioning and the cut per phase. Does not decide where a creative plays. Invariant: segment `i` of phase `p` has exactly the samples
-//! that content segment `first + i` has, for every `first` with `first % phases == p`.
+//! Owns conditioning and the cut per phase. Does not decide where a creative plays. Invariant:
+//! segment `i` of phase `p` has exactly the samples that content segment `first + i` has, for every
+//! `first` with `first % phases == p`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,7 +44,8 @@ pub struct Card {
     pub subtitle: String,
     /// Background as `RRGGBB`.
     pub color: u32,
-    /// Pitch of its tone in hertz. 0 is a slate: silent, without a countdown, and the same in every segment.
+    /// Pitch of its tone in hertz. 0 is a slate: silent, without a countdown, and the same in every
+    /// segment.
     pub tone_hz: u32,
     /// Length in milliseconds, rounded to whole segments.
     pub length_ms: u32,
@@ -62,10 +65,9 @@ impl Source {
     #[must_use]
     pub fn title(&self) -> String {
         match self {
-            Self::File(path) => path
-                .file_stem()
-                .map(|stem| stem.to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            Self::File(path) => {
+                path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+            }
             Self::Card(card) => card.title.clone(),
         }
     }
@@ -165,26 +167,21 @@ impl Library {
             loading: tokio::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     pub(crate) fn set_plan(&self, plan: Plan) {
         self.inner.plan.send_replace(Some(plan));
     }
 
-    /// Conditions a creative, or finds it in the cache, and returns its identifier. Waits until the event's ladder is known. The same source gives the same identifier.
+    /// Conditions a creative, or finds it in the cache, and returns its identifier. Waits until the
+    /// event's ladder is known. The same source gives the same identifier.
     ///
     /// # Errors
     /// See [`CreativeError`]; each names the creative.
     pub async fn add(&self, source: Source) -> Result<CreativeId, CreativeError> {
         let mut plan = self.inner.plan.subscribe();
-        let Some(plan) = plan
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|plan| plan.clone())
+        let Some(plan) = plan.wait_for(Option::is_some).await.ok().and_then(|plan| plan.clone())
         else {
             // The sender lives as long as this handle.
             return std::future::pending().await;
@@ -198,12 +195,7 @@ impl Library {
             let conditioned = condition(&unit, &plan, &self.inner.grid, &folder).await?;
             let name = source.name();
             let title = Some(source.title());
-            let note = Note {
-                name,
-                title,
-                kept,
-                times,
-            };
+            let note = Note { name, title, kept, times };
             note.keep(&self.inner.folder, &id)?;
             let conditioned = conditioned.repeated(times, &self.inner.grid);
             self.memory().put(&id, Arc::new(conditioned));
@@ -214,23 +206,19 @@ impl Library {
 
     /// A conditioned creative.
     pub async fn get(&self, id: &str) -> Option<CreativeInfo> {
-        self.find(id).await.map(|creative| CreativeInfo {
-            id: id.to_owned(),
-            segments: creative.segments,
-        })
+        self.find(id)
+            .await
+            .map(|creative| CreativeInfo { id: id.to_owned(), segments: creative.segments })
     }
 
     /// What people call the creatives that were conditioned or played since the start.
     #[must_use]
     pub fn names(&self) -> BTreeMap<CreativeId, String> {
-        self.inner
-            .names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The creative in memory, else as it was kept on disk: what a ledger has frozen must play after a restart, even if its source is gone.
+    /// The creative in memory, else as it was kept on disk: what a ledger has frozen must play
+    /// after a restart, even if its source is gone.
     async fn find(&self, id: &str) -> Option<Arc<Conditioned>> {
         if let Some(creative) = self.memory().get(id) {
             return Some(creative);
@@ -241,9 +229,7 @@ impl Library {
             return Some(creative);
         }
         let (library, id) = (self.clone(), id.to_owned());
-        tokio::task::spawn_blocking(move || library.read_back(&id))
-            .await
-            .ok()?
+        tokio::task::spawn_blocking(move || library.read_back(&id)).await.ok()?
     }
 
     /// Blocks.
@@ -261,10 +247,7 @@ impl Library {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.inner
-            .memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn name(&self, id: &str, title: String) {
@@ -287,10 +270,8 @@ impl Library {
         let position = tracks.iter().position(|(id, _)| id == rendition)?;
         let kind = tracks.get(position)?.1;
         let creative = self.find(creative).await?;
-        let phase: u64 = phase
-            .parse()
-            .ok()
-            .filter(|phase| *phase < self.inner.grid.phases(kind))?;
+        let phase: u64 =
+            phase.parse().ok().filter(|phase| *phase < self.inner.grid.phases(kind))?;
         creative.object(&self.inner.grid, kind, position, phase, object)
     }
 }

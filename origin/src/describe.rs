@@ -1,6 +1,8 @@
-//! The event's document: what the edges must know of an event to admit viewers and write its multivariant playlist.
+//! The event's document: what the edges must know of an event to admit viewers and write its
+//! multivariant playlist.
 //!
-//! Owns plans, pass lifetimes and the translation of the media's renditions. Invariant: the document passes the core's own check.
+//! Owns plans, pass lifetimes and the translation of the media's renditions. Invariant: the
+//! document passes the core's own check.
 
 use sightscreen_core::document::{Event, PassPolicy, Plan, Rendition, RenditionKind};
 
@@ -9,10 +11,7 @@ use crate::grid::Kind;
 use crate::live::{self, Live};
 
 /// Players do not load the multivariant playlist again, so a pass lasts as long as a match.
-const PASS: PassPolicy = PassPolicy {
-    ttl_s: 4 * 3600,
-    session_s: 12 * 3600,
-};
+const PASS: PassPolicy = PassPolicy { ttl_s: 4 * 3600, session_s: 12 * 3600 };
 /// Lines of the plan that costs nothing.
 const FREE_HEIGHT: u32 = 480;
 const PAID_HEIGHT: u32 = 2160;
@@ -20,10 +19,7 @@ const PAID_HEIGHT: u32 = 2160;
 /// Payload of `events/{event}`.
 #[must_use]
 pub fn event(config: &Config, live: &Live) -> Event {
-    let plan = |id: &str, max_height| Plan {
-        id: id.to_owned(),
-        max_height,
-    };
+    let plan = |id: &str, max_height| Plan { id: id.to_owned(), max_height };
     Event {
         event: config.event.clone(),
         title: config.title.clone(),
@@ -42,20 +38,14 @@ fn rendition(from: live::Rendition) -> Rendition {
     let bits = |bits: u64| u32::try_from(bits).unwrap_or(u32::MAX);
     Rendition {
         id: from.id,
-        kind: if audio {
-            RenditionKind::Audio
-        } else {
-            RenditionKind::Video
-        },
+        kind: if audio { RenditionKind::Audio } else { RenditionKind::Video },
         codecs: from.codecs,
         bandwidth: bits(from.bandwidth),
         average_bandwidth: bits(from.average_bandwidth),
         phases: u32::try_from(from.phases).unwrap_or(u32::MAX),
         width: from.width,
         height: from.height,
-        frame_rate: from
-            .frame_rate
-            .map(|(num, den)| f64::from(num) / f64::from(den)),
+        frame_rate: from.frame_rate.map(|(num, den)| f64::from(num) / f64::from(den)),
         language: from.language,
         name: audio.then_some(from.name),
         channels: from.channels.map(u32::from),

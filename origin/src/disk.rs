@@ -1,7 +1,8 @@
 //! Small files that are on disk whole or not at all.
 //!
-//! Owns how such a file is written. Invariant: whatever is killed or loses power, a file that was written here holds what it held before or what it was given, and once
-//! the call has returned, what it was given.
+//! Owns how such a file is written. Invariant: whatever is killed or loses power, a file that was
+//! written here holds what it held before or what it was given, and once the call has returned,
+//! what it was given.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// Puts these bytes in the place of the file, and leaves it open for more.
 ///
 /// # Errors
-/// When the disk says no; what was there before stays, unless it was the very last step that failed.
+/// When the disk says no; what was there before stays, unless it was the very last step that
+/// failed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<File> {
     let beside = beside(path);
     let mut options = OpenOptions::new();
@@ -35,9 +37,7 @@ pub(crate) fn write_synced(
 
 /// A new file survives a power cut only when its folder entry is on disk too.
 pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 

@@ -1,7 +1,8 @@
 //! One run of ffmpeg: its process, its sockets, and the samples that come out of them.
 //!
-//! Owns the process's life. Decides neither when to start it nor what its samples become. Invariant: every socket is always read
-//! into memory, so that one slow reader never stalls the other tracks.
+//! Owns the process's life. Decides neither when to start it nor what its samples become.
+//! Invariant: every socket is always read into memory, so that one slow reader never stalls the
+//! other tracks.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -98,15 +99,10 @@ impl RunFolder {
 
     /// Removes what killed processes left.
     pub fn sweep() {
-        let entries = std::fs::read_dir(std::env::temp_dir())
-            .into_iter()
-            .flatten()
-            .flatten();
+        let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
         for entry in entries {
             let name = entry.file_name();
-            let run = name
-                .to_str()
-                .and_then(|name| name.strip_prefix("sightscreen-"));
+            let run = name.to_str().and_then(|name| name.strip_prefix("sightscreen-"));
             let Some((pid, number)) = run.and_then(|run| run.split_once('-')) else {
                 continue;
             };
@@ -140,7 +136,8 @@ impl Drop for Ending {
     }
 }
 
-/// Runs ffmpeg until it ends, stalls, or the future is dropped. Tells in the log why it ended, and returns how long it lasted.
+/// Runs ffmpeg until it ends, stalls, or the future is dropped. Tells in the log why it ended, and
+/// returns how long it lasted.
 pub async fn run(job: Job, sink: &Sink) -> Duration {
     let started = Instant::now();
     match Running::start(job, &sink.begin()) {
@@ -174,7 +171,8 @@ struct Running {
 
 /// Why a run is over.
 enum Why {
-    /// The input ended; it is kept open, because silence made for a source without sound would run on after its end.
+    /// The input ended; it is kept open, because silence made for a source without sound would run
+    /// on after its end.
     Input(ChildStdin),
     Failed(String),
 }
@@ -184,20 +182,10 @@ impl Running {
         let ending = Ending(sink.clone());
         let last_sample = Arc::new(Mutex::new(Instant::now()));
         let readers = read_tracks(&job, sink, &last_sample).map_err(NoStart::Socket)?;
-        let Job {
-            plan,
-            grid,
-            first_frame,
-            input,
-            folder,
-            stdin,
-        } = job;
+        let Job { plan, grid, first_frame, input, folder, stdin } = job;
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
         let mut command = ladder::ffmpeg();
-        command
-            .args(["-v", "warning"])
-            .args(input)
-            .args(plan.outputs(&grid, first_frame, url));
+        command.args(["-v", "warning"]).args(input).args(plan.outputs(&grid, first_frame, url));
         command.stderr(Stdio::piped());
         if stdin.is_some() {
             command.stdin(Stdio::piped());
@@ -280,12 +268,7 @@ fn read_tracks(
     let mut readers = JoinSet::new();
     for (track, (_, kind)) in job.plan.tracks().into_iter().enumerate() {
         let listener = UnixListener::bind(socket(&job.folder, track))?;
-        let place = Place {
-            track,
-            kind,
-            grid: job.grid,
-            first_frame: job.first_frame,
-        };
+        let place = Place { track, kind, grid: job.grid, first_frame: job.first_frame };
         let last_sample = Arc::clone(last_sample);
         readers.spawn(read_track(listener, place, sink.clone(), last_sample));
     }
@@ -314,7 +297,8 @@ async fn stalled(last_sample: &Mutex<Instant>) {
     }
 }
 
-/// Writes to the encoder's input until there is no more, and gives it back open. Without an input, never returns.
+/// Writes to the encoder's input until there is no more, and gives it back open. Without an input,
+/// never returns.
 async fn feed(feeder: Option<(mpsc::Receiver<Bytes>, ChildStdin)>) -> ChildStdin {
     let Some((mut bytes, mut pipe)) = feeder else {
         return std::future::pending().await;
@@ -349,7 +333,8 @@ struct Place {
 }
 
 impl Place {
-    /// The grid index of a sample that ffmpeg stamped with `time`; `None` before the run's first frame.
+    /// The grid index of a sample that ffmpeg stamped with `time`; `None` before the run's first
+    /// frame.
     fn index(&self, time: u64, timescale: u32) -> Option<u64> {
         let scale = i128::from(timescale);
         let time = i128::from(time) - i128::from(OFFSET_S) * scale;
@@ -379,10 +364,8 @@ async fn read_track(
     last_sample: Arc<Mutex<Instant>>,
 ) -> Result<(), String> {
     let track = place.track;
-    let (mut stream, _) = listener
-        .accept()
-        .await
-        .map_err(|error| format!("track {track}: {error}"))?;
+    let (mut stream, _) =
+        listener.accept().await.map_err(|error| format!("track {track}: {error}"))?;
     let mut reader = Reader::default();
     let mut timescale = 1;
     let mut buffer = BytesMut::with_capacity(1 << 16);
@@ -392,10 +375,7 @@ async fn read_track(
             Ok(0) | Err(_) => return Ok(()),
             Ok(_) => {}
         }
-        for item in reader
-            .push(&buffer)
-            .map_err(|error| format!("track {track}: {error}"))?
-        {
+        for item in reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))? {
             let message = match item {
                 Item::Header(header) => {
                     timescale = header.timescale;
@@ -405,12 +385,7 @@ async fn read_track(
                     let Some(index) = place.index(sample.time, timescale) else {
                         continue;
                     };
-                    Message::Sample {
-                        track,
-                        index,
-                        sync: sample.sync,
-                        data: sample.data,
-                    }
+                    Message::Sample { track, index, sync: sample.sync, data: sample.data }
                 }
             };
             if sink.send(message).is_err() {
@@ -431,39 +406,21 @@ mod tests {
     #[test]
     fn samples_find_their_place() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let video = Place {
-            track: 0,
-            kind: Kind::Video,
-            grid,
-            first_frame: 505,
-        };
+        let video = Place { track: 0, kind: Kind::Video, grid, first_frame: 505 };
         assert_eq!(video.index(10 * 25_000 + 1000, 25_000), Some(506));
-        let audio = Place {
-            kind: Kind::Audio,
-            ..video
-        };
+        let audio = Place { kind: Kind::Audio, ..video };
         // 20.2 s are 946.875 AAC frames; the priming frame before it is frame 946.
         assert_eq!(audio.index(480_000, 48_000), Some(947));
         assert_eq!(audio.index(480_000 - 1024, 48_000), Some(946));
-        let first = Place {
-            first_frame: 0,
-            ..audio
-        };
+        let first = Place { first_frame: 0, ..audio };
         assert_eq!(first.index(480_000 - 1024, 48_000), None);
     }
 
     fn job(input: &str) -> (Job, mpsc::Sender<Bytes>) {
-        let rung = Rung {
-            width: 284,
-            height: 160,
-            bitrate: 300_000,
-        };
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000 };
         let (pipe, stdin) = mpsc::channel(16);
         let job = Job {
-            plan: Plan {
-                video: vec![rung],
-                audio: Vec::new(),
-            },
+            plan: Plan { video: vec![rung], audio: Vec::new() },
             grid: Grid::new(0, (25, 1), 2000, 200).unwrap(),
             first_frame: 0,
             input: input.split(' ').map(str::to_owned).collect(),

@@ -1,6 +1,7 @@
 //! The making of an event: its folder, its grid, and the hand-over from input to packager.
 //!
-//! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the event's life.
+//! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the
+//! event's life.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -42,8 +43,9 @@ struct Saved {
     listed_from: u64,
 }
 
-/// Where playlists may begin after the window was set to `window`. A longer one grows with new segments alone: what has left the playlists does not come back,
-/// because `EXT-X-MEDIA-SEQUENCE` never falls. `edge` is the furthest segment that a playlist may have come to.
+/// Where playlists may begin after the window was set to `window`. A longer one grows with new
+/// segments alone: what has left the playlists does not come back, because `EXT-X-MEDIA-SEQUENCE`
+/// never falls. `edge` is the furthest segment that a playlist may have come to.
 fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
     let Some(before) = before else { return 0 };
     match before.window {
@@ -86,17 +88,10 @@ impl Event {
         ladder::check_installed().await?;
         let saved = read_saved(&config.data)?;
         let source = probe_source(&config).await?;
-        let fps = config
-            .frame_rate
-            .or(source.as_ref().map(|source| source.fps))
-            .unwrap_or(PUBLISHER_FPS);
+        let fps =
+            config.frame_rate.or(source.as_ref().map(|source| source.fps)).unwrap_or(PUBLISHER_FPS);
         let plan = match (&saved, &source) {
-            (
-                Some(Saved {
-                    plan: Some(plan), ..
-                }),
-                _,
-            ) => Some(plan.clone()),
+            (Some(Saved { plan: Some(plan), .. }), _) => Some(plan.clone()),
             (_, Some(source)) => {
                 Some(make_plan(&config, source.shape, source.languages, fps).await?)
             }
@@ -106,12 +101,7 @@ impl Event {
             Input::Rtmp { listen, .. } => Some(rtmp::bind(*listen).await?),
             Input::TestMatch | Input::File(_) => None,
         };
-        let grid = Grid::new(
-            now_ms() + HEAD_START_MS,
-            fps,
-            config.segment_ms,
-            config.part_ms,
-        )?;
+        let grid = Grid::new(now_ms() + HEAD_START_MS, fps, config.segment_ms, config.part_ms)?;
         let grid = same_settings(&config, saved.map_or(grid, |saved| saved.grid), grid)?;
         let event = Self {
             name: config.event.clone(),
@@ -135,7 +125,8 @@ impl Event {
         Ok((event, input))
     }
 
-    /// Settles the ladder, for good: opens the store and starts the packager. Returns where the encoder's messages go.
+    /// Settles the ladder, for good: opens the store and starts the packager. Returns where the
+    /// encoder's messages go.
     pub(crate) fn adopt(&self, plan: Plan) -> Result<Sink, StartError> {
         let folder = &self.config.data;
         let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
@@ -182,10 +173,7 @@ impl Event {
                     .work(messages, &runtime);
             })
             .map_err(|error| at(folder, error))?;
-        let working = Working {
-            thread,
-            sink: sink.downgrade(),
-        };
+        let working = Working { thread, sink: sink.downgrade() };
         *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
         self.library.set_plan(plan);
         self.media.send_replace(Some(media));
@@ -239,11 +227,7 @@ async fn probe_source(config: &LiveConfig) -> Result<Option<Source>, StartError>
         }),
         Input::File(path) => {
             let file = ingest::probe_file(path).await?;
-            Some(Source {
-                shape: file.shape,
-                fps: file.fps,
-                languages: file.audio_tracks.max(1),
-            })
+            Some(Source { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
         }
         Input::Rtmp { .. } => None,
     })
@@ -256,12 +240,7 @@ async fn make_plan(
     fps: (u32, u32),
 ) -> Result<Plan, StartError> {
     let video = ladder::choose(shape, fps, &config.ladder, &config.data.join("speed")).await?;
-    let mut audio: Vec<String> = config
-        .languages
-        .iter()
-        .take(languages.max(1))
-        .cloned()
-        .collect();
+    let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
     if audio.is_empty() {
         audio.push("en".to_owned());
     }
@@ -270,11 +249,7 @@ async fn make_plan(
 
 /// The kept grid, when the settings would make the same but for the epoch.
 fn same_settings(config: &LiveConfig, kept: Grid, asked: Grid) -> Result<Grid, StartError> {
-    if (Grid {
-        epoch_ms: kept.epoch_ms,
-        ..asked
-    }) == kept
-    {
+    if (Grid { epoch_ms: kept.epoch_ms, ..asked }) == kept {
         return Ok(kept);
     }
     let say = |grid: Grid| {
@@ -285,23 +260,15 @@ fn same_settings(config: &LiveConfig, kept: Grid, asked: Grid) -> Result<Grid, S
         )
     };
     let reason = format!("it has {}; asked are {}", say(kept), say(asked));
-    Err(StartError::Changed {
-        path: config.data.clone(),
-        reason,
-    })
+    Err(StartError::Changed { path: config.data.clone(), reason })
 }
 
 fn read_saved(folder: &Path) -> Result<Option<Saved>, StartError> {
     let path = folder.join("event.json");
     match std::fs::read(&path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| StartError::Damaged {
-                    path,
-                    reason: error.to_string(),
-                })
-        }
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| StartError::Damaged { path, reason: error.to_string() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(at(&path, error)),
     }
@@ -317,10 +284,7 @@ fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
 fn at(path: &Path, source: std::io::Error) -> StartError {
     let path = path.to_owned();
     match source.kind() {
-        std::io::ErrorKind::InvalidData => StartError::Damaged {
-            path,
-            reason: source.to_string(),
-        },
+        std::io::ErrorKind::InvalidData => StartError::Damaged { path, reason: source.to_string() },
         _ => StartError::Io { path, source },
     }
 }
@@ -331,10 +295,7 @@ fn input_error(input: &Input, reason: &str) -> StartError {
         Input::File(path) => path.display().to_string(),
         Input::Rtmp { listen, .. } => format!("publisher on {listen}"),
     };
-    StartError::Input {
-        input,
-        reason: reason.to_owned(),
-    }
+    StartError::Input { input, reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -349,12 +310,7 @@ mod tests {
     #[test]
     fn a_longer_window_brings_nothing_back() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let saved = |window, listed_from| Saved {
-            grid,
-            plan: None,
-            window,
-            listed_from,
-        };
+        let saved = |window, listed_from| Saved { grid, plan: None, window, listed_from };
         let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1001);
         assert_eq!(from(None, 30), 0);
         assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
@@ -379,15 +335,8 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        let rung = Rung {
-            width: 284,
-            height: 160,
-            bitrate: 300_000,
-        };
-        Plan {
-            video: vec![rung],
-            audio: vec!["en".to_owned()],
-        }
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000 };
+        Plan { video: vec![rung], audio: vec!["en".to_owned()] }
     }
 
     fn event(data: &Path, grid: Grid, window_s: u32) -> Event {
@@ -453,11 +402,9 @@ mod tests {
     #[tokio::test]
     async fn what_was_damaged_is_named_with_its_remedy_and_not_taken_for_other_settings() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        for (file, bytes) in [
-            ("event.json", &b"{\"gri"[..]),
-            ("end", b"soon"),
-            ("index", b"v160 \xff"),
-        ] {
+        for (file, bytes) in
+            [("event.json", &b"{\"gri"[..]), ("end", b"soon"), ("index", b"v160 \xff")]
+        {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(file), bytes).unwrap();
             let said = event(folder.path(), grid, 60).adopt(plan());

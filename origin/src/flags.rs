@@ -1,6 +1,7 @@
 //! The operator's switches, as flagd documents.
 //!
-//! Owns which flags there are and how they are written. Evaluation is the core's. Invariant: a switch is in force here only once it is published.
+//! Owns which flags there are and how they are written. Evaluation is the core's. Invariant: a
+//! switch is in force here only once it is published.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,18 +12,15 @@ use sightscreen_core::flags::{ADS, Flags, LOW_LATENCY, PANIC, SNAPSHOTS, Subject
 use crate::publish::{PublishError, Publisher};
 
 /// Every flag, and whether it is on unless somebody says otherwise.
-const FLAGS: [(&str, bool); 4] = [
-    (ADS, true),
-    (SNAPSHOTS, true),
-    (LOW_LATENCY, true),
-    (PANIC, false),
-];
+const FLAGS: [(&str, bool); 4] =
+    [(ADS, true), (SNAPSHOTS, true), (LOW_LATENCY, true), (PANIC, false)];
 
 /// The switches of one event.
 pub struct Switches {
     event: String,
     publisher: Arc<Publisher>,
-    /// Held from reading the switches to publishing them: of two that are thrown at once, both count.
+    /// Held from reading the switches to publishing them: of two that are thrown at once, both
+    /// count.
     turn: Mutex<()>,
 }
 
@@ -45,11 +43,7 @@ impl Switches {
     /// # Errors
     /// See [`PublishError`].
     pub fn open(event: &str, publisher: Arc<Publisher>) -> Result<Self, PublishError> {
-        let switches = Self {
-            event: event.to_owned(),
-            publisher,
-            turn: Mutex::new(()),
-        };
+        let switches = Self { event: event.to_owned(), publisher, turn: Mutex::new(()) };
         switches.publish(&switches.all())?;
         Ok(switches)
     }
@@ -62,37 +56,25 @@ impl Switches {
         let flags: Flags = published
             .and_then(|(_, payload)| serde_json::from_str(&payload).ok())
             .unwrap_or_default();
-        flags.is_on(
-            flag,
-            otherwise,
-            Subject {
-                event: Some(&self.event),
-                ..Subject::default()
-            },
-        )
+        flags.is_on(flag, otherwise, Subject { event: Some(&self.event), ..Subject::default() })
     }
 
     /// Every flag and whether it is on.
     #[must_use]
     pub fn all(&self) -> BTreeMap<&'static str, bool> {
-        FLAGS
-            .iter()
-            .map(|(name, _)| (*name, self.is_on(name)))
-            .collect()
+        FLAGS.iter().map(|(name, _)| (*name, self.is_on(name))).collect()
     }
 
     /// Throws switches, from `{"ads":"off"}`. Blocks until they are on disk.
     ///
     /// # Errors
-    /// See [`SwitchError`]. Of an unknown one, none is thrown. When the disk fails in between, they are in force for the event and not for the site: throw them again.
+    /// See [`SwitchError`]. Of an unknown one, none is thrown. When the disk fails in between, they
+    /// are in force for the event and not for the site: throw them again.
     pub fn throw(&self, changes: &BTreeMap<String, Value>) -> Result<(), SwitchError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut flags = self.all();
         for (name, value) in changes {
-            let known = FLAGS
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(known, _)| *known);
+            let known = FLAGS.iter().find(|(known, _)| known == name).map(|(known, _)| *known);
             let on = match value.as_str() {
                 Some("on") => Some(true),
                 Some("off") => Some(false),
@@ -107,14 +89,14 @@ impl Switches {
         Ok(self.publish(&flags)?)
     }
 
-    /// This origin has one event, so the switches of the site are the event's: the list of events falls back to its snapshot with the rest.
+    /// This origin has one event, so the switches of the site are the event's: the list of events
+    /// falls back to its snapshot with the rest.
     fn publish(&self, flags: &BTreeMap<&str, bool>) -> Result<(), PublishError> {
         let flag = |on: bool| json!({"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": if on { "on" } else { "off" }});
         let flags: BTreeMap<&str, Value> =
             flags.iter().map(|(name, on)| (*name, flag(*on))).collect();
         let payload = json!({"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": flags});
-        self.publisher
-            .publish(&format!("flags/{}", self.event), &payload)?;
+        self.publisher.publish(&format!("flags/{}", self.event), &payload)?;
         self.publisher.publish("flags/site", &payload)?;
         Ok(())
     }
@@ -143,12 +125,7 @@ mod tests {
                 }
             });
             let on = value == "on";
-            let expected = [
-                (ADS, on),
-                (SNAPSHOTS, on),
-                (LOW_LATENCY, on),
-                (PANIC, false),
-            ];
+            let expected = [(ADS, on), (SNAPSHOTS, on), (LOW_LATENCY, on), (PANIC, false)];
             assert_eq!(switches.all(), BTreeMap::from(expected));
         }
     }

@@ -1,6 +1,7 @@
 //! The main port: media, documents, API and page, by prefix.
 //!
-//! Owns the dispatch and the documents' cache times. Invariant: a request for one event never reaches another's media, and only GET and HEAD get past here.
+//! Owns the dispatch and the documents' cache times. Invariant: a request for one event never
+//! reaches another's media, and only GET and HEAD get past here.
 
 use std::sync::Arc;
 
@@ -39,9 +40,7 @@ impl Handler for Front {
         let (head, _) = request.into_parts();
         let path = head.uri.path();
         if path == "/api" || path.starts_with("/api/") {
-            return Arc::clone(&self.api)
-                .answer(&head.method, path, head.uri.query())
-                .await;
+            return Arc::clone(&self.api).answer(&head.method, path, head.uri.query()).await;
         }
         if head.method != Method::GET && head.method != Method::HEAD {
             return Some(problem(
@@ -54,20 +53,15 @@ impl Handler for Front {
             return Some(self.document(name));
         }
         if let Some(rest) = path.strip_prefix("/live/") {
-            let ours = rest
-                .strip_prefix(self.event.as_str())
-                .is_some_and(|rest| rest.starts_with('/'));
+            let ours =
+                rest.strip_prefix(self.event.as_str()).is_some_and(|rest| rest.starts_with('/'));
             return Some(if ours {
                 self.live.handle(&Request::from_parts(head, ())).await
             } else {
                 not_found()
             });
         }
-        let file = if path == "/" {
-            Some("")
-        } else {
-            path.strip_prefix("/page/")
-        };
+        let file = if path == "/" { Some("") } else { path.strip_prefix("/page/") };
         match (&self.page, file) {
             (Some(page), Some(file)) => Some(page.answer(file).await),
             _ => Some(not_found()),
@@ -81,16 +75,9 @@ impl Front {
             Some(rest) => (self.pods(name, rest), IMMUTABLE),
             None => (self.publisher.get(name), CHANGING),
         };
-        let missing = || {
-            problem(
-                StatusCode::NOT_FOUND,
-                "document-unknown",
-                "There is no such document",
-            )
-        };
-        body.map_or_else(missing, |body| {
-            reply(StatusCode::OK, DOCUMENT_TYPE, cache, body)
-        })
+        let missing =
+            || problem(StatusCode::NOT_FOUND, "document-unknown", "There is no such document");
+        body.map_or_else(missing, |body| reply(StatusCode::OK, DOCUMENT_TYPE, cache, body))
     }
 
     /// `{event}/{revision}/{cohort}`, rendered from the ledger.

@@ -1,14 +1,16 @@
 //! The wall-clock grid of an event: which sample belongs to which segment and part.
 //!
-//! Owns the arithmetic between Unix time, media sequence numbers, samples (video frames and AAC frames) and parts. Owns no media.
-//! Invariant: everything is exact integer arithmetic from the epoch, so that two processes with the same grid never disagree.
+//! Owns the arithmetic between Unix time, media sequence numbers, samples (video frames and AAC
+//! frames) and parts. Owns no media. Invariant: everything is exact integer arithmetic from the
+//! epoch, so that two processes with the same grid never disagree.
 
 use serde::{Deserialize, Serialize};
 
 /// Audio samples in one AAC frame.
 pub const AAC_FRAME: u64 = 1024;
 
-/// Smallest share of the part target that a part other than the last of its segment may have (LL-HLS asks for 85 %).
+/// Smallest share of the part target that a part other than the last of its segment may have
+/// (LL-HLS asks for 85 %).
 const PART_FLOOR_PERCENT: u64 = 85;
 
 /// The time base of an event, fixed for its life.
@@ -55,7 +57,8 @@ pub enum GridError {
 }
 
 impl Grid {
-    /// Makes a grid whose segments come nearest to `segment_ms`, with the longest equal parts of at most about `part_ms`.
+    /// Makes a grid whose segments come nearest to `segment_ms`, with the longest equal parts of at
+    /// most about `part_ms`.
     ///
     /// # Errors
     /// When the frame rate is out of range or the lengths do not fit each other.
@@ -69,18 +72,14 @@ impl Grid {
         if num == 0 || den == 0 || num > den.saturating_mul(120) || num < den {
             return Err(GridError::FrameRate(num, den));
         }
-        let lengths = GridError::Lengths {
-            segment_ms,
-            part_ms,
-        };
-        // The nominal rate: 29.97 counts as 30, so that a part of "200 ms" has 6 frames and lasts 200.2 ms.
+        let lengths = GridError::Lengths { segment_ms, part_ms };
+        // The nominal rate: 29.97 counts as 30, so that a part of "200 ms" has 6 frames and lasts
+        // 200.2 ms.
         let nominal = u64::from(num.div_ceil(den));
         let segment_frames = (nominal * u64::from(segment_ms) + 500) / 1000;
         let most = nominal * u64::from(part_ms) / 1000;
-        let part_frames = (1..=most)
-            .rev()
-            .find(|n| segment_frames.is_multiple_of(*n))
-            .ok_or(lengths)?;
+        let part_frames =
+            (1..=most).rev().find(|n| segment_frames.is_multiple_of(*n)).ok_or(lengths)?;
         let grid = Self {
             epoch_ms,
             fps,
@@ -91,29 +90,20 @@ impl Grid {
         let (part, scale) = grid.part_target();
         let audio = grid.part_samples(Kind::Audio) * AAC_FRAME * scale * 100;
         let fits = audio >= part * u64::from(grid.audio_rate) * PART_FLOOR_PERCENT;
-        if segment_frames == 0 || !fits {
-            Err(lengths)
-        } else {
-            Ok(grid)
-        }
+        if segment_frames == 0 || !fits { Err(lengths) } else { Ok(grid) }
     }
 
     /// Segment duration in seconds as numerator and denominator.
     #[must_use]
     pub fn segment_duration(&self) -> (u64, u64) {
-        (
-            u64::from(self.segment_frames) * u64::from(self.fps.1),
-            u64::from(self.fps.0),
-        )
+        (u64::from(self.segment_frames) * u64::from(self.fps.1), u64::from(self.fps.0))
     }
 
-    /// Part target in seconds as numerator and denominator: the duration of a video part, which no audio part exceeds.
+    /// Part target in seconds as numerator and denominator: the duration of a video part, which no
+    /// audio part exceeds.
     #[must_use]
     pub fn part_target(&self) -> (u64, u64) {
-        (
-            u64::from(self.part_frames) * u64::from(self.fps.1),
-            u64::from(self.fps.0),
-        )
+        (u64::from(self.part_frames) * u64::from(self.fps.1), u64::from(self.fps.0))
     }
 
     /// `EXT-X-TARGETDURATION`: the longest segment of any kind, rounded to whole seconds.
@@ -122,9 +112,7 @@ impl Grid {
         let (num, den) = self.segment_duration();
         let longest = (num * u64::from(self.audio_rate)).div_ceil(den * AAC_FRAME) * AAC_FRAME;
         let rate = u64::from(self.audio_rate);
-        ((2 * num + den) / (2 * den))
-            .max((2 * longest + rate) / (2 * rate))
-            .max(1)
+        ((2 * num + den) / (2 * den)).max((2 * longest + rate) / (2 * rate)).max(1)
     }
 
     /// Unix milliseconds at which segment `msn` starts, rounded down.
@@ -132,8 +120,7 @@ impl Grid {
     pub fn start_ms(&self, msn: u64) -> u64 {
         let (num, den) = self.segment_duration();
         let since = u128::from(msn) * u128::from(num) * 1000 / u128::from(den);
-        self.epoch_ms
-            .saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        self.epoch_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
     /// The segment that holds this Unix time; 0 for times before the epoch.
@@ -158,7 +145,8 @@ impl Grid {
         self.start_ms(segments) - self.epoch_ms
     }
 
-    /// After how many segments the cut of this kind repeats: 1 for video, 4 for audio in segments of 2 s at 48 kHz.
+    /// After how many segments the cut of this kind repeats: 1 for video, 4 for audio in segments
+    /// of 2 s at 48 kHz.
     #[must_use]
     pub fn phases(&self, kind: Kind) -> u64 {
         match kind {
@@ -186,8 +174,7 @@ impl Grid {
     /// Samples in segment `msn`.
     #[must_use]
     pub fn samples(&self, kind: Kind, msn: u64) -> u64 {
-        self.first_sample(kind, msn.saturating_add(1))
-            .saturating_sub(self.first_sample(kind, msn))
+        self.first_sample(kind, msn.saturating_add(1)).saturating_sub(self.first_sample(kind, msn))
     }
 
     /// The segment that holds sample `index`.
@@ -234,10 +221,7 @@ impl Grid {
         let each = self.part_samples(kind);
         let offset = part.saturating_mul(each);
         let left = self.samples(kind, msn).saturating_sub(offset);
-        (
-            self.first_sample(kind, msn).saturating_add(offset),
-            left.min(each),
-        )
+        (self.first_sample(kind, msn).saturating_add(offset), left.min(each))
     }
 
     /// Units a second in which decode times of this kind count.
@@ -272,8 +256,7 @@ impl Grid {
     pub fn sample_ms(&self, kind: Kind, index: u64) -> u64 {
         let units = u128::from(index) * u128::from(self.sample_duration(kind)) * 1000;
         let since = units / u128::from(self.timescale(kind));
-        self.epoch_ms
-            .saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        self.epoch_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
     /// AAC frames in one segment as numerator and denominator.
@@ -332,10 +315,7 @@ mod tests {
         for msn in [0, 7, 1_000_003] {
             let first = grid.first_sample(Kind::Audio, msn);
             assert_eq!(grid.msn_of(Kind::Audio, first), msn);
-            assert_eq!(
-                grid.msn_of(Kind::Audio, first + grid.samples(Kind::Audio, msn) - 1),
-                msn
-            );
+            assert_eq!(grid.msn_of(Kind::Audio, first + grid.samples(Kind::Audio, msn) - 1), msn);
             let parts = grid.parts(Kind::Audio, msn);
             let sum: u64 = (0..parts).map(|p| grid.part(Kind::Audio, msn, p).1).sum();
             assert_eq!(sum, grid.samples(Kind::Audio, msn));
@@ -360,13 +340,7 @@ mod tests {
 
     #[test]
     fn no_audio_part_exceeds_the_part_target() {
-        for fps in [
-            (24, 1),
-            (25, 1),
-            (30_000, 1001),
-            (60_000, 1001),
-            (24_000, 1001),
-        ] {
+        for fps in [(24, 1), (25, 1), (30_000, 1001), (60_000, 1001), (24_000, 1001)] {
             let grid = grid(fps);
             let (num, den) = grid.part_target();
             let audio = grid.part_samples(Kind::Audio) * AAC_FRAME;
@@ -377,13 +351,7 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_be_cut() {
-        assert!(matches!(
-            Grid::new(0, (0, 1), 2000, 200),
-            Err(GridError::FrameRate(..))
-        ));
-        assert!(matches!(
-            Grid::new(0, (25, 1), 2000, 10),
-            Err(GridError::Lengths { .. })
-        ));
+        assert!(matches!(Grid::new(0, (0, 1), 2000, 200), Err(GridError::FrameRate(..))));
+        assert!(matches!(Grid::new(0, (25, 1), 2000, 10), Err(GridError::Lengths { .. })));
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP: listening, connections, and the answers that are everywhere the same.
 //!
-//! Owns sockets and their limits. Decides nothing about a request. Invariant: shutting down stops listening at once and gives open requests a
-//! bounded time.
+//! Owns sockets and their limits. Decides nothing about a request. Invariant: shutting down stops
+//! listening at once and gives open requests a bounded time.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,9 +21,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// For a connection to send its request's head, and before that, to show which version of HTTP it speaks.
+/// For a connection to send its request's head, and before that, to show which version of HTTP it
+/// speaks.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest that a peer may leave what was sent to it unread, or an idle connection without a sign of life.
+/// Longest that a peer may leave what was sent to it unread, or an idle connection without a sign
+/// of life.
 const GONE: Duration = Duration::from_secs(60);
 /// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
 const PING: Duration = Duration::from_secs(20);
@@ -31,8 +33,8 @@ const PING: Duration = Duration::from_secs(20);
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Between two looks at a preface that has come in part.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
-/// For open requests to end when the server stops. A playlist request that is held for longer (three target durations of long segments) is cut off, and players ask
-/// again.
+/// For open requests to end when the server stops. A playlist request that is held for longer
+/// (three target durations of long segments) is cut off, and players ask again.
 const DRAIN: Duration = Duration::from_secs(8);
 /// Requests at once on one HTTP/2 connection; a door may bring all of its viewers over one.
 const STREAMS_MAX: u32 = 1024;
@@ -73,17 +75,14 @@ pub async fn listen(
     let listener = TcpListener::bind(address).await;
     listener
         .and_then(|listener| {
-            // Every accepted connection has these from its listener: a peer that is gone, or reads no more, holds nothing for long.
+            // Every accepted connection has these from its listener: a peer that is gone, or reads
+            // no more, holds nothing for long.
             let socket = SockRef::from(&listener);
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(GONE))?;
             socket.set_tcp_user_timeout(Some(GONE))?;
             Ok(listener)
         })
-        .map_err(|source| ListenError {
-            setting,
-            address,
-            source,
-        })
+        .map_err(|source| ListenError { setting, address, source })
 }
 
 /// Serves HTTP/1.1 and HTTP/2 without TLS until `stop` changes or its sender is gone.
@@ -140,7 +139,8 @@ async fn serve_within<H: Handler>(
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
-/// Whether it is known in time which version of HTTP the peer speaks. From then on the version's own limits hold; the library has none before.
+/// Whether it is known in time which version of HTTP the peer speaks. From then on the version's
+/// own limits hold; the library has none before.
 async fn shows_version(stream: &TcpStream, limit: Duration) -> bool {
     let shown = async {
         let mut start = [0; PREFACE.len()];
@@ -159,10 +159,7 @@ async fn shows_version(stream: &TcpStream, limit: Duration) -> bool {
 
 fn protocols() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -230,11 +227,7 @@ struct Problem<'a> {
 /// Nothing here.
 #[must_use]
 pub fn not_found() -> Response<Bytes> {
-    problem(
-        StatusCode::NOT_FOUND,
-        "route-unknown",
-        "There is nothing here",
-    )
+    problem(StatusCode::NOT_FOUND, "route-unknown", "There is nothing here")
 }
 
 /// A whole answer.
@@ -293,9 +286,8 @@ mod tests {
 
         let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
         let executor = TokioExecutor::new();
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream)
-            .await
-            .unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
         tokio::spawn(connection);
         for (method, body) in [(Method::HEAD, ""), (Method::GET, "seven b")] {
             let request = Request::builder()

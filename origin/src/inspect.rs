@@ -1,4 +1,5 @@
-//! `inspect`: what a pass or a signed URL says, for people. Needs no secret, and prints none: a signature is as good as the URL.
+//! `inspect`: what a pass or a signed URL says, for people. Needs no secret, and prints none: a
+//! signature is as good as the URL.
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,10 +29,7 @@ impl Inspect {
             .map(keys::read)
             .transpose()
             .map_err(|error| error.to_string())?;
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
         for line in explain(&self.url, keyring.as_ref(), now_ms)? {
             println!("{line}");
@@ -43,9 +41,8 @@ impl Inspect {
 /// The lines that explain `url`.
 fn explain(url: &str, keyring: Option<&Keyring>, now_ms: u64) -> Result<Vec<String>, String> {
     let target = path_of(url);
-    let (path, query) = target
-        .split_once('?')
-        .map_or((target, None), |(path, query)| (path, Some(query)));
+    let (path, query) =
+        target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     if let Some(query) = query.filter(|query| query.split('&').any(|pair| pair.starts_with("sig=")))
     {
         return signed(path, query, keyring, now_ms);
@@ -78,10 +75,7 @@ fn signed(
         signed_url::read(query).map_err(|problem| in_words("the signed URL", problem))?;
     let mut lines = vec![line("signed URL for", path), line("kid", claims.kid)];
     for (name, value) in claims.iter().filter(|(name, _)| *name != "kid") {
-        let time = ["expires", "nbf"]
-            .contains(&name)
-            .then(|| value.parse().ok())
-            .flatten();
+        let time = ["expires", "nbf"].contains(&name).then(|| value.parse().ok()).flatten();
         lines.push(time.map_or_else(|| line(name, value), |at| when(name, at, now_ms)));
     }
     let checked = keyring.map(|keyring| signed_url::verify(path, query, keyring, now_ms).map(drop));
@@ -96,9 +90,7 @@ fn passed(
     now_ms: u64,
 ) -> Result<Vec<String>, String> {
     let bytes = PassBytes::decode(text).map_err(|problem| in_words("the pass", problem))?;
-    let pass = bytes
-        .unverified()
-        .map_err(|problem| in_words("the pass", problem))?;
+    let pass = bytes.unverified().map_err(|problem| in_words("the pass", problem))?;
     let mut lines = vec![line("pass for event", pass.event)];
     lines.extend(
         [
@@ -110,15 +102,9 @@ fn passed(
         ]
         .map(|(n, v)| line(n, v)),
     );
-    lines.push(line(
-        "low latency",
-        if pass.low_latency { "yes" } else { "no" },
-    ));
-    for (name, at) in [
-        ("valid from", pass.nbf),
-        ("expires", pass.exp),
-        ("session ends", pass.end),
-    ] {
+    lines.push(line("low latency", if pass.low_latency { "yes" } else { "no" }));
+    for (name, at) in [("valid from", pass.nbf), ("expires", pass.exp), ("session ends", pass.end)]
+    {
         lines.push(when(name, u64::from(at), now_ms));
     }
     let kids = [pass.kid.to_owned()];
@@ -133,10 +119,7 @@ fn passed(
 
 fn line(name: &str, value: &str) -> String {
     // What comes from outside may hold terminal escapes.
-    let value: String = value
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let value: String = value.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     format!("{name:<16}{value}")
 }
 
@@ -154,12 +137,8 @@ fn when(name: &str, at_s: u64, now_ms: u64) -> String {
 }
 
 fn span(seconds: u64) -> String {
-    let (days, hours, minutes, rest) = (
-        seconds / 86_400,
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    );
+    let (days, hours, minutes, rest) =
+        (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{rest} s"),
         (0, 0, _) => format!("{minutes} min {rest} s"),
@@ -218,12 +197,7 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains(target.split_once("sig=").unwrap().1));
-        let checked = |url: &str| {
-            explain(url, Some(&keyring()), NOW_MS)
-                .unwrap()
-                .pop()
-                .unwrap()
-        };
+        let checked = |url: &str| explain(url, Some(&keyring()), NOW_MS).unwrap().pop().unwrap();
         assert!(checked(&url).contains("good"));
         assert!(checked(&url.replace("18-34", "35-plus")).contains("url-signature"));
     }
@@ -256,10 +230,6 @@ mod tests {
         );
         assert!(explain(&text, None, NOW_MS).unwrap()[0].contains("demo"));
         assert!(explain("http://edge.example/page/", None, NOW_MS).is_err());
-        assert!(
-            explain("/live/demo/AAAA/x", None, NOW_MS)
-                .unwrap_err()
-                .contains("pass-malformed")
-        );
+        assert!(explain("/live/demo/AAAA/x", None, NOW_MS).unwrap_err().contains("pass-malformed"));
     }
 }

@@ -1,6 +1,7 @@
 //! The keyring's file: read, or made on the first start.
 //!
-//! Owns the file. The format and all use of keys are the core's. Invariant: a file that is made here can be read by its owner alone, and is whole.
+//! Owns the file. The format and all use of keys are the core's. Invariant: a file that is made
+//! here can be read by its owner alone, and is whole.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,14 +39,10 @@ pub enum KeyringFileError {
 /// # Errors
 /// See [`KeyringFileError`].
 pub fn read(path: &Path) -> Result<Keyring, KeyringFileError> {
-    let text = std::fs::read(path).map_err(|source| KeyringFileError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    Keyring::parse(&text).map_err(|source| KeyringFileError::Content {
-        path: path.to_owned(),
-        source,
-    })
+    let text = std::fs::read(path)
+        .map_err(|source| KeyringFileError::Io { path: path.to_owned(), source })?;
+    Keyring::parse(&text)
+        .map_err(|source| KeyringFileError::Content { path: path.to_owned(), source })
 }
 
 /// Reads the keyring, or makes one with random keys where there is no file.
@@ -54,15 +51,13 @@ pub fn read(path: &Path) -> Result<Keyring, KeyringFileError> {
 /// See [`KeyringFileError`].
 pub fn read_or_make(path: &Path) -> Result<Keyring, KeyringFileError> {
     if !path.exists() {
-        make(path).map_err(|source| KeyringFileError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        make(path).map_err(|source| KeyringFileError::Io { path: path.to_owned(), source })?;
     }
     read(path)
 }
 
-/// Writes it beside and links it into place, so that a kill leaves a whole keyring or none, and of two that are made at once the first one counts.
+/// Writes it beside and links it into place, so that a kill leaves a whole keyring or none, and of
+/// two that are made at once the first one counts.
 fn make(path: &Path) -> std::io::Result<()> {
     let key = || random_hex(32);
     let text =
@@ -119,27 +114,17 @@ pub struct Names {
 /// # Errors
 /// See [`KeyringFileError`].
 pub fn names(path: &Path) -> Result<Names, KeyringFileError> {
-    let text = std::fs::read(path).map_err(|source| KeyringFileError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read(path)
+        .map_err(|source| KeyringFileError::Io { path: path.to_owned(), source })?;
     let malformed = |e: serde_json::Error| KeyringFileError::Content {
         path: path.to_owned(),
-        source: KeyringError::Malformed {
-            line: e.line(),
-            column: e.column(),
-        },
+        source: KeyringError::Malformed { line: e.line(), column: e.column() },
     };
     let keyring: serde_json::Value = serde_json::from_slice(&text).map_err(malformed)?;
     let of = |purpose: &str| {
-        keyring[purpose]
-            .as_object()
-            .map_or_else(Vec::new, |keys| keys.keys().cloned().collect())
+        keyring[purpose].as_object().map_or_else(Vec::new, |keys| keys.keys().cloned().collect())
     };
-    Ok(Names {
-        pass: of("pass"),
-        url: of("url"),
-    })
+    Ok(Names { pass: of("pass"), url: of("url") })
 }
 
 #[cfg(test)]
@@ -158,16 +143,10 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), text);
         let names_there = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(names_there, 1, "what was written beside is still there");
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(
             names(&path).unwrap(),
-            Names {
-                pass: vec!["k1".into()],
-                url: vec!["u1".into()]
-            }
+            Names { pass: vec!["k1".into()], url: vec!["u1".into()] }
         );
     }
 
@@ -187,9 +166,6 @@ mod tests {
         let path = folder.path().join("keyring.json");
         std::fs::write(&path, r#"{"document":{"d1":"c0ffee"}}"#).unwrap();
         let error = read_or_make(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("keyring.json") && !error.contains("c0ffee"),
-            "{error}"
-        );
+        assert!(error.contains("keyring.json") && !error.contains("c0ffee"), "{error}");
     }
 }

@@ -1,7 +1,8 @@
 //! The ladder: which rungs an event has, and how ffmpeg encodes them.
 //!
-//! Owns the table of rungs, the choice by a measured speed, and the encoder's settings, which content and creatives share. Runs no
-//! long-lived process. Invariant: a plan never changes during an event, and never scales up.
+//! Owns the table of rungs, the choice by a measured speed, and the encoder's settings, which
+//! content and creatives share. Runs no long-lived process. Invariant: a plan never changes during
+//! an event, and never scales up.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,22 +13,19 @@ use tokio::process::Command;
 use crate::grid::{Grid, Kind};
 use crate::live::{LadderLimits, StartError};
 
-/// Added to every timestamp that ffmpeg writes, in seconds: with it, an AAC encoder's priming does not fall below zero.
+/// Added to every timestamp that ffmpeg writes, in seconds: with it, an AAC encoder's priming does
+/// not fall below zero.
 pub const OFFSET_S: u64 = 10;
 
 /// Bits a second of every audio track.
 pub const AUDIO_BITRATE: u32 = 96_000;
 
 /// Lines and bits a second, in the order in which rungs are taken while the machine can bear them.
-const RUNGS: [(u32, u32); 5] = [
-    (360, 700_000),
-    (720, 3_000_000),
-    (160, 300_000),
-    (1080, 6_000_000),
-    (480, 1_500_000),
-];
+const RUNGS: [(u32, u32); 5] =
+    [(360, 700_000), (720, 3_000_000), (160, 300_000), (1080, 6_000_000), (480, 1_500_000)];
 
-/// What decoding, filtering and generating costs beside encoding, as a share of the tallest rung's encoding.
+/// What decoding, filtering and generating costs beside encoding, as a share of the tallest rung's
+/// encoding.
 const OVERHEAD: f64 = 1.0;
 
 /// Seconds of picture that the probe encodes.
@@ -66,18 +64,13 @@ impl Plan {
     /// Identifier and kind of each track, in the order of all that counts tracks.
     #[must_use]
     pub fn tracks(&self) -> Vec<(String, Kind)> {
-        let video = self
-            .video
-            .iter()
-            .map(|rung| (format!("v{}", rung.height), Kind::Video));
-        let audio = self
-            .audio
-            .iter()
-            .map(|language| (format!("a-{language}"), Kind::Audio));
+        let video = self.video.iter().map(|rung| (format!("v{}", rung.height), Kind::Video));
+        let audio = self.audio.iter().map(|language| (format!("a-{language}"), Kind::Audio));
         video.chain(audio).collect()
     }
 
-    /// Filters from the picture `[source]` to `[v0]`, `[v1]`, ...: the shape is kept, and bars fill the rest.
+    /// Filters from the picture `[source]` to `[v0]`, `[v1]`, ...: the shape is kept, and bars fill
+    /// the rest.
     #[must_use]
     pub fn video_filters(&self, source: &str) -> String {
         let count = self.video.len();
@@ -92,8 +85,9 @@ impl Plan {
         graph
     }
 
-    /// Arguments for every output: the labels `[v0]`.. and `[a0]`.. of a filter graph, encoded on the grid and written to `url(track)`.
-    /// The first frame of the graph is frame `first_frame` of the grid.
+    /// Arguments for every output: the labels `[v0]`.. and `[a0]`.. of a filter graph, encoded on
+    /// the grid and written to `url(track)`. The first frame of the graph is frame `first_frame` of
+    /// the grid.
     #[must_use]
     pub fn outputs(
         &self,
@@ -117,14 +111,8 @@ impl Plan {
                 "-b:v {bitrate} -maxrate {bitrate} -bufsize {} -sc_threshold 0",
                 bitrate / 2
             ));
-            add(&format!(
-                "-g {} -force_key_frames {keys} -r {num}/{den}",
-                segment * 2
-            ));
-            add(&format!(
-                "-video_track_timescale {}",
-                grid.timescale(Kind::Video)
-            ));
+            add(&format!("-g {} -force_key_frames {keys} -r {num}/{den}", segment * 2));
+            add(&format!("-video_track_timescale {}", grid.timescale(Kind::Video)));
             add(&format!("{} {}", muxer(), url(i)));
         }
         for j in 0..self.audio.len() {
@@ -146,8 +134,9 @@ fn muxer() -> String {
     )
 }
 
-/// Chooses rungs for a source: none taller than it or the limit, and together within the share of the machine that may be used.
-/// The measured speed is kept in `cache`, so that only the first start of an installation measures.
+/// Chooses rungs for a source: none taller than it or the limit, and together within the share of
+/// the machine that may be used. The measured speed is kept in `cache`, so that only the first
+/// start of an installation measures.
 ///
 /// # Errors
 /// When ffmpeg cannot be started or cannot encode H.264.
@@ -168,7 +157,8 @@ pub async fn choose(
     Ok(rungs)
 }
 
-/// Takes rungs in the table's order while their pixels a second stay below `most`; always at least one. The tallest comes first.
+/// Takes rungs in the table's order while their pixels a second stay below `most`; always at least
+/// one. The tallest comes first.
 fn fit(source: Shape, fps: (u32, u32), max_height: u32, most: f64) -> Vec<Rung> {
     let rate = f64::from(fps.0) / f64::from(fps.1);
     let limit = source.height.min(max_height);
@@ -192,41 +182,23 @@ fn fit(source: Shape, fps: (u32, u32), max_height: u32, most: f64) -> Vec<Rung> 
 fn rung(source: Shape, height: u32, bitrate: u32) -> Rung {
     let height = height & !1;
     let width = u64::from(source.width) * u64::from(height) / u64::from(source.height.max(1));
-    Rung {
-        width: (width as u32 & !1).max(2),
-        height,
-        bitrate,
-    }
+    Rung { width: (width as u32 & !1).max(2), height, bitrate }
 }
 
 /// CPU seconds that encoding one pixel takes here.
 async fn pixel_cost(cache: &Path) -> Result<f64, StartError> {
-    let kept = std::fs::read_to_string(cache)
-        .ok()
-        .and_then(|text| text.trim().parse::<f64>().ok());
+    let kept = std::fs::read_to_string(cache).ok().and_then(|text| text.trim().parse::<f64>().ok());
     if let Some(cost) = kept.filter(|cost| cost.is_finite() && *cost > 0.0) {
         return Ok(cost);
     }
     let source = format!("testsrc2=size=640x360:rate=25:duration={PROBE_S}");
     let output = ffmpeg()
         .args(["-v", "info", "-benchmark", "-f", "lavfi", "-i", &source])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "superfast",
-            "-tune",
-            "zerolatency",
-            "-threads",
-            "1",
-        ])
+        .args(["-c:v", "libx264", "-preset", "superfast", "-tune", "zerolatency", "-threads", "1"])
         .args(["-f", "null", "-"])
         .output()
         .await
-        .map_err(|error| StartError::Ffmpeg {
-            program: "ffmpeg",
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| StartError::Ffmpeg { program: "ffmpeg", reason: error.to_string() })?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let seconds = cpu_seconds(&text).ok_or_else(|| StartError::Ffmpeg {
         program: "ffmpeg",
@@ -252,15 +224,12 @@ fn cpu_seconds(text: &str) -> Option<f64> {
 /// The last line that says something, for an error message.
 #[must_use]
 pub fn last_line(text: &str) -> String {
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("it said nothing");
+    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
     line.trim().chars().take(300).collect()
 }
 
-/// Whether the programs that an event needs sooner or later are there: better told at the start than at the first picture.
+/// Whether the programs that an event needs sooner or later are there: better told at the start
+/// than at the first picture.
 ///
 /// # Errors
 /// [`StartError::Ffmpeg`] for the first that is not.
@@ -273,10 +242,7 @@ pub async fn check_installed() -> Result<(), StartError> {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .status();
-        run.await.map_err(|error| StartError::Ffmpeg {
-            program,
-            reason: error.to_string(),
-        })?;
+        run.await.map_err(|error| StartError::Ffmpeg { program, reason: error.to_string() })?;
     }
     Ok(())
 }
@@ -285,10 +251,7 @@ pub async fn check_installed() -> Result<(), StartError> {
 #[must_use]
 pub fn ffmpeg() -> Command {
     let mut command = Command::new("ffmpeg");
-    command
-        .args(["-hide_banner", "-nostdin", "-y"])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    command.args(["-hide_banner", "-nostdin", "-y"]).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -298,14 +261,8 @@ mod tests {
     use super::*;
 
     fn heights(source: (u32, u32), most: f64) -> Vec<u32> {
-        let shape = Shape {
-            width: source.0,
-            height: source.1,
-        };
-        fit(shape, (25, 1), 1080, most)
-            .iter()
-            .map(|rung| rung.height)
-            .collect()
+        let shape = Shape { width: source.0, height: source.1 };
+        fit(shape, (25, 1), 1080, most).iter().map(|rung| rung.height).collect()
     }
 
     #[test]
@@ -323,14 +280,7 @@ mod tests {
 
     #[test]
     fn widths_are_even_and_keep_the_shape() {
-        let rung = rung(
-            Shape {
-                width: 1280,
-                height: 720,
-            },
-            160,
-            1,
-        );
+        let rung = rung(Shape { width: 1280, height: 720 }, 160, 1);
         assert_eq!((rung.width, rung.height), (284, 160));
     }
 

@@ -1,7 +1,9 @@
-//! One running event: its input, ladder, packager and store, and the answers to everything below `/live/{event}/`.
+//! One running event: its input, ladder, packager and store, and the answers to everything below
+//! `/live/{event}/`.
 //!
-//! Owns the life of an event's media. Owns no decision about breaks: those come from [`Breaks`]. Invariant: what was published
-//! once is never published otherwise, whatever is killed and restarted.
+//! Owns the life of an event's media. Owns no decision about breaks: those come from [`Breaks`].
+//! Invariant: what was published once is never published otherwise, whatever is killed and
+//! restarted.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -35,7 +37,8 @@ pub struct LiveConfig {
     pub languages: Vec<String>,
     /// What the ladder may use.
     pub ladder: LadderLimits,
-    /// Frames a second of the output; `None`: the file's own, 25 for the test match, 30 for a publisher.
+    /// Frames a second of the output; `None`: the file's own, 25 for the test match, 30 for a
+    /// publisher.
     pub frame_rate: Option<(u32, u32)>,
     /// Segment duration asked for, in milliseconds.
     pub segment_ms: u32,
@@ -54,7 +57,8 @@ pub enum Input {
     TestMatch,
     /// A media file, played in real time and looped.
     File(PathBuf),
-    /// A publisher (OBS, ffmpeg) that connects to this address with the application `live` and this stream key.
+    /// A publisher (OBS, ffmpeg) that connects to this address with the application `live` and this
+    /// stream key.
     Rtmp {
         /// Address to listen on.
         listen: std::net::SocketAddr,
@@ -74,10 +78,7 @@ pub struct LadderLimits {
 
 impl Default for LadderLimits {
     fn default() -> Self {
-        Self {
-            max_height: 1080,
-            cpu_share: 0.25,
-        }
+        Self { max_height: 1080, cpu_share: 0.25 }
     }
 }
 
@@ -115,7 +116,8 @@ pub struct Rendition {
 /// How far publishing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Position {
-    /// First sequence number of which nothing is published in any rendition, and which no preload hint names.
+    /// First sequence number of which nothing is published in any rendition, and which no preload
+    /// hint names.
     pub next_msn: u64,
 }
 
@@ -157,9 +159,11 @@ pub struct FreezeError {
 
 /// The ledger, as the packager and the playlist writer see it.
 pub trait Breaks: Send + Sync + 'static {
-    /// Called once for each sequence number that gets media or a gap, in order, before anything that names `msn` becomes visible in any rendition: its first
-    /// part, or the preload hint for it, which is visible as soon as `msn - 1` is whole (RFC 8216bis 4.4.5.3: the hint's URI is the later part's, so what plays there must be frozen by then).
-    /// Returns when what is frozen there is on disk. May block; runs on a thread of its own.
+    /// Called once for each sequence number that gets media or a gap, in order, before anything
+    /// that names `msn` becomes visible in any rendition: its first part, or the preload hint for
+    /// it, which is visible as soon as `msn - 1` is whole (RFC 8216bis 4.4.5.3: the hint's URI is
+    /// the later part's, so what plays there must be frozen by then). Returns when what is frozen
+    /// there is on disk. May block; runs on a thread of its own.
     ///
     /// # Errors
     /// When it is not on disk; nothing of `msn` is published, and the call is made again.
@@ -236,7 +240,8 @@ pub enum StartError {
 /// What an operator sees of an event's media.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// `waiting` (no input yet), `live`, `interrupted` (input lost, gaps are published), or `ended`.
+    /// `waiting` (no input yet), `live`, `interrupted` (input lost, gaps are published), or
+    /// `ended`.
     pub state: &'static str,
     /// How far publishing has come.
     pub next_msn: u64,
@@ -278,19 +283,15 @@ pub(crate) struct Media {
 }
 
 impl Live {
-    /// Starts the event, or goes on with what its data folder holds. Needs a Tokio runtime of several threads.
+    /// Starts the event, or goes on with what its data folder holds. Needs a Tokio runtime of
+    /// several threads.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: LiveConfig, breaks: Arc<dyn Breaks>) -> Result<Self, StartError> {
         let (event, input) = Event::open(config, breaks).await?;
         let task = tokio::spawn(input);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                event,
-                tasks: Mutex::new(vec![task]),
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { event, tasks: Mutex::new(vec![task]) }) })
     }
 
     /// The event's time base.
@@ -299,7 +300,8 @@ impl Live {
         self.inner.event.grid
     }
 
-    /// What viewers can choose. Empty until the first picture is encoded; then fixed. Complete once [`Live::ready`] returned.
+    /// What viewers can choose. Empty until the first picture is encoded; then fixed. Complete once
+    /// [`Live::ready`] returned.
     #[must_use]
     pub fn renditions(&self) -> Vec<Rendition> {
         self.media().map(Media::renditions).unwrap_or_default()
@@ -313,27 +315,21 @@ impl Live {
             cursor if cursor == Cursor::default() => 0,
             cursor => cursor.msn + 1,
         };
-        let next_msn = self
-            .media()
-            .and_then(|media| media.tracks.iter().map(next).max());
-        Position {
-            next_msn: next_msn.unwrap_or(0),
-        }
+        let next_msn = self.media().and_then(|media| media.tracks.iter().map(next).max());
+        Position { next_msn: next_msn.unwrap_or(0) }
     }
 
-    /// Returns when the renditions are known and each has three whole segments of media, the least that a live playlist may hold.
+    /// Returns when the renditions are known and each has three whole segments of media, the least
+    /// that a live playlist may hold.
     pub async fn ready(&self) {
         let mut media = self.inner.event.media.subscribe();
-        let Ok(media) = media
-            .wait_for(Option::is_some)
-            .await
-            .map(|media| media.clone())
-        else {
+        let Ok(media) = media.wait_for(Option::is_some).await.map(|media| media.clone()) else {
             return std::future::pending().await;
         };
         for media in media.iter() {
             for (track, init) in media.tracks.iter().zip(&media.inits) {
-                // Looked at outside of the watch's lock, which the store takes while it holds the segments'.
+                // Looked at outside of the watch's lock, which the store takes while it holds the
+                // segments'.
                 let mut cursor = track.watch();
                 while !can_play(track, init) {
                     if cursor.changed().await.is_err() {
@@ -356,16 +352,11 @@ impl Live {
             _ => "interrupted",
         };
         let behind_ms = counters.behind_ms.load(Ordering::Relaxed);
-        Status {
-            state,
-            next_msn: self.position().next_msn,
-            behind_ms,
-            encoder_starts: starts,
-        }
+        Status { state, next_msn: self.position().next_msn, behind_ms, encoder_starts: starts }
     }
 
-    /// Ends the event: the segments that are being made are the last, and then the input is let go. Returns the first sequence number that will never be.
-    /// Asked again, it says the same.
+    /// Ends the event: the segments that are being made are the last, and then the input is let go.
+    /// Returns the first sequence number that will never be. Asked again, it says the same.
     ///
     /// # Errors
     /// See [`EndError`]; the event goes on.
@@ -417,13 +408,8 @@ impl Live {
 
     /// Ends encoder and listener.
     async fn let_go(&self) {
-        let tasks = std::mem::take(
-            &mut *self
-                .inner
-                .tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let tasks =
+            std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             task.abort();
             let _ = task.await;
@@ -436,8 +422,8 @@ impl Live {
         self.inner.event.library.clone()
     }
 
-    /// Answers GET and HEAD of everything below `/live/{event}/`. Holds blocking playlist requests and hinted parts. The body of an answer to
-    /// HEAD is for the server to drop.
+    /// Answers GET and HEAD of everything below `/live/{event}/`. Holds blocking playlist requests
+    /// and hinted parts. The body of an answer to HEAD is for the server to drop.
     pub async fn handle(&self, request: &http::Request<()>) -> http::Response<Bytes> {
         let prefix = ["/live/", &self.inner.event.name, "/"].concat();
         let path = request.uri().path().strip_prefix(&prefix);
@@ -451,12 +437,10 @@ impl Live {
     pub async fn shutdown(&self) {
         self.let_go().await;
         let packager = &self.inner.event.packager;
-        let working = packager
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let working = packager.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Working { thread, .. }) = working {
-            // A ledger or disk that fails holds the packager; an ending process need not wait for it, so it is looked at and not joined.
+            // A ledger or disk that fails holds the packager; an ending process need not wait for
+            // it, so it is looked at and not joined.
             let gone = async {
                 while !thread.is_finished() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -480,60 +464,45 @@ fn can_play(track: &Track, init: &OnceLock<Bytes>) -> bool {
 
 impl Media {
     fn renditions(self: Arc<Self>) -> Vec<Rendition> {
-        let codecs: Option<Vec<String>> = self
-            .inits
-            .iter()
-            .map(|init| init.get().and_then(|init| codec(init)))
-            .collect();
+        let codecs: Option<Vec<String>> =
+            self.inits.iter().map(|init| init.get().and_then(|init| codec(init))).collect();
         let Some(codecs) = codecs else {
             return Vec::new();
         };
         let grid = &self.grid;
-        let video = self
-            .plan
-            .video
-            .iter()
-            .enumerate()
-            .map(|(i, rung)| Rendition {
-                id: format!("v{}", rung.height),
-                kind: Kind::Video,
-                codecs: String::new(),
-                width: Some(rung.width),
-                height: Some(rung.height),
-                frame_rate: Some(grid.fps),
-                // The encoder's buffer of half a second can add a quarter to a segment of two; the rest is container.
-                bandwidth: u64::from(rung.bitrate) * 13 / 10,
-                average_bandwidth: u64::from(rung.bitrate) * 105 / 100,
-                language: None,
-                name: format!("{}p", rung.height),
-                channels: None,
-                phases: grid.phases(Kind::Video),
-                default: i == 0,
-            });
-        let audio = self
-            .plan
-            .audio
-            .iter()
-            .enumerate()
-            .map(|(i, language)| Rendition {
-                id: format!("a-{language}"),
-                kind: Kind::Audio,
-                codecs: String::new(),
-                width: None,
-                height: None,
-                frame_rate: None,
-                bandwidth: u64::from(AUDIO_BITRATE) * 13 / 10,
-                average_bandwidth: u64::from(AUDIO_BITRATE) * 11 / 10,
-                language: Some(language.clone()),
-                name: language_name(language),
-                channels: Some(2),
-                phases: grid.phases(Kind::Audio),
-                default: i == 0,
-            });
-        let with_codec = |(rendition, codecs)| Rendition {
-            codecs,
-            ..rendition
-        };
+        let video = self.plan.video.iter().enumerate().map(|(i, rung)| Rendition {
+            id: format!("v{}", rung.height),
+            kind: Kind::Video,
+            codecs: String::new(),
+            width: Some(rung.width),
+            height: Some(rung.height),
+            frame_rate: Some(grid.fps),
+            // The encoder's buffer of half a second can add a quarter to a segment of two; the
+            // rest is container.
+            bandwidth: u64::from(rung.bitrate) * 13 / 10,
+            average_bandwidth: u64::from(rung.bitrate) * 105 / 100,
+            language: None,
+            name: format!("{}p", rung.height),
+            channels: None,
+            phases: grid.phases(Kind::Video),
+            default: i == 0,
+        });
+        let audio = self.plan.audio.iter().enumerate().map(|(i, language)| Rendition {
+            id: format!("a-{language}"),
+            kind: Kind::Audio,
+            codecs: String::new(),
+            width: None,
+            height: None,
+            frame_rate: None,
+            bandwidth: u64::from(AUDIO_BITRATE) * 13 / 10,
+            average_bandwidth: u64::from(AUDIO_BITRATE) * 11 / 10,
+            language: Some(language.clone()),
+            name: language_name(language),
+            channels: Some(2),
+            phases: grid.phases(Kind::Audio),
+            default: i == 0,
+        });
+        let with_codec = |(rendition, codecs)| Rendition { codecs, ..rendition };
         video.chain(audio).zip(codecs).map(with_codec).collect()
     }
 }

@@ -147,11 +147,7 @@ fn serve_event(serve: Serve) -> Result<(), String> {
     let file = serve.config.clone();
     let config = Config::read(file.as_deref(), serve.settings()).map_err(|faults| {
         let list: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-        format!(
-            "the configuration has {} fault(s):{}",
-            faults.len(),
-            list.concat()
-        )
+        format!("the configuration has {} fault(s):{}", faults.len(), list.concat())
     })?;
     print_made_secrets(&config);
     let runtime =
@@ -159,9 +155,7 @@ fn serve_event(serve: Serve) -> Result<(), String> {
     let result = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(stop_at_a_signal(stop));
-        run(config, stopped)
-            .await
-            .map_err(|error| error.to_string())
+        run(config, stopped).await.map_err(|error| error.to_string())
     });
     // What still blocks (a disk that hangs) must not keep the process.
     runtime.shutdown_background();
@@ -211,9 +205,7 @@ impl Serve {
             ("open-playback", self.open_playback),
             ("snapshot-every", self.snapshot_every),
         ];
-        all.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }
 
@@ -236,10 +228,7 @@ fn print_made_secrets(config: &Config) {
         println!("operator token: {}", config.operator_token.0);
     }
     if let (true, Input::Rtmp { listen, stream_key }) = (config.stream_key_made, &config.input) {
-        println!(
-            "publish to: rtmp://{listen}/live with stream key {}",
-            stream_key.0
-        );
+        println!("publish to: rtmp://{listen}/live with stream key {}", stream_key.0);
     }
 }
 
@@ -282,16 +271,11 @@ mod tests {
         let (table, _) = section.split_once("**sightscreen-edge**").unwrap();
         let column = table.lines().filter_map(|line| line.split('|').nth(1));
         let names = column.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-        names
-            .map(|name| name.trim_matches(['[', ']']).to_owned())
-            .collect()
+        names.map(|name| name.trim_matches(['[', ']']).to_owned()).collect()
     }
 
     fn with(names: Names, more: &[&str]) -> Names {
-        names
-            .into_iter()
-            .chain(more.iter().map(ToString::to_string))
-            .collect()
+        names.into_iter().chain(more.iter().map(ToString::to_string)).collect()
     }
 
     #[test]
@@ -304,9 +288,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_setting() {
         let given = flags();
-        let given = given
-            .iter()
-            .filter(|name| !FLAG_ONLY.contains(&name.as_str()));
+        let given = given.iter().filter(|name| !FLAG_ONLY.contains(&name.as_str()));
         let mut line = vec!["sightscreen-origin".to_owned(), "serve".to_owned()];
         line.extend(given.clone().map(|name| format!("--{name}=of {name}")));
         let Command::Serve(serve) = Arguments::parse_from(line).command else {

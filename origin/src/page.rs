@@ -1,6 +1,7 @@
 //! The page's files, from one folder.
 //!
-//! Owns their content types and which paths are files. Invariant: nothing outside of the folder is read, whatever the path says or the folder links to.
+//! Owns their content types and which paths are files. Invariant: nothing outside of the folder is
+//! read, whatever the path says or the folder links to.
 
 use std::path::{Path, PathBuf};
 
@@ -23,21 +24,16 @@ impl Page {
     /// # Errors
     /// When the folder is not there.
     pub fn open(folder: &Path) -> std::io::Result<Self> {
-        Ok(Self {
-            folder: folder.canonicalize()?,
-        })
+        Ok(Self { folder: folder.canonicalize()? })
     }
 
     /// Answers with the file at `path`, relative to the folder; `index.html` where it is empty.
     pub async fn answer(&self, path: &str) -> Response<Bytes> {
         let path = if path.is_empty() { "index.html" } else { path };
         match self.read(path).await {
-            Some(body) => reply(
-                StatusCode::OK,
-                content_type(path),
-                "public, max-age=5",
-                body.into(),
-            ),
+            Some(body) => {
+                reply(StatusCode::OK, content_type(path), "public, max-age=5", body.into())
+            }
             None => not_found(),
         }
     }
@@ -51,11 +47,7 @@ impl Page {
         let served = file.starts_with(&self.folder)
             && metadata.is_file()
             && metadata.len() <= FILE_BYTES_MAX;
-        if served {
-            tokio::fs::read(file).await.ok()
-        } else {
-            None
-        }
+        if served { tokio::fs::read(file).await.ok() } else { None }
     }
 }
 
@@ -102,10 +94,7 @@ mod tests {
         let page = Page::open(&page).unwrap();
         let served = page.answer("").await;
         assert_eq!(
-            (
-                served.headers()["content-type"].as_bytes(),
-                served.body().as_ref()
-            ),
+            (served.headers()["content-type"].as_bytes(), served.body().as_ref()),
             (b"text/html; charset=utf-8".as_slice(), b"index".as_slice())
         );
         assert_eq!(page.answer("js/a.js").await.status(), 200);

@@ -1,7 +1,8 @@
 //! The content's media playlists.
 //!
-//! Owns their text, as a pure function of a [`Snapshot`]; knows no clock and no request. Invariant: a segment, part, date or break that was
-//! written once is written alike in every later playlist that still lists it.
+//! Owns their text, as a pure function of a [`Snapshot`]; knows no clock and no request. Invariant:
+//! a segment, part, date or break that was written once is written alike in every later playlist
+//! that still lists it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,7 +18,8 @@ const PART_WINDOW: u64 = 3;
 /// Target durations that a delta update always lists.
 const SKIP_UNTIL: u64 = 6;
 
-/// `EXT-X-VERSION`, no higher than needed: `EXT-X-MAP` without I-frames alone calls for 6 (RFC 8216bis 8).
+/// `EXT-X-VERSION`, no higher than needed: `EXT-X-MAP` without I-frames alone calls for 6 (RFC
+/// 8216bis 8).
 const VERSION: u32 = 6;
 
 /// What `EXT-X-SKIP` calls for.
@@ -56,12 +58,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 fn write_playlist(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    let Snapshot {
-        grid,
-        cursor,
-        first,
-        ..
-    } = snapshot;
+    let Snapshot { grid, cursor, first, .. } = snapshot;
     let skipped = skipped(snapshot);
     write_header(out, snapshot, skipped > 0)?;
     let window = (grid.start_ms(*first), grid.start_ms(cursor.msn + 2));
@@ -83,10 +80,7 @@ fn write_header(out: &mut String, snapshot: &Snapshot, delta: bool) -> std::fmt:
     let target = snapshot.grid.target_duration_s();
     let part = snapshot.grid.part_target();
     let version = if delta { SKIP_VERSION } else { VERSION };
-    writeln!(
-        out,
-        "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}"
-    )?;
+    writeln!(out, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}")?;
     writeln!(
         out,
         "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={:.1},HOLD-BACK={:.1},PART-HOLD-BACK={}",
@@ -94,29 +88,19 @@ fn write_header(out: &mut String, snapshot: &Snapshot, delta: bool) -> std::fmt:
         (3 * target) as f64,
         seconds(3 * part.0, part.1),
     )?;
-    writeln!(
-        out,
-        "#EXT-X-PART-INF:PART-TARGET={}",
-        seconds(part.0, part.1)
-    )?;
+    writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part.0, part.1))?;
     writeln!(
         out,
         "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-INDEPENDENT-SEGMENTS"
     )?;
-    writeln!(
-        out,
-        "#EXT-X-SIGHTSCREEN-LEDGER:{revision}\n#EXT-X-MAP:URI=\"init.mp4\""
-    )
+    writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{revision}\n#EXT-X-MAP:URI=\"init.mp4\"")
 }
 
 /// The hint, the reports and the end.
 fn write_tail(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     let Cursor { msn, part } = snapshot.cursor;
     if !snapshot.ended {
-        writeln!(
-            out,
-            "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{msn}.{part}.m4s\""
-        )?;
+        writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{msn}.{part}.m4s\"")?;
     }
     for (id, kind, cursor) in &snapshot.reports {
         if let Some((msn, part)) = last_part(&snapshot.grid, *kind, *cursor) {
@@ -137,21 +121,13 @@ fn skipped(snapshot: &Snapshot) -> u64 {
     if !snapshot.skip {
         return 0;
     }
-    let kept = snapshot
-        .grid
-        .segments_in_ms(SKIP_UNTIL * snapshot.grid.target_duration_s() * 1000)
-        + 1;
-    snapshot
-        .cursor
-        .msn
-        .saturating_sub(kept)
-        .saturating_sub(snapshot.first)
+    let kept =
+        snapshot.grid.segments_in_ms(SKIP_UNTIL * snapshot.grid.target_duration_s() * 1000) + 1;
+    snapshot.cursor.msn.saturating_sub(kept).saturating_sub(snapshot.first)
 }
 
 fn write_segment(out: &mut String, snapshot: &Snapshot, msn: u64) -> std::fmt::Result {
-    let Snapshot {
-        grid, kind, cursor, ..
-    } = snapshot;
+    let Snapshot { grid, kind, cursor, .. } = snapshot;
     let segment = snapshot.segments.get(&msn);
     let whole = msn < cursor.msn;
     if segment.is_none_or(|segment| segment.gap()) {
@@ -166,9 +142,7 @@ fn write_segment(out: &mut String, snapshot: &Snapshot, msn: u64) -> std::fmt::R
         .msn
         .saturating_sub(grid.segments_in_ms(PART_WINDOW * grid.target_duration_s() * 1000));
     if msn >= oldest {
-        let parts = segment
-            .map(|segment| segment.parts.as_slice())
-            .unwrap_or_default();
+        let parts = segment.map(|segment| segment.parts.as_slice()).unwrap_or_default();
         for (index, part) in parts.iter().enumerate() {
             let samples = grid.part(*kind, msn, index as u64).1;
             write!(
@@ -184,20 +158,13 @@ fn write_segment(out: &mut String, snapshot: &Snapshot, msn: u64) -> std::fmt::R
         }
     }
     if whole {
-        writeln!(
-            out,
-            "#EXTINF:{},\n{msn}.m4s",
-            length(grid, *kind, grid.samples(*kind, msn))
-        )?;
+        writeln!(out, "#EXTINF:{},\n{msn}.m4s", length(grid, *kind, grid.samples(*kind, msn)))?;
     }
     Ok(())
 }
 
 fn write_daterange(out: &mut String, range: &DateRange, window: (u64, u64)) -> std::fmt::Result {
-    let length = range
-        .duration_ms
-        .or(range.planned_duration_ms)
-        .unwrap_or(u64::MAX);
+    let length = range.duration_ms.or(range.planned_duration_ms).unwrap_or(u64::MAX);
     if range.start_ms.saturating_add(length) <= window.0 || range.start_ms > window.1 {
         return Ok(());
     }
@@ -209,10 +176,7 @@ fn write_daterange(out: &mut String, range: &DateRange, window: (u64, u64)) -> s
     if let Some(ms) = range.duration_ms {
         write!(out, ",DURATION={}", seconds(ms, 1000))?;
     }
-    for (name, command) in [
-        ("SCTE35-OUT", &range.scte35_out),
-        ("SCTE35-IN", &range.scte35_in),
-    ] {
+    for (name, command) in [("SCTE35-OUT", &range.scte35_out), ("SCTE35-IN", &range.scte35_in)] {
         if let Some(command) = command {
             write!(out, ",{name}=0x")?;
             for byte in command {
@@ -257,11 +221,7 @@ pub fn date(unix_ms: u64) -> String {
     let of_year = day - (365 * year + year / 4 - year / 100);
     let month = (5 * of_year + 2) / 153;
     let date = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
     format!(
         "{:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
@@ -282,9 +242,7 @@ mod tests {
             gap: gap == Some(index),
             ..StoredPart::default()
         };
-        Arc::new(Segment {
-            parts: (0..parts).map(part).collect(),
-        })
+        Arc::new(Segment { parts: (0..parts).map(part).collect() })
     }
 
     /// Ten seconds in, parts of half a second, segment 1 lost as a whole, segment 3 in part.
@@ -298,11 +256,7 @@ mod tests {
             scte35_out: Some(vec![0xfc, 0x30]),
             scte35_in: None,
         };
-        let past = DateRange {
-            id: "b0".to_owned(),
-            start_ms: 1_699_999_000_000,
-            ..range.clone()
-        };
+        let past = DateRange { id: "b0".to_owned(), start_ms: 1_699_999_000_000, ..range.clone() };
         Snapshot {
             grid,
             kind: Kind::Video,
@@ -320,10 +274,7 @@ mod tests {
                 ("v160".to_owned(), Kind::Video, Cursor { msn: 5, part: 0 }),
                 ("a-en".to_owned(), Kind::Audio, Cursor { msn: 5, part: 2 }),
             ],
-            breaks: BreaksView {
-                revision: 7,
-                dateranges: vec![past, range],
-            },
+            breaks: BreaksView { revision: 7, dateranges: vec![past, range] },
             skip: false,
             ended: false,
         }
@@ -331,11 +282,8 @@ mod tests {
 
     #[test]
     fn an_ended_playlist_says_so_and_hints_at_nothing() {
-        let text = render(&Snapshot {
-            ended: true,
-            cursor: Cursor { msn: 5, part: 0 },
-            ..snapshot()
-        });
+        let text =
+            render(&Snapshot { ended: true, cursor: Cursor { msn: 5, part: 0 }, ..snapshot() });
         assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
         assert!(!text.contains("PRELOAD-HINT"), "{text}");
     }
@@ -353,20 +301,9 @@ mod tests {
         let text = render(&long);
         assert!(text.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=33\n"), "{text}");
         assert!(text.contains("#EXT-X-VERSION:9\n"), "{text}");
-        assert_eq!(
-            text.lines()
-                .filter(|line| line.starts_with("#EXTINF"))
-                .count(),
-            7
-        );
+        assert_eq!(text.lines().filter(|line| line.starts_with("#EXTINF")).count(), 7);
         // Too short to skip anything: the full playlist.
-        assert_eq!(
-            render(&Snapshot {
-                skip: true,
-                ..snapshot()
-            }),
-            render(&snapshot())
-        );
+        assert_eq!(render(&Snapshot { skip: true, ..snapshot() }), render(&snapshot()));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The publisher: signed documents, by name, with versions that only grow.
 //!
-//! Owns the payloads and versions on disk, and the signed bytes in memory. Does not know what a payload means. Invariant: a version is on disk before the
-//! document is served, and the same version is never another payload.
+//! Owns the payloads and versions on disk, and the signed bytes in memory. Does not know what a
+//! payload means. Invariant: a version is on disk before the document is served, and the same
+//! version is never another payload.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,19 +69,13 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`].
     pub fn open(folder: &Path, keyring: &Keyring) -> Result<Self, PublishError> {
-        let io = |source| PublishError::Io {
-            path: folder.to_owned(),
-            source,
-        };
+        let io = |source| PublishError::Io { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
         let key = keyring.first(Purpose::Document).clone();
         let mut documents = BTreeMap::new();
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
+            if path.extension().is_some_and(|extension| extension == "json") {
                 let stored = load(&path)?;
                 documents.insert(stored.name.clone(), sign(stored, &key));
             }
@@ -93,16 +88,14 @@ impl Publisher {
         })
     }
 
-    /// Publishes a payload. The same payload again changes nothing. Returns the version. Blocks until it is on disk.
+    /// Publishes a payload. The same payload again changes nothing. Returns the version. Blocks
+    /// until it is on disk.
     ///
     /// # Errors
     /// [`PublishError::Io`]; what was published before stays.
     pub fn publish(&self, name: &str, payload: &impl Serialize) -> Result<u64, PublishError> {
         let path = self.folder.join(format!("{}.json", name.replace('/', "~")));
-        let io = |source| PublishError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| PublishError::Io { path: path.clone(), source };
         let payload = serde_json::to_string(payload).map_err(|e| io(e.into()))?;
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.payload(name);
@@ -110,11 +103,7 @@ impl Publisher {
             return Ok(*version);
         }
         let version = known.map_or(0, |(version, _)| version) + 1;
-        let stored = Stored {
-            name: name.to_owned(),
-            version,
-            payload,
-        };
+        let stored = Stored { name: name.to_owned(), version, payload };
         let bytes = serde_json::to_vec(&stored).map_err(|e| io(e.into()))?;
         write_whole(&path, &bytes).map_err(io)?;
         let document = sign(stored, &self.key);
@@ -134,15 +123,11 @@ impl Publisher {
     /// Version and payload of the document of that name.
     #[must_use]
     pub fn payload(&self, name: &str) -> Option<(u64, String)> {
-        self.read()
-            .get(name)
-            .map(|document| (document.version, document.payload.clone()))
+        self.read().get(name).map(|document| (document.version, document.payload.clone()))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Document>> {
-        self.documents
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.documents.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A document that is rendered anew each time from what cannot change; its version is always 1.
@@ -156,22 +141,14 @@ impl Publisher {
 
 fn sign(stored: Stored, key: &Key) -> Document {
     let body = document::write(&stored.name, stored.version, stored.payload.as_bytes(), key).into();
-    Document {
-        version: stored.version,
-        payload: stored.payload,
-        body,
-    }
+    Document { version: stored.version, payload: stored.payload, body }
 }
 
 fn load(path: &Path) -> Result<Stored, PublishError> {
-    let bytes = std::fs::read(path).map_err(|source| PublishError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_slice(&bytes).map_err(|e| PublishError::Corrupt {
-        path: path.to_owned(),
-        reason: e.to_string(),
-    })
+    let bytes =
+        std::fs::read(path).map_err(|source| PublishError::Io { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| PublishError::Corrupt { path: path.to_owned(), reason: e.to_string() })
 }
 
 #[cfg(test)]
@@ -213,10 +190,7 @@ mod tests {
         std::fs::write(folder.path().join("keys~demo.json.new"), "{\"na").unwrap();
         assert!(Publisher::open(folder.path(), &keyring()).is_ok());
         std::fs::write(folder.path().join("keys~demo.json"), "{\"na").unwrap();
-        let error = Publisher::open(folder.path(), &keyring())
-            .err()
-            .unwrap()
-            .to_string();
+        let error = Publisher::open(folder.path(), &keyring()).err().unwrap().to_string();
         assert!(error.contains("keys~demo.json"));
     }
 }

@@ -1,7 +1,7 @@
 //! One running origin: everything opened, joined and, at the end, closed in order.
 //!
-//! Owns the order of starting and stopping. Invariant: nothing is served before the ledger and the documents have been read back, and nothing is published
-//! after the ledger is closed.
+//! Owns the order of starting and stopping. Invariant: nothing is served before the ledger and the
+//! documents have been read back, and nothing is published after the ledger is closed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -108,10 +108,8 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let front_port = http::listen("listen", config.listen).await?;
     let control_port = http::listen("control", config.control).await?;
     let event_folder = config.data.join("events").join(&config.event);
-    std::fs::create_dir_all(&event_folder).map_err(|source| RunError::Data {
-        path: config.data.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(&event_folder)
+        .map_err(|source| RunError::Data { path: config.data.clone(), source })?;
     let _lock = lock(&config)?;
     let base = open(&config)?;
     let live = Live::start(live_config(&config), Arc::<Desk>::clone(&base.desk)).await?;
@@ -126,15 +124,8 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         missed: Mutex::default(),
     });
     let mut jobs = jobs(&config, &base, &live, ready, &snapshots);
-    let mut servers = servers(
-        &config,
-        base,
-        &live,
-        api,
-        snapshots,
-        (front_port, control_port),
-        &stop,
-    );
+    let mut servers =
+        servers(&config, base, &live, api, snapshots, (front_port, control_port), &stop);
     tracing::info!(event = config.event, listen = %config.listen, control = %config.control, "the origin is up");
 
     let _ = stop.changed().await;
@@ -149,10 +140,8 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
 /// One process a folder: two would write the same ledger.
 fn lock(config: &Config) -> Result<std::fs::File, RunError> {
     let path = config.data.join("lock");
-    let file = std::fs::File::create(&path).map_err(|source| RunError::Data {
-        path: config.data.clone(),
-        source,
-    })?;
+    let file = std::fs::File::create(&path)
+        .map_err(|source| RunError::Data { path: config.data.clone(), source })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(RunError::InUse(config.data.clone())),
@@ -182,20 +171,9 @@ fn open(config: &Config) -> Result<Base, RunError> {
     let ledger = config.data.join("events").join(event).join("ledger.jsonl");
     let desk = Arc::new(Desk::open(&ledger, event, config.dvr_s, Arc::new(decide))?);
     let page = config.page.as_deref().map(|path| {
-        Page::open(path).map_err(|source| RunError::Page {
-            path: path.to_owned(),
-            source,
-        })
+        Page::open(path).map_err(|source| RunError::Page { path: path.to_owned(), source })
     });
-    Ok(Base {
-        keyring,
-        publisher,
-        switches,
-        shelf,
-        desk,
-        cohorts,
-        page: page.transpose()?,
-    })
+    Ok(Base { keyring, publisher, switches, shelf, desk, cohorts, page: page.transpose()? })
 }
 
 fn live_config(config: &Config) -> LiveConfig {
@@ -204,10 +182,7 @@ fn live_config(config: &Config) -> LiveConfig {
         data: config.data.join("events").join(&config.event).join("media"),
         input: config.input.clone(),
         languages: config.languages.clone(),
-        ladder: LadderLimits {
-            max_height: config.max_height,
-            cpu_share: config.cpu_share,
-        },
+        ladder: LadderLimits { max_height: config.max_height, cpu_share: config.cpu_share },
         frame_rate: None,
         segment_ms: config.segment_ms,
         part_ms: config.part_ms,
@@ -223,11 +198,7 @@ fn api(config: &Config, keyring: &Keyring, live: &Live, ready: watch::Receiver<b
         live: live.clone(),
         ready,
         key: keyring.first(Purpose::Url).clone(),
-        dimensions: config
-            .schema
-            .iter()
-            .map(|dimension| dimension.name.clone())
-            .collect(),
+        dimensions: config.schema.iter().map(|dimension| dimension.name.clone()).collect(),
         open_playback: config.open_playback,
         gate: RwLock::new(Gate::Up),
     }
@@ -242,11 +213,8 @@ fn jobs(
     snapshots: &Arc<Snapshots>,
 ) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
-    let (shelf, names, slate) = (
-        base.shelf.clone(),
-        config.table.creatives(),
-        config.slate.clone(),
-    );
+    let (shelf, names, slate) =
+        (base.shelf.clone(), config.table.creatives(), config.slate.clone());
     let (library, grid) = (live.creatives(), live.grid());
     jobs.spawn(async move { shelf.keep_stocked(library, grid, names, slate).await });
     jobs.spawn(Arc::clone(snapshots).keep(Duration::from_secs(u64::from(config.snapshot_every_s))));

@@ -1,6 +1,7 @@
 //! Breaks that come by themselves.
 //!
-//! Owns when the next one is announced. The desk says where it starts and whether it may. Invariant: a break that the desk refuses is skipped, never queued.
+//! Owns when the next one is announced. The desk says where it starts and whether it may.
+//! Invariant: a break that the desk refuses is skipped, never queued.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +20,7 @@ pub async fn keep(schedule: Schedule, live: Live, desk: Arc<Desk>) {
     let length = grid.segments_in_ms(u64::from(schedule.length_s) * 1000);
     let begun = Instant::now();
     let seconds = |s: u32| Duration::from_secs(u64::from(s));
-    let first = if schedule.first_s > 0 {
-        schedule.first_s
-    } else {
-        schedule.every_s
-    };
+    let first = if schedule.first_s > 0 { schedule.first_s } else { schedule.every_s };
     if first == 0 {
         return;
     }

@@ -1,6 +1,7 @@
 //! The score of the test match, from its clock.
 //!
-//! Owns nothing but arithmetic. Invariant: at every second it is what the test match has burnt into its picture (`ingest/testmatch.rs`).
+//! Owns nothing but arithmetic. Invariant: at every second it is what the test match has burnt into
+//! its picture (`ingest/testmatch.rs`).
 
 use serde::Serialize;
 
@@ -39,12 +40,7 @@ mod tests {
     fn score_is_the_pictures() {
         let score = score(245);
         assert_eq!(
-            (
-                score.runs,
-                score.wickets,
-                score.overs.as_str(),
-                score.clock.as_str()
-            ),
+            (score.runs, score.wickets, score.overs.as_str(), score.clock.as_str()),
             (61, 2, "8.1", "04:05")
         );
     }

@@ -1,7 +1,7 @@
 //! Answers to requests below `/live/{event}/`.
 //!
-//! Owns the rules of blocking reload, and what a cache may do with each answer. Invariant: nobody who waits costs more than a timer: all
-//! wait on the track's cursor, and none asks again.
+//! Owns the rules of blocking reload, and what a cache may do with each answer. Invariant: nobody
+//! who waits costs more than a timer: all wait on the track's cursor, and none asks again.
 
 use std::time::Duration;
 
@@ -33,39 +33,21 @@ type Answer = Result<Response<Bytes>, Refusal>;
 pub(crate) async fn answer(media: &Media, request: &Request<()>, path: &str) -> Response<Bytes> {
     let result = match *request.method() {
         Method::GET | Method::HEAD => route(media, request, path).await,
-        _ => Err(refusal(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method",
-            "only GET and HEAD",
-            0,
-        )),
+        _ => Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET and HEAD", 0)),
     };
     result.unwrap_or_else(|refusal| refusal.response())
 }
 
 async fn route(media: &Media, request: &Request<()>, path: &str) -> Answer {
     let mut names = path.split('/');
-    match (
-        names.next(),
-        names.next(),
-        names.next(),
-        names.next(),
-        names.next(),
-        names.next(),
-    ) {
+    match (names.next(), names.next(), names.next(), names.next(), names.next(), names.next()) {
         (Some("ads"), Some(creative), Some(rendition), Some(phase), Some(object), None) => {
-            let found = media
-                .library
-                .object(creative, rendition, phase, object)
-                .await;
+            let found = media.library.object(creative, rendition, phase, object).await;
             object_response(request, object, found.ok_or(not_found(0))?)
         }
         (Some(rendition), Some(object), None, ..) => {
-            let track = media
-                .tracks
-                .iter()
-                .position(|track| track.id == rendition)
-                .ok_or(not_found(0))?;
+            let track =
+                media.tracks.iter().position(|track| track.id == rendition).ok_or(not_found(0))?;
             match object {
                 "index.m3u8" => {
                     playlist(media, track, request.uri().query().unwrap_or_default()).await
@@ -91,10 +73,9 @@ async fn segment_or_part(
     let track = media.tracks.get(track).ok_or(not_found(0))?;
     let name = object.strip_suffix(".m4s").ok_or(not_found(0))?;
     let (msn, part) = match name.split_once('.') {
-        Some((msn, part)) => (
-            number(msn).ok_or(not_found(0))?,
-            Some(number(part).ok_or(not_found(0))?),
-        ),
+        Some((msn, part)) => {
+            (number(msn).ok_or(not_found(0))?, Some(number(part).ok_or(not_found(0))?))
+        }
         None => (number(name).ok_or(not_found(0))?, None),
     };
     let cursor = track.cursor();
@@ -103,16 +84,8 @@ async fn segment_or_part(
         None => cursor.msn == msn,
     };
     if next {
-        let until = part.map_or(
-            Cursor {
-                msn: msn + 1,
-                part: 0,
-            },
-            |part| Cursor {
-                msn,
-                part: part + 1,
-            },
-        );
+        let until =
+            part.map_or(Cursor { msn: msn + 1, part: 0 }, |part| Cursor { msn, part: part + 1 });
         // Whether it came is seen below.
         let _ = reached(media, track, until).await;
     }
@@ -156,21 +129,14 @@ async fn playlist(media: &Media, index: usize, query: &str) -> Answer {
         }
         None => format!("public, max-age={}", (target / 2).max(1)),
     };
-    let body = media
-        .snapshot(index, asked.skip)
-        .map(|snapshot| render(&snapshot));
+    let body = media.snapshot(index, asked.skip).map(|snapshot| render(&snapshot));
     let body = body.ok_or(refusal(
         StatusCode::SERVICE_UNAVAILABLE,
         "starting",
         "the event has no media yet",
         0,
     ))?;
-    Ok(response(
-        StatusCode::OK,
-        "application/vnd.apple.mpegurl",
-        &cache,
-        body.into(),
-    ))
+    Ok(response(StatusCode::OK, "application/vnd.apple.mpegurl", &cache, body.into()))
 }
 
 /// The cursor at which a playlist request is answered; `None` when it does not block.
@@ -190,16 +156,9 @@ fn wanted(
         return Err("_HLS_msn is more than two past the last segment");
     }
     let Some(part) = part else {
-        return Ok(Some(Cursor {
-            msn: msn + 1,
-            part: 0,
-        }));
+        return Ok(Some(Cursor { msn: msn + 1, part: 0 }));
     };
-    let (msn, part) = if part >= grid.parts(kind, msn) {
-        (msn + 1, 0)
-    } else {
-        (msn, part)
-    };
+    let (msn, part) = if part >= grid.parts(kind, msn) { (msn + 1, 0) } else { (msn, part) };
     let ahead = match msn.checked_sub(cursor.msn) {
         Some(0) => part.saturating_sub(cursor.part),
         Some(1) => grid.parts(kind, cursor.msn) - cursor.part + part,
@@ -207,27 +166,17 @@ fn wanted(
         None => 0,
     };
     let (num, den) = grid.part_target();
-    let limit = if num < den {
-        (3 * den).div_ceil(num)
-    } else {
-        3
-    };
+    let limit = if num < den { (3 * den).div_ceil(num) } else { 3 };
     if ahead > limit {
         return Err("_HLS_part is past the advance part limit");
     }
-    Ok(Some(Cursor {
-        msn,
-        part: part + 1,
-    }))
+    Ok(Some(Cursor { msn, part: part + 1 }))
 }
 
 /// `None` when a directive is malformed. Parameters of others are ignored.
 fn directives(query: &str) -> Option<Directives> {
     let mut asked = Directives::default();
-    for (name, value) in query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    {
+    for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
         match name {
             "_HLS_msn" => asked.msn = Some(number(value)?),
             "_HLS_part" => asked.part = Some(number(value)?),
@@ -249,9 +198,7 @@ fn number(text: &str) -> Option<u64> {
 async fn reached(media: &Media, track: &Track, until: Cursor) -> bool {
     let mut cursor = track.watch();
     let come = |cursor: &Cursor| *cursor >= until || media.end.is_reached(*cursor);
-    timeout(hold(&media.grid), cursor.wait_for(come))
-        .await
-        .is_ok_and(|come| come.is_ok())
+    timeout(hold(&media.grid), cursor.wait_for(come)).await.is_ok_and(|come| come.is_ok())
 }
 
 /// A request is held for three target durations.
@@ -274,14 +221,9 @@ impl Media {
         if cursor == Cursor::default() {
             return None;
         }
-        let others = self
-            .tracks
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != index);
-        let reports = others
-            .map(|(_, track)| (track.id.clone(), track.kind, track.cursor()))
-            .collect();
+        let others = self.tracks.iter().enumerate().filter(|(other, _)| *other != index);
+        let reports =
+            others.map(|(_, track)| (track.id.clone(), track.kind, track.cursor())).collect();
         let ended = self.end.is_reached(cursor);
         // Read after the cursor, so that the revision knows all that is visible.
         let breaks = self.breaks.view();
@@ -302,44 +244,21 @@ impl Media {
 
 fn object_response(request: &Request<()>, object: &str, bytes: Bytes) -> Answer {
     // A player that reads the type cares about the container alone.
-    let kind = if object.ends_with(".mp4") {
-        "video/mp4"
-    } else {
-        "video/iso.segment"
-    };
+    let kind = if object.ends_with(".mp4") { "video/mp4" } else { "video/iso.segment" };
     let whole = bytes.len();
-    let range = request
-        .headers()
-        .get(header::RANGE)
-        .and_then(|value| value.to_str().ok());
+    let range = request.headers().get(header::RANGE).and_then(|value| value.to_str().ok());
     let mut answer = match range.and_then(|range| byte_range(range, whole)) {
         None => response(StatusCode::OK, kind, FOREVER, bytes),
         Some(Some((start, end))) => {
-            let mut part = response(
-                StatusCode::PARTIAL_CONTENT,
-                kind,
-                FOREVER,
-                bytes.slice(start..end),
-            );
-            insert(
-                &mut part,
-                header::CONTENT_RANGE,
-                &format!("bytes {start}-{}/{whole}", end - 1),
-            );
+            let mut part =
+                response(StatusCode::PARTIAL_CONTENT, kind, FOREVER, bytes.slice(start..end));
+            insert(&mut part, header::CONTENT_RANGE, &format!("bytes {start}-{}/{whole}", end - 1));
             part
         }
         Some(None) => {
-            let mut part = response(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                kind,
-                "no-store",
-                Bytes::new(),
-            );
-            insert(
-                &mut part,
-                header::CONTENT_RANGE,
-                &format!("bytes */{whole}"),
-            );
+            let mut part =
+                response(StatusCode::RANGE_NOT_SATISFIABLE, kind, "no-store", Bytes::new());
+            insert(&mut part, header::CONTENT_RANGE, &format!("bytes */{whole}"));
             part
         }
     };
@@ -347,7 +266,8 @@ fn object_response(request: &Request<()>, object: &str, bytes: Bytes) -> Answer 
     Ok(answer)
 }
 
-/// One range as start and end; `Some(None)` when it lies outside; `None` when the header is not one range of bytes and is ignored.
+/// One range as start and end; `Some(None)` when it lies outside; `None` when the header is not one
+/// range of bytes and is ignored.
 fn byte_range(text: &str, whole: usize) -> Option<Option<(usize, usize)>> {
     let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
     let digits = |text: &str| text.is_empty() || number(text).is_some();
@@ -366,12 +286,7 @@ fn byte_range(text: &str, whole: usize) -> Option<Option<(usize, usize)>> {
 
 impl Refusal {
     fn response(&self) -> Response<Bytes> {
-        let Self {
-            status,
-            code,
-            title,
-            cache,
-        } = self;
+        let Self { status, code, title, cache } = self;
         let mut answer = problem(*status, code, title);
         insert(&mut answer, header::CACHE_CONTROL, cache);
         if *status == StatusCode::SERVICE_UNAVAILABLE {
@@ -385,17 +300,9 @@ impl Refusal {
 }
 
 fn refusal(status: StatusCode, code: &'static str, title: &'static str, seconds: u64) -> Refusal {
-    let cache = if seconds == 0 {
-        "no-store".to_owned()
-    } else {
-        format!("public, max-age={seconds}")
-    };
-    Refusal {
-        status,
-        code,
-        title,
-        cache,
-    }
+    let cache =
+        if seconds == 0 { "no-store".to_owned() } else { format!("public, max-age={seconds}") };
+    Refusal { status, code, title, cache }
 }
 
 fn bad(title: &'static str, seconds: u64) -> Refusal {
@@ -404,12 +311,7 @@ fn bad(title: &'static str, seconds: u64) -> Refusal {
 
 /// The answer for what is not there.
 pub(crate) fn not_found(seconds: u64) -> Refusal {
-    refusal(
-        StatusCode::NOT_FOUND,
-        "not-found",
-        "no such object",
-        seconds.max(1),
-    )
+    refusal(StatusCode::NOT_FOUND, "not-found", "no such object", seconds.max(1))
 }
 
 /// The answer of an event that has no media yet, or does not know the path.
@@ -419,12 +321,7 @@ pub(crate) fn refuse(refusal: &Refusal) -> Response<Bytes> {
 
 fn failed(error: &std::io::Error) -> Refusal {
     tracing::error!(%error, "an object cannot be read");
-    refusal(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "storage",
-        "the object cannot be read",
-        0,
-    )
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, "storage", "the object cannot be read", 0)
 }
 
 fn response(status: StatusCode, kind: &str, cache: &str, body: Bytes) -> Response<Bytes> {

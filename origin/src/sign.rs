@@ -62,10 +62,7 @@ impl Sign {
             claims.push((name, value));
         }
         let keyring = keys::read(&self.keyring).map_err(|error| error.to_string())?;
-        let now_s = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let path = format!("/live/{}/main.m3u8", self.event);
         let target = signed_url::sign(
             &path,
@@ -78,10 +75,8 @@ impl Sign {
 }
 
 fn seconds(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let each = match unit {
         "" | "s" => 1,
         "m" => 60,
@@ -98,31 +93,11 @@ mod tests {
 
     #[test]
     fn times_to_live() {
-        let read = [
-            "30",
-            "30s",
-            "10m",
-            "4h",
-            "1d",
-            "",
-            "h",
-            "1w",
-            "99999999999999999999h",
-        ]
-        .map(seconds);
+        let read =
+            ["30", "30s", "10m", "4h", "1d", "", "h", "1w", "99999999999999999999h"].map(seconds);
         assert_eq!(
             read,
-            [
-                Some(30),
-                Some(30),
-                Some(600),
-                Some(14_400),
-                Some(86_400),
-                None,
-                None,
-                None,
-                None
-            ]
+            [Some(30), Some(30), Some(600), Some(14_400), Some(86_400), None, None, None, None]
         );
     }
 }

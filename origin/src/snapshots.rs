@@ -1,6 +1,7 @@
 //! The snapshot job: API answers, stored for when the API cannot answer.
 //!
-//! Owns which paths are taken and when. Invariant: a take that fails leaves the one before it in force.
+//! Owns which paths are taken and when. Invariant: a take that fails leaves the one before it in
+//! force.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +37,8 @@ pub struct Taken {
     pub version: Option<u64>,
     /// Unix milliseconds of the take in force.
     pub taken_ms: Option<u64>,
-    /// Whether the last try brought it; before the first, whether there is one from an earlier start.
+    /// Whether the last try brought it; before the first, whether there is one from an earlier
+    /// start.
     pub taken: bool,
 }
 
@@ -58,9 +60,7 @@ impl Snapshots {
     /// Takes all paths now, on a thread that may wait for the disk.
     pub async fn take_apart(self: &Arc<Self>) -> Vec<Taken> {
         let snapshots = Arc::clone(self);
-        tokio::task::spawn_blocking(move || snapshots.take())
-            .await
-            .unwrap_or_default()
+        tokio::task::spawn_blocking(move || snapshots.take()).await.unwrap_or_default()
     }
 
     /// Takes all paths now. Blocks until they are on disk.

@@ -1,10 +1,12 @@
 //! What is published of one event, in memory and on disk.
 //!
-//! Owns the segment files, their index, and the position of every track. Invariant: an object and its index line are on disk before it
-//! is visible, and neither changes afterwards; so a killed origin comes back with the same objects, byte for byte.
+//! Owns the segment files, their index, and the position of every track. Invariant: an object and
+//! its index line are on disk before it is visible, and neither changes afterwards; so a killed
+//! origin comes back with the same objects, byte for byte.
 //!
-//! A segment file is its parts one after the other. The index is a text file that only grows (until it is compacted), a line for each part:
-//! `rendition msn part offset length flag`, the flag `i` (independent), `d` (dependent) or `g` (gap).
+//! A segment file is its parts one after the other. The index is a text file that only grows (until
+//! it is compacted), a line for each part: `rendition msn part offset length flag`, the flag `i`
+//! (independent), `d` (dependent) or `g` (gap).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -70,29 +72,22 @@ impl Segment {
 
     /// One that is known to be without media.
     fn missing() -> Self {
-        let gap = StoredPart {
-            gap: true,
-            ..StoredPart::default()
-        };
+        let gap = StoredPart { gap: true, ..StoredPart::default() };
         Self { parts: vec![gap] }
     }
 
     fn end(&self) -> u64 {
-        self.parts
-            .last()
-            .map_or(0, |part| part.offset + u64::from(part.length))
+        self.parts.last().map_or(0, |part| part.offset + u64::from(part.length))
     }
 }
 
-/// Takes what lies before `msn` out, and returns which. After an outage nothing may be left near `msn`: what was listed is still a gap then, and not before the
-/// event's first segment.
+/// Takes what lies before `msn` out, and returns which. After an outage nothing may be left near
+/// `msn`: what was listed is still a gap then, and not before the event's first segment.
 fn forget_before(segments: &mut BTreeMap<u64, Arc<Segment>>, msn: u64) -> Vec<u64> {
     let kept = segments.split_off(&msn);
     let gone = std::mem::replace(segments, kept);
     if !gone.is_empty() {
-        segments
-            .entry(msn)
-            .or_insert_with(|| Arc::new(Segment::missing()));
+        segments.entry(msn).or_insert_with(|| Arc::new(Segment::missing()));
     }
     gone.into_keys().collect()
 }
@@ -134,26 +129,20 @@ impl Track {
         self.cursor.subscribe()
     }
 
-    /// The segments from `first` up to the cursor with the cursor itself, as one consistent picture. Absent ones are gaps.
+    /// The segments from `first` up to the cursor with the cursor itself, as one consistent
+    /// picture. Absent ones are gaps.
     #[must_use]
     pub fn window(&self, first: u64) -> (Cursor, BTreeMap<u64, Arc<Segment>>) {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let window = segments
-            .range(first..)
-            .map(|(msn, segment)| (*msn, Arc::clone(segment)))
-            .collect();
+        let window =
+            segments.range(first..).map(|(msn, segment)| (*msn, Arc::clone(segment))).collect();
         (*self.cursor.borrow(), window)
     }
 
     /// The oldest segment that is kept.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
-        self.segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .next()
-            .copied()
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
     }
 
     /// How many segments are whole and have media throughout.
@@ -177,11 +166,8 @@ impl Track {
         let Some(segment) = segment.filter(|segment| !segment.gap()) else {
             return Ok(Found::Never);
         };
-        let hot: Option<Vec<&Bytes>> = segment
-            .parts
-            .iter()
-            .map(|part| part.data.as_ref())
-            .collect();
+        let hot: Option<Vec<&Bytes>> =
+            segment.parts.iter().map(|part| part.data.as_ref()).collect();
         if let Some(parts) = hot {
             let mut whole = Vec::with_capacity(segment.end() as usize);
             parts.iter().for_each(|part| whole.extend_from_slice(part));
@@ -205,10 +191,7 @@ impl Track {
             return Ok(Found::Later);
         }
         let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let Some(part) = segment
-            .as_ref()
-            .and_then(|s| s.parts.get(index))
-            .filter(|part| !part.gap)
+        let Some(part) = segment.as_ref().and_then(|s| s.parts.get(index)).filter(|part| !part.gap)
         else {
             return Ok(Found::Never);
         };
@@ -233,31 +216,18 @@ impl Track {
     }
 
     fn show(&self, part: &Part, stored: StoredPart) {
-        let mut segments = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(segments.entry(part.msn).or_default())
-            .parts
-            .push(stored);
-        if let Some(segment) = part
-            .msn
-            .checked_sub(HOT_SEGMENTS)
-            .and_then(|msn| segments.get_mut(&msn))
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(segments.entry(part.msn).or_default()).parts.push(stored);
+        if let Some(segment) =
+            part.msn.checked_sub(HOT_SEGMENTS).and_then(|msn| segments.get_mut(&msn))
         {
             let segment = Arc::make_mut(segment);
             segment.parts.iter_mut().for_each(|part| part.data = None);
         }
         let last = part.index + 1 == self.grid.parts(self.kind, part.msn);
         let next = match last {
-            true => Cursor {
-                msn: part.msn + 1,
-                part: 0,
-            },
-            false => Cursor {
-                msn: part.msn,
-                part: part.index + 1,
-            },
+            true => Cursor { msn: part.msn + 1, part: 0 },
+            false => Cursor { msn: part.msn, part: part.index + 1 },
         };
         self.cursor.send_replace(next);
     }
@@ -274,10 +244,7 @@ impl Track {
     }
 
     fn drop_before(&self, msn: u64) {
-        let mut segments = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let gone = forget_before(&mut segments, msn);
         drop(segments);
         for msn in gone {
@@ -302,7 +269,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the event's folder with what it holds. Media older than `dvr_segments` leaves the disk as new media comes.
+    /// Opens the event's folder with what it holds. Media older than `dvr_segments` leaves the disk
+    /// as new media comes.
     ///
     /// # Errors
     /// When the folder cannot be read or written.
@@ -323,18 +291,13 @@ impl Store {
             let folder = folder.join("media").join(id);
             fs::create_dir_all(&folder)?;
             let segments = read_index(&text, id, &folder, dvr_segments);
-            let cursor = segments
-                .last_key_value()
-                .map_or(Cursor::default(), |(msn, segment)| {
-                    let part = segment.parts.len() as u64;
-                    match part >= grid.parts(*kind, *msn) {
-                        true => Cursor {
-                            msn: msn + 1,
-                            part: 0,
-                        },
-                        false => Cursor { msn: *msn, part },
-                    }
-                });
+            let cursor = segments.last_key_value().map_or(Cursor::default(), |(msn, segment)| {
+                let part = segment.parts.len() as u64;
+                match part >= grid.parts(*kind, *msn) {
+                    true => Cursor { msn: msn + 1, part: 0 },
+                    false => Cursor { msn: *msn, part },
+                }
+            });
             tracks.push(Arc::new(Track {
                 id: id.clone(),
                 kind: *kind,
@@ -346,14 +309,7 @@ impl Store {
         }
         let open = tracks.iter().map(|_| None).collect();
         let index = write_index(&path, &tracks)?;
-        Ok(Self {
-            tracks,
-            open,
-            index,
-            path,
-            lines: 0,
-            dvr_segments,
-        })
+        Ok(Self { tracks, open, index, path, lines: 0, dvr_segments })
     }
 
     /// The tracks, in the order of the renditions.
@@ -379,10 +335,7 @@ impl Store {
             }
             None => (0, 'g'),
         };
-        let line = format!(
-            "{} {} {} {offset} {length} {flag}\n",
-            target.id, part.msn, part.index
-        );
+        let line = format!("{} {} {} {offset} {length} {flag}\n", target.id, part.msn, part.index);
         self.index.append(line.as_bytes())?;
         let stored = StoredPart {
             offset,
@@ -402,7 +355,8 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the index anew. The part is published already, so a failure must not make it be published again: the long index goes on.
+    /// Writes the index anew. The part is published already, so a failure must not make it be
+    /// published again: the long index goes on.
     fn compact(&mut self) {
         match write_index(&self.path, &self.tracks) {
             Ok(index) => (self.index, self.lines) = (index, 0),

@@ -1,4 +1,5 @@
-//! The real binary with real media, killed in the middle of a break: what was said before is said again, byte for byte.
+//! The real binary with real media, killed in the middle of a break: what was said before is said
+//! again, byte for byte.
 //!
 //! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -12,12 +13,8 @@ use std::process::{Child, Stdio};
 use common::{TOKEN, ask, binary, free_port, get, wait};
 use serde_json::{Value, json};
 
-const COHORTS: [&str; 4] = [
-    "18-34.f.metro.mobile.hi",
-    "35-plus.u.rest.other.en",
-    "generic",
-    "none",
-];
+const COHORTS: [&str; 4] =
+    ["18-34.f.metro.mobile.hi", "35-plus.u.rest.other.en", "generic", "none"];
 
 struct Origin {
     child: Child,
@@ -48,29 +45,16 @@ impl Origin {
                 "--config",
             ])
             .arg(file)
-            .args([
-                "--operator-token",
-                TOKEN,
-                "--listen",
-                &format!("127.0.0.1:{main}"),
-            ])
+            .args(["--operator-token", TOKEN, "--listen", &format!("127.0.0.1:{main}")])
             .args(["--control", &format!("127.0.0.1:{control}"), "--data"])
             .arg(data)
             .stdout(Stdio::null())
             .stderr(
-                std::fs::File::options()
-                    .create(true)
-                    .append(true)
-                    .open(data.join("log"))
-                    .unwrap(),
+                std::fs::File::options().create(true).append(true).open(data.join("log")).unwrap(),
             )
             .spawn()
             .unwrap();
-        let origin = Self {
-            child,
-            main,
-            control,
-        };
+        let origin = Self { child, main, control };
         origin.wait("the first segments", |origin| {
             get(origin.control, "/health").is_some_and(|(status, _)| status == 200)
         });
@@ -82,12 +66,8 @@ impl Origin {
     }
 
     fn state(&self) -> Value {
-        serde_json::from_slice(
-            &ask(self.control, "GET", "/control/events/demo", "")
-                .unwrap()
-                .1,
-        )
-        .unwrap()
+        serde_json::from_slice(&ask(self.control, "GET", "/control/events/demo", "").unwrap().1)
+            .unwrap()
     }
 
     fn command(&self, path: &str, body: &Value) -> (u16, Value) {
@@ -112,11 +92,7 @@ impl Origin {
     fn playlist(&self) -> Vec<String> {
         let (status, body) = get(self.main, "/live/demo/v160/index.m3u8").unwrap();
         assert_eq!(status, 200);
-        String::from_utf8(body)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(body).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
@@ -128,7 +104,8 @@ impl Drop for Origin {
     }
 }
 
-/// What a playlist says of each whole segment, by its URI: whether it is a gap, its date and its length.
+/// What a playlist says of each whole segment, by its URI: whether it is a gap, its date and its
+/// length.
 fn segments(playlist: &[String]) -> BTreeMap<&str, Vec<&str>> {
     const SAID: [&str; 3] = ["#EXT-X-GAP", "#EXT-X-PROGRAM-DATE-TIME", "#EXTINF"];
     let (mut segments, mut said) = (BTreeMap::new(), Vec::new());
@@ -143,9 +120,7 @@ fn segments(playlist: &[String]) -> BTreeMap<&str, Vec<&str>> {
 }
 
 fn media_sequence(playlist: &[String]) -> u64 {
-    let numbers = playlist
-        .iter()
-        .find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    let numbers = playlist.iter().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
     numbers.unwrap().parse().unwrap()
 }
 
@@ -155,16 +130,10 @@ fn first_break(origin: &Origin) -> Value {
 
 /// The first creative that the generic cohort sees.
 fn creative_of(said: &[(String, Vec<u8>)]) -> String {
-    let (_, body) = said
-        .iter()
-        .rfind(|(name, _)| name.ends_with("/generic"))
-        .unwrap();
+    let (_, body) = said.iter().rfind(|(name, _)| name.ends_with("/generic")).unwrap();
     let payload = body.splitn(2, |b| *b == b'\n').nth(1).unwrap();
     let pods: Value = serde_json::from_slice(payload).unwrap();
-    pods["breaks"][0]["slots"][0]["creative"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    pods["breaks"][0]["slots"][0]["creative"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -173,20 +142,13 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
     let origin = Origin::start(folder.path());
     // The table's good creatives are ready once the log says so; the corrupt one is named there.
     let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
-    origin.wait("the creatives", |_| {
-        log().matches("creative ready").count() == 2
-    });
+    origin.wait("the creatives", |_| log().matches("creative ready").count() == 2);
     assert!(log().contains("corrupt.mp4"), "{}", log());
 
     let (status, plan) = origin.command("/control/events/demo/breaks", &json!({"length_s": 60}));
-    assert_eq!(
-        (status, plan["id"].as_str(), plan["length"].as_u64()),
-        (201, Some("b1"), Some(30))
-    );
+    assert_eq!((status, plan["id"].as_str(), plan["length"].as_u64()), (201, Some("b1"), Some(30)));
     origin.wait("the break", |origin| {
-        let next = origin.state()["live_edge"]["next_sequence"]
-            .as_u64()
-            .unwrap();
+        let next = origin.state()["live_edge"]["next_sequence"].as_u64().unwrap();
         next >= plan["start"].as_u64().unwrap() + 2
     });
     let (said, before) = (origin.said(), origin.playlist());
@@ -195,27 +157,15 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
         (shown["state"].as_str(), shown["levels"]["cohort"].as_u64()),
         (Some("running"), Some(36))
     );
-    assert!(
-        shown["causes"][0].as_str().unwrap().contains("corrupt.mp4"),
-        "{shown}"
-    );
-    let range = before
-        .iter()
-        .find(|line| line.starts_with("#EXT-X-DATERANGE:ID=\"b1\""))
-        .unwrap();
-    assert!(
-        range.contains("SCTE35-OUT=0xFC") && !range.contains(",DURATION"),
-        "{range}"
-    );
+    assert!(shown["causes"][0].as_str().unwrap().contains("corrupt.mp4"), "{shown}");
+    let range = before.iter().find(|line| line.starts_with("#EXT-X-DATERANGE:ID=\"b1\"")).unwrap();
+    assert!(range.contains("SCTE35-OUT=0xFC") && !range.contains(",DURATION"), "{range}");
     let creative = creative_of(&said);
     let object = format!("/live/demo/ads/{creative}/v160/0/0.m4s");
     let ad = get(origin.main, &object).unwrap();
     assert_eq!(ad.0, 200, "{object}");
     let listed = segments(&before);
-    let (content, _) = listed
-        .iter()
-        .rfind(|(_, said)| !said.contains(&"#EXT-X-GAP"))
-        .unwrap();
+    let (content, _) = listed.iter().rfind(|(_, said)| !said.contains(&"#EXT-X-GAP")).unwrap();
     let content = format!("/live/demo/v160/{content}");
     let media = get(origin.main, &content).unwrap();
     assert_eq!(media.0, 200, "{content}");
@@ -228,9 +178,7 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
     assert_eq!(get(origin.main, &content).unwrap(), media, "{content}");
     assert!(media_sequence(&after) >= media_sequence(&before));
     let listed_after = segments(&after);
-    let common = listed
-        .iter()
-        .filter_map(|(uri, said)| Some((uri, said, listed_after.get(uri)?)));
+    let common = listed.iter().filter_map(|(uri, said)| Some((uri, said, listed_after.get(uri)?)));
     let mut compared = 0;
     for (uri, before, after) in common {
         assert_eq!(before, after, "{uri}");
@@ -238,33 +186,15 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
     }
     assert!(compared >= 3, "{after:#?}");
     for (name, body) in &said {
-        assert_eq!(
-            get(origin.main, name).unwrap(),
-            (200, body.clone()),
-            "{name}"
-        );
+        assert_eq!(get(origin.main, name).unwrap(), (200, body.clone()), "{name}");
     }
     let (status, cut) = origin.command("/control/events/demo/breaks/b1/return", &json!({}));
-    assert_eq!(
-        (status, cut["returned"].as_bool()),
-        (200, Some(true)),
-        "{cut}"
-    );
+    assert_eq!((status, cut["returned"].as_bool()), (200, Some(true)), "{cut}");
     assert!(cut["length"].as_u64().unwrap() < 30);
     let next = get(origin.main, "/documents/pods/demo/3/generic").unwrap();
     assert_eq!(next.0, 200);
-    assert_eq!(
-        origin
-            .command("/control/events/demo/breaks/b1/return", &json!({}))
-            .0,
-        409
-    );
-    assert_eq!(
-        get(origin.main, "/documents/pods/demo/99/generic")
-            .unwrap()
-            .0,
-        404
-    );
+    assert_eq!(origin.command("/control/events/demo/breaks/b1/return", &json!({})).0, 409);
+    assert_eq!(get(origin.main, "/documents/pods/demo/99/generic").unwrap().0, 404);
 
     let (status, end) = origin.command("/control/events/demo/end", &json!({}));
     assert_eq!(status, 200, "{end}");

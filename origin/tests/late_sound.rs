@@ -1,4 +1,5 @@
-//! A publisher whose sound announces itself late, over a real socket: the sound is heard all the same.
+//! A publisher whose sound announces itself late, over a real socket: the sound is heard all the
+//! same.
 //!
 //! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -65,19 +66,15 @@ fn publish(
 ) {
     let begun = Instant::now();
     let is_config = |kind: u8, data: &Bytes| kind == AUDIO && data.get(1) == Some(&0);
-    let config = tags
-        .iter()
-        .find(|(kind, _, data)| is_config(*kind, data))
-        .map(|(_, _, data)| data.clone());
+    let config =
+        tags.iter().find(|(kind, _, data)| is_config(*kind, data)).map(|(_, _, data)| data.clone());
     let mut config = Some(config.unwrap());
     for (kind, ms, data) in tags {
         let due = Duration::from_millis(u64::from(*ms));
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
         let time = RtmpTimestamp::new(*ms);
         if *kind == VIDEO {
-            let sent = publisher
-                .session
-                .publish_video_data(data.clone(), time, false);
+            let sent = publisher.session.publish_video_data(data.clone(), time, false);
             publisher.send(sent);
         } else if *kind == AUDIO && *ms >= SOUND_FROM_MS {
             for data in config.take().into_iter().chain([data.clone()]) {

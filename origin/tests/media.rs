@@ -1,4 +1,5 @@
-//! Media for real: ffmpeg makes the test match for a few seconds, and ffmpeg and ffprobe judge what is served. Needs ffmpeg, as the origin does.
+//! Media for real: ffmpeg makes the test match for a few seconds, and ffmpeg and ffprobe judge what
+//! is served. Needs ffmpeg, as the origin does.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::path::{Path, PathBuf};
@@ -34,10 +35,7 @@ impl Breaks for Counting {
     }
 
     fn view(&self) -> BreaksView {
-        BreaksView {
-            revision: self.frozen.load(Ordering::SeqCst),
-            dateranges: Vec::new(),
-        }
+        BreaksView { revision: self.frozen.load(Ordering::SeqCst), dateranges: Vec::new() }
     }
 }
 
@@ -65,10 +63,7 @@ fn config(data: &Path) -> LiveConfig {
         data: data.to_owned(),
         input: Input::TestMatch,
         languages: vec!["en".to_owned(), "hi".to_owned()],
-        ladder: LadderLimits {
-            max_height: 360,
-            ..LadderLimits::default()
-        },
+        ladder: LadderLimits { max_height: 360, ..LadderLimits::default() },
         frame_rate: None,
         segment_ms: 2000,
         part_ms: 200,
@@ -104,27 +99,14 @@ fn decode(file: &Path) -> u64 {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&decoded.stderr);
-    assert!(
-        decoded.status.success() && said.trim().is_empty(),
-        "{}: {said}",
-        file.display()
-    );
+    assert!(decoded.status.success() && said.trim().is_empty(), "{}: {said}", file.display());
     let counted = Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-count_packets",
-            "-show_entries",
-            "stream=nb_read_packets",
-        ])
+        .args(["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets"])
         .args(["-of", "csv=p=0"])
         .arg(file)
         .output()
         .unwrap();
-    let digits = String::from_utf8_lossy(&counted.stdout)
-        .trim()
-        .trim_end_matches(',')
-        .to_owned();
+    let digits = String::from_utf8_lossy(&counted.stdout).trim().trim_end_matches(',').to_owned();
     digits.parse().unwrap()
 }
 
@@ -170,44 +152,23 @@ async fn the_test_match_is_published_on_the_grid() {
     let _alone = ALONE.lock().await;
     let folder = Folder::new("match");
     let data = folder.0.join("demo");
-    let live = Live::start(config(&data), Arc::new(Counting::default()))
-        .await
-        .unwrap();
+    let live = Live::start(config(&data), Arc::new(Counting::default())).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), live.ready())
         .await
         .expect("three segments in 30 s");
     let renditions = live.renditions();
-    let ids: Vec<&str> = renditions
-        .iter()
-        .map(|rendition| rendition.id.as_str())
-        .collect();
-    assert!(
-        ids.starts_with(&["v360"]) && ids.ends_with(&["a-en", "a-hi"]),
-        "{ids:?}"
-    );
+    let ids: Vec<&str> = renditions.iter().map(|rendition| rendition.id.as_str()).collect();
+    assert!(ids.starts_with(&["v360"]) && ids.ends_with(&["a-en", "a-hi"]), "{ids:?}");
     for rendition in &renditions {
         check_track(&live, &rendition.id, rendition.kind, &folder.0).await;
     }
-    assert_ne!(
-        bytes(&live, "a-en/1.m4s").await,
-        bytes(&live, "a-hi/1.m4s").await
-    );
+    assert_ne!(bytes(&live, "a-en/1.m4s").await, bytes(&live, "a-hi/1.m4s").await);
 
     // Blocking reload: the answer holds what was asked for; a hinted part comes whole.
     let next = live.position().next_msn;
-    let body = text(
-        &live,
-        &format!("v360/index.m3u8?_HLS_msn={next}&_HLS_part=2"),
-    )
-    .await;
+    let body = text(&live, &format!("v360/index.m3u8?_HLS_msn={next}&_HLS_part=2")).await;
     assert!(body.contains(&format!("URI=\"{next}.2.m4s\"")), "{body}");
-    let hint = body
-        .split("TYPE=PART,URI=\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
+    let hint = body.split("TYPE=PART,URI=\"").nth(1).unwrap().split('"').next().unwrap();
     assert!(!bytes(&live, &format!("v360/{hint}")).await.is_empty());
     for (path, status) in [
         ("v360/index.m3u8?_HLS_part=1", StatusCode::BAD_REQUEST),
@@ -220,16 +181,10 @@ async fn the_test_match_is_published_on_the_grid() {
     }
 
     // A restart keeps what was published, byte for byte, and the sequence goes on.
-    let before = (
-        live.grid(),
-        live.position(),
-        bytes(&live, "v360/2.m4s").await,
-    );
+    let before = (live.grid(), live.position(), bytes(&live, "v360/2.m4s").await);
     live.shutdown().await;
     drop(live);
-    let live = Live::start(config(&data), Arc::new(Counting::default()))
-        .await
-        .unwrap();
+    let live = Live::start(config(&data), Arc::new(Counting::default())).await.unwrap();
     assert_eq!(live.grid(), before.0);
     assert_eq!(bytes(&live, "v360/2.m4s").await, before.2);
     let until = before.1.next_msn;
@@ -241,7 +196,8 @@ async fn the_test_match_is_published_on_the_grid() {
     check_end(live, &data).await;
 }
 
-/// The event ends in every rendition at the same segment, those who wait are answered, and a restart changes nothing.
+/// The event ends in every rendition at the same segment, those who wait are answered, and a
+/// restart changes nothing.
 async fn check_end(live: Live, data: &Path) {
     let end = live.end().await.unwrap();
     assert_eq!(live.end().await.unwrap(), end);
@@ -258,35 +214,20 @@ async fn check_end(live: Live, data: &Path) {
     }
     let mut said = Vec::new();
     for id in &ids {
-        let body = text(
-            &live,
-            &format!("{id}/index.m3u8?_HLS_msn=999999&_HLS_skip=YES"),
-        )
-        .await;
-        assert!(
-            body.ends_with("#EXT-X-ENDLIST\n") && !body.contains("PRELOAD-HINT"),
-            "{body}"
-        );
+        let body = text(&live, &format!("{id}/index.m3u8?_HLS_msn=999999&_HLS_skip=YES")).await;
+        assert!(body.ends_with("#EXT-X-ENDLIST\n") && !body.contains("PRELOAD-HINT"), "{body}");
         assert!(body.contains(&format!("\n{}.m4s\n", end - 1)), "{body}");
         assert!(!body.contains(&format!("\"{end}.0.m4s")), "{body}");
-        assert_eq!(
-            get(&live, &format!("{id}/{end}.0.m4s")).await.0,
-            StatusCode::NOT_FOUND
-        );
+        assert_eq!(get(&live, &format!("{id}/{end}.0.m4s")).await.0, StatusCode::NOT_FOUND);
         said.push(body);
     }
     assert!(live.is_over());
     assert_eq!(live.status().state, "ended");
     live.shutdown().await;
-    let live = Live::start(config(data), Arc::new(Counting::default()))
-        .await
-        .unwrap();
+    let live = Live::start(config(data), Arc::new(Counting::default())).await.unwrap();
     for (id, said) in ids.iter().zip(said) {
         let body = text(&live, &format!("{id}/index.m3u8")).await;
-        let segments = |body: &str| {
-            body.split_once("#EXT-X-MAP")
-                .map(|(_, rest)| rest.to_owned())
-        };
+        let segments = |body: &str| body.split_once("#EXT-X-MAP").map(|(_, rest)| rest.to_owned());
         assert_eq!(segments(&body), segments(&said), "{id}");
     }
     live.shutdown().await;
@@ -318,12 +259,8 @@ async fn check_creative(live: &Live, id: &str, segments: u64, folder: &Path) {
 async fn a_creative_stands_on_the_grid_in_every_phase() {
     let _alone = ALONE.lock().await;
     let folder = Folder::new("creative");
-    let live = Live::start(
-        config(&folder.0.join("demo")),
-        Arc::new(Counting::default()),
-    )
-    .await
-    .unwrap();
+    let live =
+        Live::start(config(&folder.0.join("demo")), Arc::new(Counting::default())).await.unwrap();
     let card = Card {
         title: "Tea: 50% off, 'today'".to_owned(),
         subtitle: "a\\b [c]; d".to_owned(),
@@ -331,26 +268,14 @@ async fn a_creative_stands_on_the_grid_in_every_phase() {
         tone_hz: 330,
         length_ms: 4200,
     };
-    let id = live
-        .creatives()
-        .add(Source::Card(card.clone()))
-        .await
-        .unwrap();
+    let id = live.creatives().add(Source::Card(card.clone())).await.unwrap();
     assert_eq!(live.creatives().add(Source::Card(card)).await.unwrap(), id);
     check_creative(&live, &id, 2, &folder.0).await;
-    let slate = live
-        .creatives()
-        .add(Source::Card(Card::slate(10_000)))
-        .await
-        .unwrap();
+    let slate = live.creatives().add(Source::Card(Card::slate(10_000))).await.unwrap();
     check_creative(&live, &slate, 5, &folder.0).await;
     let corrupt = folder.0.join("corrupt.mp4");
     std::fs::write(&corrupt, b"\0\0\0\x18ftypmp42 and then nothing of use").unwrap();
-    let error = live
-        .creatives()
-        .add(Source::File(corrupt))
-        .await
-        .unwrap_err();
+    let error = live.creatives().add(Source::File(corrupt)).await.unwrap_err();
     assert!(
         matches!(&error, CreativeError::Corrupt { name, .. } if name.contains("corrupt.mp4")),
         "{error}"
@@ -386,9 +311,7 @@ async fn a_file_is_played_past_its_end_without_a_gap_and_its_sounds_become_langu
         segment_ms: 1000,
         ..config(&folder.0.join("demo"))
     };
-    let live = Live::start(config, Arc::new(Counting::default()))
-        .await
-        .unwrap();
+    let live = Live::start(config, Arc::new(Counting::default())).await.unwrap();
     let ready = tokio::time::timeout(Duration::from_secs(60), live.ready());
     ready.await.expect("three segments");
     let ids: Vec<String> = live.renditions().into_iter().map(|one| one.id).collect();

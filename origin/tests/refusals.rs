@@ -28,7 +28,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts the origin with these arguments and free ports for the rest, and returns what it said when it gave up.
+/// Starts the origin with these arguments and free ports for the rest, and returns what it said
+/// when it gave up.
 fn given_up(arguments: &[&str], path: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = binary();
@@ -45,10 +46,7 @@ fn given_up(arguments: &[&str], path: Option<&str>) -> String {
     let Output { status, stderr, .. } = command.output().unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{said}");
-    assert!(
-        !said.contains(TOKEN) && !said.contains("panicked"),
-        "{said}"
-    );
+    assert!(!said.contains(TOKEN) && !said.contains("panicked"), "{said}");
     let messages: Vec<&str> = said.split("sightscreen-origin: ").collect();
     assert_eq!(messages.len(), 2, "not one message: {said}");
     messages[1].to_owned()
@@ -57,10 +55,7 @@ fn given_up(arguments: &[&str], path: Option<&str>) -> String {
 #[test]
 fn without_ffmpeg_the_remedy_is_told_for_every_input() {
     let rtmp = format!("127.0.0.1:{}", free_port());
-    for input in [
-        ["--input", "test", "--rtmp", &rtmp],
-        ["--input", "rtmp", "--rtmp", &rtmp],
-    ] {
+    for input in [["--input", "test", "--rtmp", &rtmp], ["--input", "rtmp", "--rtmp", &rtmp]] {
         let said = given_up(&input, Some("/nowhere"));
         assert!(
             said.contains("ffmpeg cannot be started") && said.contains("apt-get install ffmpeg"),
@@ -75,31 +70,16 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
     let address = taken.local_addr().unwrap().to_string();
     for setting in ["--listen", "--control", "--rtmp"] {
         let said = given_up(&["--input", "rtmp", setting, &address], None);
-        assert!(
-            said.starts_with(&format!("{setting} {address}: cannot listen")),
-            "{said}"
-        );
+        assert!(said.starts_with(&format!("{setting} {address}: cannot listen")), "{said}");
         assert!(said.contains("choose another"), "{said}");
     }
 }
 
 #[test]
 fn all_faults_of_the_configuration_are_told_at_once() {
-    let said = given_up(
-        &[
-            "--event",
-            "../etc",
-            "--window",
-            "many",
-            "--input",
-            "file:/nowhere.mp4",
-        ],
-        None,
-    );
-    assert!(
-        said.starts_with("the configuration has 3 fault(s):"),
-        "{said}"
-    );
+    let said =
+        given_up(&["--event", "../etc", "--window", "many", "--input", "file:/nowhere.mp4"], None);
+    assert!(said.starts_with("the configuration has 3 fault(s):"), "{said}");
     for part in [
         "--event: \"../etc\" is not an identifier",
         "--window: is not a number",
@@ -130,17 +110,8 @@ fn publish(port: u16, key: &str) -> Running {
         .args(["-v", "error", "-nostdin", "-re"])
         .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
         .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-tune",
-            "zerolatency",
-        ])
-        .args([
-            "-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "flv",
-        ])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
+        .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "flv"])
         .arg(format!("rtmp://127.0.0.1:{port}/live/{key}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -159,9 +130,7 @@ fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
     wait("the origin", || log().contains("the origin is up"));
 
     let mut refused = publish(rtmp, WRONG_KEY);
-    wait("the end of the refused publisher", || {
-        refused.0.try_wait().unwrap().is_some()
-    });
+    wait("the end of the refused publisher", || refused.0.try_wait().unwrap().is_some());
     assert!(!refused.0.wait().unwrap().success());
     let line = log();
     let line = line.lines().find(|line| line.contains("wrong stream key"));
@@ -185,16 +154,10 @@ fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
     let payload = document.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
     let event: Value = serde_json::from_slice(payload).unwrap();
     let renditions = event["renditions"].as_array().unwrap();
-    let ids: Vec<&str> = renditions
-        .iter()
-        .filter_map(|rendition| rendition["id"].as_str())
-        .collect();
+    let ids: Vec<&str> =
+        renditions.iter().filter_map(|rendition| rendition["id"].as_str()).collect();
     assert_eq!(ids, ["v160", "a-en"], "{event}");
-    assert!(
-        !log().contains(KEY) && !log().contains(WRONG_KEY),
-        "{}",
-        log()
-    );
+    assert!(!log().contains(KEY) && !log().contains(WRONG_KEY), "{}", log());
     drop(origin);
 }
 
@@ -209,14 +172,10 @@ fn strangers_who_say_nothing_keep_no_publisher_out() {
     let before: Vec<TcpStream> = (0..100).map(enter).collect();
     let _publisher = Publisher::admitted(ports[2], KEY);
     let after: Vec<TcpStream> = (0..100).map(enter).collect();
-    wait("the last of them", || {
-        log().contains("the oldest are closed")
-    });
+    wait("the last of them", || log().contains("the oldest are closed"));
     assert!(log().matches("the oldest are closed").count() < 20);
     // Who came in after all of them finds the event still the first publisher's.
     let _second = Publisher::admitted(ports[2], KEY);
-    wait("the newer publisher", || {
-        log().contains("a newer publisher took over")
-    });
+    wait("the newer publisher", || log().contains("a newer publisher took over"));
     drop((before, after));
 }

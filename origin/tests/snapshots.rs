@@ -30,9 +30,7 @@ impl Origin {
 
 fn told(answer: &Value) -> Vec<(u64, bool)> {
     let snapshots = answer["snapshots"].as_array().unwrap().iter();
-    snapshots
-        .map(|one| (one["version"].as_u64().unwrap(), one["taken"] == true))
-        .collect()
+    snapshots.map(|one| (one["version"].as_u64().unwrap(), one["taken"] == true)).collect()
 }
 
 const SCORE: &str = "/documents/snapshots/api/events/demo/score";
@@ -50,10 +48,7 @@ fn snapshots_are_taken_on_demand_and_those_before_stay_when_the_api_is_down() {
         assert_eq!(get(origin.main, path).unwrap().0, status, "{path}");
     }
     let first = origin.take();
-    assert!(
-        first.len() == 3 && first.iter().all(|one| one.1),
-        "{first:?}"
-    );
+    assert!(first.len() == 3 && first.iter().all(|one| one.1), "{first:?}");
     // The score tells the time, so that each take is another version.
     assert!(origin.take()[2].0 > first[2].0);
     assert!(origin.shown().iter().all(|one| one.1));
@@ -68,10 +63,7 @@ fn snapshots_are_taken_on_demand_and_those_before_stay_when_the_api_is_down() {
 
     origin.command("/control/api", &json!({"up": true}));
     let back = origin.take();
-    assert!(
-        back.iter().all(|one| one.1) && back[2].0 > missed[2].0,
-        "{back:?}"
-    );
+    assert!(back.iter().all(|one| one.1) && back[2].0 > missed[2].0, "{back:?}");
     assert_eq!(origin.shown(), back);
     assert_ne!(get(origin.main, SCORE).unwrap(), before);
 }

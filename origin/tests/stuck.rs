@@ -1,4 +1,5 @@
-//! A disk that fails under the real binary: it is told once, the event goes on when the disk is back, and a signal ends the origin all the same.
+//! A disk that fails under the real binary: it is told once, the event goes on when the disk is
+//! back, and a signal ends the origin all the same.
 //!
 //! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]

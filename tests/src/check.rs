@@ -1,6 +1,7 @@
 //! Compares what came with what a case expects.
 //!
-//! Owns every comparison and its words. Changes nothing but golden files, and those only when blessing.
+//! Owns every comparison and its words. Changes nothing but golden files, and those only when
+//! blessing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,10 +35,7 @@ impl Checked<'_> {
         let expect = &self.step.expect;
         let mut faults = Vec::new();
         if reply.status != expect.status {
-            faults.push(format!(
-                "  status: expected {}, got {}",
-                expect.status, reply.status
-            ));
+            faults.push(format!("  status: expected {}, got {}", expect.status, reply.status));
             faults.push(format!(
                 "  body: {}",
                 String::from_utf8_lossy(&reply.body[..reply.body.len().min(600)])
@@ -49,11 +47,7 @@ impl Checked<'_> {
         }
         self.times(took, &mut faults);
         faults.extend(self.pass(reply).err());
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults.join("\n"))
-        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     }
 
     fn headers(&self, reply: &Reply, faults: &mut Vec<String>) -> Result<(), String> {
@@ -81,18 +75,12 @@ impl Checked<'_> {
     }
 
     fn times(&self, took: Duration, faults: &mut Vec<String>) {
-        let (expect, took) = (
-            &self.step.expect,
-            u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        );
+        let (expect, took) =
+            (&self.step.expect, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         if took < expect.after_ms || expect.within_ms.is_some_and(|most| took > most) {
-            let most = expect
-                .within_ms
-                .map_or("any time".to_owned(), |ms| format!("{ms} ms"));
-            faults.push(format!(
-                "  time: expected {} ms to {most}, took {took} ms",
-                expect.after_ms
-            ));
+            let most = expect.within_ms.map_or("any time".to_owned(), |ms| format!("{ms} ms"));
+            faults
+                .push(format!("  time: expected {} ms to {most}, took {took} ms", expect.after_ms));
         }
     }
 
@@ -131,20 +119,11 @@ impl Checked<'_> {
             same_text(&read(&path)?, &got)?;
         }
         if let Some(body) = &expect.body {
-            same_text(
-                &self
-                    .expander
-                    .expand(body)?
-                    .replace(&self.expander.event, "{event}"),
-                &got,
-            )?;
+            same_text(&self.expander.expand(body)?.replace(&self.expander.event, "{event}"), &got)?;
         }
         for (texts, wanted) in [(&expect.contains, true), (&expect.lacks, false)] {
             for text in texts {
-                let text = self
-                    .expander
-                    .expand(text)?
-                    .replace(&self.expander.event, "{event}");
+                let text = self.expander.expand(text)?.replace(&self.expander.event, "{event}");
                 if got.contains(&text) != wanted {
                     return Err(format!(
                         "  body: {text:?} is {}there:\n{got}",
@@ -159,10 +138,8 @@ impl Checked<'_> {
     /// The body with what differs from run to run taken out.
     fn neutral(&self, body: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(body).into_owned();
-        let passes: Vec<String> = passes_in(&text)
-            .into_iter()
-            .map(|(pass, _)| pass.to_owned())
-            .collect();
+        let passes: Vec<String> =
+            passes_in(&text).into_iter().map(|(pass, _)| pass.to_owned()).collect();
         for pass in passes {
             text = text.replace(&pass, "{a-pass}");
         }
@@ -183,9 +160,7 @@ impl Checked<'_> {
         let kind = header(&reply.headers, "content-type");
         let kept = header(&reply.headers, "cache-control");
         if kind != Some("application/problem+json") || kept != Some("no-store") {
-            return Err(format!(
-                "  problem: content-type {kind:?}, cache-control {kept:?}"
-            ));
+            return Err(format!("  problem: content-type {kind:?}, cache-control {kept:?}"));
         }
         Ok(())
     }
@@ -228,10 +203,7 @@ impl Checked<'_> {
         let mut named = Vec::new();
         for (target, count) in self.step.upstream.iter().flatten() {
             let target = self.expander.expand(target)?;
-            let times = mine
-                .iter()
-                .filter(|request| request.target == target)
-                .count();
+            let times = mine.iter().filter(|request| request.target == target).count();
             let (least, most) = self.range(count);
             if !(least..=most).contains(&times) {
                 return Err(format!(
@@ -263,10 +235,9 @@ impl Checked<'_> {
                     .without
                     .iter()
                     .filter(|(name, _)| !self.door.has.contains(&name.as_str()));
-                lacking.fold(
-                    (unless.times, unless.times),
-                    |(least, most), (_, (l, m))| (least.min(*l), most.max(*m)),
-                )
+                lacking.fold((unless.times, unless.times), |(least, most), (_, (l, m))| {
+                    (least.min(*l), most.max(*m))
+                })
             }
         }
     }
@@ -285,10 +256,8 @@ impl Checked<'_> {
                     ));
                 }
             }
-            if let Some(name) = carried
-                .no_headers
-                .iter()
-                .find(|name| header(&request.headers, name).is_some())
+            if let Some(name) =
+                carried.no_headers.iter().find(|name| header(&request.headers, name).is_some())
             {
                 return Err(format!("  upstream: {target} carried {name}"));
             }
@@ -303,10 +272,7 @@ pub(crate) fn no_secrets(seen: &[Request], made: &[String]) -> Result<(), String
     secrets.extend(secret_texts().map(ToOwned::to_owned));
     secrets.push(CANARY.1.to_owned());
     for request in seen {
-        let text = format!(
-            "{} {}\n{:?}",
-            request.method, request.target, request.headers
-        );
+        let text = format!("{} {}\n{:?}", request.method, request.target, request.headers);
         if let Some(secret) = secrets.iter().find(|secret| text.contains(secret.as_str())) {
             return Err(format!(
                 "  upstream: a secret or a header of the viewer's ({secret}) was sent to the origin:\n{text}"
@@ -341,15 +307,10 @@ fn decoded<'a>(
         Some("gzip") => {
             let mut decoder = GzDecoder::new(body);
             let mut whole = Vec::new();
-            decoder
-                .read_to_end(&mut whole)
-                .map_err(|e| format!("  body: not gzip: {e}"))?;
+            decoder.read_to_end(&mut whole).map_err(|e| format!("  body: not gzip: {e}"))?;
             match decoder.into_inner() {
                 [] => Ok(Cow::Owned(whole)),
-                rest => Err(format!(
-                    "  body: {} bytes follow the gzip member",
-                    rest.len()
-                )),
+                rest => Err(format!("  body: {} bytes follow the gzip member", rest.len())),
             }
         }
         Some(other) => Err(format!("  content-encoding: nobody asked for {other:?}")),
@@ -357,11 +318,7 @@ fn decoded<'a>(
 }
 
 fn ends(cut: bool) -> &'static str {
-    if cut {
-        "one that breaks off"
-    } else {
-        "a whole one"
-    }
+    if cut { "one that breaks off" } else { "a whole one" }
 }
 
 fn listed(requests: &[&Request]) -> String {
@@ -384,10 +341,7 @@ fn same_text(expected: &str, got: &str) -> Result<(), String> {
             ChangeTag::Equal => ' ',
         };
         let line = change.value();
-        text.push_str(&format!(
-            "  {sign} {}\n",
-            line.strip_suffix('\n').unwrap_or(line)
-        ));
+        text.push_str(&format!("  {sign} {}\n", line.strip_suffix('\n').unwrap_or(line)));
     }
     Err(text)
 }
@@ -404,20 +358,14 @@ fn problem_title(code: &str) -> Option<&'static str> {
         ("rendition-unknown", "There is no such rendition"),
         ("object-unknown", "There is no such object"),
         ("pass-malformed", "The pass cannot be read"),
-        (
-            "pass-key-unknown",
-            "The pass is of a key that is not in force",
-        ),
+        ("pass-key-unknown", "The pass is of a key that is not in force"),
         ("pass-signature", "The pass is not genuine"),
         ("pass-expired", "The pass has expired"),
         ("pass-not-yet-valid", "The pass is not valid yet"),
         ("pass-event", "The pass is for another event"),
         ("plan-excludes", "The plan does not include this rendition"),
         ("url-malformed", "The URL is not signed"),
-        (
-            "url-key-unknown",
-            "The URL is signed by a key that is not in force",
-        ),
+        ("url-key-unknown", "The URL is signed by a key that is not in force"),
         ("url-signature", "The URL's signature is not genuine"),
         ("url-expired", "The URL has expired"),
         ("url-not-yet-valid", "The URL is not valid yet"),
@@ -427,8 +375,5 @@ fn problem_title(code: &str) -> Option<&'static str> {
         ("edge-failed", "The edge failed"),
         ("edge-overloaded", "The edge is overloaded"),
     ];
-    TITLES
-        .iter()
-        .find(|(known, _)| *known == code)
-        .map(|(_, title)| *title)
+    TITLES.iter().find(|(known, _)| *known == code).map(|(_, title)| *title)
 }

@@ -1,6 +1,7 @@
 //! The command line of `sightscreen-cases`.
 //!
-//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, and the one before it `N skipped` where a case was.
+//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, and the one
+//! before it `N skipped` where a case was.
 #![allow(clippy::print_stdout, reason = "the output of a command line tool")]
 
 use std::path::{Path, PathBuf};
@@ -46,14 +47,8 @@ impl Options {
         use lexopt::prelude::*;
         let usage = |e: lexopt::Error| format!("{e}\n{USAGE}");
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut options = Self {
-            doors: Vec::new(),
-            cases: None,
-            filter: None,
-            bless: false,
-            spin: None,
-            root,
-        };
+        let mut options =
+            Self { doors: Vec::new(), cases: None, filter: None, bless: false, spin: None, root };
         while let Some(arg) = args.next().map_err(usage)? {
             match arg {
                 Long("bless") => options.bless = true,
@@ -74,9 +69,7 @@ impl Options {
 
 fn text(args: &mut lexopt::Parser) -> Result<String, String> {
     let value = args.value().map_err(|e| format!("{e}\n{USAGE}"))?;
-    value
-        .into_string()
-        .map_err(|value| format!("{} is not UTF-8", value.display()))
+    value.into_string().map_err(|value| format!("{} is not UTF-8", value.display()))
 }
 
 fn doors(name: &str) -> Result<Vec<&'static Door>, String> {
@@ -93,10 +86,7 @@ fn doors(name: &str) -> Result<Vec<&'static Door>, String> {
 /// # Errors
 /// Where nothing could be run: a case file that cannot be read.
 pub fn run(options: &Options) -> Result<bool, String> {
-    let folder = options
-        .cases
-        .clone()
-        .unwrap_or_else(|| options.root.join("tests/cases"));
+    let folder = options.cases.clone().unwrap_or_else(|| options.root.join("tests/cases"));
     let cases = load_all(&folder, options.filter.as_deref())?;
     if cases.is_empty() {
         return Err(format!("no case in {}", folder.display()));
@@ -136,10 +126,7 @@ fn run_door(
         }
     };
     drop(asked_at_start(&origin));
-    let (events, made) = (
-        format!("ev-{}-", base36(now_ms().unsigned_abs())),
-        Mutex::default(),
-    );
+    let (events, made) = (format!("ev-{}-", base36(now_ms().unsigned_abs())), Mutex::default());
     let runner = Runner {
         door,
         addr: running.addr,
@@ -149,12 +136,8 @@ fn run_door(
         events: &events,
         made: &made,
     };
-    let numbered = || {
-        cases
-            .iter()
-            .enumerate()
-            .map(|(at, loaded)| (loaded, format!("{events}{at:03}")))
-    };
+    let numbered =
+        || cases.iter().enumerate().map(|(at, loaded)| (loaded, format!("{events}{at:03}")));
     let (alone, together): (Vec<_>, Vec<_>) =
         numbered().partition(|(loaded, _)| loaded.case.is_alone());
     let tally = Mutex::new(tally);
@@ -164,10 +147,7 @@ fn run_door(
             _ if skipped.is_some() => Ok(()),
             Some(own) => door.start(&with.of(own)).and_then(|running| {
                 drop(asked_at_start(&origin));
-                let runner = Runner {
-                    addr: running.addr,
-                    ..runner
-                };
+                let runner = Runner { addr: running.addr, ..runner };
                 runner.run(loaded, event)
             }),
             None => runner.run(loaded, event),
@@ -226,10 +206,7 @@ impl Tally {
                 self.passed += 1;
             }
             Err(fault) => {
-                println!(
-                    "FAIL {}: {}: {}\n{fault}",
-                    door.name, loaded.name, loaded.case.about
-                );
+                println!("FAIL {}: {}: {}\n{fault}", door.name, loaded.name, loaded.case.about);
                 let log = running.log_tail(LOG_LINES);
                 if !log.is_empty() {
                     println!("  the door wrote:\n{log}");
@@ -243,10 +220,7 @@ impl Tally {
 fn base36(mut number: u64) -> String {
     let mut digits = Vec::new();
     while number > 0 {
-        digits.extend(char::from_digit(
-            u32::try_from(number % 36).unwrap_or(0),
-            36,
-        ));
+        digits.extend(char::from_digit(u32::try_from(number % 36).unwrap_or(0), 36));
         number /= 36;
     }
     digits.iter().rev().collect()

@@ -1,10 +1,8 @@
 //! What must hold of hostile bytes, for fuzzers and for the replay of their seeds.
 //!
-//! Owns one function for each kind of input. Each ends for every input, and panics where a promise of the core's is broken.
-#![allow(
-    clippy::missing_panics_doc,
-    reason = "to panic is how a fuzz target reports"
-)]
+//! Owns one function for each kind of input. Each ends for every input, and panics where a promise
+//! of the core's is broken.
+#![allow(clippy::missing_panics_doc, reason = "to panic is how a fuzz target reports")]
 
 use std::sync::LazyLock;
 
@@ -53,15 +51,13 @@ pub fn target(data: &[u8]) {
         Ok(parsed.path.as_ref()),
         "the canonical path has another reading"
     );
-    let climbs = parsed
-        .path
-        .split('/')
-        .any(|segment| matches!(segment, "." | ".."));
+    let climbs = parsed.path.split('/').any(|segment| matches!(segment, "." | ".."));
     assert!(!climbs && !parsed.path.contains("//") && !parsed.path.contains('\\'));
     let _ = parsed.route();
 }
 
-/// A pass, or the query of a signed URL: without the key nothing is admitted, and one content has one signature.
+/// A pass, or the query of a signed URL: without the key nothing is admitted, and one content has
+/// one signature.
 pub fn token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -87,28 +83,18 @@ pub fn token(data: &[u8]) {
     }
 }
 
-/// A content playlist: what is stitched from it keeps its lines of time, and a delta is no longer than the whole.
+/// A content playlist: what is stitched from it keeps its lines of time, and a delta is no longer
+/// than the whole.
 pub fn playlist(data: &[u8]) {
-    let Ok(pods) = serde_json::from_str::<Pods>(PODS) else {
-        panic!("the pods of this file")
-    };
+    let Ok(pods) = serde_json::from_str::<Pods>(PODS) else { panic!("the pods of this file") };
     let _ = ledger_revision(data);
     for latency in [Latency::Low, Latency::Standard] {
         let (mut out, mut plain) = (Vec::new(), Vec::new());
-        let how = Stitch {
-            rendition: "v720",
-            phases: 4,
-            pods: Some(&pods),
-            latency,
-        };
+        let how = Stitch { rendition: "v720", phases: 4, pods: Some(&pods), latency };
         let made = stitch(data, how, &mut out);
         let bare = stitch(data, Stitch { pods: None, ..how }, &mut plain);
         if made.is_ok() && bare.is_ok() && latency == Latency::Low {
-            assert_eq!(
-                times(&out),
-                times(&plain),
-                "stitching moved a segment in time"
-            );
+            assert_eq!(times(&out), times(&plain), "stitching moved a segment in time");
         }
         if made.is_ok() {
             let short = delta(&out);
@@ -134,11 +120,7 @@ pub fn payload(data: &[u8]) {
     let name = "events/e";
     let body = envelope(name, 1, data, None);
     let read = document::read(name, &body, &RING);
-    assert_eq!(
-        read.map(|document| document.payload),
-        Ok(data),
-        "a genuine document is not read"
-    );
+    assert_eq!(read.map(|document| document.payload), Ok(data), "a genuine document is not read");
     if let Ok(event) = document::read_json::<Event>(name, &body, &RING) {
         let _ = event.fault();
     }
@@ -159,8 +141,8 @@ pub fn payload(data: &[u8]) {
     let _ = Keyring::parse(data);
 }
 
-/// A whole exchange: the first line is the target, each further block after a NUL is what comes for the next want. It ends, and never asks the
-/// origin for anything with the pass in it.
+/// A whole exchange: the first line is the target, each further block after a NUL is what comes for
+/// the next want. It ends, and never asks the origin for anything with the pass in it.
 pub fn exchange(data: &[u8]) {
     /// Fetches after which an exchange is taken to go on for ever.
     const STEPS_MAX: usize = 24;
@@ -169,12 +151,8 @@ pub fn exchange(data: &[u8]) {
         return;
     };
     let now_ms = 1_767_225_600_000;
-    let request = Request {
-        method: "GET".into(),
-        target: target.into(),
-        now_ms,
-        ..Request::default()
-    };
+    let request =
+        Request { method: "GET".into(), target: target.into(), now_ms, ..Request::default() };
     let mut core = Core::new();
     let (mut exchange, mut step) = core.begin(request);
     for _ in 0..STEPS_MAX {
@@ -186,32 +164,19 @@ pub fn exchange(data: &[u8]) {
             Step::Fetch(wants) => wants,
             Step::Relay(relay) => vec![relay.want],
         };
-        let got = wants
-            .iter()
-            .map(|want| answer(want, blocks.next()))
-            .collect();
+        let got = wants.iter().map(|want| answer(want, blocks.next())).collect();
         step = exchange.resume(&mut core, got);
     }
     panic!("the exchange does not end");
 }
 
 fn answer(want: &Want, block: Option<&[u8]>) -> Got {
-    let object = |body: Vec<u8>| {
-        Got::Object(Object {
-            status: 200,
-            headers: Vec::new(),
-            body,
-        })
-    };
+    let object = |body: Vec<u8>| Got::Object(Object { status: 200, headers: Vec::new(), body });
     match (&want.source, block) {
         (Source::Keyring, _) => object(keyring_json().into_bytes()),
         (Source::Result, _) => Got::Missing,
         (Source::Document(name), Some(block)) => object(envelope(name, 1, block, None)),
         (Source::Origin(_), Some(block)) => object(block.to_vec()),
-        (_, None) => Got::Object(Object {
-            status: 404,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }),
+        (_, None) => Got::Object(Object { status: 404, headers: Vec::new(), body: Vec::new() }),
     }
 }

@@ -1,7 +1,7 @@
 //! The scripted origin: one real server that answers what the running case says.
 //!
-//! Owns the listening socket, the scripts by target and the record of what was asked. Knows nothing of cases.
-//! Invariant: what is not scripted is answered 404 and recorded like everything else.
+//! Owns the listening socket, the scripts by target and the record of what was asked. Knows nothing
+//! of cases. Invariant: what is not scripted is answered 404 and recorded like everything else.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Write};
@@ -81,11 +81,7 @@ impl Origin {
     pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
-        let origin = Self {
-            addr,
-            state: Arc::default(),
-            accepting: Mutex::default(),
-        };
+        let origin = Self { addr, state: Arc::default(), accepting: Mutex::default() };
         origin.accept_on(listener);
         Ok(origin)
     }
@@ -98,18 +94,13 @@ impl Origin {
 
     /// Sets the answers to `target` from now on.
     pub fn script(&self, target: String, answers: Vec<Answer>) {
-        lock(&self.state)
-            .scripts
-            .insert(target, Script { answers, next: 0 });
+        lock(&self.state).scripts.insert(target, Script { answers, next: 0 });
     }
 
     /// Everything asked with such a target, and not taken before.
     #[must_use]
     pub fn take_seen(&self, wanted: impl Fn(&str) -> bool) -> Vec<Request> {
-        lock(&self.state)
-            .seen
-            .extract_if(.., |request| wanted(&request.target))
-            .collect()
+        lock(&self.state).seen.extract_if(.., |request| wanted(&request.target)).collect()
     }
 
     /// Whether a case has said what the answer to `target` is.
@@ -120,11 +111,7 @@ impl Origin {
 
     /// Closes the port and every connection: the next connection is refused.
     pub fn go_down(&self) {
-        let accepting = self
-            .accepting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Accepting { stop, thread }) = accepting {
             stop.store(true, Ordering::SeqCst);
             // Wakes the accept call, which then sees `stop`.
@@ -158,10 +145,8 @@ impl Origin {
                 thread::spawn(move || drop(hold(stream, &state)));
             }
         });
-        *self
-            .accepting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Accepting { stop, thread });
+        *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Accepting { stop, thread });
     }
 }
 
@@ -198,11 +183,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = wire::read_request(&mut reader)? {
         let answer = next_answer(state, request.clone());
-        let answer = if answer.ranges {
-            cut_range(answer, &request)
-        } else {
-            answer
-        };
+        let answer = if answer.ranges { cut_range(answer, &request) } else { answer };
         thread::sleep(answer.delay);
         if !send(&mut writer, &request, &answer)? {
             return Ok(());
@@ -237,25 +218,16 @@ fn cut_range(answer: Answer, request: &Request) -> Answer {
         return answer;
     };
     let length = answer.body.len();
-    let end = last
-        .parse::<usize>()
-        .map_or(length, |last| (last + 1).min(length));
+    let end = last.parse::<usize>().map_or(length, |last| (last + 1).min(length));
     let (status, body, range) = match answer.body.get(first..end) {
-        Some(body) if first < length => (
-            206,
-            body.to_vec(),
-            format!("bytes {first}-{}/{length}", end - 1),
-        ),
+        Some(body) if first < length => {
+            (206, body.to_vec(), format!("bytes {first}-{}/{length}", end - 1))
+        }
         _ => (416, Vec::new(), format!("bytes */{length}")),
     };
     let mut headers = answer.headers;
     headers.push(("content-range".into(), range));
-    Answer {
-        status,
-        headers,
-        body,
-        ..answer
-    }
+    Answer { status, headers, body, ..answer }
 }
 
 /// Sends the answer; false where the connection is to be closed.
@@ -267,11 +239,7 @@ fn send(writer: &mut TcpStream, request: &Request, answer: &Answer) -> io::Resul
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    let body: &[u8] = if request.method == "HEAD" {
-        &[]
-    } else {
-        &answer.body
-    };
+    let body: &[u8] = if request.method == "HEAD" { &[] } else { &answer.body };
     match answer.fault {
         None => {
             writer.write_all(&[head.as_bytes(), body].concat())?;

@@ -1,7 +1,7 @@
 //! Content playlists as the origin writes them.
 //!
-//! Owns a writer of the origin's playlist format, independent of the origin's own, from a short description.
-//! Invariant: the same description of the same time gives the same bytes.
+//! Owns a writer of the origin's playlist format, independent of the origin's own, from a short
+//! description. Invariant: the same description of the same time gives the same bytes.
 
 use serde::Deserialize;
 use std::fmt::Write;
@@ -67,11 +67,7 @@ impl ContentSpec {
             if msn + self.with_parts >= end {
                 self.part_lines(&mut out, msn, self.parts);
             }
-            let _ = writeln!(
-                out,
-                "#EXTINF:{},\n{msn}.m4s",
-                seconds(self.duration_ms(msn))
-            );
+            let _ = writeln!(out, "#EXTINF:{},\n{msn}.m4s", seconds(self.duration_ms(msn)));
         }
         if self.ended {
             out.push_str("#EXT-X-ENDLIST\n");
@@ -103,11 +99,8 @@ impl ContentSpec {
             );
             let _ = writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part));
         }
-        let _ = writeln!(
-            out,
-            "#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:0",
-            self.first
-        );
+        let _ =
+            writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:0", self.first);
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         if let Some(ledger) = self.ledger {
             let _ = writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{ledger}");
@@ -122,28 +115,18 @@ impl ContentSpec {
         if self.gaps.contains(&msn) {
             out.push_str("#EXT-X-GAP\n");
         }
-        let _ = writeln!(
-            out,
-            "#EXT-X-PROGRAM-DATE-TIME:{}",
-            date_time(EPOCH_MS + self.start_ms(msn))
-        );
+        let _ =
+            writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(EPOCH_MS + self.start_ms(msn)));
     }
 
     fn part_lines(&self, out: &mut String, msn: u64, count: u64) {
-        let gap = if self.gaps.contains(&msn) {
-            ",GAP=YES"
-        } else {
-            ""
-        };
+        let gap = if self.gaps.contains(&msn) { ",GAP=YES" } else { "" };
         let whole = self.duration_ms(msn);
         for part in 0..count.min(self.parts) {
             // The last part takes what the others leave.
             let each = self.part_ms();
-            let duration = if part + 1 == self.parts {
-                whole - each * (self.parts - 1)
-            } else {
-                each
-            };
+            let duration =
+                if part + 1 == self.parts { whole - each * (self.parts - 1) } else { each };
             let independent = if part == 0 { ",INDEPENDENT=YES" } else { "" };
             let _ = writeln!(
                 out,
@@ -161,9 +144,7 @@ impl ContentSpec {
             (open, _) => (end, Some(open - 1)),
         };
         for id in &self.reports {
-            let last_part = part
-                .map(|part| format!(",LAST-PART={part}"))
-                .unwrap_or_default();
+            let last_part = part.map(|part| format!(",LAST-PART={part}")).unwrap_or_default();
             let _ = writeln!(
                 out,
                 "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={msn}{last_part}"
@@ -178,10 +159,7 @@ impl ContentSpec {
 
     fn duration_ms(&self, msn: u64) -> u64 {
         let count = self.durations_ms.len().max(1) as u64;
-        self.durations_ms
-            .get(usize::try_from(msn % count).unwrap_or(0))
-            .copied()
-            .unwrap_or(2000)
+        self.durations_ms.get(usize::try_from(msn % count).unwrap_or(0)).copied().unwrap_or(2000)
     }
 
     fn start_ms(&self, msn: u64) -> u64 {
@@ -201,10 +179,7 @@ pub(crate) fn date_time(ms: u64) -> String {
     let (days, within) = (ms / 86_400_000, ms % 86_400_000);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (within / 3_600_000, within / 60_000 % 60, within / 1000 % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        within % 1000
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", within % 1000)
 }
 
 /// Year, month and day of a count of days since 1970-01-01, by the proleptic Gregorian calendar.
@@ -215,11 +190,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 

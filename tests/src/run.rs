@@ -1,6 +1,7 @@
 //! Runs cases at a door.
 //!
-//! Owns the order of things: publish, send, compare. Invariant: a case sees nothing of another, because its event is its own.
+//! Owns the order of things: publish, send, compare. Invariant: a case sees nothing of another,
+//! because its event is its own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,7 +69,8 @@ impl Runner<'_> {
         outcome
     }
 
-    /// Looks at what the origin was asked and no case took: what came late, and what tells no event. Nothing runs meanwhile.
+    /// Looks at what the origin was asked and no case took: what came late, and what tells no
+    /// event. Nothing runs meanwhile.
     ///
     /// # Errors
     /// A secret in any of it, or a request for which no case has an answer.
@@ -89,14 +91,12 @@ impl Runner<'_> {
                 && !self.origin.is_scripted(target)
         });
         stray.map_or(Ok(()), |request| {
-            Err(format!(
-                "  upstream: no case accounts for {} {}",
-                request.method, request.target
-            ))
+            Err(format!("  upstream: no case accounts for {} {}", request.method, request.target))
         })
     }
 
-    /// What the origin was asked on behalf of a case. Who runs alone answers for what tells no event as well.
+    /// What the origin was asked on behalf of a case. Who runs alone answers for what tells no
+    /// event as well.
     fn take_seen(&self, loaded: &Loaded, event: &str) -> Vec<Request> {
         let alone = loaded.case.is_alone();
         self.origin
@@ -112,11 +112,8 @@ impl Runner<'_> {
         }
         self.script(&loaded.case.document, &loaded.case.origin, loaded, expander)?;
         for (at, step) in loaded.case.step.iter().enumerate() {
-            let variants = if step.each.is_empty() {
-                vec![String::new()]
-            } else {
-                step.each.clone()
-            };
+            let variants =
+                if step.each.is_empty() { vec![String::new()] } else { step.each.clone() };
             for each in variants {
                 expander.each = each;
                 let place = format!("step {} {}", at + 1, expander.each);
@@ -138,11 +135,8 @@ impl Runner<'_> {
             self.publish(spec, loaded, expander)?;
         }
         for spec in origin {
-            let answers: Result<Vec<Answer>, String> = spec
-                .answers
-                .iter()
-                .map(|a| answer(a, None, loaded, expander))
-                .collect();
+            let answers: Result<Vec<Answer>, String> =
+                spec.answers.iter().map(|a| answer(a, None, loaded, expander)).collect();
             self.origin.script(expander.expand(&spec.target)?, answers?);
         }
         Ok(())
@@ -158,8 +152,7 @@ impl Runner<'_> {
         let payload = expander.expand(&self.payload(spec)?)?;
         let body = envelope(&name, spec.version, payload.as_bytes(), spec.flaw);
         let answer = answer(&spec.answer, Some(body), loaded, expander)?;
-        self.origin
-            .script(format!("/documents/{name}"), vec![answer]);
+        self.origin.script(format!("/documents/{name}"), vec![answer]);
         Ok(())
     }
 
@@ -199,38 +192,25 @@ impl Runner<'_> {
         if step.origin_refuses {
             self.origin.go_down();
         }
-        // What the step before set off may come late: it is not this one's, and is no place for a secret either.
-        let late = self
-            .origin
-            .take_seen(|target| target.contains(&expander.event));
+        // What the step before set off may come late: it is not this one's, and is no place for a
+        // secret either.
+        let late = self.origin.take_seen(|target| target.contains(&expander.event));
         check::no_secrets(&late, &expander.secrets())?;
         let replies = self.send_all(&request, step.at_the_same_time);
         if step.origin_refuses {
-            self.origin
-                .come_back()
-                .map_err(|e| format!("the origin's port: {e}"))?;
+            self.origin.come_back().map_err(|e| format!("the origin's port: {e}"))?;
         }
         if step.upstream.is_some() {
             thread::sleep(SETTLE);
         }
         let seen = self.take_seen(loaded, &expander.event);
         for (reply, took) in replies {
-            let checked = Checked {
-                step,
-                loaded,
-                expander,
-                door: self.door,
-                seen: &seen,
-                bless: self.bless,
-            };
+            let checked =
+                Checked { step, loaded, expander, door: self.door, seen: &seen, bless: self.bless };
             let reply = reply
                 .map_err(|e| format!("{} {}\nno answer: {e}", request.method, request.target))?;
-            checked
-                .reply(&reply, took)
-                .map_err(|fault| tell(&request, &reply, &fault))?;
-            checked
-                .upstream()
-                .map_err(|fault| tell(&request, &reply, &fault))?;
+            checked.reply(&reply, took).map_err(|fault| tell(&request, &reply, &fault))?;
+            checked.upstream().map_err(|fault| tell(&request, &reply, &fault))?;
             if let Some((pass, _)) = passes_in(&String::from_utf8_lossy(&reply.body)).first() {
                 expander.minted = (*pass).to_owned();
             }
@@ -248,10 +228,7 @@ impl Runner<'_> {
         };
         thread::scope(|scope| {
             let running: Vec<_> = (0..count).map(|_| scope.spawn(send)).collect();
-            running
-                .into_iter()
-                .filter_map(|thread| thread.join().ok())
-                .collect()
+            running.into_iter().filter_map(|thread| thread.join().ok()).collect()
         })
     }
 }
@@ -272,9 +249,7 @@ impl DocumentSpec {
 
 fn request(step: &StepSpec, expander: &Expander) -> Result<Request, String> {
     let request = expander.expand(&step.request)?;
-    let (method, target) = request
-        .split_once(' ')
-        .ok_or("request: expected `METHOD target`")?;
+    let (method, target) = request.split_once(' ').ok_or("request: expected `METHOD target`")?;
     let mut target = target.to_owned();
     for (find, new) in &step.alter {
         let (find, new) = (expander.expand(find)?, expander.expand(new)?);
@@ -287,16 +262,8 @@ fn request(step: &StepSpec, expander: &Expander) -> Result<Request, String> {
     for (name, value) in &step.headers {
         headers.push((name.to_ascii_lowercase(), expander.expand(value)?));
     }
-    headers.extend(
-        step.geo
-            .iter()
-            .map(|geo| (GEO_HEADER.to_owned(), geo.clone())),
-    );
-    Ok(Request {
-        method: method.into(),
-        target,
-        headers,
-    })
+    headers.extend(step.geo.iter().map(|geo| (GEO_HEADER.to_owned(), geo.clone())));
+    Ok(Request { method: method.into(), target, headers })
 }
 
 fn answer(
@@ -308,9 +275,9 @@ fn answer(
     let body = match (envelope, &spec.body, &spec.file, spec.bytes, &spec.playlist) {
         (Some(envelope), None, None, None, None) => envelope,
         (_, Some(text), None, None, None) => expander.expand(text)?.into_bytes(),
-        (_, None, Some(file), None, None) => expander
-            .expand(&read(&loaded.dir.join(file))?)?
-            .into_bytes(),
+        (_, None, Some(file), None, None) => {
+            expander.expand(&read(&loaded.dir.join(file))?)?.into_bytes()
+        }
         (_, None, None, Some(count), None) => counted(0, count),
         (_, None, None, None, Some(playlist)) => playlist.render().into_bytes(),
         (None, None, None, None, None) => Vec::new(),
@@ -325,11 +292,7 @@ fn answer(
     };
     let status = spec.status.unwrap_or(200);
     let body = if status == 404 { Vec::new() } else { body };
-    let headers = spec
-        .headers
-        .iter()
-        .map(|(n, v)| (n.to_ascii_lowercase(), v.clone()))
-        .collect();
+    let headers = spec.headers.iter().map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
     Ok(Answer {
         status,
         headers,
@@ -342,9 +305,7 @@ fn answer(
 
 /// `length` bytes that count up from `offset` and wrap.
 pub(crate) fn counted(offset: usize, length: usize) -> Vec<u8> {
-    (offset..offset + length)
-        .map(|n| u8::try_from(n % 256).unwrap_or_default())
-        .collect()
+    (offset..offset + length).map(|n| u8::try_from(n % 256).unwrap_or_default()).collect()
 }
 
 fn put(value: &mut Value, path: &str, new: &toml::Value) -> Result<(), String> {
@@ -353,9 +314,7 @@ fn put(value: &mut Value, path: &str, new: &toml::Value) -> Result<(), String> {
         at = match at {
             Value::Array(items) => {
                 let index: usize = name.parse().map_err(|_| format!("{name:?} is no index"))?;
-                items
-                    .get_mut(index)
-                    .ok_or_else(|| format!("there is no item {index}"))?
+                items.get_mut(index).ok_or_else(|| format!("there is no item {index}"))?
             }
             Value::Object(fields) => fields.entry(name).or_insert(Value::Null),
             _ => return Err(format!("{name:?} is below no object")),

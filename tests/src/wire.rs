@@ -1,7 +1,7 @@
 //! HTTP/1.1 over a socket, as thin as can be.
 //!
-//! Owns how messages are read and written, byte for byte: a request target goes out as the case wrote it, which no HTTP
-//! library promises. Owns no meaning of any header but the framing ones.
+//! Owns how messages are read and written, byte for byte: a request target goes out as the case
+//! wrote it, which no HTTP library promises. Owns no meaning of any header but the framing ones.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,10 +18,7 @@ pub type Headers = Vec<(String, String)>;
 /// The value of the first header of that name.
 #[must_use]
 pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(n, _)| n == name)
-        .map(|(_, v)| v.as_str())
+    headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
 }
 
 /// A request to send or one that was received.
@@ -74,20 +71,10 @@ pub fn open(
     let mut reader = BufReader::new(stream);
     loop {
         let (start, headers) = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let status = start
-            .split(' ')
-            .nth(1)
-            .and_then(|s| s.parse().ok())
-            .ok_or_else(|| bad("no status"))?;
+        let status =
+            start.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| bad("no status"))?;
         if status >= 200 {
-            return Ok((
-                reader,
-                Reply {
-                    status,
-                    headers,
-                    ..Reply::default()
-                },
-            ));
+            return Ok((reader, Reply { status, headers, ..Reply::default() }));
         }
     }
 }
@@ -114,11 +101,7 @@ pub fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     };
     let (method, rest) = start.split_once(' ').ok_or_else(|| bad("no method"))?;
     let (target, _version) = rest.rsplit_once(' ').ok_or_else(|| bad("no version"))?;
-    Ok(Some(Request {
-        method: method.into(),
-        target: target.into(),
-        headers,
-    }))
+    Ok(Some(Request { method: method.into(), target: target.into(), headers }))
 }
 
 /// Writes a whole answer that ends with the connection.
@@ -158,9 +141,7 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, Headers)>>
         if line.is_empty() {
             return Ok(Some((start, headers)));
         }
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| bad("a header without a colon"))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| bad("a header without a colon"))?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 }

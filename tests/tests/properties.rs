@@ -12,7 +12,8 @@ use sightscreen_tests::playlist::ContentSpec;
 const BASE: u64 = 1000;
 const CREATIVES: [&str; 3] = ["c-1a", "c-2b", "slate"];
 
-/// Gap before a break, the lengths of its slots with their creative, and how much of it an early return leaves out.
+/// Gap before a break, the lengths of its slots with their creative, and how much of it an early
+/// return leaves out.
 type BreakShape = (u64, Vec<(u64, usize)>, u64);
 
 fn ledger() -> impl Strategy<Value = Vec<BreakShape>> {
@@ -30,11 +31,8 @@ fn pods(shapes: &[BreakShape], before: u64) -> Pods {
         let slots: Vec<Slot> = shape
             .iter()
             .map(|(segments, creative)| {
-                let slot = Slot {
-                    offset,
-                    creative: CREATIVES[*creative].into(),
-                    segments: *segments,
-                };
+                let slot =
+                    Slot { offset, creative: CREATIVES[*creative].into(), segments: *segments };
                 offset += segments;
                 slot
             })
@@ -52,13 +50,7 @@ fn pods(shapes: &[BreakShape], before: u64) -> Pods {
         at = one.end() + 1;
         breaks.push(one);
     }
-    Pods {
-        event: "e".into(),
-        revision: 1,
-        cohort: "x".into(),
-        discontinuities: count,
-        breaks,
-    }
+    Pods { event: "e".into(), revision: 1, cohort: "x".into(), discontinuities: count, breaks }
 }
 
 fn fill(mut slots: Vec<Slot>, length: u64) -> Vec<Slot> {
@@ -76,24 +68,13 @@ fn stitched(
     latency: Latency,
 ) -> String {
     let mut out = Vec::new();
-    let how = Stitch {
-        rendition,
-        phases,
-        pods: Some(pods),
-        latency,
-    };
+    let how = Stitch { rendition, phases, pods: Some(pods), latency };
     stitch(content.render().as_bytes(), how, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
 fn video(first: u64, segments: u64, open_parts: u64) -> ContentSpec {
-    ContentSpec {
-        first,
-        segments,
-        open_parts,
-        with_parts: 3,
-        ..ContentSpec::default()
-    }
+    ContentSpec { first, segments, open_parts, with_parts: 3, ..ContentSpec::default() }
 }
 
 fn audio(first: u64, segments: u64) -> ContentSpec {
@@ -109,7 +90,8 @@ fn audio(first: u64, segments: u64) -> ContentSpec {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// R1, R2: reloads of a sliding window only append and remove, and nothing that was published changes.
+    /// R1, R2: reloads of a sliding window only append and remove, and nothing that was published
+    /// changes.
     #[test]
     fn reloads_never_rewrite(shapes in ledger(), before in 0_u64..9, segments in 3_u64..9, first in BASE..BASE + 60) {
         let pods = pods(&shapes, before);
@@ -133,7 +115,8 @@ proptest! {
         }
     }
 
-    /// A new revision, with an early return and breaks to come, changes nothing up to the last sequence number that was published.
+    /// A new revision, with an early return and breaks to come, changes nothing up to the last
+    /// sequence number that was published.
     #[test]
     fn a_new_revision_keeps_what_was_published(shapes in ledger(), coming in ledger(), first in BASE..BASE + 60, cut in 0_u64..5) {
         let old = pods(&shapes, 2);
@@ -156,7 +139,8 @@ proptest! {
         prop_assert_eq!(read(&old), read(&new));
     }
 
-    /// R3: the discontinuity sequence at a media sequence number is the same in every rendition and window.
+    /// R3: the discontinuity sequence at a media sequence number is the same in every rendition and
+    /// window.
     #[test]
     fn discontinuity_sequence_is_equal_across_renditions(shapes in ledger(), before in 0_u64..9, first in BASE..BASE + 60, shift in 0_u64..5) {
         let pods = pods(&shapes, before);
@@ -171,7 +155,8 @@ proptest! {
         }
     }
 
-    /// The grid: stitching replaces URIs and nothing else. Each segment is the creative's, by the slots, or the content's own.
+    /// The grid: stitching replaces URIs and nothing else. Each segment is the creative's, by the
+    /// slots, or the content's own.
     #[test]
     fn only_uris_change(shapes in ledger(), first in BASE..BASE + 60, open in 0_u64..4) {
         let (pods, content) = (pods(&shapes, 0), video(first, 8, open));
@@ -239,7 +224,8 @@ proptest! {
     }
 }
 
-/// L5: a hinted part is the next part, under the hinted URI, and a hinted init is the one that holds for it.
+/// L5: a hinted part is the next part, under the hinted URI, and a hinted init is the one that
+/// holds for it.
 fn hint_is_kept(earlier: &Media, later: &Media) -> Result<(), TestCaseError> {
     let hinted = |kind: &str| {
         earlier
@@ -260,7 +246,8 @@ fn hint_is_kept(earlier: &Media, later: &Media) -> Result<(), TestCaseError> {
     }
     let before = earlier.all().last().and_then(|last| last.map.clone());
     let changed = part == 0 && before != segment.map;
-    // The same creative twice in a row has one init, which is hinted again at the discontinuity between.
+    // The same creative twice in a row has one init, which is hinted again at the discontinuity
+    // between.
     prop_assert!(
         hinted("MAP").is_some() || !changed,
         "the init changes to {:?} without a hint",

@@ -29,13 +29,8 @@ fn seeds_and_their_mutations_keep_the_promises() {
 }
 
 fn seeds(name: &str) -> Vec<Vec<u8>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/seeds")
-        .join(name);
-    let mut files: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
@@ -71,10 +66,7 @@ fn mutated(seed: &[u8], others: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
             3 => {
                 let other = &others[random.below(others.len())];
                 let end = random.below(other.len() + 1);
-                bytes.splice(
-                    from..from,
-                    other[end.saturating_sub(64)..end].iter().copied(),
-                );
+                bytes.splice(from..from, other[end.saturating_sub(64)..end].iter().copied());
             }
             4 => bytes.insert(from, b"0%/.\"\\,:=\n\0\xff9-"[random.below(14)]),
             _ => bytes.truncate(from.max(bytes.len() / 2)),

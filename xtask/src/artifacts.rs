@@ -1,6 +1,7 @@
 //! Builds: servers for this machine, the core for each door, and the page.
 //!
-//! Owns the commands that `fastly.toml`, `wrangler.toml` and `spin.toml` call, and where each result lies.
+//! Owns the commands that `fastly.toml`, `wrangler.toml` and `spin.toml` call, and where each
+//! result lies.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -12,13 +13,10 @@ use serde_json::Value;
 
 use crate::{paths, run, tools};
 
-/// What runs on this machine, and its tests. One choice for building and for testing, so that both share what is compiled.
-pub(crate) const PACKAGES: [&str; 4] = [
-    "sightscreen-core",
-    "sightscreen-host",
-    "sightscreen-origin",
-    "sightscreen-tests",
-];
+/// What runs on this machine, and its tests. One choice for building and for testing, so that both
+/// share what is compiled.
+pub(crate) const PACKAGES: [&str; 4] =
+    ["sightscreen-core", "sightscreen-host", "sightscreen-origin", "sightscreen-tests"];
 
 type Build = fn() -> Result<PathBuf>;
 
@@ -39,10 +37,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
         Some(arg) => return Err(arg.unexpected().into()),
         None => "all".to_owned(),
     };
-    let chosen: Vec<_> = BUILDS
-        .iter()
-        .filter(|(name, _)| what == "all" || what == *name)
-        .collect();
+    let chosen: Vec<_> = BUILDS.iter().filter(|(name, _)| what == "all" || what == *name).collect();
     if chosen.is_empty() {
         let names: Vec<_> = BUILDS.iter().map(|(name, _)| *name).collect();
         bail!("there is nothing to build called {what}: say all, or one of {names:?}");
@@ -67,22 +62,17 @@ pub(crate) fn timed(name: &str, build: Build) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// The core behind `wit/`, as the component that the host embeds: the host's build makes it, this shows it.
+/// The core behind `wit/`, as the component that the host embeds: the host's build makes it, this
+/// shows it.
 pub(crate) fn component() -> Result<PathBuf> {
     tools::targets()?;
-    let messages = run::built(
-        "build component",
-        native_build().args(["--message-format", "json"]),
-    )?;
+    let messages =
+        run::built("build component", native_build().args(["--message-format", "json"]))?;
     let out = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["reason"] == "build-script-executed")
-        .filter(|message| {
-            message["package_id"]
-                .as_str()
-                .is_some_and(|id| id.contains("/host#"))
-        })
+        .filter(|message| message["package_id"].as_str().is_some_and(|id| id.contains("/host#")))
         .find_map(|message| message["out_dir"].as_str().map(PathBuf::from))
         .context("cargo did not say where the host's build left the component")?;
     copied(&out.join("edge.wasm"), &built("component.wasm")?)
@@ -159,14 +149,12 @@ pub(crate) fn page() -> Result<PathBuf> {
     for name in ["index.html", "mark.svg"] {
         std::fs::copy(source.join(name), out.join(name))?;
     }
-    std::fs::copy(
-        packages.file("hls.js/dist/hls.worker.js"),
-        out.join("hls.worker.js"),
-    )?;
+    std::fs::copy(packages.file("hls.js/dist/hls.worker.js"), out.join("hls.worker.js"))?;
     Ok(out)
 }
 
-/// A program of this machine's own: all are built by one command, since cargo would compile what they share anew for each choice of packages.
+/// A program of this machine's own: all are built by one command, since cargo would compile what
+/// they share anew for each choice of packages.
 pub(crate) fn native(program: &str) -> Result<PathBuf> {
     // The host's build makes the component that it embeds.
     tools::targets()?;
@@ -182,21 +170,18 @@ fn native_build() -> Command {
     build
 }
 
-/// What runs the Spin component where there is no `spin`; a package apart, for it brings a WASI host of its own.
+/// What runs the Spin component where there is no `spin`; a package apart, for it brings a WASI
+/// host of its own.
 pub(crate) fn spin_host() -> Result<PathBuf> {
-    run::built(
-        "build sightscreen-spin-host",
-        spin_host_cargo("build").arg("--release"),
-    )?;
+    run::built("build sightscreen-spin-host", spin_host_cargo("build").arg("--release"))?;
     Ok(paths::release("sightscreen-spin-host"))
 }
 
-/// Cargo for the Spin host. It has wasmtime with features that the product does without, so all of that is compiled once more: as a tool, not as a product.
+/// Cargo for the Spin host. It has wasmtime with features that the product does without, so all of
+/// that is compiled once more: as a tool, not as a product.
 pub(crate) fn spin_host_cargo(what: &str) -> Command {
     let mut cargo = run::cargo();
-    cargo
-        .args([what, "--package", "sightscreen-spin-host"])
-        .envs(tools::TOOL_PROFILE);
+    cargo.args([what, "--package", "sightscreen-spin-host"]).envs(tools::TOOL_PROFILE);
     cargo
 }
 
@@ -204,15 +189,7 @@ fn wasm(package: &str, target: &str) -> Result<PathBuf> {
     tools::targets()?;
     run::built(
         &format!("build {package}"),
-        run::cargo().args([
-            "build",
-            "--profile",
-            "edge",
-            "--package",
-            package,
-            "--target",
-            target,
-        ]),
+        run::cargo().args(["build", "--profile", "edge", "--package", package, "--target", target]),
     )?;
     let folder = paths::target().join(target).join("edge");
     // A program keeps its name; a library's hyphens become underscores.
@@ -220,12 +197,7 @@ fn wasm(package: &str, target: &str) -> Result<PathBuf> {
         .iter()
         .map(|name| folder.join(format!("{name}.wasm")))
         .find(|file| file.is_file())
-        .with_context(|| {
-            format!(
-                "cargo built {package} but left no Wasm in {}",
-                folder.display()
-            )
-        })
+        .with_context(|| format!("cargo built {package} but left no Wasm in {}", folder.display()))
 }
 
 /// A file in the repository's `build` folder, which is made.

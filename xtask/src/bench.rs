@@ -1,6 +1,8 @@
-//! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, and latency in a browser.
+//! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, and
+//! latency in a browser.
 //!
-//! Owns what is measured and against which number it is shown. Invariant: a number that is printed was measured in this run.
+//! Owns what is measured and against which number it is shown. Invariant: a number that is printed
+//! was measured in this run.
 
 mod browser;
 mod cold;
@@ -32,12 +34,7 @@ pub(crate) struct Figure {
 
 impl Figure {
     pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self {
-            name: name.into(),
-            value,
-            unit,
-            goal: None,
-        }
+        Self { name: name.into(), value, unit, goal: None }
     }
 
     pub(crate) fn at_least(mut self, goal: f64) -> Self {
@@ -51,30 +48,19 @@ impl Figure {
     }
 
     fn met(&self) -> Option<bool> {
-        self.goal.map(|(words, goal)| {
-            if words == "at least" {
-                self.value >= goal
-            } else {
-                self.value <= goal
-            }
-        })
+        self.goal.map(
+            |(words, goal)| {
+                if words == "at least" { self.value >= goal } else { self.value <= goal }
+            },
+        )
     }
 
     fn print(&self) {
         let goal = self.goal.map_or_else(String::new, |(words, goal)| {
-            let met = if self.met() == Some(true) {
-                "met"
-            } else {
-                "MISSED"
-            };
+            let met = if self.met() == Some(true) { "met" } else { "MISSED" };
             format!("{words} {goal}: {met}")
         });
-        println!(
-            "  {:<44} {:>12} {:<12} {goal}",
-            self.name,
-            short(self.value),
-            self.unit
-        );
+        println!("  {:<44} {:>12} {:<12} {goal}", self.name, short(self.value), self.unit);
     }
 
     fn json(&self) -> Value {
@@ -126,9 +112,5 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
 }
 
 fn short(value: f64) -> String {
-    if value >= 1000.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
-    }
+    if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

@@ -24,7 +24,8 @@ const DRIVER_MORE: Duration = Duration::from_secs(90);
 const PLAY: &str = "drive.mjs";
 /// Longest standstill that a viewer may meet, in seconds.
 pub(crate) const STALL: f64 = 0.5;
-/// By how much of the real time the playhead must advance: joining costs a little, and playing faster on the way to the live edge gains a little.
+/// By how much of the real time the playhead must advance: joining costs a little, and playing
+/// faster on the way to the live edge gains a little.
 const ADVANCE: RangeInclusive<f64> = 0.9..=1.1;
 /// Readings of the picture's own clock, of two a second while the match is on.
 const STRIP_READ: u64 = 10;
@@ -63,7 +64,8 @@ impl Verdict {
         self.checks.iter().all(|check| check.passed)
     }
 
-    /// An error that names what failed and how to repeat it; it is [`TooSlow`] where pace alone failed.
+    /// An error that names what failed and how to repeat it; it is [`TooSlow`] where pace alone
+    /// failed.
     pub(crate) fn demand(&self, repeat: &str) -> Result<()> {
         let failed: Vec<_> = self.checks.iter().filter(|check| !check.passed).collect();
         if failed.is_empty() {
@@ -153,10 +155,9 @@ pub(crate) fn drive(script: &str, plan: &Value, limit: Duration) -> Result<Value
     match status {
         Some(status) if status.success() => {}
         Some(status) => bail!("the browser's driver ended with {status}: {text}"),
-        None => bail!(
-            "the browser's driver did not end within {} s and was stopped",
-            limit.as_secs()
-        ),
+        None => {
+            bail!("the browser's driver did not end within {} s and was stopped", limit.as_secs())
+        }
     }
     serde_json::from_str(text.trim())
         .with_context(|| format!("the browser's driver printed no report: {text}"))
@@ -164,10 +165,7 @@ pub(crate) fn drive(script: &str, plan: &Value, limit: Duration) -> Result<Value
 
 /// Compares a report with what was asked of a player and with the pods of its cohort.
 pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
-    let mut verdict = Verdict {
-        measured: measured(report),
-        ..Verdict::default()
-    };
+    let mut verdict = Verdict { measured: measured(report), ..Verdict::default() };
     if !servers.waits_for_a_publisher() {
         first_picture(servers, report, &mut verdict)?;
     }
@@ -187,10 +185,7 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
     let problems = report["problems"].as_array().map_or(0, Vec::len);
     verdict.check(
         problems == 0,
-        format!(
-            "the page reported {problems} problems {}",
-            report["problems"]
-        ),
+        format!("the page reported {problems} problems {}", report["problems"]),
     );
     faults(report, &mut verdict);
     Ok(verdict)
@@ -238,17 +233,12 @@ fn measured(report: &Value) -> Vec<String> {
 fn reasons(errors: &Value) -> String {
     let mut counts = BTreeMap::new();
     for error in errors.as_array().into_iter().flatten() {
-        *counts
-            .entry(error["details"].as_str().unwrap_or("?"))
-            .or_insert(0) += 1;
+        *counts.entry(error["details"].as_str().unwrap_or("?")).or_insert(0) += 1;
     }
     if counts.is_empty() {
         return "no error".to_owned();
     }
-    let words: Vec<_> = counts
-        .iter()
-        .map(|(what, times)| format!("{what} {times}"))
-        .collect();
+    let words: Vec<_> = counts.iter().map(|(what, times)| format!("{what} {times}")).collect();
     words.join(", ")
 }
 
@@ -268,14 +258,9 @@ fn first_picture(servers: &Servers, report: &Value, verdict: &mut Verdict) -> Re
 }
 
 fn picture(report: &Value, verdict: &mut Verdict) {
-    let samples: Vec<_> = samples(report)
-        .filter(|sample| sample["picture"].is_u64())
-        .collect();
+    let samples: Vec<_> = samples(report).filter(|sample| sample["picture"].is_u64()).collect();
     // Where the playhead stood there is a stall, which is judged by its length.
-    let pairs: Vec<_> = samples
-        .windows(2)
-        .filter(|pair| more(pair, "time"))
-        .collect();
+    let pairs: Vec<_> = samples.windows(2).filter(|pair| more(pair, "time")).collect();
     let changed = pairs
         .iter()
         .filter(|pair| pair[0]["picture"] != pair[1]["picture"] && more(pair, "frames"))
@@ -283,10 +268,7 @@ fn picture(report: &Value, verdict: &mut Verdict) {
     // A machine that is too busy to paint goes on playing.
     verdict.pace(
         !pairs.is_empty() && changed * 100 >= pairs.len() * 95,
-        format!(
-            "the picture moved between {changed} of {} samples",
-            pairs.len()
-        ),
+        format!("the picture moved between {changed} of {} samples", pairs.len()),
     );
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
         verdict.check(false, "no picture was seen".to_owned());
@@ -300,7 +282,8 @@ fn picture(report: &Value, verdict: &mut Verdict) {
     );
 }
 
-/// The test match burns in when each picture was made; a latency that nobody read off it would pass for a good one.
+/// The test match burns in when each picture was made; a latency that nobody read off it would pass
+/// for a good one.
 fn strip(report: &Value, verdict: &mut Verdict) {
     let read = report["pictureLatency"]["samples"].as_u64().unwrap_or(0);
     verdict.check(
@@ -312,24 +295,15 @@ fn strip(report: &Value, verdict: &mut Verdict) {
 }
 
 fn sound(report: &Value, verdict: &mut Verdict) {
-    let samples: Vec<_> = samples(report)
-        .filter(|sample| sample["firstPicture"] == true)
-        .collect();
-    // Audio is decoded in bursts, a part at a time: look at two seconds, not at neighbours, and not where the playhead stood.
-    let windows: Vec<_> = samples
-        .windows(5)
-        .filter(|some| some.windows(2).all(|pair| more(pair, "time")))
-        .collect();
-    let grew = windows
-        .iter()
-        .filter(|some| more(some, "audioBytes"))
-        .count();
+    let samples: Vec<_> = samples(report).filter(|sample| sample["firstPicture"] == true).collect();
+    // Audio is decoded in bursts, a part at a time: look at two seconds, not at neighbours, and not
+    // where the playhead stood.
+    let windows: Vec<_> =
+        samples.windows(5).filter(|some| some.windows(2).all(|pair| more(pair, "time"))).collect();
+    let grew = windows.iter().filter(|some| more(some, "audioBytes")).count();
     verdict.check(
         !windows.is_empty() && grew == windows.len(),
-        format!(
-            "audio was decoded in {grew} of {} spans of two seconds",
-            windows.len()
-        ),
+        format!("audio was decoded in {grew} of {} spans of two seconds", windows.len()),
     );
 }
 
@@ -373,27 +347,19 @@ impl Played {
 /// The creatives that a viewer saw, by sequence number.
 pub(crate) fn ads(report: &Value) -> BTreeMap<u64, String> {
     let played = Played::list(report).into_iter();
-    played
-        .filter_map(|one| Some((one.sequence, one.creative?)))
-        .collect()
+    played.filter_map(|one| Some((one.sequence, one.creative?))).collect()
 }
 
 /// The pods document of the viewer's cohort, as the origin published it last.
 pub(crate) fn pods(servers: &Servers, report: &Value) -> Result<Value> {
-    let cohort = report["cohort"]
-        .as_str()
-        .context("the page read no cohort in its pass")?;
+    let cohort = report["cohort"].as_str().context("the page read no cohort in its pass")?;
     let state = servers.state()?;
     let revision = state["ledger"]["revision"]
         .as_u64()
         .with_context(|| format!("the control API told no revision: {state}"))?;
-    let document = live::get(&format!(
-        "{}/documents/pods/demo/{revision}/{cohort}",
-        servers.origin_url()
-    ))?;
-    let (_, payload) = document
-        .split_once('\n')
-        .context("the pods document has no header line")?;
+    let document =
+        live::get(&format!("{}/documents/pods/demo/{revision}/{cohort}", servers.origin_url()))?;
+    let (_, payload) = document.split_once('\n').context("the pods document has no header line")?;
     Ok(serde_json::from_str(payload)?)
 }
 
@@ -407,10 +373,8 @@ fn due(pods: &Value, sequence: u64) -> Option<(&str, &str)> {
     })?;
     let offset = sequence - found["start"].as_u64()?;
     let slots = found["slots"].as_array()?;
-    let slot = slots
-        .iter()
-        .rev()
-        .find(|slot| slot["offset"].as_u64().is_some_and(|at| at <= offset))?;
+    let slot =
+        slots.iter().rev().find(|slot| slot["offset"].as_u64().is_some_and(|at| at <= offset))?;
     Some((found["id"].as_str()?, slot["creative"].as_str()?))
 }
 
@@ -434,18 +398,12 @@ pub(crate) fn breaks(pods: &Value, report: &Value, verdict: &mut Verdict) {
             wrong.join(", ")
         ),
     );
-    let mut seen: Vec<&str> = played
-        .iter()
-        .filter_map(|one| one.creative.as_deref())
-        .collect();
+    let mut seen: Vec<&str> = played.iter().filter_map(|one| one.creative.as_deref()).collect();
     seen.dedup();
     let first = played.iter().position(|one| one.creative.is_some());
     let back = first.is_some_and(|at| played[at..].iter().any(|one| one.creative.is_none()));
     let before = first.is_some_and(|at| at > 0);
-    verdict.check(
-        before && back,
-        format!("content, then a break of {seen:?}, then content again"),
-    );
+    verdict.check(before && back, format!("content, then a break of {seen:?}, then content again"));
 }
 
 /// Whether nothing was left out.
@@ -454,10 +412,7 @@ fn entirely(pods: &Value, played: &[Played], verdict: &mut Verdict) {
     let whole = entire(pods, played);
     verdict.pace(
         whole.is_some(),
-        format!(
-            "every segment of a whole break was seen: {}",
-            whole.unwrap_or("of none")
-        ),
+        format!("every segment of a whole break was seen: {}", whole.unwrap_or("of none")),
     );
 }
 
@@ -470,11 +425,7 @@ fn in_order(played: &[Played], verdict: &mut Verdict) {
         .collect();
     verdict.pace(
         jumps.is_empty(),
-        format!(
-            "segments followed one another, {} jumps {}",
-            jumps.len(),
-            jumps.join(", ")
-        ),
+        format!("segments followed one another, {} jumps {}", jumps.len(), jumps.join(", ")),
     );
 }
 
@@ -539,14 +490,8 @@ mod tests {
     fn a_break_passes_only_as_it_was_frozen() {
         let (one, slate) = (Some("one"), Some("slate"));
         assert!(passes(&[None, one, one, slate, None]));
-        assert!(
-            !passes(&[None, one, slate, slate, None]),
-            "another creative"
-        );
-        assert!(
-            !passes(&[None, None, one, slate, None]),
-            "content in the break"
-        );
+        assert!(!passes(&[None, one, slate, slate, None]), "another creative");
+        assert!(!passes(&[None, None, one, slate, None]), "content in the break");
         assert!(!passes(&[None, one, one, slate]), "no return");
         assert!(!passes(&[one, one, slate, None]), "shifted");
         assert!(!passes(&[None, None][..1]), "no break");

@@ -25,11 +25,7 @@ pub(crate) fn command(args: lexopt::Parser) -> Result<ExitCode> {
     let mut cases = runner(&options.doors, options.spin)?;
     let status = Group::spawn(cases.args(options.args), AtSignal::Stops)?.wait()?;
     children::check()?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn options(mut args: lexopt::Parser) -> Result<Options> {
@@ -58,9 +54,7 @@ fn options(mut args: lexopt::Parser) -> Result<Options> {
 
 fn each(door: String) -> Vec<String> {
     match door.as_str() {
-        "all" => ["host", "fastly", "cloudflare", "spin"]
-            .map(str::to_owned)
-            .to_vec(),
+        "all" => ["host", "fastly", "cloudflare", "spin"].map(str::to_owned).to_vec(),
         _ => vec![door],
     }
 }
@@ -82,9 +76,7 @@ fn runner(doors: &[String], spin: bool) -> Result<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     folders.extend(std::env::split_paths(&path));
     let mut cases = Command::new(program);
-    cases
-        .current_dir(paths::root())
-        .env("PATH", std::env::join_paths(folders)?);
+    cases.current_dir(paths::root()).env("PATH", std::env::join_paths(folders)?);
     Ok(cases)
 }
 

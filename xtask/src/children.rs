@@ -1,7 +1,8 @@
 //! Children in process groups of their own, and what becomes of them at a signal.
 //!
-//! Owns every group that a command of xtask starts. Invariant: after SIGINT or SIGTERM no new one starts, and when xtask ends by its own hand
-//! none of them lives. A group is killed whole: npm's programs, cargo and servers have children of their own.
+//! Owns every group that a command of xtask starts. Invariant: after SIGINT or SIGTERM no new one
+//! starts, and when xtask ends by its own hand none of them lives. A group is killed whole: npm's
+//! programs, cargo and servers have children of their own.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
@@ -22,10 +23,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// What shells report for a command that Ctrl-C ended.
 pub(crate) const EXIT_STOPPED: u8 = 130;
 
-static GROUPS: Mutex<Groups> = Mutex::new(Groups {
-    running: Vec::new(),
-    stopped: false,
-});
+static GROUPS: Mutex<Groups> = Mutex::new(Groups { running: Vec::new(), stopped: false });
 
 struct Groups {
     running: Vec<(Pid, AtSignal)>,
@@ -80,11 +78,7 @@ impl Group {
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let id = Pid::from_raw(i32::try_from(child.id()).context("a process id is too large")?);
         groups.running.push((id, at_signal));
-        Ok(Self {
-            child,
-            id,
-            ended: None,
-        })
+        Ok(Self { child, id, ended: None })
     }
 
     /// Process id of the child.
@@ -152,7 +146,8 @@ fn groups() -> MutexGuard<'static, Groups> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first time all is asked to stop, and what runs here unwinds. The second time is for who will not wait.
+/// The first time all is asked to stop, and what runs here unwinds. The second time is for who will
+/// not wait.
 fn on_signal() {
     let mut groups = groups();
     if groups.stopped {

@@ -19,11 +19,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     }
     let status = Group::spawn(&mut check, AtSignal::Stops)?.wait()?;
     children::check()?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The built live check.
@@ -73,9 +69,7 @@ pub(crate) fn post_as(url: &str, token: &str, body: &Value) -> Result<Value> {
         .post(url)
         .header("authorization", format!("Bearer {token}"))
         .header("content-type", "application/json");
-    let mut answer = request
-        .send(body.to_string())
-        .with_context(|| format!("POST {url}"))?;
+    let mut answer = request.send(body.to_string()).with_context(|| format!("POST {url}"))?;
     let text = answer.body_mut().read_to_string()?;
     if !answer.status().is_success() {
         bail!("POST {url} answered {}: {text}", answer.status());
@@ -95,17 +89,12 @@ pub(crate) fn entry_of(edge: &str, claims: &str) -> Result<String> {
     let url = answer["url"]
         .as_str()
         .with_context(|| format!("the playback answer has no url: {body}"))?;
-    Ok(if url.starts_with('/') {
-        format!("{edge}{url}")
-    } else {
-        url.to_owned()
-    })
+    Ok(if url.starts_with('/') { format!("{edge}{url}") } else { url.to_owned() })
 }
 
 /// A client that waits a few seconds and takes any status as an answer.
 pub(crate) fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .http_status_as_error(false);
+    let config =
+        ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
     config.build().new_agent()
 }

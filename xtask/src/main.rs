@@ -1,13 +1,11 @@
 //! `cargo xtask`: sets up the tools, builds, runs, tests and measures Sightscreen.
 //!
-//! Owns the commands that people type and what stands between them and the platforms' own tools. Owns nothing that runs in
-//! production: the product is built by it and never needs it. Invariant: a command that prints success has seen it.
+//! Owns the commands that people type and what stands between them and the platforms' own tools.
+//! Owns nothing that runs in production: the product is built by it and never needs it. Invariant:
+//! a command that prints success has seen it.
 
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    reason = "a command line tool speaks on standard output"
-)]
+#![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
 mod artifacts;
 mod bench;

@@ -8,12 +8,11 @@ use anyhow::{Context, Result};
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
-    // cargo says where the running package is; the compiled-in folder serves a binary that is started by hand.
+    // cargo says where the running package is; the compiled-in folder serves a binary that is
+    // started by hand.
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    package
-        .parent()
-        .map_or_else(|| package.clone(), Path::to_path_buf)
+    package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
 }
 
 /// Cargo's target folder.

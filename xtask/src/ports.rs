@@ -1,6 +1,7 @@
 //! Whether ports are free, and who has those that are not.
 //!
-//! Owns the words about a busy port. Reads `/proc` to name the process; where that tells nothing, the port alone is named.
+//! Owns the words about a busy port. Reads `/proc` to name the process; where that tells nothing,
+//! the port alone is named.
 
 use std::fs;
 use std::net::TcpListener;
@@ -75,14 +76,9 @@ mod tests {
     fn a_busy_port_is_told_with_its_holder_and_the_remedy() {
         let held = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = held.local_addr().expect("its address").port();
-        let said = free(&[("for viewers", port)])
-            .expect_err("the port is busy")
-            .to_string();
+        let said = free(&[("for viewers", port)]).expect_err("the port is busy").to_string();
         assert!(said.contains(&format!("port {port} for viewers")), "{said}");
-        assert!(
-            said.contains(&format!("(process {})", std::process::id())),
-            "{said}"
-        );
+        assert!(said.contains(&format!("(process {})", std::process::id())), "{said}");
         assert!(said.contains("--fresh"), "{said}");
         drop(held);
         free(&[("for viewers", port)]).expect("free again");

@@ -1,7 +1,7 @@
 //! Running other programs: quietly into a log with progress, or as they are.
 //!
-//! Owns how a command is shown and how its failure is told: the end of its log and what to type to repeat it. Invariant: nothing that is logged
-//! runs for ever.
+//! Owns how a command is shown and how its failure is told: the end of its log and what to type to
+//! repeat it. Invariant: nothing that is logged runs for ever.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -22,7 +22,8 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 const PROGRESS_EVERY: Duration = Duration::from_secs(20);
 const TAIL_LINES: usize = 40;
 
-/// Runs a command with its output in `target/xtask/logs/{name}.log`, printing progress while it takes long.
+/// Runs a command with its output in `target/xtask/logs/{name}.log`, printing progress while it
+/// takes long.
 pub(crate) fn logged(name: &str, command: &mut Command) -> Result<String> {
     limited(name, command, LIMIT)
 }
@@ -35,27 +36,18 @@ pub(crate) fn built(name: &str, command: &mut Command) -> Result<String> {
 fn limited(name: &str, command: &mut Command, limit: Duration) -> Result<String> {
     let path = log_file(name)?;
     let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut group = Group::spawn(command, AtSignal::Stops)
         .with_context(|| format!("{name}: {}", shown(command)))?;
     let status = finish(&mut group, name, limit, |seconds| {
-        println!(
-            "    {name}: {seconds} s, {}",
-            last_line(&path).unwrap_or_default()
-        );
+        println!("    {name}: {seconds} s, {}", last_line(&path).unwrap_or_default());
     })?;
     children::check()?;
     let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
     let how = match status {
         Some(status) if status.success() => return Ok(text),
         Some(status) => format!("failed ({status})"),
-        None => format!(
-            "did not end within {} min and was stopped",
-            limit.as_secs() / 60
-        ),
+        None => format!("did not end within {} min and was stopped", limit.as_secs() / 60),
     };
     bail!(
         "{name} {how}; the end of {}:\n{}\nrepeat it with: {}",
@@ -70,7 +62,8 @@ pub(crate) fn log_file(name: &str) -> Result<PathBuf> {
     Ok(paths::work("logs")?.join(format!("{}.log", name.replace([' ', '/'], "-"))))
 }
 
-/// Waits for a group, telling `progress` the seconds now and then. One that does not end in time is ended, and there is no status.
+/// Waits for a group, telling `progress` the seconds now and then. One that does not end in time is
+/// ended, and there is no status.
 pub(crate) fn finish(
     group: &mut Group,
     name: &str,
@@ -84,7 +77,8 @@ pub(crate) fn finish(
             return Ok(Some(status));
         }
         if started.elapsed() > limit {
-            // Doors and a browser are in groups of their own, which only those who started them can end.
+            // Doors and a browser are in groups of their own, which only those who started them can
+            // end.
             group.end(name);
             return Ok(None);
         }
@@ -99,10 +93,7 @@ pub(crate) fn finish(
 /// Standard output of a command, or nothing when it cannot be run.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// `cargo`, as the one that runs us, in the repository.
@@ -171,8 +162,7 @@ fn escaped(letter: char) -> String {
 fn last_line(log: &Path) -> Option<String> {
     let mut file = File::open(log).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(400)))
-        .ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(400))).ok()?;
     let mut end = Vec::new();
     file.read_to_end(&mut end).ok()?;
     let end = String::from_utf8_lossy(&end);
@@ -206,10 +196,8 @@ mod tests {
     fn what_passes_its_limit_is_given_time_to_end_what_it_started() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("ended");
-        let script = format!(
-            "trap 'touch {}; exit' TERM; while :; do sleep 0.1; done",
-            file.display()
-        );
+        let script =
+            format!("trap 'touch {}; exit' TERM; while :; do sleep 0.1; done", file.display());
         let mut group = Group::spawn(Command::new("sh").args(["-c", &script]), AtSignal::Stops)
             .expect("a shell");
         let status = finish(&mut group, "shell", Duration::from_secs(1), |_| {});

@@ -1,6 +1,7 @@
 //! An origin and an edge node, started, watched, restarted and stopped together.
 //!
-//! Owns their processes, ports and secrets. Invariant: when a [`Servers`] is dropped, none of its processes lives.
+//! Owns their processes, ports and secrets. Invariant: when a [`Servers`] is dropped, none of its
+//! processes lives.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -81,9 +82,8 @@ impl Plan {
         let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0"));
         let mut ports = Vec::new();
         for listener in &held {
-            let listener = listener
-                .as_ref()
-                .map_err(|error| anyhow::anyhow!("no free port: {error}"))?;
+            let listener =
+                listener.as_ref().map_err(|error| anyhow::anyhow!("no free port: {error}"))?;
             ports.push(listener.local_addr()?.port());
         }
         Ok(Self {
@@ -190,7 +190,8 @@ impl Servers {
         self.plan.data.join("origin/keyring.json")
     }
 
-    /// A signed entry URL as whoever sells access makes it: of the keyring alone, before or after there is anything to see.
+    /// A signed entry URL as whoever sells access makes it: of the keyring alone, before or after
+    /// there is anything to see.
     pub(crate) fn signed_entry(&self) -> Result<String> {
         let edge = self.edge_url();
         self.origin_says(&["sign", "--ttl", ENTRY_TTL, "--base", &edge])
@@ -223,9 +224,7 @@ impl Servers {
 
     /// Ends a server as a lost machine would: [`Servers::tend`] starts it again.
     pub(crate) fn kill(&self, name: &str) -> Result<()> {
-        let id = self
-            .pid(name)
-            .with_context(|| format!("there is no {name}"))?;
+        let id = self.pid(name).with_context(|| format!("there is no {name}"))?;
         killed(id)
     }
 
@@ -239,7 +238,8 @@ impl Servers {
         encoders.into_iter().try_for_each(killed)
     }
 
-    /// Waits until the creatives of the demonstration are prepared: a break before that shows each cohort what there is, which may be the same.
+    /// Waits until the creatives of the demonstration are prepared: a break before that shows each
+    /// cohort what there is, which may be the same.
     pub(crate) fn prepared(&mut self) -> Result<()> {
         let origin = self.pid("origin").context("there is no origin")?;
         let deadline = Instant::now() + PREPARED_WITHIN;
@@ -291,12 +291,10 @@ impl Servers {
         self.answers_for_us()
     }
 
-    /// Whether what answers is what was started here: another instance's origin does not know the token.
+    /// Whether what answers is what was started here: another instance's origin does not know the
+    /// token.
     fn answers_for_us(&mut self) -> Result<()> {
-        self.answers(
-            &format!("{}/page/index.html", self.edge_url()),
-            Some(READY_WITHIN),
-        )?;
+        self.answers(&format!("{}/page/index.html", self.edge_url()), Some(READY_WITHIN))?;
         self.state().with_context(|| {
             format!(
                 "{} is answered by another origin than the one started here",
@@ -343,7 +341,8 @@ impl Servers {
         }
     }
 
-    /// Restarts what died. An error means that a server does not start at all, or that a signal came.
+    /// Restarts what died. An error means that a server does not start at all, or that a signal
+    /// came.
     pub(crate) fn tend(&mut self) -> Result<()> {
         children::check()?;
         for running in &mut self.running {
@@ -438,12 +437,9 @@ impl Running {
         let Some(status) = self.child.try_wait()? else {
             return Ok(());
         };
-        self.short_lives = if self.since.elapsed() < LIVED {
-            self.short_lives + 1
-        } else {
-            0
-        };
-        // A server that ends by itself with an error has said why; one that was killed is started again.
+        self.short_lives = if self.since.elapsed() < LIVED { self.short_lives + 1 } else { 0 };
+        // A server that ends by itself with an error has said why; one that was killed is started
+        // again.
         if status.code().is_some() || self.short_lives >= SHORT_LIVES {
             bail!("the {} ended ({status}){}", self.name, self.end_of_log());
         }
@@ -468,10 +464,7 @@ impl Running {
 
 fn spawn(command: &mut Command, log: &Path) -> Result<Group> {
     let file = File::options().create(true).append(true).open(log)?;
-    command
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     Group::spawn(command, AtSignal::IsKept)
 }
 
@@ -500,15 +493,15 @@ fn ffmpegs(origin: u32, live: bool) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// By its arguments: a live one writes to sockets, the others to files. Their priority differs too, but not where all run at the lowest.
+/// By its arguments: a live one writes to sockets, the others to files. Their priority differs too,
+/// but not where all run at the lowest.
 fn writes_live(process: &Path) -> bool {
     let arguments = std::fs::read(process.join("cmdline")).unwrap_or_default();
-    arguments
-        .split(|byte| *byte == 0)
-        .any(|argument| argument.starts_with(b"unix:"))
+    arguments.split(|byte| *byte == 0).any(|argument| argument.starts_with(b"unix:"))
 }
 
-/// A secret that stays the same from run to run: whoever typed it into another program need not do so again.
+/// A secret that stays the same from run to run: whoever typed it into another program need not do
+/// so again.
 fn kept_secret(file: &Path) -> Result<String> {
     if let Ok(text) = std::fs::read_to_string(file)
         && !text.trim().is_empty()

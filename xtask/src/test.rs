@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check, one after another, each named and timed.
 //!
-//! Invariant: a step that did not run is counted as skipped and says why, and one that needed a second try is counted as such; the last line
-//! counts all of them.
+//! Invariant: a step that did not run is counted as skipped and says why, and one that needed a
+//! second try is counted as such; the last line counts all of them.
 
 pub(crate) mod deploy;
 mod fuzz;
@@ -21,7 +21,8 @@ use lexopt::prelude::*;
 use crate::children;
 use crate::servers::{Plan, Servers};
 
-/// Servers that are ready, with the breaks that a step announces and no others. What they keep is in `scratch`.
+/// Servers that are ready, with the breaks that a step announces and no others. What they keep is
+/// in `scratch`.
 fn without_schedule(scratch: &Path) -> Result<Servers> {
     let mut plan = Plan::fresh(scratch, "test")?;
     plan.scheduled = false;
@@ -83,29 +84,17 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
         bail!("no step's name contains {only:?}");
     }
     tally.print(quick, started.elapsed().as_secs());
-    Ok(if tally.failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Step {
     const fn new(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
-        Self {
-            name,
-            run,
-            essential: false,
-        }
+        Self { name, run, essential: false }
     }
 
     /// One whose failure ends the run.
     const fn essential(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
-        Self {
-            name,
-            run,
-            essential: true,
-        }
+        Self { name, run, essential: true }
     }
 }
 
@@ -144,8 +133,7 @@ impl Tally {
     }
 
     fn skip_all<'a>(&mut self, steps: impl Iterator<Item = &'a Step>, failed: &str) {
-        self.skipped
-            .extend(steps.map(|step| (step.name, format!("{failed} failed"))));
+        self.skipped.extend(steps.map(|step| (step.name, format!("{failed} failed"))));
     }
 
     fn print(&self, quick: bool, seconds: u64) {

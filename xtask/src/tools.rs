@@ -1,7 +1,8 @@
 //! Set-up: the tools of the platforms, checked and reused, else installed with progress.
 //!
-//! Owns which version of what is used. Installs into the cache alone, but for Debian packages and Rust targets, which belong to
-//! the machine. Invariant: a tool's path is handed out only after the tool itself has said the expected version.
+//! Owns which version of what is used. Installs into the cache alone, but for Debian packages and
+//! Rust targets, which belong to the machine. Invariant: a tool's path is handed out only after the
+//! tool itself has said the expected version.
 
 mod debian;
 mod node;
@@ -44,9 +45,7 @@ pub(crate) fn all() -> Result<()> {
         node::packages()
     });
     let built = compiled();
-    let packages = loaded
-        .join()
-        .unwrap_or_else(|_| Err(anyhow::anyhow!("loading panicked")))?;
+    let packages = loaded.join().unwrap_or_else(|_| Err(anyhow::anyhow!("loading panicked")))?;
     println!("  tool  {}", packages.folder().display());
     for tool in built? {
         println!("  tool  {}", tool.display());
@@ -59,7 +58,8 @@ fn compiled() -> Result<[PathBuf; 4]> {
     Ok([viceroy()?, worker_build()?, wasm_bindgen()?, cargo_deny()?])
 }
 
-/// What a person installs: everything that is missing is named at once, before anything takes its time.
+/// What a person installs: everything that is missing is named at once, before anything takes its
+/// time.
 fn prerequisites(packages: &[&[Package]]) -> Result<()> {
     let mut missing = Vec::new();
     missing.extend(node::wanting());
@@ -131,10 +131,7 @@ fn lock(kind: &str) -> Result<File> {
     let path = tools_dir()?.join(format!(".lock-{kind}"));
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     if file.try_lock().is_err() {
-        println!(
-            "  waiting for another command that installs ({})",
-            path.display()
-        );
+        println!("  waiting for another command that installs ({})", path.display());
         file.lock()?;
     }
     Ok(file)

@@ -101,7 +101,8 @@ fn plan(options: &Options, scratch: &std::path::Path) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Everything to open or to type elsewhere, known from the start: none of it waits for the first segments.
+/// Everything to open or to type elsewhere, known from the start: none of it waits for the first
+/// segments.
 fn announce(servers: &Servers) -> Result<()> {
     println!();
     println!("  page      {}/", servers.edge_url());
@@ -131,9 +132,5 @@ fn judge(servers: &mut Servers, seconds: u64, options: &Options) -> Result<ExitC
     let report = browser::play(servers, seconds, options.screenshot.as_deref())?;
     let verdict = browser::judge(servers, &report)?;
     print!("{verdict}");
-    Ok(if verdict.passed() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if verdict.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,7 +1,8 @@
 //! What is kept in the Cache API: documents, playlists, results.
 //!
-//! Owns the entries' form: a response of status 200 whose header `sightscreen-stamp` says what it stands for and how long. Invariant: the
-//! stamp decides, to the millisecond; the platform's own age limit only sweeps up.
+//! Owns the entries' form: a response of status 200 whose header `sightscreen-stamp` says what it
+//! stands for and how long. Invariant: the stamp decides, to the millisecond; the platform's own
+//! age limit only sweeps up.
 
 use crate::upstream;
 use crate::viewer::now_ms;
@@ -28,11 +29,7 @@ impl Entry {
     /// The whole entry as the core takes it.
     pub(crate) async fn object(mut self, max_bytes: u32) -> Option<Object> {
         let body = upstream::body(&mut self.response, max_bytes).await.ok()?;
-        Some(Object {
-            status: self.stamp.outcome.ok()?,
-            headers: self.stamp.headers,
-            body,
-        })
+        Some(Object { status: self.stamp.outcome.ok()?, headers: self.stamp.headers, body })
     }
 }
 
@@ -50,11 +47,7 @@ pub(crate) async fn get(key: &str) -> Option<Entry> {
 
 /// Stores an object that came just now. `durable` for documents, which answer however old.
 pub(crate) async fn put_object(key: &str, stamp: &Stamp, body: Vec<u8>, durable: bool, tag: &str) {
-    let life = if durable {
-        DOCUMENT_LIFE
-    } else {
-        stamp.lifetime.end_ms().div_ceil(1000)
-    };
+    let life = if durable { DOCUMENT_LIFE } else { stamp.lifetime.end_ms().div_ceil(1000) };
     if life == 0 {
         return;
     }
@@ -82,8 +75,8 @@ pub(crate) async fn put_response(key: &str, answer: Answer, fresh_ms: u32, tag: 
     put_object(key, &stamp, answer.body, false, tag).await;
 }
 
-/// The Cache API takes URLs; this one leads nowhere, and holds the key as one segment. A key may hold a viewer's `/../`, which the platform would
-/// resolve: no slash of a key is one of the URL's.
+/// The Cache API takes URLs; this one leads nowhere, and holds the key as one segment. A key may
+/// hold a viewer's `/../`, which the platform would resolve: no slash of a key is one of the URL's.
 fn url(key: &str) -> String {
     let mut url = "https://sightscreen.invalid/".to_owned();
     for byte in key.bytes() {

@@ -1,7 +1,8 @@
-//! The copies of documents in the KV namespace `DOCUMENTS`: what answers when the origin and this data centre's cache are both gone.
+//! The copies of documents in the KV namespace `DOCUMENTS`: what answers when the origin and this
+//! data centre's cache are both gone.
 //!
-//! Owns the names in the store. Owns no check: the core verifies every document's signature. Invariant: a namespace that is not bound, or
-//! fails, is the same as one without the document.
+//! Owns the names in the store. Owns no check: the core verifies every document's signature.
+//! Invariant: a namespace that is not bound, or fails, is the same as one without the document.
 
 use worker::Env;
 
@@ -20,11 +21,7 @@ pub(crate) async fn put(env: &Env, name: &str, body: &[u8]) {
     if let Ok(store) = env.kv(BINDING)
         && let Ok(put) = store.put_bytes(name, body)
     {
-        let put = if name.starts_with("pods/") {
-            put.expiration_ttl(PODS_LIFE_S)
-        } else {
-            put
-        };
+        let put = if name.starts_with("pods/") { put.expiration_ttl(PODS_LIFE_S) } else { put };
         let _ = put.execute().await;
     }
 }

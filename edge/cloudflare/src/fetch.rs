@@ -1,7 +1,9 @@
-//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same time.
+//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same
+//! time.
 //!
-//! Owns the way of a want: cache, origin, last good copy. Owns no bytes afterwards. Invariant: those who wait for another's answer look for it by
-//! their own timer, because a promise of one request may not wake another.
+//! Owns the way of a want: cache, origin, last good copy. Owns no bytes afterwards. Invariant:
+//! those who wait for another's answer look for it by their own timer, because a promise of one
+//! request may not wake another.
 
 use crate::cache;
 use crate::documents;
@@ -35,12 +37,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn new(request: &Request, env: Env, context: Context) -> Self {
         let origin = setting(&env, "ORIGIN").unwrap_or_default();
-        Self {
-            context,
-            origin,
-            env,
-            headers: request.headers.clone(),
-        }
+        Self { context, origin, env, headers: request.headers.clone() }
     }
 
     /// The answers to `wants`, in their order.
@@ -114,7 +111,8 @@ impl Exchange {
         Some(object)
     }
 
-    /// Asks the origin again while this viewer has its answer, unless another exchange does so already.
+    /// Asks the origin again while this viewer has its answer, unless another exchange does so
+    /// already.
     fn refresh(&self, want: &Want) {
         let turn = FLIGHTS.with(|flights| flights.turn(&want.key, now_ms(), want.timeout_ms));
         let Turn::Lead(lead) = turn else { return };
@@ -125,17 +123,16 @@ impl Exchange {
         });
     }
 
-    /// Asks the origin, and keeps what comes after the viewer has it. The asking goes on when the viewer leaves, for those who wait.
+    /// Asks the origin, and keeps what comes after the viewer has it. The asking goes on when the
+    /// viewer leaves, for those who wait.
     async fn ask(&self, want: &Want, lead: Option<Lead<Outcome>>) -> Came {
         let (origin, env) = (self.origin.clone(), self.env.clone());
         let headers = door::forwarded(want, &self.headers);
         let asked = want.clone();
-        let asking = async move { ask(&origin, &env, &asked, &headers, lead).await }
-            .boxed_local()
-            .shared();
+        let asking =
+            async move { ask(&origin, &env, &asked, &headers, lead).await }.boxed_local().shared();
         let (came, env, want) = (asking.clone(), self.env.clone(), want.clone());
-        self.context
-            .wait_until(async move { keep(&env, &want, &came.await).await });
+        self.context.wait_until(async move { keep(&env, &want, &came.await).await });
         asking.await
     }
 }
@@ -179,9 +176,7 @@ async fn last_good(env: &Env, want: &Want) -> Option<Object> {
 }
 
 fn keyring(env: &Env) -> Option<Vec<u8>> {
-    env.secret("KEYRING")
-        .ok()
-        .map(|keyring| keyring.to_string().into_bytes())
+    env.secret("KEYRING").ok().map(|keyring| keyring.to_string().into_bytes())
 }
 
 enum Shared {
@@ -211,18 +206,9 @@ async fn keep(env: &Env, want: &Want, came: &Came) {
     let (Some(lifetime), Ok(object)) = (came.lifetime(want), came.object()) else {
         return;
     };
-    let Object {
-        status,
-        headers,
-        body,
-    } = object;
+    let Object { status, headers, body } = object;
     let (outcome, headers) = (Ok(*status), headers.clone());
-    let stamp = Stamp {
-        outcome,
-        headers,
-        lifetime,
-        stored_ms: now_ms(),
-    };
+    let stamp = Stamp { outcome, headers, lifetime, stored_ms: now_ms() };
     let tag = tag(&want.source);
     if lifetime.fresh_ms + lifetime.stale_ms > 0 {
         cache::put_object(&want.key, &stamp, body.clone(), false, &tag).await;

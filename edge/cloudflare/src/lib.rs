@@ -1,16 +1,22 @@
 //! The door on Cloudflare Workers: the core behind the `worker` crate.
 //!
-//! Owns the translation between the platform and the core's contract ([`sightscreen_core::Exchange`]). Owns no decision: whatever a viewer can observe is
-//! decided in the core. Invariant: a request waits only for events of its own; what isolates share is plain data.
+//! Owns the translation between the platform and the core's contract
+//! ([`sightscreen_core::Exchange`]). Owns no decision: whatever a viewer can observe is decided in
+//! the core. Invariant: a request waits only for events of its own; what isolates share is plain
+//! data.
 //!
-//! Build: `cargo xtask build cloudflare`, which runs `worker-build --release` (0.8.7) in this folder with `WASM_BINDGEN_BIN`, `ESBUILD_BIN` and `WASM_OPT_BIN` set
-//! to local binaries; it leaves `build/index.js` and `build/index_bg.wasm`. Run here: `wrangler dev --local --port 8787`.
+//! Build: `cargo xtask build cloudflare`, which runs `worker-build --release` (0.8.7) in this
+//! folder with `WASM_BINDGEN_BIN`, `ESBUILD_BIN` and `WASM_OPT_BIN` set to local binaries; it
+//! leaves `build/index.js` and `build/index_bg.wasm`. Run here: `wrangler dev --local --port 8787`.
 //!
 //! Differences from the contract, all of the platform:
-//! - The target is what is left after WHATWG URL parsing: `/a/../b` and `/a/%2e%2e/b` arrive as `/b`, `\` as `/`.
-//! - Waiting exchanges share one request upstream within an isolate only; a data centre runs several.
-//! - A relay's times are whole seconds in Cloudflare's cache, and hold whatever the origin's `cache-control` says; its
-//!   `stale_ms` and `stale_error_ms` are not used. Local workerd has no such cache: each relay asks the origin.
+//! - The target is what is left after WHATWG URL parsing: `/a/../b` and `/a/%2e%2e/b` arrive as
+//!   `/b`, `\` as `/`.
+//! - Waiting exchanges share one request upstream within an isolate only; a data centre runs
+//!   several.
+//! - A relay's times are whole seconds in Cloudflare's cache, and hold whatever the origin's
+//!   `cache-control` says; its `stale_ms` and `stale_error_ms` are not used. Local workerd has no
+//!   such cache: each relay asks the origin.
 //! - The Cache API keeps nothing on `workers.dev`; deploy to a route or a custom domain.
 //! - A trap fails its request with the platform's own 500, and the next one gets a fresh instance.
 #![forbid(unsafe_code)]

@@ -1,4 +1,5 @@
-//! Bodies that pass by the core: the platform's own stream from the origin, or from Cloudflare's cache, to the viewer.
+//! Bodies that pass by the core: the platform's own stream from the origin, or from Cloudflare's
+//! cache, to the viewer.
 //!
 //! Owns nothing but the choice of headers. Invariant: no byte of a relayed body enters Wasm.
 
@@ -11,19 +12,11 @@ use worker::Response;
 /// The response with the object's stream, or what came instead.
 pub(crate) async fn relay(exchange: &Exchange, relay: &Relay) -> Result<Response, Got> {
     let want = &relay.want;
-    let keep = if door::is_shared(want) {
-        Keep::AsWanted
-    } else {
-        Keep::No
-    };
-    let response = upstream::head(
-        &exchange.origin,
-        want,
-        &door::forwarded(want, &exchange.headers),
-        keep,
-    )
-    .await
-    .map_err(Got::Failed)?;
+    let keep = if door::is_shared(want) { Keep::AsWanted } else { Keep::No };
+    let response =
+        upstream::head(&exchange.origin, want, &door::forwarded(want, &exchange.headers), keep)
+            .await
+            .map_err(Got::Failed)?;
     if !door::is_relayed(response.status_code(), want) {
         return Err(Got::Object(upstream::without_body(&response)));
     }

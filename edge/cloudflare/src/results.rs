@@ -1,6 +1,8 @@
-//! Whole responses that other exchanges may send: stitched playlists, multivariant playlists, API answers.
+//! Whole responses that other exchanges may send: stitched playlists, multivariant playlists, API
+//! answers.
 //!
-//! Owns the way to one: cache, another exchange, this one's turn. Owns no response. Invariant: those of one key have one leader in an isolate.
+//! Owns the way to one: cache, another exchange, this one's turn. Owns no response. Invariant:
+//! those of one key have one leader in an isolate.
 
 use crate::fetch::{outcome, tag};
 use crate::viewer::{self, now_ms};
@@ -59,12 +61,7 @@ async fn look_up(led: &mut Led, want: &Want) -> Option<worker::Response> {
 pub(crate) fn settle(led: Led, context: &Context, response: &Response, source: &Source) {
     led.settle(response);
     let tag = tag(source);
-    for store in response
-        .store
-        .iter()
-        .filter(|store| store.fresh_ms > 0)
-        .cloned()
-    {
+    for store in response.store.iter().filter(|store| store.fresh_ms > 0).cloned() {
         let (answer, tag) = (response.clone(), tag.clone());
         context.wait_until(async move {
             cache::put_response(&store.key, answer, store.fresh_ms, &tag).await;

@@ -1,7 +1,8 @@
 //! Requests to the origin, each with its own time limit.
 //!
-//! Owns the origin's address. Owns no cache of its own; says to Cloudflare's how long a relay may stay there. Invariant: a request ends by its
-//! deadline, whatever the origin does, and follows no redirect.
+//! Owns the origin's address. Owns no cache of its own; says to Cloudflare's how long a relay may
+//! stay there. Invariant: a request ends by its deadline, whatever the origin does, and follows no
+//! redirect.
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -112,10 +113,7 @@ async fn read(mut response: Response, max_bytes: u32) -> Result<Answer, Failure>
     let cache_control = header(&response, "cache-control");
     let mut object = without_body(&response);
     object.body = body(&mut response, max_bytes).await?;
-    Ok(Answer {
-        object,
-        cache_control,
-    })
+    Ok(Answer { object, cache_control })
 }
 
 fn request(origin: &str, want: &Want, headers: &[(String, String)], keep: Keep) -> Option<Request> {
@@ -135,12 +133,11 @@ fn request(origin: &str, want: &Want, headers: &[(String, String)], keep: Keep) 
         Keep::No => init.set_cache(web_sys::RequestCache::NoStore),
     }
     let url = format!("{}{target}", origin.trim_end_matches('/'));
-    web_sys::Request::new_with_str_and_init(&url, &init)
-        .ok()
-        .map(Request::from)
+    web_sys::Request::new_with_str_and_init(&url, &init).ok().map(Request::from)
 }
 
-/// The want's times as Cloudflare's cache takes them: seconds by status, and a negative number for "never".
+/// The want's times as Cloudflare's cache takes them: seconds by status, and a negative number for
+/// "never".
 fn cache_settings(want: &Want) -> JsValue {
     let seconds = |status: u16| {
         let lifetime = Lifetime::of(want, status, None).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! From the platform's request to the core's, and from the core's response to the platform's.
 //!
-//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the headers that the core reads go in, and
-//! only the headers that the core or the contract names go out.
+//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the
+//! headers that the core reads go in, and only the headers that the core or the contract names go
+//! out.
 
 use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
 use worker::{EncodeBody, Env, Headers, Response, ResponseBody, ResponseBuilder, Result, js_sys};
@@ -11,10 +12,7 @@ const UNKNOWN_COUNTRY: &str = "XX";
 
 /// A variable or secret by name; empty is the same as absent.
 pub(crate) fn setting(env: &Env, name: &str) -> Option<String> {
-    env.var(name)
-        .ok()
-        .map(|value| value.to_string())
-        .filter(|value| !value.is_empty())
+    env.var(name).ok().map(|value| value.to_string()).filter(|value| !value.is_empty())
 }
 
 /// The core's request for the platform's.
@@ -29,7 +27,8 @@ pub(crate) fn request(incoming: &worker::Request, geo_header: Option<&str>) -> R
     }
 }
 
-/// Milliseconds since the Unix epoch. On this platform time stands still while code runs, and moves with each wait.
+/// Milliseconds since the Unix epoch. On this platform time stands still while code runs, and moves
+/// with each wait.
 pub(crate) fn now_ms() -> u64 {
     worker::Date::now().as_millis()
 }
@@ -47,10 +46,7 @@ fn entropy() -> u64 {
 /// Path and query of an absolute URL, untouched.
 fn origin_form(url: &str) -> String {
     match url.split_once("://") {
-        Some((_, rest)) => rest
-            .find(['/', '?'])
-            .map_or("/", |start| &rest[start..])
-            .to_owned(),
+        Some((_, rest)) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]).to_owned(),
         None => url.to_owned(),
     }
 }
@@ -60,10 +56,7 @@ fn headers(incoming: &worker::Request) -> Vec<(String, String)> {
         "accept-encoding" => accepted_encodings(incoming),
         name => incoming.headers().get(name).ok()?,
     };
-    REQUEST_HEADERS
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), value(name)?)))
-        .collect()
+    REQUEST_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
 }
 
 /// What the viewer accepts: the header itself says what the platform does.
@@ -81,18 +74,11 @@ fn client(incoming: &worker::Request, geo_header: Option<&str>) -> Client {
         }
         None => platform_geography(incoming),
     };
-    Client {
-        country,
-        region,
-        mobile: None,
-    }
+    Client { country, region, mobile: None }
 }
 
 fn platform_geography(incoming: &worker::Request) -> (Option<String>, Option<String>) {
-    let country = incoming
-        .cf()
-        .and_then(worker::Cf::country)
-        .unwrap_or_default();
+    let country = incoming.cf().and_then(worker::Cf::country).unwrap_or_default();
     if country == UNKNOWN_COUNTRY {
         return (None, None);
     }
@@ -124,14 +110,8 @@ pub(crate) fn stream(
         fields.append(name, value)?;
     }
     // The platform refuses a body, even an empty one, where the status has none.
-    let body = if matches!(status, 204 | 304) {
-        ResponseBody::Empty
-    } else {
-        body
-    };
-    let mut builder = ResponseBuilder::new()
-        .with_status(status)
-        .with_headers(fields);
+    let body = if matches!(status, 204 | 304) { ResponseBody::Empty } else { body };
+    let mut builder = ResponseBuilder::new().with_status(status).with_headers(fields);
     // The bytes are in their encoding already; the platform would encode them once more.
     if headers.iter().any(|(name, _)| name == "content-encoding") {
         builder = builder.with_encode_body(EncodeBody::Manual);

@@ -1,7 +1,7 @@
 //! What the core costs a request, natively: a JSON line for each measurement.
 //!
-//! Every measurement first checks that what it times gives the right answer. Times are the best of several rounds, which
-//! is the least disturbed one; allocations are counted exactly.
+//! Every measurement first checks that what it times gives the right answer. Times are the best of
+//! several rounds, which is the least disturbed one; allocations are counted exactly.
 #![allow(clippy::unwrap_used, reason = "a benchmark may end where it fails")]
 #![allow(clippy::print_stdout, reason = "its lines are its result")]
 
@@ -55,12 +55,7 @@ fn main() {
 
     let playlist = content_playlist();
     let pods = pods();
-    let how = Stitch {
-        rendition: "720p",
-        phases: 1,
-        pods: Some(&pods),
-        latency: Latency::Low,
-    };
+    let how = Stitch { rendition: "720p", phases: 1, pods: Some(&pods), latency: Latency::Low };
     let mut stitched = Vec::new();
     stitch(playlist.as_bytes(), how, &mut stitched).unwrap();
     assert!(stitched.windows(16).any(|w| w == b"../ads/c-1/720p/"));
@@ -93,10 +88,7 @@ fn measure(name: &str, times: u32, mut run: impl FnMut()) {
         start.elapsed() / times
     });
     let best = best.min().unwrap_or_default();
-    println!(
-        r#"{{"name":"{name}","ns":{},"allocations":{allocations}}}"#,
-        best.as_nanos()
-    );
+    println!(r#"{{"name":"{name}","ns":{},"allocations":{allocations}}}"#, best.as_nanos());
 }
 
 fn pass(keyring: &Keyring) -> String {
@@ -115,7 +107,8 @@ fn pass(keyring: &Keyring) -> String {
     pass.mint(keyring.first(Purpose::Pass))
 }
 
-/// Thirty segments, the last three target durations in parts, as a player of the low-latency stream sees it.
+/// Thirty segments, the last three target durations in parts, as a player of the low-latency stream
+/// sees it.
 fn content_playlist() -> String {
     let mut text = String::from(
         "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0,PART-HOLD-BACK=0.6\n\
@@ -146,11 +139,7 @@ fn content_playlist() -> String {
 }
 
 fn pods() -> Pods {
-    let slot = |offset, creative: &str| Slot {
-        offset,
-        creative: creative.into(),
-        segments: 5,
-    };
+    let slot = |offset, creative: &str| Slot { offset, creative: creative.into(), segments: 5 };
     let one = Break {
         id: "b1".into(),
         start: 1022,
@@ -169,10 +158,8 @@ fn pods() -> Pods {
 
 fn playlist_request(pass: &str) -> Request {
     let target = format!("/live/final/{pass}/720p/index.m3u8?_HLS_msn=1030&_HLS_part=0");
-    let headers = vec![(
-        "user-agent".to_owned(),
-        "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0".to_owned(),
-    )];
+    let headers =
+        vec![("user-agent".to_owned(), "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0".to_owned())];
     Request {
         method: "GET".to_owned(),
         target,
@@ -200,13 +187,7 @@ fn warm(core: &mut Core, keyring: &Keyring, request: Request) -> bool {
 }
 
 fn answer(want: &Want, keyring: &Keyring) -> Got {
-    let object = |body: Vec<u8>| {
-        Got::Object(Object {
-            status: 200,
-            headers: vec![],
-            body,
-        })
-    };
+    let object = |body: Vec<u8>| Got::Object(Object { status: 200, headers: vec![], body });
     match &want.source {
         Source::Keyring => object(KEYRING.into()),
         Source::Document(name) => {
@@ -215,12 +196,7 @@ fn answer(want: &Want, keyring: &Keyring) -> Got {
             } else {
                 EVENT
             };
-            object(document::write(
-                name,
-                1,
-                payload.as_bytes(),
-                keyring.first(Purpose::Document),
-            ))
+            object(document::write(name, 1, payload.as_bytes(), keyring.first(Purpose::Document)))
         }
         Source::Origin(_) | Source::Result => Got::Missing,
     }

@@ -1,7 +1,8 @@
 //! `/api/...`: the origin within its time budget, else the stored snapshot.
 //!
-//! Owns when a snapshot stands in and how that is told. Invariant: a request about one user (it carries `authorization`) is never answered from, and never put into,
-//! anything that is shared; and a snapshot bound to places is not shown where the place is not known.
+//! Owns when a snapshot stands in and how that is told. Invariant: a request about one user (it
+//! carries `authorization`) is never answered from, and never put into, anything that is shared;
+//! and a snapshot bound to places is not shown where the place is not known.
 
 use crate::context::{Context, Flow, has_failed, is_missing, stop};
 use crate::document::Snapshot;
@@ -80,32 +81,21 @@ fn shared_want(target: String) -> Want {
     }
 }
 
-/// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at any moment.
+/// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at
+/// any moment.
 fn shared_for(status: u16) -> &'static str {
-    if status == 200 || is_missing(status) {
-        "public, max-age=1"
-    } else {
-        "no-store"
-    }
+    if status == 200 || is_missing(status) { "public, max-age=1" } else { "no-store" }
 }
 
 fn from_origin(object: &Object, cache_control: &str) -> Response {
-    let content_type = object
-        .headers
-        .iter()
-        .find(|(name, _)| name == "content-type");
+    let content_type = object.headers.iter().find(|(name, _)| name == "content-type");
     let content_type = content_type.map_or("application/json", |(_, value)| value);
     let headers = vec![
         header("content-type", content_type),
         header("cache-control", cache_control),
         header("access-control-allow-origin", "*"),
     ];
-    Response {
-        status: object.status,
-        headers,
-        body: object.body.clone(),
-        store: Vec::new(),
-    }
+    Response { status: object.status, headers, body: object.body.clone(), store: Vec::new() }
 }
 
 fn stored(
@@ -134,11 +124,8 @@ fn stored(
         _ => return stop(cx.unavailable(Problem::SnapshotExpired, RETRY_SPREAD_S)),
     };
     // What is for some places only is for no cache that knows no places.
-    let cache_control = if snapshot.countries.is_empty() {
-        "public, max-age=1"
-    } else {
-        "private, max-age=1"
-    };
+    let cache_control =
+        if snapshot.countries.is_empty() { "public, max-age=1" } else { "private, max-age=1" };
     let headers = vec![
         ("content-type".to_owned(), snapshot.content_type),
         header("cache-control", cache_control),
@@ -147,12 +134,7 @@ fn stored(
         ("age".to_owned(), age_s.to_string()),
         header("sightscreen-snapshot", band),
     ];
-    Ok(Response {
-        status: 200,
-        headers,
-        body: snapshot.body.into_bytes(),
-        store: Vec::new(),
-    })
+    Ok(Response { status: 200, headers, body: snapshot.body.into_bytes(), store: Vec::new() })
 }
 
 fn may_see(snapshot: &Snapshot, country: Option<&str>) -> bool {
@@ -175,10 +157,6 @@ fn target(path: &str, query: Option<&str>) -> Flow<String> {
 
 /// The event that the path is about, else `site`: whose flags hold.
 fn scope(path: &str) -> &str {
-    let event = path
-        .strip_prefix("/api/events/")
-        .and_then(|rest| rest.split('/').next());
-    event
-        .filter(|event| crate::route::is_identifier(event))
-        .unwrap_or("site")
+    let event = path.strip_prefix("/api/events/").and_then(|rest| rest.split('/').next());
+    event.filter(|event| crate::route::is_identifier(event)).unwrap_or("site")
 }

@@ -1,7 +1,8 @@
 //! Cohorts: which of the event's demographic groups a viewer is shown as, for a whole session.
 //!
-//! Owns the choice. Invariant: the cohort is one value of every dimension of the event's schema, or [`GENERIC`], so the number of playlists that caches
-//! hold is bounded by the schema and no viewer can be told from the rest of the cohort.
+//! Owns the choice. Invariant: the cohort is one value of every dimension of the event's schema, or
+//! [`GENERIC`], so the number of playlists that caches hold is bounded by the schema and no viewer
+//! can be told from the rest of the cohort.
 
 use crate::document::{Dimension, Event};
 use crate::exchange::Request;
@@ -12,7 +13,8 @@ pub const GENERIC: &str = "generic";
 /// The cohort of sessions without ads.
 pub const NONE: &str = "none";
 
-/// The cohort of a viewer who enters `event`: the claims decide first, then the request, then the schema's default.
+/// The cohort of a viewer who enters `event`: the claims decide first, then the request, then the
+/// schema's default.
 #[must_use]
 pub fn choose(event: &Event, claims: &Claims<'_>, request: &Request) -> String {
     // A claim of which this cannot be sure is a refusal.
@@ -21,11 +23,8 @@ pub fn choose(event: &Event, claims: &Claims<'_>, request: &Request) -> String {
     if refused || event.cohorts.is_empty() {
         return GENERIC.to_owned();
     }
-    let values: Vec<&str> = event
-        .cohorts
-        .iter()
-        .map(|dimension| value(dimension, claims, request))
-        .collect();
+    let values: Vec<&str> =
+        event.cohorts.iter().map(|dimension| value(dimension, claims, request)).collect();
     values.join(".")
 }
 
@@ -41,13 +40,8 @@ fn value<'a>(dimension: &'a Dimension, claims: &Claims<'_>, request: &Request) -
 /// The dimension's value for what somebody said, if it has one.
 fn known<'a>(dimension: &'a Dimension, said: &str) -> Option<&'a str> {
     let value = dimension.values.iter().find(|value| *value == said);
-    let alias = || {
-        dimension
-            .aliases
-            .iter()
-            .find(|(spelling, _)| spelling == said)
-            .map(|(_, value)| value)
-    };
+    let alias =
+        || dimension.aliases.iter().find(|(spelling, _)| spelling == said).map(|(_, value)| value);
     value.or_else(alias).map(String::as_str)
 }
 
@@ -63,20 +57,14 @@ fn by_place<'a>(dimension: &'a Dimension, request: &Request) -> Option<&'a str> 
 
 fn by_request<'a>(dimension: &'a Dimension, request: &Request) -> Option<&'a str> {
     match dimension.name.as_str() {
-        "device" => known(
-            dimension,
-            if is_mobile(request)? {
-                "mobile"
-            } else {
-                "other"
-            },
-        ),
+        "device" => known(dimension, if is_mobile(request)? { "mobile" } else { "other" }),
         "language" => languages(request).find_map(|language| known(dimension, language)),
         _ => None,
     }
 }
 
-/// Whether the viewer holds a phone: what the platform detected, else the client hint, else the user agent.
+/// Whether the viewer holds a phone: what the platform detected, else the client hint, else the
+/// user agent.
 #[must_use]
 pub fn is_mobile(request: &Request) -> Option<bool> {
     let hint = || match request.header("sec-ch-ua-mobile")? {
@@ -85,23 +73,16 @@ pub fn is_mobile(request: &Request) -> Option<bool> {
         _ => None,
     };
     let agent = || {
-        request
-            .header("user-agent")
-            .map(|agent| agent.contains("Mobi") || agent.contains("iPhone"))
+        request.header("user-agent").map(|agent| agent.contains("Mobi") || agent.contains("iPhone"))
     };
     request.client.mobile.or_else(hint).or_else(agent)
 }
 
-/// The primary language tags of `accept-language` in the order sent, which is the order of preference in all browsers.
+/// The primary language tags of `accept-language` in the order sent, which is the order of
+/// preference in all browsers.
 pub fn languages(request: &Request) -> impl Iterator<Item = &str> {
     const LANGUAGES_MAX: usize = 8;
-    let tag = |item: &'_ str| {
-        item.split([';', '-'])
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .len()
-    };
+    let tag = |item: &'_ str| item.split([';', '-']).next().unwrap_or_default().trim().len();
     let items = request.list("accept-language");
     items.take(LANGUAGES_MAX).map(move |item| {
         let item = item.trim();
@@ -139,16 +120,8 @@ mod tests {
             parts: None,
             plans: vec![],
             default_plan: String::new(),
-            cohorts: vec![
-                age,
-                metro,
-                dimension("device", &["mobile", "other"], "other"),
-                language,
-            ],
-            pass: PassPolicy {
-                ttl_s: 1,
-                session_s: 1,
-            },
+            cohorts: vec![age, metro, dimension("device", &["mobile", "other"], "other"), language],
+            pass: PassPolicy { ttl_s: 1, session_s: 1 },
             renditions: vec![],
         }
     }
@@ -156,14 +129,8 @@ mod tests {
     fn cohort(query: &str, headers: &[(&str, &str)], place: Option<(&str, &str)>) -> String {
         let query = format!("kid=u&sig=s&{query}");
         let (claims, _) = crate::signed_url::read(query.trim_end_matches('&')).unwrap();
-        let headers = headers
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect();
-        let mut request = Request {
-            headers,
-            ..Request::default()
-        };
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let mut request = Request { headers, ..Request::default() };
         request.client.country = place.map(|(country, _)| country.into());
         request.client.region = place.map(|(_, region)| region.into());
         choose(&event(), &claims, &request)
@@ -174,30 +141,18 @@ mod tests {
         assert_eq!(cohort("", &[], None), "35-plus.rest.other.en");
         let phone = ("user-agent", "Mozilla/5.0 (Linux; Android 16) Mobile");
         assert_eq!(
-            cohort(
-                "",
-                &[phone, ("accept-language", "fr, ta-IN;q=0.9")],
-                Some(("IN", "MH"))
-            ),
+            cohort("", &[phone, ("accept-language", "fr, ta-IN;q=0.9")], Some(("IN", "MH"))),
             "35-plus.metro.mobile.regional"
         );
         // In two lines it is the same list.
         let lines = [("accept-language", "fr"), ("accept-language", "ta-IN")];
         assert_eq!(cohort("", &lines, None), "35-plus.rest.other.regional");
         assert_eq!(
-            cohort(
-                "age=18-34&device=other&metro=rest",
-                &[phone],
-                Some(("IN", "MH"))
-            ),
+            cohort("age=18-34&device=other&metro=rest", &[phone], Some(("IN", "MH"))),
             "18-34.rest.other.en"
         );
         assert_eq!(
-            cohort(
-                "age=99&device=watch",
-                &[("sec-ch-ua-mobile", "?1")],
-                Some(("IN", "KA"))
-            ),
+            cohort("age=99&device=watch", &[("sec-ch-ua-mobile", "?1")], Some(("IN", "KA"))),
             "35-plus.rest.mobile.en"
         );
     }

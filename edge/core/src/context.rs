@@ -1,8 +1,10 @@
-//! What a decision has at hand: the request, what was fetched for it, and the documents that the core keeps.
+//! What a decision has at hand: the request, what was fetched for it, and the documents that the
+//! core keeps.
 //!
-//! Owns how a decision waits: it is written as one function from start to end that is run again, from the start, each time
-//! something it asked for has come. Every `?` is a place where it may stop to wait. Does not own any decision. Invariant: a decision depends on its context alone, so each run
-//! takes the same way as the one before it and a step further.
+//! Owns how a decision waits: it is written as one function from start to end that is run again,
+//! from the start, each time something it asked for has come. Every `?` is a place where it may
+//! stop to wait. Does not own any decision. Invariant: a decision depends on its context alone, so
+//! each run takes the same way as the one before it and a step further.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,12 +20,13 @@ use crate::problem::Problem;
 /// The rest of a decision, or the step with which it stops here.
 pub(crate) type Flow<T> = Result<T, Box<Step>>;
 
-/// Milliseconds for which a document is used without looking for a newer one, once by the core and once by the door. A kill switch takes at most
-/// twice this and [`DOCUMENT_STALE_MS`].
+/// Milliseconds for which a document is used without looking for a newer one, once by the core and
+/// once by the door. A kill switch takes at most twice this and [`DOCUMENT_STALE_MS`].
 const DOCUMENT_FRESH_MS: u32 = 1000;
 /// Milliseconds for which an edge may use a document while a newer one is on the way.
 const DOCUMENT_STALE_MS: u32 = 2000;
-/// Milliseconds for which a document outlives an origin that does not answer: longer than any match.
+/// Milliseconds for which a document outlives an origin that does not answer: longer than any
+/// match.
 const DOCUMENT_STALE_ERROR_MS: u32 = 24 * 3600 * 1000;
 const DOCUMENT_MISSING_MS: u32 = 1000;
 const DOCUMENT_TIMEOUT_MS: u32 = 2000;
@@ -45,7 +48,8 @@ pub(crate) struct Held {
     pods: Shelf<Pods>,
 }
 
-/// Parsed documents of one kind by what follows the kind in their names, with the time until which each is used; `None` is one that the origin does not have.
+/// Parsed documents of one kind by what follows the kind in their names, with the time until which
+/// each is used; `None` is one that the origin does not have.
 #[derive(Debug)]
 struct Shelf<T>(BTreeMap<String, (Option<Rc<T>>, u64)>);
 
@@ -77,13 +81,8 @@ impl<'a> Context<'a> {
             }
             Some(_) => None,
         };
-        let keyring = parsed
-            .or(known)
-            .ok_or_else(|| respond(Problem::EdgeFailed.response()))?;
-        let until_ms = self
-            .request
-            .now_ms
-            .saturating_add(u64::from(KEYRING_FRESH_MS));
+        let keyring = parsed.or(known).ok_or_else(|| respond(Problem::EdgeFailed.response()))?;
+        let until_ms = self.request.now_ms.saturating_add(u64::from(KEYRING_FRESH_MS));
         self.held.keyring = Some((Rc::clone(&keyring), until_ms));
         Ok(keyring)
     }
@@ -101,7 +100,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The flags of an event or of `site`; none where they cannot be had, for a switch that nobody can read does not stop a match.
+    /// The flags of an event or of `site`; none where they cannot be had, for a switch that nobody
+    /// can read does not stop a match.
     pub(crate) fn flags(&mut self, scope: &str) -> Flow<Rc<Flags>> {
         let keyring = self.keyring()?;
         match self.document::<Flags>(scope, &keyring) {
@@ -124,7 +124,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The snapshot of an API path; `None` where there is none to be had. Not kept: it is looked at while the origin is away.
+    /// The snapshot of an API path; `None` where there is none to be had. Not kept: it is looked at
+    /// while the origin is away.
     pub(crate) fn snapshot(&mut self, path: &str) -> Flow<Option<Snapshot>> {
         let keyring = self.keyring()?;
         let name = format!("snapshots{path}");
@@ -138,7 +139,8 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// A document from its shelf, or from what has come; `None` where the origin says that there is none.
+    /// A document from its shelf, or from what has come; `None` where the origin says that there is
+    /// none.
     fn document<T: Kept>(&mut self, id: &str, keyring: &Keyring) -> Flow<Option<Rc<T>>> {
         let now_ms = self.request.now_ms;
         let known = T::shelf(self.held).0.get(id).cloned();
@@ -150,9 +152,7 @@ impl<'a> Context<'a> {
         let name = format!("{}/{id}", T::FOLDER);
         let want = document_want(&name);
         let read = |object: &Object| {
-            document::read_json::<T>(&name, &object.body, keyring)
-                .ok()
-                .filter(T::is_sound)
+            document::read_json::<T>(&name, &object.body, keyring).ok().filter(T::is_sound)
         };
         let came = match self.arrived.get(&want.key) {
             None => return fetch(want),
@@ -168,11 +168,7 @@ impl<'a> Context<'a> {
             (None, Some((Some(known), _))) => Some(known),
             (None, _) => return stop(self.unavailable(Problem::OriginUnavailable, 2)),
         };
-        let kept_ms = if document.is_some() {
-            want.fresh_ms
-        } else {
-            DOCUMENT_MISSING_MS
-        };
+        let kept_ms = if document.is_some() { want.fresh_ms } else { DOCUMENT_MISSING_MS };
         let until_ms = now_ms.saturating_add(u64::from(kept_ms));
         T::shelf(self.held).put(id, document.clone(), until_ms);
         Ok(document)
@@ -194,7 +190,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// A problem with a jittered `retry-after` of whole seconds, below `target_duration` where that leaves a choice, so that the viewers of one failure do not come back at once.
+    /// A problem with a jittered `retry-after` of whole seconds, below `target_duration` where that
+    /// leaves a choice, so that the viewers of one failure do not come back at once.
     pub(crate) fn unavailable(&self, problem: Problem, target_duration: u32) -> Response {
         let choices = target_duration.saturating_sub(1).max(1);
         problem
@@ -257,11 +254,8 @@ impl<T> Default for Shelf<T> {
 impl<T> Shelf<T> {
     fn put(&mut self, id: &str, document: Option<Rc<T>>, until_ms: u64) {
         if self.0.len() >= HELD_MAX && !self.0.contains_key(id) {
-            let oldest = self
-                .0
-                .iter()
-                .min_by_key(|(_, (_, until_ms))| *until_ms)
-                .map(|(id, _)| id.clone());
+            let oldest =
+                self.0.iter().min_by_key(|(_, (_, until_ms))| *until_ms).map(|(id, _)| id.clone());
             oldest.and_then(|id| self.0.remove(&id));
         }
         self.0.insert(id.to_owned(), (document, until_ms));
@@ -326,17 +320,9 @@ fn document_want(name: &str) -> Want {
     Want {
         source: Source::Document(name.to_owned()),
         key: format!("document/{name}"),
-        fresh_ms: if immutable {
-            IMMUTABLE_MS
-        } else {
-            DOCUMENT_FRESH_MS
-        },
+        fresh_ms: if immutable { IMMUTABLE_MS } else { DOCUMENT_FRESH_MS },
         stale_ms: if immutable { 0 } else { DOCUMENT_STALE_MS },
-        stale_error_ms: if immutable {
-            IMMUTABLE_MS
-        } else {
-            DOCUMENT_STALE_ERROR_MS
-        },
+        stale_error_ms: if immutable { IMMUTABLE_MS } else { DOCUMENT_STALE_ERROR_MS },
         missing_ms: if immutable { 0 } else { DOCUMENT_MISSING_MS },
         collapse: true,
         timeout_ms: DOCUMENT_TIMEOUT_MS,

@@ -1,7 +1,8 @@
 //! Signed documents: the envelope, and the payloads that origin and edges agree on.
 //!
-//! Owns the wire form of all that the origin tells the edges. Invariant: a payload is parsed only after its signature over
-//! name, version and hash held, so a document cannot stand in for another, and any store on the way may be untrusted.
+//! Owns the wire form of all that the origin tells the edges. Invariant: a payload is parsed only
+//! after its signature over name, version and hash held, so a document cannot stand in for another,
+//! and any store on the way may be untrusted.
 
 mod event;
 mod keys;
@@ -34,7 +35,8 @@ pub struct Document<'a> {
     pub payload: &'a [u8],
 }
 
-/// Why a document was not accepted. The publisher's fault, or that of whoever changed it on the way.
+/// Why a document was not accepted. The publisher's fault, or that of whoever changed it on the
+/// way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentError {
     /// The first line is not an envelope header.
@@ -54,12 +56,7 @@ pub enum DocumentError {
 pub fn write(name: &str, version: u64, payload: &[u8], key: &Key) -> Vec<u8> {
     let hash = sha256_hex(payload);
     let decimal = version.to_string();
-    let sig = key.tag(&[
-        LABEL.as_bytes(),
-        name.as_bytes(),
-        decimal.as_bytes(),
-        hash.as_bytes(),
-    ]);
+    let sig = key.tag(&[LABEL.as_bytes(), name.as_bytes(), decimal.as_bytes(), hash.as_bytes()]);
     let header = format!(
         "{MAGIC}kid={} version={decimal} sha256={hash} sig={}\n",
         key.kid(),
@@ -80,10 +77,7 @@ pub fn read<'a>(
     let (header, payload) = split(body).ok_or(DocumentError::Envelope)?;
     let mut fields = header.split(' ');
     let mut field = |prefix: &str| {
-        fields
-            .next()
-            .and_then(|f| f.strip_prefix(prefix))
-            .ok_or(DocumentError::Envelope)
+        fields.next().and_then(|f| f.strip_prefix(prefix)).ok_or(DocumentError::Envelope)
     };
     let (kid, decimal) = (field("kid=")?, field("version=")?);
     let (hash, sig) = (field("sha256=")?, field("sig=")?);
@@ -91,19 +85,10 @@ pub fn read<'a>(
     if fields.next().is_some() || version.to_string() != decimal {
         return Err(DocumentError::Envelope);
     }
-    let key = keyring
-        .find(Purpose::Document, kid)
-        .ok_or(DocumentError::UnknownKey)?;
+    let key = keyring.find(Purpose::Document, kid).ok_or(DocumentError::UnknownKey)?;
     let sig = from_base64url(sig).ok_or(DocumentError::Signature)?;
-    if !key.verify(
-        &[
-            LABEL.as_bytes(),
-            name.as_bytes(),
-            decimal.as_bytes(),
-            hash.as_bytes(),
-        ],
-        &sig,
-    ) {
+    if !key.verify(&[LABEL.as_bytes(), name.as_bytes(), decimal.as_bytes(), hash.as_bytes()], &sig)
+    {
         return Err(DocumentError::Signature);
     }
     if sha256_hex(payload) != hash {
@@ -127,10 +112,7 @@ pub fn read_json<T: DeserializeOwned>(
 
 fn split(body: &[u8]) -> Option<(&str, &[u8])> {
     let body = body.strip_prefix(MAGIC.as_bytes())?;
-    let end = body
-        .iter()
-        .take(HEADER_BYTES_MAX)
-        .position(|&b| b == b'\n')?;
+    let end = body.iter().take(HEADER_BYTES_MAX).position(|&b| b == b'\n')?;
     let header = std::str::from_utf8(&body[..end]).ok()?;
     Some((header, &body[end + 1..]))
 }
@@ -165,17 +147,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let keyring = keyring();
-        let body = write(
-            "events/demo",
-            7,
-            b"{\"a\":1}\n",
-            keyring.first(Purpose::Document),
-        );
+        let body = write("events/demo", 7, b"{\"a\":1}\n", keyring.first(Purpose::Document));
         let document = read("events/demo", &body, &keyring).unwrap();
-        assert_eq!(
-            (document.version, document.payload),
-            (7, b"{\"a\":1}\n".as_slice())
-        );
+        assert_eq!((document.version, document.payload), (7, b"{\"a\":1}\n".as_slice()));
     }
 
     #[test]
@@ -184,27 +158,12 @@ mod tests {
         let body = write("events/demo", 7, b"{}", keyring.first(Purpose::Document));
         let text = String::from_utf8(body.clone()).unwrap();
         let error = |text: &str| read("events/demo", text.as_bytes(), &keyring).unwrap_err();
-        assert_eq!(
-            read("events/other", &body, &keyring),
-            Err(DocumentError::Signature)
-        );
-        assert_eq!(
-            error(&text.replace("version=7", "version=8")),
-            DocumentError::Signature
-        );
-        assert_eq!(
-            error(&text.replace("version=7", "version=07")),
-            DocumentError::Envelope
-        );
+        assert_eq!(read("events/other", &body, &keyring), Err(DocumentError::Signature));
+        assert_eq!(error(&text.replace("version=7", "version=8")), DocumentError::Signature);
+        assert_eq!(error(&text.replace("version=7", "version=07")), DocumentError::Envelope);
         assert_eq!(error(&text.replace("{}", "[]")), DocumentError::Hash);
-        assert_eq!(
-            error(&text.replace("kid=d1", "kid=k1")),
-            DocumentError::UnknownKey
-        );
+        assert_eq!(error(&text.replace("kid=d1", "kid=k1")), DocumentError::UnknownKey);
         assert_eq!(error("{}"), DocumentError::Envelope);
-        assert_eq!(
-            error(&text.replace(" sig", "  sig")),
-            DocumentError::Envelope
-        );
+        assert_eq!(error(&text.replace(" sig", "  sig")), DocumentError::Envelope);
     }
 }

@@ -1,7 +1,9 @@
-//! What every door does alike, as pure functions: which headers pass, what may be kept and for how long, how a range is cut.
+//! What every door does alike, as pure functions: which headers pass, what may be kept and for how
+//! long, how a range is cut.
 //!
-//! Owns the reading of a [`Want`]'s times and of the few HTTP fields that a door must understand. Owns no cache, no
-//! socket and no decision about a viewer. Invariant: two doors that ask here with the same values behave alike.
+//! Owns the reading of a [`Want`]'s times and of the few HTTP fields that a door must understand.
+//! Owns no cache, no socket and no decision about a viewer. Invariant: two doors that ask here with
+//! the same values behave alike.
 
 mod came;
 mod flights;
@@ -16,7 +18,8 @@ pub use stamp::Stamp;
 use crate::keyring::Keyring;
 use crate::{Failure, Relay, Source, Want, document};
 
-/// What a door's platform gives. A reader sees here what is missing at a door; the bytes of an answer never depend on it.
+/// What a door's platform gives. A reader sees here what is missing at a door; the bytes of an
+/// answer never depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// Who shares a stored answer.
@@ -56,10 +59,7 @@ pub const RELAY_HEADERS: &[&str] = &["content-type", "content-length", "content-
 
 /// The headers of an object, read from the upstream answer by `get` (by lower case name).
 pub fn object_headers(get: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
-    OBJECT_HEADERS
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), get(name)?)))
-        .collect()
+    OBJECT_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), get(name)?))).collect()
 }
 
 /// The headers of a relayed answer: the upstream's few, then the core's, which win.
@@ -76,14 +76,11 @@ pub fn relay_headers(
         .collect()
 }
 
-/// The core's headers of a relayed answer. A range that is not there says nothing of the object, and may be kept by nobody.
+/// The core's headers of a relayed answer. A range that is not there says nothing of the object,
+/// and may be kept by nobody.
 pub fn relay_own(status: u16, relay: &Relay) -> impl Iterator<Item = (String, String)> {
     relay.headers.iter().map(move |(name, value)| {
-        let value = if status == 416 && name == "cache-control" {
-            "no-store"
-        } else {
-            value
-        };
+        let value = if status == 416 && name == "cache-control" { "no-store" } else { value };
         (name.clone(), value.to_owned())
     })
 }
@@ -94,7 +91,8 @@ pub fn is_relayed(status: u16, want: &Want) -> bool {
     matches!(status, 200 | 206) || (matches!(status, 304 | 416) && !want.forward.is_empty())
 }
 
-/// Whether the answer to `want` may be stored and shared at all: nothing of one viewer went into the question.
+/// Whether the answer to `want` may be stored and shared at all: nothing of one viewer went into
+/// the question.
 #[must_use]
 pub fn is_shared(want: &Want) -> bool {
     want.forward.iter().all(|name| name == "range")
@@ -109,21 +107,14 @@ pub fn uses_cache(want: &Want) -> bool {
 /// The viewer's headers that go along with `want`, out of those that the core's request has.
 #[must_use]
 pub fn forwarded(want: &Want, headers: &[(String, String)]) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .filter(|(name, _)| want.forward.contains(name))
-        .cloned()
-        .collect()
+    headers.iter().filter(|(name, _)| want.forward.contains(name)).cloned().collect()
 }
 
 /// `want` with the time that is left of it, waiting for another's request included.
 #[must_use]
 pub fn left(want: &Want, begun_ms: u64, now_ms: u64) -> Want {
     let gone_ms = u32::try_from(now_ms.saturating_sub(begun_ms)).unwrap_or(u32::MAX);
-    Want {
-        timeout_ms: want.timeout_ms.saturating_sub(gone_ms).max(1),
-        ..want.clone()
-    }
+    Want { timeout_ms: want.timeout_ms.saturating_sub(gone_ms).max(1), ..want.clone() }
 }
 
 /// What a door asks the origin for, or `None` where a want is not for the origin.
@@ -136,11 +127,12 @@ pub fn origin_target(source: &Source) -> Option<String> {
     }
 }
 
-/// Sees to it that a document which is not genuine counts as no answer, so that it takes no good copy's place. The core
-/// looks again, whatever a door kept.
+/// Sees to it that a document which is not genuine counts as no answer, so that it takes no good
+/// copy's place. The core looks again, whatever a door kept.
 ///
 /// # Errors
-/// [`Failure::Unreachable`] for a document of status 200 that none of the keyring's document keys signed under its name.
+/// [`Failure::Unreachable`] for a document of status 200 that none of the keyring's document keys
+/// signed under its name.
 pub fn genuine(source: &Source, status: u16, body: &[u8], keyring: &[u8]) -> Result<(), Failure> {
     match source {
         Source::Document(name) if status == 200 => Keyring::parse(keyring)
@@ -152,7 +144,8 @@ pub fn genuine(source: &Source, status: u16, body: &[u8], keyring: &[u8]) -> Res
     }
 }
 
-/// How long an answer is used, in milliseconds; counted from its arrival, each span after the one before.
+/// How long an answer is used, in milliseconds; counted from its arrival, each span after the one
+/// before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lifetime {
     /// Used without asking.
@@ -191,10 +184,7 @@ impl Lifetime {
                 stale_ms: want.stale_ms.into(),
                 stale_error_ms: want.stale_error_ms.into(),
             },
-            404 | 410 => Self {
-                fresh_ms: want.missing_ms.into(),
-                ..Self::default()
-            },
+            404 | 410 => Self { fresh_ms: want.missing_ms.into(), ..Self::default() },
             _ => Self::default(),
         })
     }
@@ -217,11 +207,13 @@ impl Lifetime {
     }
 }
 
-/// Longest that a copy which stands in for a failed origin is used without asking again, in milliseconds.
+/// Longest that a copy which stands in for a failed origin is used without asking again, in
+/// milliseconds.
 pub const HOLD_MAX_MS: u32 = 5000;
 
-/// How a copy of an earlier answer is used once asking failed: for a moment without asking, and after it while one request tries again,
-/// so that an outage costs one viewer the wait and not each.
+/// How a copy of an earlier answer is used once asking failed: for a moment without asking, and
+/// after it while one request tries again, so that an outage costs one viewer the wait and not
+/// each.
 #[must_use]
 pub fn held(want: &Want) -> Lifetime {
     Lifetime {
@@ -270,16 +262,14 @@ impl Cut {
         match (first, last) {
             (Some(first), Some(last)) if last < first => Self::Whole,
             (Some(first), _) if first >= length => Self::Unsatisfiable,
-            (Some(first), last) => Self::Part {
-                first,
-                last: last.unwrap_or(u64::MAX).min(length - 1),
-            },
+            (Some(first), last) => {
+                Self::Part { first, last: last.unwrap_or(u64::MAX).min(length - 1) }
+            }
             (None, Some(0)) => Self::Unsatisfiable,
             (None, Some(_)) if length == 0 => Self::Unsatisfiable,
-            (None, Some(suffix)) => Self::Part {
-                first: length.saturating_sub(suffix),
-                last: length - 1,
-            },
+            (None, Some(suffix)) => {
+                Self::Part { first: length.saturating_sub(suffix), last: length - 1 }
+            }
             (None, None) => Self::Whole,
         }
     }
@@ -289,11 +279,9 @@ impl Cut {
     pub fn head(&self, length: u64) -> (u16, u64, Option<String>) {
         match *self {
             Self::Whole => (200, length, None),
-            Self::Part { first, last } => (
-                206,
-                last - first + 1,
-                Some(format!("bytes {first}-{last}/{length}")),
-            ),
+            Self::Part { first, last } => {
+                (206, last - first + 1, Some(format!("bytes {first}-{last}/{length}")))
+            }
             Self::Unsatisfiable => (416, 0, Some(format!("bytes */{length}"))),
         }
     }
@@ -309,10 +297,7 @@ fn one_byte_range(range: &str) -> Option<(Option<u64>, Option<u64>)> {
 }
 
 /// `Some(None)` for an offset that is left out, `None` for one that is no number.
-#[expect(
-    clippy::option_option,
-    reason = "left out and malformed differ, and both are local"
-)]
+#[expect(clippy::option_option, reason = "left out and malformed differ, and both are local")]
 fn offset(text: &str) -> Option<Option<u64>> {
     if text.is_empty() {
         return Some(None);
@@ -323,13 +308,15 @@ fn offset(text: &str) -> Option<Option<u64>> {
     text.parse().ok().map(Some)
 }
 
-/// The one value of a header that a balancer writes. Of several values a viewer may have sent all but the last: none is to be trusted.
+/// The one value of a header that a balancer writes. Of several values a viewer may have sent all
+/// but the last: none is to be trusted.
 pub fn only<T>(values: impl IntoIterator<Item = T>) -> Option<T> {
     let mut values = values.into_iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Country and region from the value of the trusted geography header: `IN` or `IN-MH`. Anything else is not known.
+/// Country and region from the value of the trusted geography header: `IN` or `IN-MH`. Anything
+/// else is not known.
 #[must_use]
 pub fn geography(value: &str) -> (Option<String>, Option<String>) {
     let (country, region) = match value.split_once('-') {
@@ -347,9 +334,7 @@ pub fn geography(value: &str) -> (Option<String>, Option<String>) {
 /// The second half of an ISO 3166-2 code: one to three letters or digits, capitals.
 fn is_subdivision(region: &str) -> bool {
     (1..=3).contains(&region.len())
-        && region
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        && region.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 /// The event that an object belongs to, for purging all of an event at once.
@@ -359,8 +344,7 @@ pub fn event_of(source: &Source) -> Option<&str> {
         Source::Document(name) => name.strip_prefix("snapshots/api/").unwrap_or(name),
         Source::Origin(target) => {
             let path = target.split('?').next().unwrap_or_default();
-            path.strip_prefix("/api/")
-                .or_else(|| path.strip_prefix('/'))?
+            path.strip_prefix("/api/").or_else(|| path.strip_prefix('/'))?
         }
         Source::Keyring | Source::Result => return None,
     };
@@ -393,11 +377,7 @@ mod tests {
     #[test]
     fn lifetimes_follow_the_want_and_not_the_origin() {
         let lifetime = Lifetime::of(&want(&["range"]), 200, Some("max-age=9999"));
-        let expected = Lifetime {
-            fresh_ms: 100,
-            stale_ms: 50,
-            stale_error_ms: 400,
-        };
+        let expected = Lifetime { fresh_ms: 100, stale_ms: 50, stale_error_ms: 400 };
         assert_eq!(lifetime, Some(expected));
         assert_eq!(expected.at(99), Use::Fresh);
         assert_eq!(expected.at(100), Use::Stale);
@@ -405,26 +385,14 @@ mod tests {
         assert_eq!(expected.at(500), Use::Gone);
         assert_eq!(expected.end_ms(), 500);
         let missing = Lifetime::of(&want(&[]), 404, None);
-        assert_eq!(
-            missing,
-            Some(Lifetime {
-                fresh_ms: 30,
-                ..Lifetime::default()
-            })
-        );
-        assert_eq!(
-            Lifetime::of(&want(&[]), 502, None),
-            Some(Lifetime::default())
-        );
+        assert_eq!(missing, Some(Lifetime { fresh_ms: 30, ..Lifetime::default() }));
+        assert_eq!(Lifetime::of(&want(&[]), 502, None), Some(Lifetime::default()));
     }
 
     #[test]
     fn nothing_of_one_viewer_is_shared() {
         assert_eq!(Lifetime::of(&want(&["authorization"]), 200, None), None);
-        assert_eq!(
-            Lifetime::of(&want(&[]), 200, Some("max-age=1, Private")),
-            None
-        );
+        assert_eq!(Lifetime::of(&want(&[]), 200, Some("max-age=1, Private")), None);
         assert_eq!(Lifetime::of(&want(&[]), 200, Some("no-store")), None);
         assert!(Lifetime::of(&want(&[]), 200, Some("no-store-not")).is_some());
     }
@@ -471,10 +439,7 @@ mod tests {
             assert_eq!(Cut::of(range, 10), cut, "{range:?}");
         }
         assert_eq!(Cut::of(Some("bytes=0-"), 0), Cut::Unsatisfiable);
-        assert_eq!(
-            part(4, 9).head(10),
-            (206, 6, Some("bytes 4-9/10".to_owned()))
-        );
+        assert_eq!(part(4, 9).head(10), (206, 6, Some("bytes 4-9/10".to_owned())));
     }
 
     #[test]
@@ -487,9 +452,7 @@ mod tests {
         };
         assert_eq!(geography("IN"), known("IN", None));
         assert_eq!(geography("IN-MH"), known("IN", Some("MH")));
-        for bad in [
-            "", "in", "IND", "IN-", "IN-mh", "IN-MHXX", "IN-MH-X", "IN, US",
-        ] {
+        for bad in ["", "in", "IND", "IN-", "IN-mh", "IN-MHXX", "IN-MH-X", "IN, US"] {
             assert_eq!(geography(bad), (None, None), "{bad}");
         }
     }
@@ -497,24 +460,12 @@ mod tests {
     #[test]
     fn objects_belong_to_their_event() {
         for (source, event) in [
-            (
-                Source::Origin("/live/demo/v720/1.m4s".to_owned()),
-                Some("demo"),
-            ),
-            (
-                Source::Origin("/api/events/demo/score?x=1".to_owned()),
-                Some("demo"),
-            ),
+            (Source::Origin("/live/demo/v720/1.m4s".to_owned()), Some("demo")),
+            (Source::Origin("/api/events/demo/score?x=1".to_owned()), Some("demo")),
             (Source::Origin("/api/events".to_owned()), None),
             (Source::Origin("/page/index.html".to_owned()), None),
-            (
-                Source::Document("pods/demo/17/generic".to_owned()),
-                Some("demo"),
-            ),
-            (
-                Source::Document("snapshots/api/events/demo".to_owned()),
-                Some("demo"),
-            ),
+            (Source::Document("pods/demo/17/generic".to_owned()), Some("demo")),
+            (Source::Document("snapshots/api/events/demo".to_owned()), Some("demo")),
             (Source::Result, None),
         ] {
             assert_eq!(event_of(&source), event, "{source:?}");
@@ -537,14 +488,9 @@ mod tests {
             ("content-type".to_owned(), "video/mp4".to_owned()),
         ];
         assert_eq!(relay_headers(200, upstream, &relay), expected);
-        let kept = Relay {
-            headers: vec![("cache-control".to_owned(), "immutable".to_owned())],
-            ..relay
-        };
+        let kept =
+            Relay { headers: vec![("cache-control".to_owned(), "immutable".to_owned())], ..relay };
         let control = |status| relay_headers(status, |_| None, &kept).remove(0).1;
-        assert_eq!(
-            (control(206), control(416)),
-            ("immutable".to_owned(), "no-store".to_owned())
-        );
+        assert_eq!((control(206), control(416)), ("immutable".to_owned(), "no-store".to_owned()));
     }
 }

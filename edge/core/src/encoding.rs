@@ -1,7 +1,8 @@
 //! Content encoding of playlists (RFC 8216bis, appendix B): gzip for those who accept it.
 //!
-//! Owns the choice and the compression. Whoever keeps an encoded body keeps it under a key that names the encoding, so a playlist is compressed
-//! once for all viewers of a cohort. Invariant: a viewer who did not name gzip gets none.
+//! Owns the choice and the compression. Whoever keeps an encoded body keeps it under a key that
+//! names the encoding, so a playlist is compressed once for all viewers of a cohort. Invariant: a
+//! viewer who did not name gzip gets none.
 
 use std::cell::RefCell;
 
@@ -10,7 +11,8 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use crate::exchange::Request;
 use crate::live::header;
 
-/// Playlists are mostly repetition: the levels above take more than twice the time for one byte in eight.
+/// Playlists are mostly repetition: the levels above take more than twice the time for one byte in
+/// eight.
 const LEVEL: u32 = 1;
 /// The sum and the length after the compressed bytes.
 const TRAILER_BYTES: usize = 8;
@@ -58,7 +60,8 @@ thread_local! {
     static COMPRESSOR: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(LEVEL), false));
 }
 
-/// One member (RFC 1952) whose header names neither a time nor a system: the same bytes at every door.
+/// One member (RFC 1952) whose header names neither a time nor a system: the same bytes at every
+/// door.
 fn gzip(body: &[u8]) -> Vec<u8> {
     const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     let mut encoded = Vec::with_capacity(HEADER.len() + body.len() / 4 + TRAILER_BYTES);
@@ -86,9 +89,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 /// Whether one member of the list is gzip, with a weight that is not zero.
 fn is_accepted_gzip(member: &str) -> bool {
     let mut fields = member.split(';').map(str::trim);
-    let names_gzip = fields
-        .next()
-        .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+    let names_gzip = fields.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
     let is_refused = |field: &str| {
         let weight = field.strip_prefix("q=").or(field.strip_prefix("Q="));
         weight.is_some_and(|weight| weight.bytes().all(|byte| matches!(byte, b'0' | b'.')))
@@ -113,24 +114,10 @@ mod tests {
                 ..Request::default()
             })
         };
-        for value in [
-            "gzip",
-            "br, GZIP",
-            "gzip;q=0.5",
-            "gzip ; q=1",
-            "deflate,gzip;q=1.000",
-        ] {
+        for value in ["gzip", "br, GZIP", "gzip;q=0.5", "gzip ; q=1", "deflate,gzip;q=1.000"] {
             assert_eq!(chosen(value), Encoding::Gzip, "{value}");
         }
-        for value in [
-            "",
-            "br",
-            "gzip;q=0",
-            "gzip; q=0.000",
-            "*",
-            "xgzip",
-            "identity",
-        ] {
+        for value in ["", "br", "gzip;q=0", "gzip; q=0.000", "*", "xgzip", "identity"] {
             assert_eq!(chosen(value), Encoding::Identity, "{value}");
         }
         assert_eq!(Encoding::of(&Request::default()), Encoding::Identity);
@@ -138,9 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_can_be_read() {
-        let body = "#EXTM3U\n#EXT-X-PART:DURATION=0.33333\n"
-            .repeat(50)
-            .into_bytes();
+        let body = "#EXTM3U\n#EXT-X-PART:DURATION=0.33333\n".repeat(50).into_bytes();
         let decoded = |encoded: &[u8]| {
             let mut decoded = Vec::new();
             let mut decoder = GzDecoder::new(encoded);
@@ -151,17 +136,12 @@ mod tests {
         let encoded = Encoding::Gzip.encode(body.clone());
         assert!(encoded.len() < body.len() / 4);
         assert_eq!(decoded(&encoded), body);
-        let noise: Vec<u8> = (0..50_000_u32)
-            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-            .collect();
+        let noise: Vec<u8> =
+            (0..50_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         for body in [Vec::new(), b"a".to_vec(), noise] {
             assert_eq!(decoded(&Encoding::Gzip.encode(body.clone())), body);
         }
-        assert_eq!(
-            Encoding::Gzip.encode(body.clone()),
-            encoded,
-            "the state is clean again"
-        );
+        assert_eq!(Encoding::Gzip.encode(body.clone()), encoded, "the state is clean again");
         assert_eq!(Encoding::Identity.encode(body.clone()), body);
     }
 }

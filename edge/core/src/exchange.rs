@@ -1,8 +1,9 @@
 //! The exchange: what a door brings, what the core asks for, and what the core answers.
 //!
-//! Owns the vocabulary between the core and a door. Owns no decision: those are in the modules
-//! that the exchange drives. Invariant: nothing in a [`Want`] or a [`Store`] says anything about one viewer,
-//! so that whatever a door keeps under their keys may be shown to every viewer who is led to the same key.
+//! Owns the vocabulary between the core and a door. Owns no decision: those are in the modules that
+//! the exchange drives. Invariant: nothing in a [`Want`] or a [`Store`] says anything about one
+//! viewer, so that whatever a door keeps under their keys may be shown to every viewer who is led
+//! to the same key.
 
 /// The request headers that the core reads. A door may leave out all others.
 pub const REQUEST_HEADERS: &[&str] = &[
@@ -32,7 +33,8 @@ pub struct Request {
     pub entropy: u64,
 }
 
-/// What the platform knows about the viewer. `None` is "not known", which every decision has a default for.
+/// What the platform knows about the viewer. `None` is "not known", which every decision has a
+/// default for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
     /// ISO 3166-1 alpha-2 country, capitals.
@@ -48,8 +50,8 @@ pub struct Client {
 pub enum Step {
     /// Get all of these, at the same time, and resume with the answers in the same order.
     ///
-    /// A [`Source::Result`] want always stands alone. When the door has it, the door sends it to the viewer and
-    /// the exchange is over, without being resumed.
+    /// A [`Source::Result`] want always stands alone. When the door has it, the door sends it to
+    /// the viewer and the exchange is over, without being resumed.
     Fetch(Vec<Want>),
     /// Stream this object to the viewer without bringing its body into the core.
     Relay(Relay),
@@ -66,18 +68,21 @@ pub struct Want {
     pub key: String,
     /// Milliseconds that a stored answer is used without asking. 0: not stored.
     pub fresh_ms: u32,
-    /// Milliseconds after `fresh_ms` in which the stored answer is used while one request refreshes it.
+    /// Milliseconds after `fresh_ms` in which the stored answer is used while one request refreshes
+    /// it.
     pub stale_ms: u32,
-    /// Milliseconds after `fresh_ms` in which the stored answer is used when asking fails (no answer, or status 500 and above).
+    /// Milliseconds after `fresh_ms` in which the stored answer is used when asking fails (no
+    /// answer, or status 500 and above).
     pub stale_error_ms: u32,
     /// Milliseconds that a 404 or 410 is kept.
     pub missing_ms: u32,
     /// One request upstream, whatever the number of exchanges that wait for the key.
     pub collapse: bool,
-    /// Milliseconds until the want has failed with [`Failure::Timeout`], waiting for another's request included.
+    /// Milliseconds until the want has failed with [`Failure::Timeout`], waiting for another's
+    /// request included.
     pub timeout_ms: u32,
-    /// Names of the viewer's request headers that go along to the origin, where the viewer sent them. Unless it is only
-    /// `range`, the want is neither stored nor shared.
+    /// Names of the viewer's request headers that go along to the origin, where the viewer sent
+    /// them. Unless it is only `range`, the want is neither stored nor shared.
     pub forward: Vec<String>,
     /// Bytes of body past which the want has failed with [`Failure::TooLarge`].
     pub max_bytes: u32,
@@ -86,10 +91,12 @@ pub struct Want {
 /// Where a [`Want`] is got from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The keyring, from the platform's secret store, as an object of status 200. Never cached outside of memory.
+    /// The keyring, from the platform's secret store, as an object of status 200. Never cached
+    /// outside of memory.
     Keyring,
-    /// A signed document by name: from the origin at `/documents/{name}`, else from the copy that the door keeps in its
-    /// platform's store. The core checks the signature, so a door need not trust its store.
+    /// A signed document by name: from the origin at `/documents/{name}`, else from the copy that
+    /// the door keeps in its platform's store. The core checks the signature, so a door need not
+    /// trust its store.
     Document(String),
     /// GET of this target at the origin.
     Origin(String),
@@ -102,7 +109,8 @@ pub enum Source {
 pub enum Got {
     /// The origin (or a store) answered, whatever the status.
     Object(Object),
-    /// A [`Source::Result`] that is not stored. With `collapse`, this exchange now leads: others wait for its response.
+    /// A [`Source::Result`] that is not stored. With `collapse`, this exchange now leads: others
+    /// wait for its response.
     Missing,
     /// No whole answer.
     Failed(Failure),
@@ -113,21 +121,19 @@ pub enum Got {
 pub struct Object {
     /// HTTP status.
     pub status: u16,
-    /// `content-type` and `retry-after`, where the answer has them; lower case names. Others are dropped.
+    /// `content-type` and `retry-after`, where the answer has them; lower case names. Others are
+    /// dropped.
     pub headers: Vec<(String, String)>,
     /// Body, whole.
     pub body: Vec<u8>,
 }
 
 impl Object {
-    /// An answer of status 200 of which nothing is known but its body: what a platform's store gives.
+    /// An answer of status 200 of which nothing is known but its body: what a platform's store
+    /// gives.
     #[must_use]
     pub fn whole(body: Vec<u8>) -> Self {
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            body,
-        }
+        Self { status: 200, headers: Vec::new(), body }
     }
 }
 
@@ -144,10 +150,11 @@ pub enum Failure {
 
 /// A body that passes by the core. What may not be shared does not: it is wanted whole.
 ///
-/// When the want forwards `range`, the door sends it along or cuts the range from a stored whole. When the origin answers 200 or 206
-/// (304 and 416 included where a range or a condition was forwarded), the door sends that status, the origin's `content-type`, `content-length`, `content-range`
-/// and `etag`, then [`Relay::headers`], then the body as a native stream. Any other status, and any failure before the first
-/// byte, resumes the exchange with one [`Got`].
+/// When the want forwards `range`, the door sends it along or cuts the range from a stored whole.
+/// When the origin answers 200 or 206 (304 and 416 included where a range or a condition was
+/// forwarded), the door sends that status, the origin's `content-type`, `content-length`,
+/// `content-range` and `etag`, then [`Relay::headers`], then the body as a native stream. Any other
+/// status, and any failure before the first byte, resumes the exchange with one [`Got`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relay {
     /// What to stream; its source is always [`Source::Origin`].
@@ -161,12 +168,14 @@ pub struct Relay {
 pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// Headers with names in lower case. The door adds `content-length`, and nothing else that a case may see.
+    /// Headers with names in lower case. The door adds `content-length`, and nothing else that a
+    /// case may see.
     pub headers: Vec<(String, String)>,
     /// Body; a door answering HEAD drops it and keeps its length.
     pub body: Vec<u8>,
-    /// Keys under which the whole response is kept for other exchanges. Those that wait for one of the keys get it
-    /// even when it is kept for 0 milliseconds. Empty: waiting exchanges are resumed with [`Got::Missing`], one by one.
+    /// Keys under which the whole response is kept for other exchanges. Those that wait for one of
+    /// the keys get it even when it is kept for 0 milliseconds. Empty: waiting exchanges are
+    /// resumed with [`Got::Missing`], one by one.
     pub store: Vec<Store>,
 }
 

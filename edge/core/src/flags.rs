@@ -1,7 +1,8 @@
 //! Flags: flagd's JSON, evaluated for one request.
 //!
-//! Owns the evaluation of boolean flags with the part of JSONLogic that targeting by event, place, plan and cohort needs. Invariant: evaluation ends, and
-//! whatever cannot be evaluated gives the flag's default variant, else the caller's own default.
+//! Owns the evaluation of boolean flags with the part of JSONLogic that targeting by event, place,
+//! plan and cohort needs. Invariant: evaluation ends, and whatever cannot be evaluated gives the
+//! flag's default variant, else the caller's own default.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -9,7 +10,8 @@ use serde_json::{Map, Value};
 /// Deepest nesting of a targeting rule that is evaluated.
 const DEPTH_MAX: u32 = 16;
 
-/// The flags that the edge and the origin read. Every one is on where nothing is said, but [`PANIC`].
+/// The flags that the edge and the origin read. Every one is on where nothing is said, but
+/// [`PANIC`].
 pub const ADS: &str = "ads";
 /// Snapshots stand in for the API.
 pub const SNAPSHOTS: &str = "snapshots";
@@ -27,7 +29,8 @@ pub struct Flags {
     evaluators: Map<String, Value>,
 }
 
-/// What a flag may be targeted at. Unknown things are absent, and compare equal to nothing but `null`.
+/// What a flag may be targeted at. Unknown things are absent, and compare equal to nothing but
+/// `null`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Subject<'a> {
     /// Event.
@@ -59,13 +62,8 @@ impl Flags {
         let targeted = flag
             .get("targeting")
             .filter(|rule| rule.as_object().is_some_and(|rule| !rule.is_empty()));
-        let chosen = targeted.and_then(|rule| {
-            Evaluation {
-                flags: self,
-                subject,
-            }
-            .value(rule, DEPTH_MAX)
-        });
+        let chosen =
+            targeted.and_then(|rule| Evaluation { flags: self, subject }.value(rule, DEPTH_MAX));
         let by_target = match chosen {
             Some(Value::String(key)) => variant(&key),
             Some(Value::Bool(on)) => variant(if on { "true" } else { "false" }),
@@ -93,9 +91,7 @@ impl Evaluation<'_> {
             literal => return Some(literal.clone()),
         };
         let (operator, operand) = operation.iter().next()?;
-        let operands = operand
-            .as_array()
-            .map_or(std::slice::from_ref(operand), Vec::as_slice);
+        let operands = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
         match operator.as_str() {
             "var" => Some(self.variable(operands.first()?.as_str()?)),
             "$ref" => self.value(self.flags.evaluators.get(operand.as_str()?)?, depth),
@@ -133,8 +129,7 @@ impl Evaluation<'_> {
                 return self.value(then, depth);
             }
         }
-        rest.first()
-            .map_or(Some(Value::Null), |otherwise| self.value(otherwise, depth))
+        rest.first().map_or(Some(Value::Null), |otherwise| self.value(otherwise, depth))
     }
 
     fn all(&self, operands: &[Value], depth: u32) -> Option<Value> {
@@ -211,24 +206,14 @@ mod tests {
 
     #[test]
     fn targeting_decides_and_the_default_variant_stands_in() {
-        let india = Subject {
-            country: Some("IN"),
-            plan: Some("free"),
-            ..Subject::default()
-        };
+        let india = Subject { country: Some("IN"), plan: Some("free"), ..Subject::default() };
         assert!(on(&json!({}), india));
-        assert!(!on(
-            &json!({"if": [{"==": [{"var": "country"}, "IN"]}, "off"]}),
-            india
-        ));
+        assert!(!on(&json!({"if": [{"==": [{"var": "country"}, "IN"]}, "off"]}), india));
         assert!(on(
             &json!({"if": [{"==": [{"var": "country"}, "IN"]}, "off"]}),
             Subject::default()
         ));
-        assert!(!on(
-            &json!({"if": [{"$ref": "abroad"}, "off", "on"]}),
-            Subject::default()
-        ));
+        assert!(!on(&json!({"if": [{"$ref": "abroad"}, "off", "on"]}), Subject::default()));
         assert!(!on(
             &json!({"if": [{"and": [{"in": ["fr", {"var": "plan"}]}, {"!!": [{"var": "country"}]}]}, "off"]}),
             india
@@ -241,10 +226,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_evaluated_gives_the_default_variant() {
-        assert!(on(
-            &json!({"if": [{"sem_ver": ["1", "=", "1"]}, "off"]}),
-            Subject::default()
-        ));
+        assert!(on(&json!({"if": [{"sem_ver": ["1", "=", "1"]}, "off"]}), Subject::default()));
         assert!(on(&json!({"if": [true, "nowhere"]}), Subject::default()));
         let mut deep = json!(true);
         for _ in 0..40 {

@@ -1,7 +1,7 @@
 //! Keys and the one way they are used: HMAC-SHA256 over length-prefixed fields.
 //!
-//! Owns the keyring's format and every MAC in the project. Invariant: a key serves one purpose, comparison takes constant time, and
-//! no key is ever printed.
+//! Owns the keyring's format and every MAC in the project. Invariant: a key serves one purpose,
+//! comparison takes constant time, and no key is ever printed.
 
 use std::fmt;
 
@@ -70,7 +70,8 @@ struct KeyringText {
     url: Entries,
 }
 
-/// Names and hex keys in the order of the text, which a map would lose: the first key is the one that signs.
+/// Names and hex keys in the order of the text, which a map would lose: the first key is the one
+/// that signs.
 struct Entries(Vec<(String, String)>);
 
 impl Keyring {
@@ -79,11 +80,8 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`], without any key material in it.
     pub fn parse(text: &[u8]) -> Result<Self, KeyringError> {
-        let text: KeyringText =
-            serde_json::from_slice(text).map_err(|e| KeyringError::Malformed {
-                line: e.line(),
-                column: e.column(),
-            })?;
+        let text: KeyringText = serde_json::from_slice(text)
+            .map_err(|e| KeyringError::Malformed { line: e.line(), column: e.column() })?;
         Ok(Self {
             document: keys(text.document, Purpose::Document)?,
             pass: keys(text.pass, Purpose::Pass)?,
@@ -117,11 +115,7 @@ fn keys(entries: Entries, purpose: Purpose) -> Result<Vec<Key>, KeyringError> {
     if entries.0.is_empty() {
         return Err(KeyringError::None(purpose));
     }
-    entries
-        .0
-        .into_iter()
-        .map(|(kid, hex)| Key::from_hex(kid, &hex))
-        .collect()
+    entries.0.into_iter().map(|(kid, hex)| Key::from_hex(kid, &hex)).collect()
 }
 
 impl Key {
@@ -131,9 +125,7 @@ impl Key {
     /// [`KeyringError::Kid`] or [`KeyringError::Key`], naming the key.
     pub fn from_hex(kid: String, hex: &str) -> Result<Self, KeyringError> {
         let named = (1..=KID_BYTES_MAX).contains(&kid.len())
-            && kid
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && kid.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !named {
             return Err(KeyringError::Kid(kid));
         }
@@ -150,7 +142,8 @@ impl Key {
         &self.kid
     }
 
-    /// The tag over `fields`, each preceded by its length as a 32-bit big-endian number: no two lists of fields are the same bytes.
+    /// The tag over `fields`, each preceded by its length as a 32-bit big-endian number: no two
+    /// lists of fields are the same bytes.
     #[must_use]
     pub fn tag(&self, fields: &[&[u8]]) -> [u8; TAG_BYTES] {
         self.over(fields).finalize().into_bytes().into()
@@ -165,7 +158,8 @@ impl Key {
     fn over(&self, fields: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = self.mac.clone();
         for field in fields {
-            // A field of 4 GiB cannot come from a request or a document: both are bounded far below.
+            // A field of 4 GiB cannot come from a request or a document: both are bounded far
+            // below.
             mac.update(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
             mac.update(field);
         }
@@ -175,9 +169,7 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
-            .field("kid", &self.kid)
-            .finish_non_exhaustive()
+        f.debug_struct("Key").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
 
@@ -189,16 +181,10 @@ impl fmt::Display for KeyringError {
                 "the keyring is not {{\"document\":{{KID:HEX}},\"pass\":{{...}},\"url\":{{...}}}} (line {line}, column {column})"
             ),
             Self::Kid(kid) => {
-                write!(
-                    f,
-                    "key name {kid:?}: expected 1 to {KID_BYTES_MAX} of a-z 0-9 -"
-                )
+                write!(f, "key name {kid:?}: expected 1 to {KID_BYTES_MAX} of a-z 0-9 -")
             }
             Self::Key(kid) => {
-                write!(
-                    f,
-                    "key {kid:?}: expected hex digits of at least {KEY_BYTES_MIN} bytes"
-                )
+                write!(f, "key {kid:?}: expected hex digits of at least {KEY_BYTES_MIN} bytes")
             }
             Self::None(purpose) => write!(f, "the keyring has no {purpose:?} key"),
         }
@@ -253,19 +239,12 @@ pub fn to_hex(bytes: &[u8]) -> String {
 /// The bytes of an even number of hex digits of either case.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
         return None;
     }
-    pairs
-        .iter()
-        .map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?))
-        .collect()
+    pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
 }
 
 /// Base64url without padding.
@@ -274,7 +253,8 @@ pub fn to_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The bytes of canonical base64url without padding: one text for one value, so that a token cannot be respelt.
+/// The bytes of canonical base64url without padding: one text for one value, so that a token cannot
+/// be respelt.
 #[must_use]
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
     // Strict: no padding, and no bits to spare that another spelling could set.
@@ -313,10 +293,7 @@ mod tests {
         let error = |text: &str| Keyring::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error("{}").contains("line 1"));
         let short = KEYRING.replace("202122232425262728292a2b2c2d2e2f", "2021");
-        assert_eq!(
-            error(&short),
-            "key \"u1\": expected hex digits of at least 16 bytes"
-        );
+        assert_eq!(error(&short), "key \"u1\": expected hex digits of at least 16 bytes");
         let twice = KEYRING.replace("k1", "k2");
         assert!(error(&twice).contains("not {"));
         assert!(!format!("{:?}", Keyring::parse(KEYRING.as_bytes())).contains("0011"));

@@ -1,8 +1,8 @@
 //! The decisions of the edge: passes, cohorts, playlists, snapshots, flags.
 //!
-//! Owns every behaviour that a viewer can observe at a door. Does no IO, reads no clock, knows no platform and holds no
-//! `async`: it is driven step by step through an [`Exchange`]. Invariant: the same requests with the same answers give the same bytes,
-//! at every door.
+//! Owns every behaviour that a viewer can observe at a door. Does no IO, reads no clock, knows no
+//! platform and holds no `async`: it is driven step by step through an [`Exchange`]. Invariant: the
+//! same requests with the same answers give the same bytes, at every door.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -38,7 +38,8 @@ pub use exchange::{
 /// Most steps of one exchange. The longest decision takes seven; more is a fault, and ends.
 const STEPS_MAX: u32 = 16;
 
-/// The core with the parsed documents that it keeps between exchanges; one a thread or instance, cheap to make.
+/// The core with the parsed documents that it keeps between exchanges; one a thread or instance,
+/// cheap to make.
 #[derive(Debug, Default)]
 pub struct Core {
     held: Held,
@@ -63,24 +64,20 @@ impl Core {
 
     /// Starts the exchange for `request`.
     pub fn begin(&mut self, request: Request) -> (Exchange, Step) {
-        let mut exchange = Exchange {
-            request,
-            asked: Vec::new(),
-            arrived: BTreeMap::new(),
-            steps: 0,
-        };
+        let mut exchange =
+            Exchange { request, asked: Vec::new(), arrived: BTreeMap::new(), steps: 0 };
         let step = exchange.step(self);
         (exchange, step)
     }
 }
 
 impl Exchange {
-    /// Goes on with what came of the last [`Step::Fetch`] or [`Step::Relay`], in its order. What is left out has failed.
+    /// Goes on with what came of the last [`Step::Fetch`] or [`Step::Relay`], in its order. What is
+    /// left out has failed.
     pub fn resume(&mut self, core: &mut Core, got: Vec<Got>) -> Step {
         let failed = std::iter::repeat(Got::Failed(Failure::Unreachable));
         let asked = std::mem::take(&mut self.asked);
-        self.arrived
-            .extend(asked.into_iter().zip(got.into_iter().chain(failed)));
+        self.arrived.extend(asked.into_iter().zip(got.into_iter().chain(failed)));
         self.step(core)
     }
 
@@ -89,11 +86,8 @@ impl Exchange {
         if self.steps > STEPS_MAX {
             return Step::Respond(Problem::EdgeFailed.response());
         }
-        let mut cx = Context {
-            held: &mut core.held,
-            request: &self.request,
-            arrived: &self.arrived,
-        };
+        let mut cx =
+            Context { held: &mut core.held, request: &self.request, arrived: &self.arrived };
         let step = match decide(&mut cx) {
             Ok(response) => Step::Respond(response),
             Err(step) => *step,
@@ -124,17 +118,12 @@ fn decide(cx: &mut Context<'_>) -> Flow<Response> {
     match route {
         Route::Entry { event } => live::entry(cx, &target.path, event, target.query),
         Route::Multivariant { event, pass } => live::renewal(cx, event, pass),
-        Route::MediaPlaylist {
-            event,
-            pass,
-            rendition,
-        } => live::media_playlist(cx, event, pass, rendition, target.query),
-        Route::Object {
-            event,
-            pass,
-            rendition,
-            path,
-        } => live::object(cx, event, pass, rendition, path),
+        Route::MediaPlaylist { event, pass, rendition } => {
+            live::media_playlist(cx, event, pass, rendition, target.query)
+        }
+        Route::Object { event, pass, rendition, path } => {
+            live::object(cx, event, pass, rendition, path)
+        }
         Route::Api(path) => api::answer(cx, path, target.query),
         Route::Page(file) => page::answer(cx, file),
     }
@@ -148,24 +137,17 @@ fn preflight() -> Response {
         live::header("access-control-allow-headers", "authorization, range"),
         live::header("access-control-max-age", "86400"),
     ];
-    Response {
-        status: 204,
-        headers,
-        body: Vec::new(),
-        store: Vec::new(),
-    }
+    Response { status: 204, headers, body: Vec::new(), store: Vec::new() }
 }
 
 impl Request {
     /// The value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The items of a header that is a list, over all its lines (RFC 9110, section 5.3): platforms differ in whether they join them.
+    /// The items of a header that is a list, over all its lines (RFC 9110, section 5.3): platforms
+    /// differ in whether they join them.
     pub(crate) fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers
             .iter()

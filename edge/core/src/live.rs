@@ -1,7 +1,8 @@
 //! `/live/...`: entry, multivariant and media playlists, and the objects they name.
 //!
-//! Owns who is let in, for how long and to what. Invariant: past the check of the pass only event, cohort, rendition and sequence
-//! are left of the viewer, in cache keys and towards the origin alike.
+//! Owns who is let in, for how long and to what. Invariant: past the check of the pass only event,
+//! cohort, rendition and sequence are left of the viewer, in cache keys and towards the origin
+//! alike.
 
 mod media;
 
@@ -27,7 +28,8 @@ const OBJECT_BYTES_MAX: u32 = 64 << 20;
 const OBJECT_FRESH_MS: u32 = u32::MAX / 2;
 /// Milliseconds for which an absent object stays absent; a part may come any moment.
 const OBJECT_MISSING_MS: u32 = 200;
-/// Target durations for which a blocking request is held (RFC 8216bis 6.2.5.2), and past which no stale playlist is served.
+/// Target durations for which a blocking request is held (RFC 8216bis 6.2.5.2), and past which no
+/// stale playlist is served.
 const HOLD_TARGETS: u32 = 3;
 
 /// A viewer that was let in.
@@ -51,12 +53,8 @@ pub(crate) fn entry(
     query: Option<&str>,
 ) -> Flow<Response> {
     let keyring = cx.keyring()?;
-    let claims = or_stop(signed_url::verify(
-        path,
-        query.unwrap_or_default(),
-        &keyring,
-        cx.request.now_ms,
-    ))?;
+    let claims =
+        or_stop(signed_url::verify(path, query.unwrap_or_default(), &keyring, cx.request.now_ms))?;
     let (event, keys) = cx.event_and_keys(event_id)?;
     if !keys.url.iter().any(|kid| kid == claims.kid) {
         return stop(Problem::UrlKeyUnknown.response());
@@ -74,27 +72,14 @@ pub(crate) fn entry(
     };
     let low_latency = flags.is_on(LOW_LATENCY, true, subject);
     // Pinned for the session: its URIs may not change once they were served.
-    let cohort = if flags.is_on(ADS, true, subject) {
-        cohort
-    } else {
-        cohort::NONE.to_owned()
-    };
+    let cohort = if flags.is_on(ADS, true, subject) { cohort } else { cohort::NONE.to_owned() };
     let language = claims.get("language").or_else(|| claims.get("lang"));
     let language = language
         .filter(|language| is_language(language) && event.has_language(language))
         .map(str::to_owned);
     let session = format!("{:016x}", cx.request.entropy);
     let end = after(cx.request.now_ms, event.pass.session_s);
-    let admitted = Admitted {
-        event,
-        keys,
-        cohort,
-        plan,
-        session,
-        low_latency,
-        language,
-        end,
-    };
+    let admitted = Admitted { event, keys, cohort, plan, session, low_latency, language, end };
     let pass = mint(cx, &admitted)?;
     Ok(multivariant_response(cx, &admitted, &format!("{pass}/")))
 }
@@ -221,20 +206,15 @@ fn plan(event: &Event, id: Option<&str>) -> Flow<Plan> {
     }
 }
 
-/// Whether the event has the rendition and the plan includes it, which a player that was offered it need not ask.
+/// Whether the event has the rendition and the plan includes it, which a player that was offered it
+/// need not ask.
 fn may_see(admitted: &Admitted, rendition: &str) -> Flow<()> {
     let Some(rendition) = admitted.event.rendition(rendition) else {
         return stop(Problem::RenditionUnknown.response());
     };
     let smallest = || {
-        let video = admitted
-            .event
-            .renditions
-            .iter()
-            .filter(|r| r.kind == RenditionKind::Video);
-        video
-            .min_by_key(|r| r.bandwidth)
-            .is_some_and(|smallest| smallest.id == rendition.id)
+        let video = admitted.event.renditions.iter().filter(|r| r.kind == RenditionKind::Video);
+        video.min_by_key(|r| r.bandwidth).is_some_and(|smallest| smallest.id == rendition.id)
     };
     if includes(&admitted.plan, rendition) || smallest() {
         Ok(())

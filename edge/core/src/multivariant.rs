@@ -1,6 +1,7 @@
 //! The multivariant playlist, written from the event document for one viewer.
 //!
-//! Owns which renditions a viewer is offered, and in which order. Invariant: all URIs are relative and carry the pass, so a player keeps it through every request.
+//! Owns which renditions a viewer is offered, and in which order. Invariant: all URIs are relative
+//! and carry the pass, so a player keeps it through every request.
 
 use std::fmt::Write;
 
@@ -17,11 +18,13 @@ pub struct Viewer<'a> {
     pub language: Option<&'a str>,
 }
 
-/// Lines of the rendition to start with, on a phone and elsewhere: the picture comes fast, and players move on from there.
+/// Lines of the rendition to start with, on a phone and elsewhere: the picture comes fast, and
+/// players move on from there.
 const START_HEIGHT_MOBILE: u32 = 480;
 const START_HEIGHT: u32 = 720;
 
-/// The playlist; `folder` is the relative path to the folder of renditions, ending with `/` or empty.
+/// The playlist; `folder` is the relative path to the folder of renditions, ending with `/` or
+/// empty.
 #[must_use]
 pub fn multivariant(event: &Event, viewer: Viewer<'_>, folder: &str) -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -38,51 +41,32 @@ pub fn multivariant(event: &Event, viewer: Viewer<'_>, folder: &str) -> String {
 /// Whether the plan includes the rendition.
 #[must_use]
 pub fn includes(plan: &Plan, rendition: &Rendition) -> bool {
-    rendition
-        .height
-        .is_none_or(|height| height <= plan.max_height)
+    rendition.height.is_none_or(|height| height <= plan.max_height)
 }
 
 /// The viewer's language first, else the event's default; then the origin's order.
 fn audio_in_order<'a>(event: &'a Event, language: Option<&str>) -> Vec<&'a Rendition> {
-    let mut audio: Vec<&Rendition> = event
-        .renditions
-        .iter()
-        .filter(|r| r.kind == RenditionKind::Audio)
-        .collect();
+    let mut audio: Vec<&Rendition> =
+        event.renditions.iter().filter(|r| r.kind == RenditionKind::Audio).collect();
     let preferred = |r: &&Rendition| language.is_some() && r.language.as_deref() == language;
-    let first = audio
-        .iter()
-        .position(preferred)
-        .or_else(|| audio.iter().position(|r| r.default));
+    let first = audio.iter().position(preferred).or_else(|| audio.iter().position(|r| r.default));
     if let Some(first) = first {
         audio[..=first].rotate_right(1);
     }
     audio
 }
 
-/// The rendition to start with first, then from the best down. A plan below every rendition still gets the smallest.
+/// The rendition to start with first, then from the best down. A plan below every rendition still
+/// gets the smallest.
 fn video_in_order<'a>(event: &'a Event, viewer: Viewer<'_>) -> Vec<&'a Rendition> {
-    let all = || {
-        event
-            .renditions
-            .iter()
-            .filter(|r| r.kind == RenditionKind::Video)
-    };
+    let all = || event.renditions.iter().filter(|r| r.kind == RenditionKind::Video);
     let mut video: Vec<&Rendition> = all().filter(|r| includes(viewer.plan, r)).collect();
     if video.is_empty() {
         video.extend(all().min_by_key(|r| r.bandwidth));
     }
     video.sort_by_key(|r| std::cmp::Reverse(r.bandwidth));
-    let start = if viewer.mobile {
-        START_HEIGHT_MOBILE
-    } else {
-        START_HEIGHT
-    };
-    if let Some(first) = video
-        .iter()
-        .position(|r| r.height.is_some_and(|height| height <= start))
-    {
+    let start = if viewer.mobile { START_HEIGHT_MOBILE } else { START_HEIGHT };
+    if let Some(first) = video.iter().position(|r| r.height.is_some_and(|height| height <= start)) {
         video[..=first].rotate_right(1);
     }
     video
@@ -102,7 +86,8 @@ fn write_audio(text: &mut String, rendition: &Rendition, first: bool, folder: &s
 }
 
 fn write_video(text: &mut String, rendition: &Rendition, audio: &[&Rendition], folder: &str) {
-    // RFC 8216bis 4.4.6.2: the bandwidth is that of the variant with the audio rendition that makes it largest.
+    // RFC 8216bis 4.4.6.2: the bandwidth is that of the variant with the audio rendition that makes
+    // it largest.
     let peak = audio.iter().map(|r| r.bandwidth).max().unwrap_or(0);
     let mean = audio.iter().map(|r| r.average_bandwidth).max().unwrap_or(0);
     let _ = write!(

@@ -5,7 +5,8 @@ use crate::exchange::{Got, Relay, Response, Source, Want};
 use crate::live::header;
 use crate::problem::Problem;
 
-/// Milliseconds for which a file is used, and for which an origin that fails does not take the page down.
+/// Milliseconds for which a file is used, and for which an origin that fails does not take the page
+/// down.
 const FRESH_MS: u32 = 5000;
 const STALE_ERROR_MS: u32 = 24 * 3600 * 1000;
 const TIMEOUT_MS: u32 = 5000;

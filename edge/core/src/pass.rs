@@ -1,9 +1,11 @@
 //! The pass: what a viewer was admitted to, as one path segment.
 //!
-//! Owns the pass's layout, minting and checking. Invariant: no field is looked at before the MAC over all of them held, and a pass has one spelling.
+//! Owns the pass's layout, minting and checking. Invariant: no field is looked at before the MAC
+//! over all of them held, and a pass has one spelling.
 //!
-//! Layout before base64url: version (1), then `kid`, `event`, `cohort`, `plan`, `session` and `language`, each with its length in one byte; flags; `nbf`, `exp`, `end` as 32-bit
-//! big-endian Unix seconds; HMAC-SHA256 over the label and all bytes before it.
+//! Layout before base64url: version (1), then `kid`, `event`, `cohort`, `plan`, `session` and
+//! `language`, each with its length in one byte; flags; `nbf`, `exp`, `end` as 32-bit big-endian
+//! Unix seconds; HMAC-SHA256 over the label and all bytes before it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,7 +38,8 @@ pub struct Pass<'a> {
     pub plan: &'a str,
     /// Random name of the session; of use to logs and counts, never part of a cache key.
     pub session: &'a str,
-    /// Whether the session's playlists are low-latency ones. Pinned at entry: a player may not see part tags come or go.
+    /// Whether the session's playlists are low-latency ones. Pinned at entry: a player may not see
+    /// part tags come or go.
     pub low_latency: bool,
     /// The language that was asked for at entry, so that a renewed session keeps it.
     pub language: Option<&'a str>,
@@ -66,13 +69,13 @@ impl PassBytes {
             return Err(Problem::PassMalformed);
         }
         // Strict: no padding, and no bits to spare that another spelling could set.
-        let len = URL_SAFE_NO_PAD
-            .decode_slice(text, &mut bytes)
-            .map_err(|_| Problem::PassMalformed)?;
+        let len =
+            URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).map_err(|_| Problem::PassMalformed)?;
         Ok(Self { bytes, len })
     }
 
-    /// What the pass says, its signature not checked: for people who look at one, not for admission.
+    /// What the pass says, its signature not checked: for people who look at one, not for
+    /// admission.
     ///
     /// # Errors
     /// [`Problem::PassMalformed`].
@@ -88,9 +91,7 @@ impl PassBytes {
     pub fn authenticate(&self, keyring: &Keyring) -> Result<Pass<'_>, Problem> {
         let (body, tag) = self.split()?;
         let pass = parse(body).ok_or(Problem::PassMalformed)?;
-        let key = keyring
-            .find(Purpose::Pass, pass.kid)
-            .ok_or(Problem::PassKeyUnknown)?;
+        let key = keyring.find(Purpose::Pass, pass.kid).ok_or(Problem::PassKeyUnknown)?;
         if !key.verify(&[LABEL, body], tag) {
             return Err(Problem::PassSignature);
         }
@@ -98,10 +99,7 @@ impl PassBytes {
     }
 
     fn split(&self) -> Result<(&[u8], &[u8]), Problem> {
-        let end = self
-            .len
-            .checked_sub(TAG_BYTES)
-            .ok_or(Problem::PassMalformed)?;
+        let end = self.len.checked_sub(TAG_BYTES).ok_or(Problem::PassMalformed)?;
         Ok(self.bytes[..self.len].split_at(end))
     }
 }
@@ -110,7 +108,8 @@ impl Pass<'_> {
     /// Whether the pass admits to `event` now, by a key that is in force.
     ///
     /// # Errors
-    /// [`Problem::PassEvent`], [`Problem::PassKeyUnknown`], [`Problem::PassNotYetValid`] or [`Problem::PassExpired`].
+    /// [`Problem::PassEvent`], [`Problem::PassKeyUnknown`], [`Problem::PassNotYetValid`] or
+    /// [`Problem::PassExpired`].
     pub fn admits(&self, event: &str, kids: &[String], now_ms: u64) -> Result<(), Problem> {
         let now_s = now_ms / 1000;
         if self.event != event {
@@ -134,24 +133,13 @@ impl Pass<'_> {
         let mut body = Vec::with_capacity(192);
         body.push(VERSION);
         let language = self.language.unwrap_or_default();
-        for field in [
-            key.kid(),
-            self.event,
-            self.cohort,
-            self.plan,
-            self.session,
-            language,
-        ] {
+        for field in [key.kid(), self.event, self.cohort, self.plan, self.session, language] {
             // Identifiers are at most 64 bytes, see `route::is_identifier`.
             let len = u8::try_from(field.len()).unwrap_or(u8::MAX);
             body.push(len);
             body.extend_from_slice(&field.as_bytes()[..usize::from(len)]);
         }
-        body.push(if self.low_latency {
-            FLAG_LOW_LATENCY
-        } else {
-            0
-        });
+        body.push(if self.low_latency { FLAG_LOW_LATENCY } else { 0 });
         for time in [self.nbf, self.exp, self.end] {
             body.extend_from_slice(&time.to_be_bytes());
         }
@@ -187,19 +175,13 @@ fn parse(body: &[u8]) -> Option<Pass<'_>> {
     };
     let (kid, event, cohort, plan, session) = (text()?, text()?, text()?, text()?, text()?);
     let language = Some(text()?).filter(|language| !language.is_empty());
-    let are_plain = [kid, event, cohort, plan, session]
-        .iter()
-        .all(|id| is_identifier(id));
+    let are_plain = [kid, event, cohort, plan, session].iter().all(|id| is_identifier(id));
     if !are_plain || !language.is_none_or(is_language) {
         return None;
     }
     let (&flags, times) = rest.split_first()?;
-    let time = |at: usize| {
-        times
-            .get(at..at + 4)
-            .and_then(|b| b.try_into().ok())
-            .map(u32::from_be_bytes)
-    };
+    let time =
+        |at: usize| times.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let whole = times.len() == 12 && flags & !FLAG_LOW_LATENCY == 0;
     let low_latency = flags & FLAG_LOW_LATENCY != 0;
     whole.then_some(Pass {
@@ -256,10 +238,7 @@ mod tests {
         let bytes = PassBytes::decode(&text).unwrap();
         assert_eq!(bytes.authenticate(&keyring()).unwrap(), pass());
         assert_eq!(pass().admits("final", &["k1".into()], NOW_MS), Ok(()));
-        let without = Pass {
-            language: None,
-            ..pass()
-        };
+        let without = Pass { language: None, ..pass() };
         let text = without.mint(keyring().first(Purpose::Pass));
         let bytes = PassBytes::decode(&text).unwrap();
         assert_eq!(bytes.authenticate(&keyring()).unwrap(), without);
@@ -268,22 +247,10 @@ mod tests {
     #[test]
     fn refusals_say_why() {
         let kids = ["k1".to_owned()];
-        assert_eq!(
-            pass().admits("fina", &kids, NOW_MS),
-            Err(Problem::PassEvent)
-        );
-        assert_eq!(
-            pass().admits("final", &["k2".into()], NOW_MS),
-            Err(Problem::PassKeyUnknown)
-        );
-        assert_eq!(
-            pass().admits("final", &kids, NOW_MS + 600_000),
-            Err(Problem::PassExpired)
-        );
-        assert_eq!(
-            pass().admits("final", &kids, NOW_MS - 61_000),
-            Err(Problem::PassNotYetValid)
-        );
+        assert_eq!(pass().admits("fina", &kids, NOW_MS), Err(Problem::PassEvent));
+        assert_eq!(pass().admits("final", &["k2".into()], NOW_MS), Err(Problem::PassKeyUnknown));
+        assert_eq!(pass().admits("final", &kids, NOW_MS + 600_000), Err(Problem::PassExpired));
+        assert_eq!(pass().admits("final", &kids, NOW_MS - 61_000), Err(Problem::PassNotYetValid));
     }
 
     #[test]
@@ -295,10 +262,7 @@ mod tests {
             changed[bit / 8] ^= 1 << (bit % 8);
             let text = to_base64url(&changed);
             assert!(
-                PassBytes::decode(&text)
-                    .unwrap()
-                    .authenticate(&keyring())
-                    .is_err(),
+                PassBytes::decode(&text).unwrap().authenticate(&keyring()).is_err(),
                 "bit {bit}"
             );
         }
@@ -306,15 +270,7 @@ mod tests {
 
     #[test]
     fn hostile_texts_are_malformed() {
-        for text in [
-            "",
-            "A",
-            "AAAA",
-            "!!!!",
-            "AAAA=",
-            &"A".repeat(513),
-            &"A".repeat(200),
-        ] {
+        for text in ["", "A", "AAAA", "!!!!", "AAAA=", &"A".repeat(513), &"A".repeat(200)] {
             let result = PassBytes::decode(text).and_then(|bytes| bytes.unverified().map(|_| ()));
             assert_eq!(result, Err(Problem::PassMalformed), "{text:?}");
         }

@@ -1,6 +1,7 @@
 //! Errors as the viewer sees them: RFC 9457 problem JSON, the same bytes at every door.
 //!
-//! Owns the list of codes. A problem says what kind of thing was wrong and nothing of what was sent.
+//! Owns the list of codes. A problem says what kind of thing was wrong and nothing of what was
+//! sent.
 
 use crate::exchange::Response;
 
@@ -69,37 +70,29 @@ impl Problem {
         match self {
             Self::TargetAmbiguous => (400, "target-ambiguous", "The request target is ambiguous"),
             Self::QueryInvalid => (400, "query-invalid", "The query is not valid"),
-            Self::DirectiveInvalid => (
-                400,
-                "directive-invalid",
-                "The delivery directive is not valid",
-            ),
+            Self::DirectiveInvalid => {
+                (400, "directive-invalid", "The delivery directive is not valid")
+            }
             Self::MethodNotAllowed => (405, "method-not-allowed", "The method is not allowed"),
             Self::RouteUnknown => (404, "route-unknown", "There is nothing here"),
             Self::EventUnknown => (404, "event-unknown", "There is no such event"),
             Self::RenditionUnknown => (404, "rendition-unknown", "There is no such rendition"),
             Self::ObjectUnknown => (404, "object-unknown", "There is no such object"),
             Self::PassMalformed => (403, "pass-malformed", "The pass cannot be read"),
-            Self::PassKeyUnknown => (
-                403,
-                "pass-key-unknown",
-                "The pass is of a key that is not in force",
-            ),
+            Self::PassKeyUnknown => {
+                (403, "pass-key-unknown", "The pass is of a key that is not in force")
+            }
             Self::PassSignature => (403, "pass-signature", "The pass is not genuine"),
             Self::PassExpired => (403, "pass-expired", "The pass has expired"),
             Self::PassNotYetValid => (403, "pass-not-yet-valid", "The pass is not valid yet"),
             Self::PassEvent => (403, "pass-event", "The pass is for another event"),
-            Self::PlanExcludes => (
-                403,
-                "plan-excludes",
-                "The plan does not include this rendition",
-            ),
+            Self::PlanExcludes => {
+                (403, "plan-excludes", "The plan does not include this rendition")
+            }
             Self::UrlMalformed => (403, "url-malformed", "The URL is not signed"),
-            Self::UrlKeyUnknown => (
-                403,
-                "url-key-unknown",
-                "The URL is signed by a key that is not in force",
-            ),
+            Self::UrlKeyUnknown => {
+                (403, "url-key-unknown", "The URL is signed by a key that is not in force")
+            }
             Self::UrlSignature => (403, "url-signature", "The URL's signature is not genuine"),
             Self::UrlExpired => (403, "url-expired", "The URL has expired"),
             Self::UrlNotYetValid => (403, "url-not-yet-valid", "The URL is not valid yet"),
@@ -132,21 +125,14 @@ impl Problem {
         if self == Self::MethodNotAllowed {
             headers.push(("allow".to_owned(), "GET, HEAD, OPTIONS".to_owned()));
         }
-        Response {
-            status: self.parts().0,
-            headers,
-            body: self.body(),
-            store: Vec::new(),
-        }
+        Response { status: self.parts().0, headers, body: self.body(), store: Vec::new() }
     }
 
     /// The response with `retry-after` in seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Response {
         let mut response = self.response();
-        response
-            .headers
-            .push(("retry-after".to_owned(), seconds.to_string()));
+        response.headers.push(("retry-after".to_owned(), seconds.to_string()));
         response
     }
 }

@@ -1,14 +1,15 @@
 //! Targets: from the bytes that a door received to one route.
 //!
-//! Owns canonical targets and the route table, the only one in the project. Invariant: two targets that a server behind could read
-//! as the same path are the same [`Target`] or are refused, so what is checked is what is fetched.
+//! Owns canonical targets and the route table, the only one in the project. Invariant: two targets
+//! that a server behind could read as the same path are the same [`Target`] or are refused, so what
+//! is checked is what is fetched.
 
 use std::borrow::Cow;
 
 /// Longest target that is looked at, in bytes.
 pub const TARGET_BYTES_MAX: usize = 4096;
-/// Visible characters that no target has unescaped (RFC 3986, section 2), and of which platforms make one thing or another. Others that it
-/// rules out are in queries that browsers send.
+/// Visible characters that no target has unescaped (RFC 3986, section 2), and of which platforms
+/// make one thing or another. Others that it rules out are in queries that browsers send.
 const NEVER_RAW: &[u8] = b"\"#<>\\";
 /// Longest identifier, in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
@@ -74,9 +75,7 @@ impl<'a> Target<'a> {
     /// [`Ambiguous`]: not origin form, too long, a character that is not visible ASCII, a quotation mark, an angle bracket, a backslash, a fragment, a bad or double escape, an escaped
     /// separator or control character, an empty or dot segment.
     pub fn parse(raw: &'a str) -> Result<Self, Ambiguous> {
-        let visible = raw
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !NEVER_RAW.contains(&b));
+        let visible = raw.bytes().all(|b| b.is_ascii_graphic() && !NEVER_RAW.contains(&b));
         if raw.len() > TARGET_BYTES_MAX || !raw.starts_with('/') || !visible {
             return Err(Ambiguous);
         }
@@ -109,9 +108,7 @@ impl<'a> Target<'a> {
 }
 
 fn live(rest: &str) -> Option<Route<'_>> {
-    let (event, rest) = rest
-        .split_once('/')
-        .filter(|(event, _)| is_identifier(event))?;
+    let (event, rest) = rest.split_once('/').filter(|(event, _)| is_identifier(event))?;
     if rest == "main.m3u8" {
         return Some(Route::Entry { event });
     }
@@ -134,22 +131,12 @@ fn live(rest: &str) -> Option<Route<'_>> {
             path,
         });
     }
-    let (rendition, object) = path
-        .split_once('/')
-        .filter(|(rendition, _)| is_identifier(rendition))?;
+    let (rendition, object) =
+        path.split_once('/').filter(|(rendition, _)| is_identifier(rendition))?;
     if object == "index.m3u8" {
-        return Some(Route::MediaPlaylist {
-            event,
-            pass,
-            rendition,
-        });
+        return Some(Route::MediaPlaylist { event, pass, rendition });
     }
-    is_object(object).then_some(Route::Object {
-        event,
-        pass,
-        rendition,
-        path,
-    })
+    is_object(object).then_some(Route::Object { event, pass, rendition, path })
 }
 
 /// Whether `text` may name an event, a rendition, a creative, a cohort or a plan.
@@ -195,15 +182,10 @@ fn is_file(name: &str) -> bool {
 }
 
 fn canonical_path(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
-    let path = if path.contains('%') {
-        Cow::Owned(plain_escapes(path)?)
-    } else {
-        Cow::Borrowed(path)
-    };
-    let segments_are_plain = path.len() == 1
-        || path[1..]
-            .split('/')
-            .all(|segment| !matches!(segment, "" | "." | ".."));
+    let path =
+        if path.contains('%') { Cow::Owned(plain_escapes(path)?) } else { Cow::Borrowed(path) };
+    let segments_are_plain =
+        path.len() == 1 || path[1..].split('/').all(|segment| !matches!(segment, "" | "." | ".."));
     segments_are_plain.then_some(path).ok_or(Ambiguous)
 }
 
@@ -231,9 +213,7 @@ fn plain_escapes(path: &str) -> Result<String, Ambiguous> {
 }
 
 fn escapes_are_whole(text: &str) -> bool {
-    text.split('%')
-        .skip(1)
-        .all(|piece| escaped(piece).is_some_and(|byte| !byte.is_ascii_control()))
+    text.split('%').skip(1).all(|piece| escaped(piece).is_some_and(|byte| !byte.is_ascii_control()))
 }
 
 /// The byte that `piece`, which followed a `%`, begins with.
@@ -265,9 +245,7 @@ mod tests {
     use super::*;
 
     fn path(raw: &str) -> Option<String> {
-        Target::parse(raw)
-            .ok()
-            .map(|target| target.path.into_owned())
+        Target::parse(raw).ok().map(|target| target.path.into_owned())
     }
 
     #[test]
@@ -314,17 +292,10 @@ mod tests {
 
     #[test]
     fn routes() {
-        let route = |raw: &str| {
-            Target::parse(raw)
-                .ok()
-                .and_then(|t| t.route().map(|r| format!("{r:?}")))
-        };
+        let route =
+            |raw: &str| Target::parse(raw).ok().and_then(|t| t.route().map(|r| format!("{r:?}")));
         let has = |raw: &str, text: &str| {
-            assert!(
-                route(raw).is_some_and(|r| r.starts_with(text)),
-                "{raw}: {:?}",
-                route(raw)
-            );
+            assert!(route(raw).is_some_and(|r| r.starts_with(text)), "{raw}: {:?}", route(raw));
         };
         has("/live/e/main.m3u8?x=1", "Entry");
         has("/live/e/PASS/main.m3u8", "Multivariant");

@@ -1,7 +1,8 @@
 //! Signed URLs: the short token with which a viewer enters.
 //!
-//! Owns signing and checking of `path + query`. Invariant: the signature covers the canonical path and every parameter but those that
-//! players and CDNs add on the way, each name at most once, so nothing can be slipped in, moved or repeated.
+//! Owns signing and checking of `path + query`. Invariant: the signature covers the canonical path
+//! and every parameter but those that players and CDNs add on the way, each name at most once, so
+//! nothing can be slipped in, moved or repeated.
 
 use std::borrow::Cow;
 
@@ -27,17 +28,12 @@ impl Claims<'_> {
     /// The value of a claim, where the URL has it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_ref())
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 
     /// All parameters that the signature covers, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.parameters
-            .iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()))
+        self.parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 }
 
@@ -59,8 +55,9 @@ pub fn sign(path: &str, claims: &[(&str, &str)], expires_s: u64, key: &Key) -> S
 /// Checks the signature and the times of a signed URL.
 ///
 /// # Errors
-/// [`Problem::QueryInvalid`] where the query has two readings; [`Problem::UrlMalformed`], [`Problem::UrlKeyUnknown`],
-/// [`Problem::UrlSignature`], [`Problem::UrlNotYetValid`], [`Problem::UrlExpired`].
+/// [`Problem::QueryInvalid`] where the query has two readings; [`Problem::UrlMalformed`],
+/// [`Problem::UrlKeyUnknown`], [`Problem::UrlSignature`], [`Problem::UrlNotYetValid`],
+/// [`Problem::UrlExpired`].
 pub fn verify<'a>(
     path: &str,
     query: &'a str,
@@ -68,9 +65,7 @@ pub fn verify<'a>(
     now_ms: u64,
 ) -> Result<Claims<'a>, Problem> {
     let (claims, sig) = read(query)?;
-    let key = keyring
-        .find(Purpose::Url, claims.kid)
-        .ok_or(Problem::UrlKeyUnknown)?;
+    let key = keyring.find(Purpose::Url, claims.kid).ok_or(Problem::UrlKeyUnknown)?;
     let sig = from_base64url(sig).ok_or(Problem::UrlSignature)?;
     if !key.verify(&fields(path, claims.iter()), &sig) {
         return Err(Problem::UrlSignature);
@@ -91,7 +86,8 @@ pub fn verify<'a>(
     Ok(claims)
 }
 
-/// The claims and the signature of a query, neither checked: for people who look at one, not for admission.
+/// The claims and the signature of a query, neither checked: for people who look at one, not for
+/// admission.
 ///
 /// # Errors
 /// [`Problem::QueryInvalid`] or [`Problem::UrlMalformed`].
@@ -170,12 +166,7 @@ mod tests {
     }
 
     fn signed() -> String {
-        sign(
-            PATH,
-            &[("age", "18-34"), ("plan", "a&b=c")],
-            2000,
-            keyring().first(Purpose::Url),
-        )
+        sign(PATH, &[("age", "18-34"), ("plan", "a&b=c")], 2000, keyring().first(Purpose::Url))
     }
 
     fn check(target: &str, now_s: u64) -> Result<(), Problem> {
@@ -202,10 +193,7 @@ mod tests {
         let (path, query) = target.split_once('?').unwrap();
         let turned: Vec<&str> = query.split('&').rev().collect();
         assert_eq!(
-            check(
-                &format!("{path}?{}&_HLS_primary_id=9&CMCD=br%3D1", turned.join("&")),
-                0
-            ),
+            check(&format!("{path}?{}&_HLS_primary_id=9&CMCD=br%3D1", turned.join("&")), 0),
             Ok(())
         );
         assert_eq!(
@@ -216,55 +204,26 @@ mod tests {
             check(&target.replace("expires=2000", "expires=20000"), 0),
             Err(Problem::UrlSignature)
         );
-        assert_eq!(
-            check(&target.replace("final", "finals"), 0),
-            Err(Problem::UrlSignature)
-        );
-        assert_eq!(
-            check(&format!("{target}&extra=1"), 0),
-            Err(Problem::UrlSignature)
-        );
-        assert_eq!(
-            check(&target.replace("%26b%3Dc", "&b=c"), 0),
-            Err(Problem::UrlSignature)
-        );
+        assert_eq!(check(&target.replace("final", "finals"), 0), Err(Problem::UrlSignature));
+        assert_eq!(check(&format!("{target}&extra=1"), 0), Err(Problem::UrlSignature));
+        assert_eq!(check(&target.replace("%26b%3Dc", "&b=c"), 0), Err(Problem::UrlSignature));
     }
 
     #[test]
     fn faults_in_the_query() {
         let target = signed();
-        assert_eq!(
-            check(&format!("{target}&age=35-plus"), 0),
-            Err(Problem::QueryInvalid)
-        );
-        assert_eq!(
-            check(&format!("{target}&%61ge=35-plus"), 0),
-            Err(Problem::QueryInvalid)
-        );
-        assert_eq!(
-            check(&format!("{target}&kid=u1"), 0),
-            Err(Problem::QueryInvalid)
-        );
+        assert_eq!(check(&format!("{target}&age=35-plus"), 0), Err(Problem::QueryInvalid));
+        assert_eq!(check(&format!("{target}&%61ge=35-plus"), 0), Err(Problem::QueryInvalid));
+        assert_eq!(check(&format!("{target}&kid=u1"), 0), Err(Problem::QueryInvalid));
         assert_eq!(check(&format!("{target}&x"), 0), Err(Problem::QueryInvalid));
-        assert_eq!(
-            check(&target.replace("kid=u1&", ""), 0),
-            Err(Problem::UrlMalformed)
-        );
-        assert_eq!(
-            check(&target.replace("kid=u1", "kid=k1"), 0),
-            Err(Problem::UrlKeyUnknown)
-        );
+        assert_eq!(check(&target.replace("kid=u1&", ""), 0), Err(Problem::UrlMalformed));
+        assert_eq!(check(&target.replace("kid=u1", "kid=k1"), 0), Err(Problem::UrlKeyUnknown));
         assert_eq!(check(&format!("{PATH}?a=1"), 0), Err(Problem::UrlMalformed));
     }
 
     #[test]
     fn a_start_can_be_set() {
-        let target = sign(
-            PATH,
-            &[("nbf", "1000")],
-            2000,
-            keyring().first(Purpose::Url),
-        );
+        let target = sign(PATH, &[("nbf", "1000")], 2000, keyring().first(Purpose::Url));
         assert_eq!(check(&target, 999), Err(Problem::UrlNotYetValid));
         assert_eq!(check(&target, 1000), Ok(()));
     }

@@ -1,4 +1,5 @@
-//! Whole exchanges against an origin in memory: the order of wants, and what ends an exchange. Bytes are the cases' business.
+//! Whole exchanges against an origin in memory: the order of wants, and what ends an exchange.
+//! Bytes are the cases' business.
 #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
 
 use std::collections::BTreeMap;
@@ -34,11 +35,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let keys = r#"{"mint":"k1","pass":["k1"],"url":["u1"]}"#;
-        let documents = [
-            ("events/final", EVENT),
-            ("keys/final", keys),
-            ("pods/final/3/18-34", PODS),
-        ];
+        let documents =
+            [("events/final", EVENT), ("keys/final", keys), ("pods/final/3/18-34", PODS)];
         let origin = [
             ("/live/final/720p/index.m3u8", got(200, CONTENT)),
             ("/api/events/final/score", got(200, "{}")),
@@ -46,10 +44,7 @@ impl World {
         Self {
             core: Core::new(),
             keyring: Keyring::parse(KEYRING.as_bytes()).unwrap(),
-            documents: documents
-                .iter()
-                .map(|(n, d)| ((*n).into(), (*d).into()))
-                .collect(),
+            documents: documents.iter().map(|(n, d)| ((*n).into(), (*d).into())).collect(),
             origin: origin.into_iter().map(|(n, g)| (n.to_owned(), g)).collect(),
             results: BTreeMap::new(),
             asked: Vec::new(),
@@ -69,8 +64,7 @@ impl World {
             let got = match step {
                 Step::Respond(response) => {
                     let kept = response.store.iter().filter(|store| store.fresh_ms > 0);
-                    self.results
-                        .extend(kept.map(|store| (store.key.clone(), response.clone())));
+                    self.results.extend(kept.map(|store| (store.key.clone(), response.clone())));
                     return response;
                 }
                 Step::Relay(relay) => vec![self.answer(&relay.want)],
@@ -124,11 +118,7 @@ impl World {
 }
 
 fn got(status: u16, body: &str) -> Got {
-    Got::Object(Object {
-        status,
-        headers: vec![],
-        body: body.into(),
-    })
+    Got::Object(Object { status, headers: vec![], body: body.into() })
 }
 
 fn text(response: &Response) -> &str {
@@ -144,31 +134,18 @@ fn a_viewer_enters_and_sees_the_ads_of_the_cohort() {
     assert!(text(&playlist).contains("#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"../ads/ad/720p/0/init.mp4\"\n"));
     assert!(text(&playlist).contains("../ads/ad/720p/0/0.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:2.000,\n9.m4s\n"));
     let asked = world.asked.len();
-    assert_eq!(
-        world.get(&format!("{folder}720p/index.m3u8"), NOW_MS),
-        playlist
-    );
-    assert_eq!(
-        world.asked.len(),
-        asked,
-        "the second viewer asks the origin nothing"
-    );
+    assert_eq!(world.get(&format!("{folder}720p/index.m3u8"), NOW_MS), playlist);
+    assert_eq!(world.asked.len(), asked, "the second viewer asks the origin nothing");
 }
 
 #[test]
 fn what_the_origin_is_asked_says_nothing_of_the_viewer() {
     let mut world = World::new();
     let folder = world.enter(&[("age", "18-34"), ("session", "secret")]);
-    world.get(
-        &format!("{folder}720p/index.m3u8?_HLS_msn=10&CMCD=sid%3D1"),
-        NOW_MS,
-    );
+    world.get(&format!("{folder}720p/index.m3u8?_HLS_msn=10&CMCD=sid%3D1"), NOW_MS);
     let pass = folder.split('/').nth(3).unwrap();
     for key in &world.asked {
-        assert!(
-            !key.contains(pass) && !key.contains("CMCD") && !key.contains("secret"),
-            "{key}"
-        );
+        assert!(!key.contains(pass) && !key.contains("CMCD") && !key.contains("secret"), "{key}");
     }
 }
 
@@ -181,15 +158,9 @@ fn renewal_counts_from_now_and_ends_with_the_session() {
     let uri = text(&renewed).lines().last().unwrap().to_owned();
     let folder = format!(
         "/live/final/{}",
-        uri.trim_start_matches("../")
-            .trim_end_matches("720p/index.m3u8")
+        uri.trim_start_matches("../").trim_end_matches("720p/index.m3u8")
     );
-    assert_eq!(
-        world
-            .get(&format!("{folder}main.m3u8"), NOW_MS + 899_000)
-            .status,
-        200
-    );
+    assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 899_000).status, 200);
     assert!(
         text(&world.get(&format!("{folder}main.m3u8"), NOW_MS + 900_000)).contains("pass-expired")
     );
@@ -213,12 +184,7 @@ fn documents_outlive_an_origin_that_fails() {
     let folder = world.enter(&[]);
     world.documents.insert("events/final".into(), "{".into());
     world.documents.insert("keys/final".into(), "{".into());
-    assert_eq!(
-        world
-            .get(&format!("{folder}main.m3u8"), NOW_MS + 60_000)
-            .status,
-        200
-    );
+    assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 60_000).status, 200);
 }
 
 #[test]
@@ -228,22 +194,12 @@ fn without_the_frozen_decision_the_last_good_playlist_and_then_503() {
     let target = format!("{folder}720p/index.m3u8");
     let response = world.get(&target, NOW_MS);
     assert_eq!(response.status, 503);
-    assert!(
-        response
-            .headers
-            .contains(&("retry-after".into(), "1".into()))
-    );
-    world.documents.insert(
-        "pods/final/3/35-plus".into(),
-        PODS.replace("18-34", "35-plus"),
-    );
+    assert!(response.headers.contains(&("retry-after".into(), "1".into())));
+    world.documents.insert("pods/final/3/35-plus".into(), PODS.replace("18-34", "35-plus"));
     let good = world.get(&target, NOW_MS + 2000);
     assert_eq!(good.status, 200);
     world.results.retain(|key, _| key.starts_with("last/"));
-    world.origin.insert(
-        "/live/final/720p/index.m3u8".into(),
-        Got::Failed(Failure::Timeout),
-    );
+    world.origin.insert("/live/final/720p/index.m3u8".into(), Got::Failed(Failure::Timeout));
     assert_eq!(world.get(&target, NOW_MS + 4000), good);
     world.results.clear();
     assert_eq!(world.get(&target, NOW_MS + 9000).status, 503);
@@ -254,32 +210,18 @@ fn snapshots_stand_in_for_the_api_in_three_bands() {
     let mut world = World::new();
     let target = "/api/events/final/score";
     assert_eq!(text(&world.get(target, NOW_MS)), "{}");
-    world
-        .origin
-        .insert(target.into(), Got::Failed(Failure::Timeout));
+    world.origin.insert(target.into(), Got::Failed(Failure::Timeout));
     assert_eq!(world.get(target, NOW_MS).status, 503);
     let snapshot = format!(
         r#"{{"path":"{target}","taken_ms":{NOW_MS},"fresh_s":10,"stale_s":50,"content_type":"application/json","body":"[1]"}}"#
     );
-    world
-        .documents
-        .insert(format!("snapshots{target}"), snapshot);
+    world.documents.insert(format!("snapshots{target}"), snapshot);
     let band = |response: &Response| {
-        response
-            .headers
-            .iter()
-            .find(|(n, _)| n == "sightscreen-snapshot")
-            .map(|(_, v)| v.clone())
+        response.headers.iter().find(|(n, _)| n == "sightscreen-snapshot").map(|(_, v)| v.clone())
     };
     let fresh = world.get(target, NOW_MS + 9000);
-    assert_eq!(
-        (text(&fresh), band(&fresh).as_deref()),
-        ("[1]", Some("fresh"))
-    );
-    assert_eq!(
-        band(&world.get(target, NOW_MS + 10_000)).as_deref(),
-        Some("stale")
-    );
+    assert_eq!((text(&fresh), band(&fresh).as_deref()), ("[1]", Some("fresh")));
+    assert_eq!(band(&world.get(target, NOW_MS + 10_000)).as_deref(), Some("stale"));
     let expired = world.get(target, NOW_MS + 60_000);
     assert!(expired.status == 503 && text(&expired).contains("snapshot-expired"));
     assert_eq!(world.get(&format!("{target}?x=1"), NOW_MS).status, 404);

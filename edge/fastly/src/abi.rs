@@ -1,12 +1,11 @@
 //! The three host calls that the fastly crate does not offer.
 //!
-//! Owns all `unsafe` of this door. The crate gives the request's URL only after WHATWG parsing, which resolves `..` and
-//! `%2e%2e` and turns `\` into `/`, and so hides what the core must refuse; and it can wait for several requests, but not with a time limit,
-//! nor for requests and bodies together. Invariant: a handle passed to the host is borrowed from its owner for the length of the call.
-#![allow(
-    unsafe_code,
-    reason = "host calls without a safe form; each has its argument beside it"
-)]
+//! Owns all `unsafe` of this door. The crate gives the request's URL only after WHATWG parsing,
+//! which resolves `..` and `%2e%2e` and turns `\` into `/`, and so hides what the core must refuse;
+//! and it can wait for several requests, but not with a time limit, nor for requests and bodies
+//! together. Invariant: a handle passed to the host is borrowed from its owner for the length of
+//! the call.
+#![allow(unsafe_code, reason = "host calls without a safe form; each has its argument beside it")]
 
 use fastly::Request;
 use fastly::handle::{BodyHandle, PendingRequestHandle};
@@ -20,7 +19,8 @@ pub(crate) fn raw_url(request: &Request) -> Vec<u8> {
     let handle = request.as_handles().0.as_u32();
     let mut url = vec![0; MAX_URL_BYTES];
     let mut written = 0;
-    // SAFETY: `url` is valid for writes of its length, `written` for one write; the host keeps neither.
+    // SAFETY: `url` is valid for writes of its length, `written` for one write; the host keeps
+    // neither.
     let status = unsafe {
         fastly_sys::fastly_http_req::uri_get(handle, url.as_mut_ptr(), url.len(), &raw mut written)
     };
@@ -47,11 +47,10 @@ pub(crate) fn of_body(body: &BodyHandle) -> Waitable {
 pub(crate) fn select(items: &[Waitable], timeout: Duration) -> Option<usize> {
     let handles: Vec<u32> = items.iter().map(|item| item.0).collect();
     // The host reads 0 as "for ever".
-    let timeout_ms = u32::try_from(timeout.as_millis())
-        .unwrap_or(u32::MAX)
-        .max(1);
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
     let mut index = u32::MAX;
-    // SAFETY: `handles` is valid for reads of its length and outlives the call, `index` is valid for one write.
+    // SAFETY: `handles` is valid for reads of its length and outlives the call, `index` is valid
+    // for one write.
     let status = unsafe {
         fastly_sys::fastly_async_io::select(
             handles.as_ptr(),
@@ -63,7 +62,5 @@ pub(crate) fn select(items: &[Waitable], timeout: Duration) -> Option<usize> {
     if status.is_err() {
         return None;
     }
-    usize::try_from(index)
-        .ok()
-        .filter(|index| *index < items.len())
+    usize::try_from(index).ok().filter(|index| *index < items.len())
 }

@@ -1,7 +1,8 @@
 //! What is kept in the platform's core cache, and who asks for it.
 //!
-//! Owns the entries' metadata and the outcome of a look-up. Owns no request to the origin. Invariant: an entry is used only as its
-//! own [`Lifetime`] says; the platform's age limit is that or a little more, so that those who waited still find it.
+//! Owns the entries' metadata and the outcome of a look-up. Owns no request to the origin.
+//! Invariant: an entry is used only as its own [`Lifetime`] says; the platform's age limit is that
+//! or a little more, so that those who waited still find it.
 
 use fastly::Body;
 use fastly::cache::core::{self, CacheKey, Found, PendingTransaction, Transaction};
@@ -11,7 +12,8 @@ use sightscreen_core::{Failure, Object};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The platform drops an entry without age limit before waiters see it; so long it stays for them alone.
+/// The platform drops an entry without age limit before waiters see it; so long it stays for them
+/// alone.
 const SHARE: Duration = Duration::from_millis(100);
 /// How long a document's last good copy may lie in the cache of a point of presence.
 const DOCUMENT_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -25,10 +27,7 @@ pub(crate) struct Entry {
 impl Entry {
     fn of(found: Found) -> Option<Self> {
         let metadata = found.user_metadata();
-        Some(Self {
-            stamp: Stamp::parse(std::str::from_utf8(&metadata).ok()?)?,
-            found,
-        })
+        Some(Self { stamp: Stamp::parse(std::str::from_utf8(&metadata).ok()?)?, found })
     }
 
     fn age_ms(&self) -> u64 {
@@ -48,10 +47,7 @@ impl Entry {
     /// The body as the platform's own stream, whole or from `first` to `last`.
     pub(crate) fn stream(&self, range: Option<(u64, u64)>) -> Option<Body> {
         match range {
-            Some((first, last)) => self
-                .found
-                .to_stream_from_range(Some(first), Some(last))
-                .ok(),
+            Some((first, last)) => self.found.to_stream_from_range(Some(first), Some(last)).ok(),
             None => self.found.to_stream().ok(),
         }
     }
@@ -59,24 +55,14 @@ impl Entry {
     /// The whole entry as the core takes it.
     pub(crate) fn object(&self, max_bytes: u32) -> Result<Object, Failure> {
         let status = self.stamp.outcome?;
-        if self
-            .length()
-            .is_some_and(|length| length > max_bytes.into())
-        {
+        if self.length().is_some_and(|length| length > max_bytes.into()) {
             return Err(Failure::TooLarge);
         }
         let mut body = Vec::new();
         let stream = self.stream(None).ok_or(Failure::Unreachable)?;
-        std::io::Read::read_to_end(
-            &mut std::io::Read::take(stream, max_bytes.into()),
-            &mut body,
-        )
-        .map_err(|_| Failure::Unreachable)?;
-        Ok(Object {
-            status,
-            headers: self.stamp.headers.clone(),
-            body,
-        })
+        std::io::Read::read_to_end(&mut std::io::Read::take(stream, max_bytes.into()), &mut body)
+            .map_err(|_| Failure::Unreachable)?;
+        Ok(Object { status, headers: self.stamp.headers.clone(), body })
     }
 }
 
@@ -90,7 +76,8 @@ pub(crate) enum Lookup {
 
 /// What a look-up came to.
 pub(crate) enum Outcome {
-    /// Use the entry. With a transaction, it is this exchange's turn to refresh it, after its viewer is answered.
+    /// Use the entry. With a transaction, it is this exchange's turn to refresh it, after its
+    /// viewer is answered.
     Hit(Entry, Option<Transaction>),
     /// Nothing usable, and this exchange leads.
     Lead(Transaction),
@@ -128,9 +115,11 @@ fn outcome(transaction: Transaction, started_ms: u64) -> Outcome {
         Some(entry) if matches!(entry.good_for(), Use::Fresh | Use::Stale) => {
             Outcome::Hit(entry, leads.then_some(transaction))
         }
-        // It was written while this exchange waited: kept for no time, and still the answer to this one.
+        // It was written while this exchange waited: kept for no time, and still the answer to this
+        // one.
         Some(entry) if !leads && entry.stamp.stored_ms >= started_ms => Outcome::Hit(entry, None),
-        // A failure that the platform still has is a tenth of a second old: a herd does not try again one by one.
+        // A failure that the platform still has is a tenth of a second old: a herd does not try
+        // again one by one.
         Some(entry) if !leads && door::is_failure(entry.stamp.outcome.ok()) => {
             Outcome::Hit(entry, None)
         }
@@ -145,12 +134,7 @@ pub(crate) fn stamp(
     headers: Vec<(String, String)>,
     lifetime: Lifetime,
 ) -> Stamp {
-    Stamp {
-        outcome,
-        headers,
-        lifetime,
-        stored_ms: now_ms(),
-    }
+    Stamp { outcome, headers, lifetime, stored_ms: now_ms() }
 }
 
 /// Fulfils the transaction with a body of known length that is still to be written.
@@ -182,13 +166,7 @@ pub(crate) fn fulfil(transaction: Transaction, stamp: &Stamp, body: &[u8], event
 
 /// Writes an entry for which nobody leads.
 pub(crate) fn put(key: &str, stamp: &Stamp, body: &[u8], event: Option<&str>) {
-    write_for(
-        key,
-        Duration::from_millis(stamp.lifetime.fresh_ms),
-        stamp,
-        body,
-        event,
-    );
+    write_for(key, Duration::from_millis(stamp.lifetime.fresh_ms), stamp, body, event);
 }
 
 /// Puts nothing in place of an entry whose body broke off after its head was shared.
@@ -197,7 +175,8 @@ pub(crate) fn forget(key: &str) {
     write_for(key, Duration::ZERO, &nothing, &[], None);
 }
 
-/// Writes the copy that answers when the origin fails. `durable` for documents, which answer however old.
+/// Writes the copy that answers when the origin fails. `durable` for documents, which answer
+/// however old.
 pub(crate) fn put_last_good(
     key: &str,
     durable: bool,
@@ -205,27 +184,20 @@ pub(crate) fn put_last_good(
     body: &[u8],
     event: Option<&str>,
 ) {
-    let life = if durable {
-        DOCUMENT_LIFE
-    } else {
-        Duration::from_millis(stamp.lifetime.end_ms())
-    };
+    let life = if durable { DOCUMENT_LIFE } else { Duration::from_millis(stamp.lifetime.end_ms()) };
     write_for(&last_good_key(key), life, stamp, body, event);
 }
 
-/// The copy that answers when the origin fails, if it is not too old. `durable` as in [`put_last_good`].
+/// The copy that answers when the origin fails, if it is not too old. `durable` as in
+/// [`put_last_good`].
 pub(crate) fn last_good(key: &str, durable: bool) -> Option<Entry> {
-    let found = core::lookup(cache_key(&last_good_key(key)))
-        .execute()
-        .ok()??;
+    let found = core::lookup(cache_key(&last_good_key(key))).execute().ok()??;
     Entry::of(found).filter(|entry| durable || entry.good_for() != Use::Gone)
 }
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -250,9 +222,7 @@ fn write_all(mut writer: StreamingBody, body: &[u8]) {
 /// Everything of an event is purged by `event-{event}`, everything of Sightscreen by `sightscreen`.
 fn surrogate_keys(event: Option<&str>) -> Vec<String> {
     let event = event.map(|event| format!("event-{event}"));
-    std::iter::once("sightscreen".to_owned())
-        .chain(event)
-        .collect()
+    std::iter::once("sightscreen".to_owned()).chain(event).collect()
 }
 
 fn cache_key(key: &str) -> CacheKey {

@@ -1,7 +1,8 @@
-//! The copies of documents in the platform's KV store: what answers when the origin and this point of presence's cache are both gone.
+//! The copies of documents in the platform's KV store: what answers when the origin and this point
+//! of presence's cache are both gone.
 //!
-//! Owns the names in the store. Owns no check: the core verifies every document's signature. Invariant: a store that is missing
-//! or fails is the same as one without the document.
+//! Owns the names in the store. Owns no check: the core verifies every document's signature.
+//! Invariant: a store that is missing or fails is the same as one without the document.
 
 use fastly::KVStore;
 use std::io::Read;
@@ -24,11 +25,8 @@ pub(crate) fn get(name: &str, max_bytes: u32) -> Option<Vec<u8>> {
 pub(crate) fn put(name: &str, body: &[u8]) {
     if let Ok(Some(store)) = KVStore::open(STORE) {
         let insert = store.build_insert();
-        let insert = if name.starts_with("pods/") {
-            insert.time_to_live(PODS_LIFE)
-        } else {
-            insert
-        };
+        let insert =
+            if name.starts_with("pods/") { insert.time_to_live(PODS_LIFE) } else { insert };
         let _ = insert.execute(name, body);
     }
 }

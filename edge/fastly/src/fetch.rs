@@ -1,7 +1,9 @@
-//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same time.
+//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same
+//! time.
 //!
-//! Owns the way of a want: cache, origin, last good copy. Owns no bytes afterwards. Invariant: this exchange finishes what it leads
-//! before it waits for others, so that two exchanges never wait for each other.
+//! Owns the way of a want: cache, origin, last good copy. Owns no bytes afterwards. Invariant: this
+//! exchange finishes what it leads before it waits for others, so that two exchanges never wait for
+//! each other.
 
 use crate::cache::{self, Lookup, Outcome};
 use crate::documents;
@@ -43,13 +45,7 @@ impl Exchange<'_> {
         let mut jobs: Vec<Job> = wants.iter().map(|want| self.start(want, started)).collect();
         let mut flights: Vec<&mut Flight> = jobs
             .iter_mut()
-            .filter_map(|job| {
-                if let Job::Flying(flight, _) = job {
-                    Some(flight)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|job| if let Job::Flying(flight, _) = job { Some(flight) } else { None })
             .collect();
         land_all(&mut flights);
         let jobs: Vec<Job> = jobs
@@ -60,10 +56,7 @@ impl Exchange<'_> {
                 other => other,
             })
             .collect();
-        jobs.into_iter()
-            .zip(wants)
-            .map(|(job, want)| self.finish(job, want, started))
-            .collect()
+        jobs.into_iter().zip(wants).map(|(job, want)| self.finish(job, want, started)).collect()
     }
 
     fn start(&mut self, want: &Want, started: Instant) -> Job {
@@ -87,8 +80,7 @@ impl Exchange<'_> {
         match outcome {
             Outcome::Hit(entry, leads) => {
                 let got = entry.object(want.max_bytes);
-                self.later
-                    .extend(leads.map(|leads| Later::Refresh(want.clone(), leads)));
+                self.later.extend(leads.map(|leads| Later::Refresh(want.clone(), leads)));
                 Job::Done(
                     got.map_or_else(|failure| self.fall_back(want, Err(failure)), Got::Object),
                 )
@@ -138,11 +130,7 @@ impl Exchange<'_> {
 
     fn came(&self, want: &Want, result: Result<Answer, Failure>) -> Came {
         let came = Came::of(want, result, self.keyring.unwrap_or_default());
-        if came.is_failure() {
-            came.or_copy(last_good(want))
-        } else {
-            came
-        }
+        if came.is_failure() { came.or_copy(last_good(want)) } else { came }
     }
 
     /// The answer, or the last good copy where asking failed and the want allows one.
@@ -176,13 +164,10 @@ impl Exchange<'_> {
         }
         let is_document = matches!(want.source, Source::Document(_));
         if let Source::Document(name) = &want.source
-            && !cache::last_good(&want.key, true).is_some_and(|copy| {
-                copy.object(want.max_bytes)
-                    .is_ok_and(|old| old.body == body)
-            })
+            && !cache::last_good(&want.key, true)
+                .is_some_and(|copy| copy.object(want.max_bytes).is_ok_and(|old| old.body == body))
         {
-            self.later
-                .push(Later::KeepDocument(name.clone(), body.to_vec()));
+            self.later.push(Later::KeepDocument(name.clone(), body.to_vec()));
         }
         if is_document || lifetime.stale_error_ms > 0 {
             cache::put_last_good(&want.key, is_document, &stamp, body, event);

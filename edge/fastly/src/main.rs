@@ -1,17 +1,22 @@
 //! The door on Fastly Compute: the core behind the `fastly` crate.
 //!
-//! Owns the translation between the platform and the core's contract ([`sightscreen_core::Exchange`]). Owns no decision: whatever a viewer can observe is
-//! decided in the core. Invariant: what a want says is what is done.
+//! Owns the translation between the platform and the core's contract
+//! ([`sightscreen_core::Exchange`]). Owns no decision: whatever a viewer can observe is decided in
+//! the core. Invariant: what a want says is what is done.
 //!
 //! Build: `cargo build -p sightscreen-fastly --target wasm32-wasip1 --profile edge`, then copy
-//! `target/wasm32-wasip1/edge/sightscreen-fastly.wasm` to `bin/main.wasm`; `fastly compute build` does both through `cargo xtask build fastly` and
-//! packs `pkg/sightscreen.tar.gz`. Run here: `viceroy serve -C fastly.toml --addr 127.0.0.1:7676 bin/main.wasm`, with the
-//! keyring in `SIGHTSCREEN_KEYRING`.
+//! `target/wasm32-wasip1/edge/sightscreen-fastly.wasm` to `bin/main.wasm`; `fastly compute build`
+//! does both through `cargo xtask build fastly` and packs `pkg/sightscreen.tar.gz`. Run here:
+//! `viceroy serve -C fastly.toml --addr 127.0.0.1:7676 bin/main.wasm`, with the keyring in
+//! `SIGHTSCREEN_KEYRING`.
 //!
 //! Differences from the contract, all of the platform:
-//! - Other exchanges find an answer of lifetime 0 for a tenth of a second in the platform's cache; it is used only by those who were waiting when it came.
-//! - A relay that leads asks the origin for the whole object, whatever the range, and cuts the range from it.
-//! - A page's file that the origin cannot give is not answered from an old copy: what is relayed is never in memory whole.
+//! - Other exchanges find an answer of lifetime 0 for a tenth of a second in the platform's cache;
+//!   it is used only by those who were waiting when it came.
+//! - A relay that leads asks the origin for the whole object, whatever the range, and cuts the
+//!   range from it.
+//! - A page's file that the origin cannot give is not answered from an old copy: what is relayed is
+//!   never in memory whole.
 //! - A trap ends the instance, and the platform answers 500 with a body of its own.
 #![deny(unsafe_code)]
 
@@ -67,11 +72,7 @@ struct Door {
 fn main() {
     let keyring = keyring();
     tell_what_is_missing(keyring.as_deref());
-    let mut door = Door {
-        core: Core::new(),
-        keyring,
-        geo_header: setting("geo_header"),
-    };
+    let mut door = Door { core: Core::new(), keyring, geo_header: setting("geo_header") };
     Serve::new()
         .with_max_requests(MAX_REQUESTS)
         .with_max_memory(MAX_MEMORY)
@@ -131,11 +132,7 @@ fn send_result(entry: &cache::Entry, led: Led, want: &Want, target: &str) {
     if !led.is_empty()
         && let Ok(object) = entry.object(want.max_bytes)
     {
-        viewer::send(
-            object.status,
-            &object.headers,
-            Body::from(object.body.as_slice()),
-        );
+        viewer::send(object.status, &object.headers, Body::from(object.body.as_slice()));
         let source = Source::Origin(target.to_owned());
         return led.share(&object, door::event_of(&source));
     }
@@ -143,19 +140,13 @@ fn send_result(entry: &cache::Entry, led: Led, want: &Want, target: &str) {
         respond(&Problem::EdgeFailed.response());
         return;
     };
-    let length = entry
-        .length()
-        .map(|length| ("content-length".to_owned(), length.to_string()));
+    let length = entry.length().map(|length| ("content-length".to_owned(), length.to_string()));
     let headers: Vec<_> = entry.stamp.headers.iter().cloned().chain(length).collect();
     viewer::send(status, &headers, body);
 }
 
 fn respond(response: &Response) {
-    viewer::send(
-        response.status,
-        &response.headers,
-        Body::from(response.body.as_slice()),
-    );
+    viewer::send(response.status, &response.headers, Body::from(response.body.as_slice()));
 }
 
 fn keyring() -> Option<Vec<u8>> {
@@ -163,7 +154,8 @@ fn keyring() -> Option<Vec<u8>> {
     Some(secret.try_plaintext().ok()?.to_vec())
 }
 
-/// Says in the service's log what a first deployment forgot; without it every answer is a problem that says nothing of the cause.
+/// Says in the service's log what a first deployment forgot; without it every answer is a problem
+/// that says nothing of the cause.
 fn tell_what_is_missing(keyring: Option<&[u8]>) {
     let fault = match keyring {
         None => "there is none".to_owned(),

@@ -1,7 +1,9 @@
-//! Bodies that pass by the core: from the cache as the platform's stream, or from the origin into cache and viewer at once.
+//! Bodies that pass by the core: from the cache as the platform's stream, or from the origin into
+//! cache and viewer at once.
 //!
-//! Owns the copying of a body that this exchange leads; every other body is handed from stream to stream by the platform. Invariant: a
-//! body that broke is neither finished in the cache nor to the viewer.
+//! Owns the copying of a body that this exchange leads; every other body is handed from stream to
+//! stream by the platform. Invariant: a body that broke is neither finished in the cache nor to the
+//! viewer.
 
 use crate::cache::{self, Entry, Lookup, Outcome};
 use crate::fetch::{Exchange, Later, deadline};
@@ -33,9 +35,7 @@ pub(crate) fn relay(exchange: &mut Exchange<'_>, relay: &Relay) -> Result<(), Go
     };
     match outcome {
         Outcome::Hit(entry, leads) => {
-            exchange
-                .later
-                .extend(leads.map(|leads| Later::Refresh(want.clone(), leads)));
+            exchange.later.extend(leads.map(|leads| Later::Refresh(want.clone(), leads)));
             send_entry(exchange, relay, &entry)
         }
         Outcome::Lead(leads) => lead(exchange, relay, leads, deadline),
@@ -107,8 +107,7 @@ fn lead(
 }
 
 fn is_too_large(head: &Head, want: &Want) -> bool {
-    head.length()
-        .is_some_and(|length| length > want.max_bytes.into())
+    head.length().is_some_and(|length| length > want.max_bytes.into())
 }
 
 fn share_failure(leads: Transaction, failure: Failure, event: Option<&str>) -> Got {
@@ -135,17 +134,10 @@ fn send_entry(exchange: &Exchange<'_>, relay: &Relay, entry: &Entry) -> Result<(
     let status = entry.stamp.outcome.map_err(Got::Failed)?;
     if status != 200 {
         let headers = entry.stamp.headers.clone();
-        return Err(Got::Object(Object {
-            status,
-            headers,
-            body: Vec::new(),
-        }));
+        return Err(Got::Object(Object { status, headers, body: Vec::new() }));
     }
     let forwarded = door::forwarded(&relay.want, &exchange.headers);
-    let range = forwarded
-        .iter()
-        .find(|(name, _)| name == "range")
-        .map(|(_, value)| value.as_str());
+    let range = forwarded.iter().find(|(name, _)| name == "range").map(|(_, value)| value.as_str());
     let length = entry.length();
     let cut = length.map_or(Cut::Whole, |length| Cut::of(range, length));
     let body = match cut {
@@ -160,12 +152,7 @@ fn send_entry(exchange: &Exchange<'_>, relay: &Relay, entry: &Entry) -> Result<(
         |name| match name {
             "content-length" => length.map(|_| content_length.to_string()),
             "content-range" => content_range.clone(),
-            _ => entry
-                .stamp
-                .headers
-                .iter()
-                .find(|(own, _)| own == name)
-                .map(|(_, v)| v.clone()),
+            _ => entry.stamp.headers.iter().find(|(own, _)| own == name).map(|(_, v)| v.clone()),
         },
         relay,
     );
@@ -173,8 +160,8 @@ fn send_entry(exchange: &Exchange<'_>, relay: &Relay, entry: &Entry) -> Result<(
     Ok(())
 }
 
-/// Copies the origin's body into the cache, from where the viewers stream it. `None` when it was not whole: dropping the writer
-/// breaks the entry and every stream of it.
+/// Copies the origin's body into the cache, from where the viewers stream it. `None` when it was
+/// not whole: dropping the writer breaks the entry and every stream of it.
 fn pump(
     mut body: BodyHandle,
     mut writer: StreamingBody,
@@ -204,9 +191,5 @@ fn pump(
 
 fn without_body(head: &Head) -> Object {
     let headers = door::object_headers(|name| head.header(name));
-    Object {
-        status: head.status,
-        headers,
-        body: Vec::new(),
-    }
+    Object { status: head.status, headers, body: Vec::new() }
 }

@@ -1,6 +1,8 @@
-//! Whole responses that other exchanges may send: stitched playlists, multivariant playlists, API answers.
+//! Whole responses that other exchanges may send: stitched playlists, multivariant playlists, API
+//! answers.
 //!
-//! Owns which of them this exchange leads. Owns no response. Invariant: what an exchange leads is fulfilled or handed over before it ends.
+//! Owns which of them this exchange leads. Owns no response. Invariant: what an exchange leads is
+//! fulfilled or handed over before it ends.
 
 use crate::cache::{self, Entry, Lookup, Outcome};
 use fastly::cache::core::Transaction;
@@ -17,11 +19,9 @@ impl Led {
     pub(crate) fn ask(&mut self, want: &Want, started_ms: u64) -> Result<Entry, Got> {
         let outcome = match cache::look_up(&want.key, started_ms) {
             Lookup::Ready(outcome) => outcome,
-            Lookup::Pending(pending) if want.collapse => cache::wait(
-                pending,
-                Duration::from_millis(want.timeout_ms.into()),
-                started_ms,
-            ),
+            Lookup::Pending(pending) if want.collapse => {
+                cache::wait(pending, Duration::from_millis(want.timeout_ms.into()), started_ms)
+            }
             Lookup::Pending(_) => Outcome::Alone,
         };
         match outcome {
@@ -39,10 +39,7 @@ impl Led {
     pub(crate) fn settle(self, response: &Response, event: Option<&str>) {
         let mut led = self.0;
         for store in &response.store {
-            let lifetime = Lifetime {
-                fresh_ms: store.fresh_ms.into(),
-                ..Lifetime::default()
-            };
+            let lifetime = Lifetime { fresh_ms: store.fresh_ms.into(), ..Lifetime::default() };
             let stamp = cache::stamp(Ok(response.status), response.headers.clone(), lifetime);
             match led.iter().position(|(key, _)| *key == store.key) {
                 Some(index) => {
@@ -65,11 +62,7 @@ impl Led {
 
     /// Gives those who wait what this exchange was answered with.
     pub(crate) fn share(self, answer: &Object, event: Option<&str>) {
-        let stamp = cache::stamp(
-            Ok(answer.status),
-            answer.headers.clone(),
-            Lifetime::default(),
-        );
+        let stamp = cache::stamp(Ok(answer.status), answer.headers.clone(), Lifetime::default());
         for (_, leads) in self.0 {
             cache::fulfil(leads, &stamp, &answer.body, event);
         }

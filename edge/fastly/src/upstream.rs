@@ -1,6 +1,7 @@
 //! Requests to the origin: sent without waiting, driven together, each with its own time limit.
 //!
-//! Owns the connection to backend `origin`. Owns no cache. Invariant: a flight ends by its deadline, whatever the origin does.
+//! Owns the connection to backend `origin`. Owns no cache. Invariant: a flight ends by its
+//! deadline, whatever the origin does.
 
 use crate::abi;
 use fastly::handle::{
@@ -31,10 +32,7 @@ impl Head {
     /// A header's value by lower case name, where it is there and is text.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        let value = self
-            .response
-            .get_header_value(&name, MAX_HEADER_BYTES)
-            .ok()??;
+        let value = self.response.get_header_value(&name, MAX_HEADER_BYTES).ok()??;
         value.to_str().ok().map(str::to_owned)
     }
 
@@ -64,11 +62,7 @@ impl Flight {
             Some(pending) => State::Sent(pending),
             None => State::Done(Err(Failure::Unreachable)),
         };
-        Self {
-            state,
-            deadline,
-            max_bytes: usize::try_from(want.max_bytes).unwrap_or(usize::MAX),
-        }
+        Self { state, deadline, max_bytes: usize::try_from(want.max_bytes).unwrap_or(usize::MAX) }
     }
 
     fn waitable(&self) -> Option<abi::Waitable> {
@@ -132,11 +126,7 @@ pub(crate) fn land_all(flights: &mut [&mut Flight]) {
             .enumerate()
             .filter_map(|(index, flight)| Some((index, flight.waitable()?)))
             .collect();
-        let Some(deadline) = waiting
-            .iter()
-            .map(|(index, _)| flights[*index].deadline)
-            .min()
-        else {
+        let Some(deadline) = waiting.iter().map(|(index, _)| flights[*index].deadline).min() else {
             return;
         };
         let items: Vec<abi::Waitable> = waiting.iter().map(|(_, item)| *item).collect();
@@ -171,7 +161,8 @@ fn send(want: &Want, headers: &[(String, String)]) -> Option<PendingRequestHandl
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         request.append_header(&name, &HeaderValue::from_str(value).ok()?);
     }
-    // The platform's read-through cache would keep answers by the origin's headers; the want's times hold instead.
+    // The platform's read-through cache would keep answers by the origin's headers; the want's
+    // times hold instead.
     request.set_cache_override(&CacheOverride::Pass);
     request.send_async(BodyHandle::new(), BACKEND).ok()
 }
@@ -179,11 +170,9 @@ fn send(want: &Want, headers: &[(String, String)]) -> Option<PendingRequestHandl
 fn arrived(pending: PendingRequestHandle) -> Result<Head, State> {
     match pending.poll() {
         PollHandleResult::Pending(pending) => Err(State::Sent(pending)),
-        PollHandleResult::Done(Ok((response, body))) => Ok(Head {
-            status: response.get_status().as_u16(),
-            response,
-            body,
-        }),
+        PollHandleResult::Done(Ok((response, body))) => {
+            Ok(Head { status: response.get_status().as_u16(), response, body })
+        }
         PollHandleResult::Done(Err(_)) => Err(State::Done(Err(Failure::Unreachable))),
     }
 }
@@ -201,22 +190,13 @@ fn read_on(mut head: Head, mut body: Vec<u8>, max_bytes: usize) -> State {
     }
 }
 
-/// Waiting for a body may swallow the error that ended it, so the end of a body is believed only where the length agrees.
+/// Waiting for a body may swallow the error that ended it, so the end of a body is believed only
+/// where the length agrees.
 fn whole(head: &Head, body: Vec<u8>) -> Result<Answer, Failure> {
-    if head
-        .length()
-        .is_some_and(|length| u64::try_from(body.len()) != Ok(length))
-    {
+    if head.length().is_some_and(|length| u64::try_from(body.len()) != Ok(length)) {
         return Err(Failure::Unreachable);
     }
     let headers = door::object_headers(|name| head.header(name));
     let cache_control = head.header("cache-control");
-    Ok(Answer {
-        object: Object {
-            status: head.status,
-            headers,
-            body,
-        },
-        cache_control,
-    })
+    Ok(Answer { object: Object { status: head.status, headers, body }, cache_control })
 }

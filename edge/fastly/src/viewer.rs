@@ -1,7 +1,8 @@
 //! From the platform's request to the core's, and from the core's response to the platform's.
 //!
-//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the headers that the core reads go in, and
-//! only the headers that the core or the contract names go out.
+//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the
+//! headers that the core reads go in, and only the headers that the core or the contract names go
+//! out.
 
 use crate::abi;
 use crate::cache::now_ms;
@@ -29,10 +30,7 @@ pub(crate) fn request(incoming: &fastly::Request, geo_header: Option<&str>) -> R
 fn origin_form(url: &[u8]) -> String {
     let url = String::from_utf8_lossy(url);
     match url.split_once("://") {
-        Some((_, rest)) => rest
-            .find(['/', '?'])
-            .map_or("/", |start| &rest[start..])
-            .to_owned(),
+        Some((_, rest)) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]).to_owned(),
         None => url.into_owned(),
     }
 }
@@ -59,11 +57,7 @@ fn client(incoming: &fastly::Request, geo_header: Option<&str>) -> Client {
         .get_header_str("user-agent")
         .and_then(device_detection::lookup)
         .and_then(|device| device.is_mobile());
-    Client {
-        country,
-        region,
-        mobile,
-    }
+    Client { country, region, mobile }
 }
 
 fn platform_geography(incoming: &fastly::Request) -> (Option<String>, Option<String>) {
@@ -83,7 +77,8 @@ fn platform_geography(incoming: &fastly::Request) -> (Option<String>, Option<Str
 /// Sends status and headers with a body that is the platform's own.
 pub(crate) fn send(status: u16, headers: &[(String, String)], body: Body) {
     let mut response = Response::from_status(status).with_body(body);
-    // A stream has no length of its own; where one is known, the viewer has it too, for HEAD as well.
+    // A stream has no length of its own; where one is known, the viewer has it too, for HEAD as
+    // well.
     if headers.iter().any(|(name, _)| name == "content-length") {
         response.set_framing_headers_mode(FramingHeadersMode::ManuallyFromHeaders);
     }

@@ -1,7 +1,8 @@
-//! The copies of documents in the key-value store `default`: what answers when the origin is away and the instance is new.
+//! The copies of documents in the key-value store `default`: what answers when the origin is away
+//! and the instance is new.
 //!
-//! Owns the names in the store. Owns no check: the core verifies every document's signature. Invariant: a store that is missing
-//! or fails is the same as one without the document.
+//! Owns the names in the store. Owns no check: the core verifies every document's signature.
+//! Invariant: a store that is missing or fails is the same as one without the document.
 
 use spin_sdk::key_value::Store;
 
@@ -19,8 +20,9 @@ pub(crate) async fn put(name: &str, body: &[u8]) {
     }
 }
 
-/// Of a cohort's pods the newest alone: nothing here ends by itself, and what a revision decided is asked for while it is the newest. A copy of
-/// another revision is none, for the core reads a document under the whole of its name.
+/// Of a cohort's pods the newest alone: nothing here ends by itself, and what a revision decided is
+/// asked for while it is the newest. A copy of another revision is none, for the core reads a
+/// document under the whole of its name.
 fn key(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {

@@ -1,7 +1,9 @@
-//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same time.
+//! Carries out the wants of one [`Step::Fetch`](sightscreen_core::Step::Fetch), all at the same
+//! time.
 //!
-//! Owns the way of a want: memory, origin, last good copy. Owns no bytes afterwards. Invariant: those who wait for another's answer look for
-//! it by their own timer, because one task's event may not wake another.
+//! Owns the way of a want: memory, origin, last good copy. Owns no bytes afterwards. Invariant:
+//! those who wait for another's answer look for it by their own timer, because one task's event may
+//! not wake another.
 
 use crate::upstream;
 use crate::viewer::{now_ms, setting};
@@ -39,10 +41,7 @@ enum Shared {
 impl Exchange {
     pub(crate) async fn new(request: &Request) -> Self {
         let origin = setting("origin").await.unwrap_or_default();
-        Self {
-            origin,
-            headers: request.headers.clone(),
-        }
+        Self { origin, headers: request.headers.clone() }
     }
 
     /// The answers to `wants`, in their order.
@@ -106,12 +105,11 @@ impl Exchange {
         if good_for == Use::Stale {
             self.refresh(want);
         }
-        matches!(good_for, Use::Fresh | Use::Stale)
-            .then(|| entry.object())
-            .flatten()
+        matches!(good_for, Use::Fresh | Use::Stale).then(|| entry.object()).flatten()
     }
 
-    /// Asks the origin again while this viewer has its answer, unless another exchange does so already.
+    /// Asks the origin again while this viewer has its answer, unless another exchange does so
+    /// already.
     fn refresh(&self, want: &Want) {
         let turn = FLIGHTS.with(|flights| flights.turn(&want.key, now_ms(), want.timeout_ms));
         let Turn::Lead(lead) = turn else { return };
@@ -182,18 +180,9 @@ fn keep(want: &Want, came: &Came) {
     let (Some(lifetime), Ok(object)) = (came.lifetime(want), came.object()) else {
         return;
     };
-    let Object {
-        status,
-        headers,
-        body,
-    } = object;
+    let Object { status, headers, body } = object;
     let (outcome, headers) = (Ok(*status), headers.clone());
-    let stamp = Stamp {
-        outcome,
-        headers,
-        lifetime,
-        stored_ms: now_ms(),
-    };
+    let stamp = Stamp { outcome, headers, lifetime, stored_ms: now_ms() };
     if lifetime.fresh_ms + lifetime.stale_ms > 0 {
         memory::put(&want.key, stamp.clone(), body);
     }

@@ -1,17 +1,24 @@
-//! The door on Spin: the core behind `spin-sdk`, a component that exports `wasi:http/handler@0.3.0` (Spin 4.1 and later).
+//! The door on Spin: the core behind `spin-sdk`, a component that exports `wasi:http/handler@0.3.0`
+//! (Spin 4.1 and later).
 //!
-//! Owns the translation between the platform and the core's contract ([`sightscreen_core::Exchange`]). Owns no decision: whatever a viewer can observe is
-//! decided in the core. Invariant: nothing is borrowed across a wait, because one instance serves many requests at once.
+//! Owns the translation between the platform and the core's contract
+//! ([`sightscreen_core::Exchange`]). Owns no decision: whatever a viewer can observe is decided in
+//! the core. Invariant: nothing is borrowed across a wait, because one instance serves many
+//! requests at once.
 //!
-//! Build: `cargo build -p sightscreen-spin --target wasm32-wasip2 --profile edge`, which is what `spin build` does through `cargo xtask build spin`; which
-//! leaves the component at `build/spin.wasm`. Run: `spin up`, or where there is no Spin `sightscreen-spin-host` in tests/spin-host.
+//! Build: `cargo build -p sightscreen-spin --target wasm32-wasip2 --profile edge`, which is what
+//! `spin build` does through `cargo xtask build spin`; which leaves the component at
+//! `build/spin.wasm`. Run: `spin up`, or where there is no Spin `sightscreen-spin-host` in
+//! tests/spin-host.
 //!
-//! The handler is exported without the SDK's `#[http_service]`, which is the same export behind a conversion into the `http` crate's types: that
-//! conversion answers targets it cannot parse by itself, and copies every relayed body.
+//! The handler is exported without the SDK's `#[http_service]`, which is the same export behind a
+//! conversion into the `http` crate's types: that conversion answers targets it cannot parse by
+//! itself, and copies every relayed body.
 //!
 //! Differences from the contract, all of the platform:
-//! - There is no cache. An instance keeps what it has seen in a few megabytes of its memory, and shares one request upstream among its own
-//!   requests; Spin starts instances as it sees fit, and each lives for a limited number of requests.
+//! - There is no cache. An instance keeps what it has seen in a few megabytes of its memory, and
+//!   shares one request upstream among its own requests; Spin starts instances as it sees fit, and
+//!   each lives for a limited number of requests.
 //! - A relay is not stored, and asks the origin each time.
 //! - There is no geography; a balancer in front may send the header of variable `geo_header`.
 //! - A trap fails the requests of its instance with the platform's own 500.

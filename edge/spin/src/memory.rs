@@ -1,6 +1,7 @@
 //! What an instance keeps in its own memory, as Spin has no cache.
 //!
-//! Owns the bound on its size. Invariant: never more than [`MAX_BYTES`] of bodies; the oldest go first.
+//! Owns the bound on its size. Invariant: never more than [`MAX_BYTES`] of bodies; the oldest go
+//! first.
 
 use crate::viewer::now_ms;
 use sightscreen_core::Object;

@@ -1,6 +1,8 @@
-//! Whole responses that other exchanges may send: stitched playlists, multivariant playlists, API answers.
+//! Whole responses that other exchanges may send: stitched playlists, multivariant playlists, API
+//! answers.
 //!
-//! Owns the way to one: memory, another exchange, this one's turn. Owns no response. Invariant: those of one key have one leader in an instance.
+//! Owns the way to one: memory, another exchange, this one's turn. Owns no response. Invariant:
+//! those of one key have one leader in an instance.
 
 use crate::fetch::outcome;
 use crate::viewer::now_ms;
@@ -52,17 +54,9 @@ async fn look_up(led: &mut Led, want: &Want) -> Option<Object> {
 /// Keeps `response` as it says; those who wait for something else take their turns.
 pub(crate) fn settle(led: Led, response: &Response) {
     for store in response.store.iter().filter(|store| store.fresh_ms > 0) {
-        let lifetime = Lifetime {
-            fresh_ms: store.fresh_ms.into(),
-            ..Lifetime::default()
-        };
+        let lifetime = Lifetime { fresh_ms: store.fresh_ms.into(), ..Lifetime::default() };
         let (outcome, headers) = (Ok(response.status), response.headers.clone());
-        let stamp = Stamp {
-            outcome,
-            headers,
-            lifetime,
-            stored_ms: now_ms(),
-        };
+        let stamp = Stamp { outcome, headers, lifetime, stored_ms: now_ms() };
         memory::put(&store.key, stamp, &response.body);
     }
     led.settle(response);

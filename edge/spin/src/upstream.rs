@@ -1,6 +1,7 @@
 //! Requests to the origin, each with its own time limit.
 //!
-//! Owns the origin's address. Owns no cache. Invariant: a request ends by its deadline, whatever the origin does.
+//! Owns the origin's address. Owns no cache. Invariant: a request ends by its deadline, whatever
+//! the origin does.
 
 use crate::viewer::{Ending, texts};
 use futures::future::{Either, select};
@@ -34,11 +35,7 @@ impl Head {
     /// The object without its body.
     pub(crate) fn without_body(&self) -> Object {
         let headers = door::object_headers(|name| self.header(name));
-        Object {
-            status: self.status,
-            headers,
-            body: Vec::new(),
-        }
+        Object { status: self.status, headers, body: Vec::new() }
     }
 
     /// The body, and how it ended.
@@ -61,14 +58,9 @@ pub(crate) async fn whole(
         let (body, ending) = head.into_body();
         object.body = read(body, want.max_bytes).await?;
         ending.await.map_err(|_| Failure::Unreachable)?;
-        Ok(Answer {
-            object,
-            cache_control,
-        })
+        Ok(Answer { object, cache_control })
     };
-    within(want.timeout_ms, answer)
-        .await
-        .unwrap_or(Err(Failure::Timeout))
+    within(want.timeout_ms, answer).await.unwrap_or(Err(Failure::Timeout))
 }
 
 /// Status, headers and the body still to come.
@@ -77,9 +69,7 @@ pub(crate) async fn head(
     want: &Want,
     headers: &[(String, String)],
 ) -> Result<Head, Failure> {
-    within(want.timeout_ms, send(origin, want, headers))
-        .await
-        .unwrap_or(Err(Failure::Timeout))
+    within(want.timeout_ms, send(origin, want, headers)).await.unwrap_or(Err(Failure::Timeout))
 }
 
 /// What `future` comes to, unless `timeout_ms` pass first.
@@ -93,32 +83,18 @@ pub(crate) async fn within<T>(timeout_ms: u32, future: impl Future<Output = T>) 
 
 async fn send(origin: &str, want: &Want, headers: &[(String, String)]) -> Result<Head, Failure> {
     let request = request(origin, want, headers).ok_or(Failure::Unreachable)?;
-    let response = client::send(request)
-        .await
-        .map_err(|_| Failure::Unreachable)?;
+    let response = client::send(request).await.map_err(|_| Failure::Unreachable)?;
     let fields = response.get_headers();
-    Ok(Head {
-        status: response.get_status_code(),
-        fields,
-        response,
-    })
+    Ok(Head { status: response.get_status_code(), fields, response })
 }
 
 fn request(origin: &str, want: &Want, headers: &[(String, String)]) -> Option<Request> {
     let target = door::origin_target(&want.source)?;
     let (scheme, rest) = origin.split_once("://")?;
-    let (authority, prefix) = rest
-        .find('/')
-        .map_or((rest, ""), |start| rest.split_at(start));
-    let scheme = if scheme == "https" {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    };
-    let fields: Vec<(String, Vec<u8>)> = headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-        .collect();
+    let (authority, prefix) = rest.find('/').map_or((rest, ""), |start| rest.split_at(start));
+    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let fields: Vec<(String, Vec<u8>)> =
+        headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(Fields::from_list(&fields).ok()?, None, trailers, None);
     request.set_method(&Method::Get).ok()?;

@@ -1,7 +1,8 @@
 //! From the platform's request to the core's, and from the core's response to the platform's.
 //!
-//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the headers that the core reads go in, and
-//! only the headers that the core or the contract names go out.
+//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the
+//! headers that the core reads go in, and only the headers that the core or the contract names go
+//! out.
 
 use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
 use spin_sdk::{variables, wasip3};
@@ -17,10 +18,7 @@ pub(crate) type Ending = FutureReader<Result<Option<types::Trailers>, ErrorCode>
 
 /// An application variable by name; empty is the same as absent.
 pub(crate) async fn setting(name: &str) -> Option<String> {
-    variables::get(name)
-        .await
-        .ok()
-        .filter(|value| !value.is_empty())
+    variables::get(name).await.ok().filter(|value| !value.is_empty())
 }
 
 /// The core's request for the platform's.
@@ -30,18 +28,12 @@ pub(crate) fn request(incoming: &types::Request, geo_header: Option<&str>) -> Re
     let (country, region) = geography.as_deref().map_or((None, None), door::geography);
     Request {
         method: method(incoming.get_method()),
-        target: incoming
-            .get_path_with_query()
-            .unwrap_or_else(|| "/".to_owned()),
+        target: incoming.get_path_with_query().unwrap_or_else(|| "/".to_owned()),
         headers: REQUEST_HEADERS
             .iter()
             .flat_map(|name| texts(&fields, name).map(|value| ((*name).to_owned(), value)))
             .collect(),
-        client: Client {
-            country,
-            region,
-            mobile: None,
-        },
+        client: Client { country, region, mobile: None },
         now_ms: now_ms(),
         // The hasher's keys are the host's random bits, drawn once an instance and then stepped.
         entropy: std::hash::RandomState::new().build_hasher().finish(),
@@ -50,18 +42,13 @@ pub(crate) fn request(incoming: &types::Request, geo_header: Option<&str>) -> Re
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A header's values that are text.
 pub(crate) fn texts(fields: &Fields, name: &str) -> impl Iterator<Item = String> + use<> {
-    fields
-        .get(name)
-        .into_iter()
-        .filter_map(|value| String::from_utf8(value).ok())
+    fields.get(name).into_iter().filter_map(|value| String::from_utf8(value).ok())
 }
 
 fn method(method: Method) -> String {
@@ -106,15 +93,11 @@ pub(crate) fn stream(
     body: StreamReader<u8>,
     ending: Ending,
 ) -> Result<Response, ErrorCode> {
-    let fields: Vec<(String, Vec<u8>)> = headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-        .collect();
+    let fields: Vec<(String, Vec<u8>)> =
+        headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
     let refused = |_| ErrorCode::InternalError(None);
     let fields = Fields::from_list(&fields).map_err(refused)?;
     let (response, _sent) = Response::new(fields, Some(body), ending);
-    response
-        .set_status_code(status)
-        .map_err(|()| ErrorCode::InternalError(None))?;
+    response.set_status_code(status).map_err(|()| ErrorCode::InternalError(None))?;
     Ok(response)
 }

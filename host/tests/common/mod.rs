@@ -1,10 +1,5 @@
 //! A node with the fixture component, a scripted origin behind it, and a plain client in front.
-#![allow(
-    clippy::unwrap_used,
-    dead_code,
-    unreachable_pub,
-    reason = "tests; each uses a part"
-)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "tests; each uses a part")]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -27,14 +22,11 @@ pub fn fixture() -> PathBuf {
 fn build_fixture() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture");
     let mut cargo = Command::new(env!("CARGO"));
-    // Flags and wrappers of the outer build (clippy's, a coverage tool's) are not for the fixture. Everything of rustup's stays:
-    // without `RUSTUP_TOOLCHAIN` the nested cargo would ask rustup for a toolchain, which may install one.
-    for name in [
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-    ] {
+    // Flags and wrappers of the outer build (clippy's, a coverage tool's) are not for the fixture.
+    // Everything of rustup's stays: without `RUSTUP_TOOLCHAIN` the nested cargo would ask rustup
+    // for a toolchain, which may install one.
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"]
+    {
         cargo.env_remove(name);
     }
     let status = cargo
@@ -53,12 +45,7 @@ fn build_fixture() -> PathBuf {
     assert!(status.success(), "the fixture does not build");
     let module = std::fs::read(target.join("wasm32-unknown-unknown/release/fixture.wasm")).unwrap();
     let mut encoder = wit_component::ComponentEncoder::default();
-    let component = encoder
-        .validate(true)
-        .module(&module)
-        .unwrap()
-        .encode()
-        .unwrap();
+    let component = encoder.validate(true).module(&module).unwrap().encode().unwrap();
     let file = target.join(format!("fixture-{}.wasm", std::process::id()));
     std::fs::write(&file, component).unwrap();
     file
@@ -172,10 +159,7 @@ pub fn reply(status: u16, headers: &str, body: &str) -> Script {
 
 /// The same after a pause.
 pub fn slow(pause_ms: u64, script: Script) -> Script {
-    script
-        .into_iter()
-        .map(|(pause, piece)| (pause + ms(pause_ms), piece))
-        .collect()
+    script.into_iter().map(|(pause, piece)| (pause + ms(pause_ms), piece)).collect()
 }
 
 pub fn ms(ms: u64) -> Duration {
@@ -198,10 +182,7 @@ impl Reply {
 
 /// GET `target`.
 pub fn get(address: SocketAddr, target: &str) -> Reply {
-    send(
-        address,
-        &format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
-    )
+    send(address, &format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
 }
 
 /// Sends these bytes and reads to the end.
@@ -210,29 +191,17 @@ pub fn send(address: SocketAddr, request: &str) -> Reply {
     let mut bytes = Vec::new();
     // A connection that was cut ends the reading too; what came is what counts.
     let _ = stream.read_to_end(&mut bytes);
-    let split = bytes
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map_or(bytes.len(), |at| at + 4);
+    let split =
+        bytes.windows(4).position(|window| window == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let head = String::from_utf8_lossy(&bytes[..split]).to_lowercase();
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or(0);
-    Reply {
-        status,
-        head,
-        body: bytes[split..].to_vec(),
-    }
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Reply { status, head, body: bytes[split..].to_vec() }
 }
 
 /// Sends these bytes and leaves the answer unread.
 pub fn open(address: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     stream
 }

@@ -1,7 +1,8 @@
 //! The decision of one break: which pod every cohort sees, by a static table.
 //!
-//! Owns the table, the choice of slots, and the ladder from the cohort's pod down to slate. Does not know when a break comes or where creatives come
-//! from. Invariant: every pod of a decision fills the break exactly, or is empty and says why.
+//! Owns the table, the choice of slots, and the ladder from the cohort's pod down to slate. Does
+//! not know when a break comes or where creatives come from. Invariant: every pod of a decision
+//! fills the break exactly, or is empty and says why.
 
 use std::collections::BTreeMap;
 
@@ -63,11 +64,7 @@ impl Pattern {
     /// Reads `18-34.f.*.*.*`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self(
-            text.split('.')
-                .map(|part| (part != "*").then(|| part.to_owned()))
-                .collect(),
-        )
+        Self(text.split('.').map(|part| (part != "*").then(|| part.to_owned())).collect())
     }
 
     /// Its parts; `None` is `*`.
@@ -93,11 +90,8 @@ impl Table {
     /// All source names, each once.
     #[must_use]
     pub fn creatives(&self) -> Vec<String> {
-        let all = self
-            .rules
-            .iter()
-            .map(|rule| &rule.creatives)
-            .chain([&self.generic, &self.fallback]);
+        let all =
+            self.rules.iter().map(|rule| &rule.creatives).chain([&self.generic, &self.fallback]);
         let mut names: Vec<String> = Vec::new();
         for name in all.flatten() {
             if !names.contains(name) {
@@ -110,18 +104,12 @@ impl Table {
     /// Decides a break of `length` segments for all `cohorts` and `generic`.
     #[must_use]
     pub fn decide(&self, cohorts: &[String], length: u64, stock: &dyn Stock) -> Decision {
-        let mut decision = Decision {
-            pods: Vec::new(),
-            cohorts: BTreeMap::new(),
-        };
+        let mut decision = Decision { pods: Vec::new(), cohorts: BTreeMap::new() };
         let all = cohorts.iter().map(String::as_str).chain([GENERIC]);
         for cohort in all {
             let pod = self.pod(cohort, length, stock);
-            let index = decision
-                .pods
-                .iter()
-                .position(|known| *known == pod)
-                .unwrap_or(decision.pods.len());
+            let index =
+                decision.pods.iter().position(|known| *known == pod).unwrap_or(decision.pods.len());
             if index == decision.pods.len() {
                 decision.pods.push(pod);
             }
@@ -132,10 +120,7 @@ impl Table {
 
     /// The best pod that there is for `cohort`.
     fn pod(&self, cohort: &str, length: u64, stock: &dyn Stock) -> Pod {
-        let own = self
-            .rules
-            .iter()
-            .find(|rule| cohort != GENERIC && rule.pattern.matches(cohort));
+        let own = self.rules.iter().find(|rule| cohort != GENERIC && rule.pattern.matches(cohort));
         let own = own.map(|rule| (Level::Cohort, rule.creatives.as_slice()));
         let steps = own.into_iter().chain([
             (Level::Generic, self.generic.as_slice()),
@@ -156,11 +141,8 @@ impl Decision {
     /// The same decision without ads for anyone: the content goes on.
     #[must_use]
     pub fn suppressed(self, cause: &str) -> Self {
-        let pod = Pod {
-            level: Level::Suppressed,
-            causes: vec![cause.to_owned()],
-            slots: Vec::new(),
-        };
+        let pod =
+            Pod { level: Level::Suppressed, causes: vec![cause.to_owned()], slots: Vec::new() };
         Self {
             pods: vec![pod],
             cohorts: self.cohorts.into_keys().map(|cohort| (cohort, 0)).collect(),
@@ -177,11 +159,7 @@ impl Decision {
     #[must_use]
     pub fn summary(&self) -> String {
         let mut levels: BTreeMap<Level, usize> = BTreeMap::new();
-        for pod in self
-            .cohorts
-            .values()
-            .filter_map(|&index| self.pods.get(index))
-        {
+        for pod in self.cohorts.values().filter_map(|&index| self.pods.get(index)) {
             *levels.entry(pod.level).or_default() += 1;
         }
         levels
@@ -192,7 +170,8 @@ impl Decision {
     }
 }
 
-/// The creatives of the list that can play and fit, in order. What cannot play is named in `causes`.
+/// The creatives of the list that can play and fit, in order. What cannot play is named in
+/// `causes`.
 fn fit(
     creatives: &[String],
     length: u64,
@@ -204,14 +183,11 @@ fn fit(
     for name in creatives {
         match stock.creative(name) {
             Ok(creative) if creative.segments > 0 && creative.segments <= length - at => {
-                slots.push(Slot {
-                    offset: at,
-                    creative: creative.id,
-                    segments: creative.segments,
-                });
+                slots.push(Slot { offset: at, creative: creative.id, segments: creative.segments });
                 at += creative.segments;
             }
-            // Too long for what is left: the next may be shorter, and the break's length is not the creative's fault.
+            // Too long for what is left: the next may be shorter, and the break's length is not the
+            // creative's fault.
             Ok(creative) => too_long.push(format!(
                 "{name} lasts {} segments, more than the break's {length}",
                 creative.segments
@@ -228,7 +204,8 @@ fn fit(
     slots
 }
 
-/// The pod with its rest filled by slate; without slate that fits, nobody is sent into a hole and the content goes on.
+/// The pod with its rest filled by slate; without slate that fits, nobody is sent into a hole and
+/// the content goes on.
 fn filled(
     level: Level,
     mut causes: Vec<String>,
@@ -239,29 +216,16 @@ fn filled(
     let slates = stock.slates();
     let mut at = slots.last().map_or(0, |slot| slot.offset + slot.segments);
     while at < length {
-        let Some(slate) = slates
-            .iter()
-            .find(|slate| slate.segments > 0 && slate.segments <= length - at)
+        let Some(slate) =
+            slates.iter().find(|slate| slate.segments > 0 && slate.segments <= length - at)
         else {
             causes.push("the slate is not ready".to_owned());
-            return Pod {
-                level: Level::Suppressed,
-                causes,
-                slots: Vec::new(),
-            };
+            return Pod { level: Level::Suppressed, causes, slots: Vec::new() };
         };
-        slots.push(Slot {
-            offset: at,
-            creative: slate.id.clone(),
-            segments: slate.segments,
-        });
+        slots.push(Slot { offset: at, creative: slate.id.clone(), segments: slate.segments });
         at += slate.segments;
     }
-    Pod {
-        level,
-        causes,
-        slots,
-    }
+    Pod { level, causes, slots }
 }
 
 #[cfg(test)]
@@ -275,19 +239,11 @@ mod tests {
         fn creative(&self, name: &str) -> Result<Playable, String> {
             let found = self.0.iter().find(|(known, _)| *known == name);
             found
-                .map(|&(id, segments)| Playable {
-                    id: id.into(),
-                    segments,
-                })
+                .map(|&(id, segments)| Playable { id: id.into(), segments })
                 .ok_or_else(|| format!("{name} is corrupt"))
         }
         fn slates(&self) -> Vec<Playable> {
-            [4, 2, 1]
-                .map(|segments| Playable {
-                    id: format!("slate{segments}"),
-                    segments,
-                })
-                .into()
+            [4, 2, 1].map(|segments| Playable { id: format!("slate{segments}"), segments }).into()
         }
     }
 
@@ -304,20 +260,14 @@ mod tests {
     }
 
     fn slots(pod: &Pod) -> Vec<(u64, &str)> {
-        pod.slots
-            .iter()
-            .map(|slot| (slot.segments, slot.creative.as_str()))
-            .collect()
+        pod.slots.iter().map(|slot| (slot.segments, slot.creative.as_str())).collect()
     }
 
     #[test]
     fn a_bad_creative_is_left_out_named_and_made_up_for_by_slate() {
         let stock = Fixed(vec![("one", 3), ("two", 4), ("gen", 10)]);
         let pod = table().pod("a.y", 10, &stock);
-        assert_eq!(
-            slots(&pod),
-            [(3, "one"), (4, "two"), (2, "slate2"), (1, "slate1")]
-        );
+        assert_eq!(slots(&pod), [(3, "one"), (4, "two"), (2, "slate2"), (1, "slate1")]);
         assert_eq!(
             (pod.level, pod.causes.as_slice()),
             (Level::Cohort, ["bad is corrupt".to_owned()].as_slice())
@@ -329,17 +279,11 @@ mod tests {
         let long = table().pod("b.x", 10, &Fixed(vec![("gen", 11), ("fall", 10)]));
         assert_eq!(
             long.causes,
-            [
-                "bad is corrupt",
-                "gen lasts 11 segments, more than the break's 10"
-            ]
+            ["bad is corrupt", "gen lasts 11 segments, more than the break's 10"]
         );
         let levels = |stock: &Fixed| {
             let pod = table().pod("b.x", 10, stock);
-            (
-                pod.level,
-                pod.slots.first().map(|slot| slot.creative.clone()),
-            )
+            (pod.level, pod.slots.first().map(|slot| slot.creative.clone()))
         };
         assert_eq!(
             levels(&Fixed(vec![("gen", 10), ("fall", 10)])),
@@ -349,10 +293,7 @@ mod tests {
             levels(&Fixed(vec![("gen", 11), ("fall", 10)])),
             (Level::Fallback, Some("fall".into()))
         );
-        assert_eq!(
-            levels(&Fixed(vec![])),
-            (Level::Slate, Some("slate4".into()))
-        );
+        assert_eq!(levels(&Fixed(vec![])), (Level::Slate, Some("slate4".into())));
         struct Nothing;
         impl Stock for Nothing {
             fn creative(&self, name: &str) -> Result<Playable, String> {
@@ -363,10 +304,7 @@ mod tests {
             }
         }
         let pod = table().pod("b.x", 10, &Nothing);
-        assert_eq!(
-            (pod.level, pod.slots.len(), pod.causes.len()),
-            (Level::Suppressed, 0, 4)
-        );
+        assert_eq!((pod.level, pod.slots.len(), pod.causes.len()), (Level::Suppressed, 0, 4));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The desk: the one place where breaks are announced, frozen, cut short and ended.
 //!
-//! Owns the ledger of a running event and the order of what happens to it. Invariant: nothing that lies before `floor` is changed, because it
-//! may be published or hinted.
+//! Owns the ledger of a running event and the order of what happens to it. Invariant: nothing that
+//! lies before `floor` is changed, because it may be published or hinted.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -18,9 +18,11 @@ use super::scte35;
 use crate::grid::Grid;
 use crate::live::{Breaks, BreaksView, DateRange, FreezeError};
 
-/// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds its breaks.
+/// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds
+/// its breaks.
 const WINDOW_MARGIN: u64 = 8;
-/// Segments between the first that can still change and the start of a break: time for every door to fetch the frozen pods.
+/// Segments between the first that can still change and the start of a break: time for every door
+/// to fetch the frozen pods.
 const LEAD_SEGMENTS: u64 = 2;
 
 /// Earlier revisions that stay in memory: playlists of a few seconds ago name them.
@@ -76,12 +78,7 @@ impl Desk {
     ) -> Result<Self, LogError> {
         let (log, ledger) = Log::open(path, event)?;
         let seen = RwLock::new(Arc::new(Seen::of(&log, &ledger)));
-        let inner = Mutex::new(Inner {
-            log,
-            ledger,
-            decisions: HashMap::new(),
-            floor: 0,
-        });
+        let inner = Mutex::new(Inner { log, ledger, decisions: HashMap::new(), floor: 0 });
         Ok(Self {
             event: event.to_owned(),
             window_ms: u64::from(window_s) * 1000,
@@ -92,24 +89,25 @@ impl Desk {
         })
     }
 
-    /// Tells what was published before this process began: nothing before `next_msn` can change any more.
+    /// Tells what was published before this process began: nothing before `next_msn` can change any
+    /// more.
     pub fn resume_at(&self, next_msn: u64) {
         let mut inner = self.lock();
         inner.floor = inner.floor.max(next_msn);
     }
 
-    /// Announces a break of `length` segments at the next boundary that leaves the lead. Blocks until it is on disk.
+    /// Announces a break of `length` segments at the next boundary that leaves the lead. Blocks
+    /// until it is on disk.
     ///
     /// # Errors
-    /// [`RuleError::Overlap`] while another break stands there; [`LogError::Io`] when it is not on disk.
+    /// [`RuleError::Overlap`] while another break stands there; [`LogError::Io`] when it is not on
+    /// disk.
     pub fn announce(&self, grid: &Grid, next_msn: u64, length: u64) -> Result<Announced, LogError> {
         let mut inner = self.lock();
         let start = inner.floor.max(next_msn) + LEAD_SEGMENTS;
         let number = inner.ledger.next_number();
-        let (start_ms, end_ms) = (
-            grid.start_ms(start),
-            grid.start_ms(start.saturating_add(length)),
-        );
+        let (start_ms, end_ms) =
+            (grid.start_ms(start), grid.start_ms(start.saturating_add(length)));
         let plan = Announced {
             id: break_id(number),
             number,
@@ -125,36 +123,27 @@ impl Desk {
         Ok(plan)
     }
 
-    /// Ends a break at the next boundary of which nothing is published or hinted, or calls it off when it is not frozen yet. Blocks until
-    /// it is on disk.
+    /// Ends a break at the next boundary of which nothing is published or hinted, or calls it off
+    /// when it is not frozen yet. Blocks until it is on disk.
     ///
     /// # Errors
     /// [`RuleError`] when it is over or unknown; [`LogError::Io`] when it is not on disk.
     pub fn return_early(&self, id: &str) -> Result<Record, LogError> {
         let mut inner = self.lock();
-        let record = inner
-            .ledger
-            .find(id)
-            .ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        let record = inner.ledger.find(id).ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
         let entry = match record.state {
             State::Announced => Entry::Cancelled { id: id.to_owned() },
             State::Frozen => cut(record, inner.floor)?,
             state => {
-                return Err(RuleError::State {
-                    id: id.to_owned(),
-                    state,
-                    asked: "returned from",
-                }
-                .into());
+                return Err(
+                    RuleError::State { id: id.to_owned(), state, asked: "returned from" }.into()
+                );
             }
         };
         self.append(&mut inner, vec![entry])?;
         inner.decisions.remove(id);
-        let record = inner
-            .ledger
-            .find(id)
-            .cloned()
-            .ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        let record =
+            inner.ledger.find(id).cloned().ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
         tracing::info!(event = self.event, id, state = ?record.state, length = record.plan.length, "break returned early");
         Ok(record)
     }
@@ -172,10 +161,7 @@ impl Desk {
         if revision == seen.ledger.revision() {
             return Some(seen.ledger.pods(&self.event, cohort));
         }
-        Some(
-            self.folded(&seen.entries, revision)?
-                .pods(&self.event, cohort),
-        )
+        Some(self.folded(&seen.entries, revision)?.pods(&self.event, cohort))
     }
 
     /// The ledger as it stood at an earlier revision. Doors ask for one for every cohort in a row.
@@ -199,8 +185,9 @@ impl Desk {
         Some(ledger)
     }
 
-    /// The entries that are due before `floor - 1` is published or hinted: breaks that end by then, and breaks that start no later than the segment after it,
-    /// so that their last segment of content announces them.
+    /// The entries that are due before `floor - 1` is published or hinted: breaks that end by then,
+    /// and breaks that start no later than the segment after it, so that their last segment of
+    /// content announces them.
     fn due(&self, inner: &Inner, floor: u64) -> Vec<Entry> {
         let mut ledger = inner.ledger.clone();
         let mut entries = Vec::new();
@@ -223,23 +210,17 @@ impl Desk {
             State::Announced if open.plan.start <= floor => {
                 Some(self.freeze(ledger, open, inner, floor))
             }
-            State::Frozen if open.end() <= floor => Some(Entry::Ended {
-                id: open.plan.id.clone(),
-            }),
+            State::Frozen if open.end() <= floor => Some(Entry::Ended { id: open.plan.id.clone() }),
             _ => None,
         }
     }
 
     fn freeze(&self, ledger: &Ledger, record: &Record, inner: &Inner, floor: u64) -> Entry {
         let plan = &record.plan;
-        // A restart loses the decision but not the announcement; and what was missing then may be there now.
-        let decided = inner
-            .decisions
-            .get(&plan.id)
-            .filter(|decision| !decision.is_degraded());
-        let mut decision = decided
-            .cloned()
-            .unwrap_or_else(|| self.decide.decide(plan.length));
+        // A restart loses the decision but not the announcement; and what was missing then may be
+        // there now.
+        let decided = inner.decisions.get(&plan.id).filter(|decision| !decision.is_degraded());
+        let mut decision = decided.cloned().unwrap_or_else(|| self.decide.decide(plan.length));
         if !self.decide.ads_on() {
             decision = decision.suppressed("the flag ads is off");
         }
@@ -250,13 +231,7 @@ impl Desk {
         let earlier = ledger.cohorts().map(|cohort| (cohort.to_owned(), generic));
         let share = |(cohort, pod): (String, usize)| {
             let discontinuities_before = ledger.discontinuities(&cohort);
-            (
-                cohort,
-                CohortPod {
-                    pod,
-                    discontinuities_before,
-                },
-            )
+            (cohort, CohortPod { pod, discontinuities_before })
         };
         let cohorts = earlier.chain(decision.cohorts).map(share).collect();
         let window_start = floor.saturating_sub(window).max(ledger.window_start());
@@ -282,18 +257,15 @@ impl Desk {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Every change is made whole by one assignment, so a panic elsewhere leaves nothing half done.
+        // Every change is made whole by one assignment, so a panic elsewhere leaves nothing half
+        // done.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seen {
     fn of(log: &Log, ledger: &Ledger) -> Self {
-        Self {
-            view: view(ledger),
-            ledger: ledger.clone(),
-            entries: log.entries().to_vec(),
-        }
+        Self { view: view(ledger), ledger: ledger.clone(), entries: log.entries().to_vec() }
     }
 }
 
@@ -304,10 +276,7 @@ impl Breaks for Desk {
         let entries = self.due(&inner, floor);
         if !entries.is_empty() {
             self.append(&mut inner, entries.clone())
-                .map_err(|error| FreezeError {
-                    msn,
-                    reason: error.to_string(),
-                })?;
+                .map_err(|error| FreezeError { msn, reason: error.to_string() })?;
         }
         inner.floor = floor;
         for entry in &entries {
@@ -337,23 +306,13 @@ fn cut(record: &Record, floor: u64) -> Result<Entry, RuleError> {
         });
     }
     let length_ms = plan.length_ms * length / plan.length;
-    Ok(Entry::Returned {
-        id: plan.id.clone(),
-        length,
-        length_ms,
-    })
+    Ok(Entry::Returned { id: plan.id.clone(), length, length_ms })
 }
 
 fn view(ledger: &Ledger) -> BreaksView {
     let window_start = ledger.window_start();
-    let listed = ledger
-        .records()
-        .iter()
-        .filter(|r| r.end() >= window_start && r.has_ads());
-    BreaksView {
-        revision: ledger.revision(),
-        dateranges: listed.map(date_range).collect(),
-    }
+    let listed = ledger.records().iter().filter(|r| r.end() >= window_start && r.has_ads());
+    BreaksView { revision: ledger.revision(), dateranges: listed.map(date_range).collect() }
 }
 
 fn date_range(record: &Record) -> DateRange {
@@ -383,13 +342,7 @@ fn log_frozen(event: &str, frozen: &Frozen) {
         .iter()
         .flat_map(|pod: &Pod| pod.causes.iter().map(move |cause| (pod.level, cause)));
     for (level, cause) in causes {
-        tracing::warn!(
-            event,
-            id,
-            ?level,
-            cause,
-            "break frozen with less than asked"
-        );
+        tracing::warn!(event, id, ?level, cause, "break frozen with less than asked");
     }
 }
 

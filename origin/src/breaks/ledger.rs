@@ -1,7 +1,9 @@
-//! The ledger: what was announced, frozen, cut short and ended, and the rules that every entry keeps.
+//! The ledger: what was announced, frozen, cut short and ended, and the rules that every entry
+//! keeps.
 //!
-//! Owns the state of all breaks of one event as the fold of its entries. Does no IO and reads no clock. Invariant: an entry that
-//! [`Ledger::apply`] accepts changes nothing that an earlier revision said about a segment that may have been published.
+//! Owns the state of all breaks of one event as the fold of its entries. Does no IO and reads no
+//! clock. Invariant: an entry that [`Ledger::apply`] accepts changes nothing that an earlier
+//! revision said about a segment that may have been published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,8 +73,9 @@ pub struct Frozen {
     pub window_start: u64,
     /// The distinct pods of this break.
     pub pods: Vec<Pod>,
-    /// Which pod each cohort sees. `generic` is always here, and speaks for cohorts that were never named. A cohort named once is named in every later
-    /// break, so that its discontinuities are counted on.
+    /// Which pod each cohort sees. `generic` is always here, and speaks for cohorts that were never
+    /// named. A cohort named once is named in every later break, so that its discontinuities are
+    /// counted on.
     pub cohorts: BTreeMap<String, CohortPod>,
 }
 
@@ -202,10 +205,7 @@ impl Ledger {
     #[must_use]
     pub fn fold(entries: &[Entry]) -> Option<Self> {
         let mut ledger = Self::default();
-        entries
-            .iter()
-            .try_for_each(|entry| ledger.apply(entry))
-            .ok()?;
+        entries.iter().try_for_each(|entry| ledger.apply(entry)).ok()?;
         Some(ledger)
     }
 
@@ -224,9 +224,7 @@ impl Ledger {
     /// The number of the next break.
     #[must_use]
     pub fn next_number(&self) -> u32 {
-        u32::try_from(self.records.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1)
+        u32::try_from(self.records.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// The break of that id.
@@ -237,13 +235,8 @@ impl Ledger {
 
     /// The cohorts of the last frozen break, which every later one names too.
     pub fn cohorts(&self) -> impl Iterator<Item = &str> {
-        let last = self
-            .records
-            .iter()
-            .rev()
-            .find_map(|record| record.frozen.as_ref());
-        last.into_iter()
-            .flat_map(|frozen| frozen.cohorts.keys().map(String::as_str))
+        let last = self.records.iter().rev().find_map(|record| record.frozen.as_ref());
+        last.into_iter().flat_map(|frozen| frozen.cohorts.keys().map(String::as_str))
     }
 
     /// Adds an entry.
@@ -254,11 +247,7 @@ impl Ledger {
         match entry {
             Entry::Announced(plan) => self.announce(plan)?,
             Entry::Frozen(frozen) => self.freeze(frozen)?,
-            Entry::Returned {
-                id,
-                length,
-                length_ms,
-            } => self.cut(id, *length, *length_ms)?,
+            Entry::Returned { id, length, length_ms } => self.cut(id, *length, *length_ms)?,
             Entry::Cancelled { id } => {
                 self.step(id, State::Announced, State::Cancelled, "cancelled")?;
             }
@@ -271,26 +260,18 @@ impl Ledger {
     /// Discontinuities of this cohort in all frozen breaks.
     #[must_use]
     pub fn discontinuities(&self, cohort: &str) -> u64 {
-        let last = self
-            .records
-            .iter()
-            .rev()
-            .find_map(|record| record.for_cohort(cohort));
-        last.map_or(0, |b| {
-            b.discontinuities_before + b.discontinuity_positions().count() as u64
-        })
+        let last = self.records.iter().rev().find_map(|record| record.for_cohort(cohort));
+        last.map_or(0, |b| b.discontinuities_before + b.discontinuity_positions().count() as u64)
     }
 
-    /// The pods document of `cohort` at this revision: every frozen break that a playlist may still touch.
+    /// The pods document of `cohort` at this revision: every frozen break that a playlist may still
+    /// touch.
     #[must_use]
     pub fn pods(&self, event: &str, cohort: &str) -> Pods {
         let (mut breaks, mut discontinuities) = (Vec::new(), 0);
         if cohort != NONE {
             let window_start = self.window_start();
-            let listed = self
-                .records
-                .iter()
-                .filter(|record| record.end() >= window_start);
+            let listed = self.records.iter().filter(|record| record.end() >= window_start);
             breaks.extend(listed.filter_map(|record| record.for_cohort(cohort)));
             discontinuities = self.discontinuities(cohort);
         }
@@ -319,24 +300,14 @@ impl Ledger {
         let number = self.next_number();
         let expected = break_id(number);
         if plan.id != expected || plan.number != number {
-            return Err(RuleError::Id {
-                expected,
-                found: plan.id.clone(),
-            });
+            return Err(RuleError::Id { expected, found: plan.id.clone() });
         }
         if plan.length == 0 || plan.start >= SEQUENCE_MAX || plan.length >= SEQUENCE_MAX {
             return Err(RuleError::Length(plan.id.clone()));
         }
-        if let Some(earlier) = self
-            .last_standing()
-            .filter(|earlier| plan.start <= earlier.end())
-        {
+        if let Some(earlier) = self.last_standing().filter(|earlier| plan.start <= earlier.end()) {
             let (earlier, end) = (earlier.plan.id.clone(), earlier.end());
-            return Err(RuleError::Overlap {
-                start: plan.start,
-                earlier,
-                end,
-            });
+            return Err(RuleError::Overlap { start: plan.start, earlier, end });
         }
         let (planned_ms, state) = (plan.length_ms, State::Announced);
         self.records.push(Record {
@@ -363,9 +334,7 @@ impl Ledger {
         }
         let length = self.records[index].plan.length;
         let fits = frozen.cohorts.contains_key(GENERIC)
-            && self
-                .cohorts()
-                .all(|cohort| frozen.cohorts.contains_key(cohort))
+            && self.cohorts().all(|cohort| frozen.cohorts.contains_key(cohort))
             && frozen.pods.iter().all(|pod| pod.covers(length))
             && frozen.cohorts.iter().all(|(cohort, share)| {
                 share.pod < frozen.pods.len()
@@ -408,19 +377,12 @@ impl Ledger {
         if found == state {
             Ok(index)
         } else {
-            Err(RuleError::State {
-                id: id.to_owned(),
-                state: found,
-                asked,
-            })
+            Err(RuleError::State { id: id.to_owned(), state: found, asked })
         }
     }
 
     fn last_standing(&self) -> Option<&Record> {
-        self.records
-            .iter()
-            .rev()
-            .find(|record| record.state != State::Cancelled)
+        self.records.iter().rev().find(|record| record.state != State::Cancelled)
     }
 }
 
@@ -436,22 +398,13 @@ impl Record {
     pub fn for_cohort(&self, cohort: &str) -> Option<Break> {
         let (pod, discontinuities_before) = self.pod(cohort)?;
         let (id, start, length) = (self.plan.id.clone(), self.plan.start, self.plan.length);
-        Some(Break {
-            id,
-            start,
-            length,
-            discontinuities_before,
-            slots: pod.slots.clone(),
-        })
+        Some(Break { id, start, length, discontinuities_before, slots: pod.slots.clone() })
     }
 
     /// The decided pod of `cohort`, and the discontinuities before it.
     fn pod(&self, cohort: &str) -> Option<(&Pod, u64)> {
         let frozen = self.frozen.as_ref()?;
-        let share = frozen
-            .cohorts
-            .get(cohort)
-            .or_else(|| frozen.cohorts.get(GENERIC))?;
+        let share = frozen.cohorts.get(cohort).or_else(|| frozen.cohorts.get(GENERIC))?;
         Some((frozen.pods.get(share.pod)?, share.discontinuities_before))
     }
 

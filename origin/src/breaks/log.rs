@@ -1,7 +1,7 @@
 //! The ledger on disk: one JSON line per entry, synced before anyone sees it.
 //!
-//! Owns the file format and its recovery. Invariant: an entry that [`Log::append`] has accepted is read back after any kill, and one that was not
-//! accepted was never seen.
+//! Owns the file format and its recovery. Invariant: an entry that [`Log::append`] has accepted is
+//! read back after any kill, and one that was not accepted was never seen.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::ledger::{Entry, Ledger, RuleError};
 use crate::disk::{sync_folder, write_whole};
 
-/// Largest log that is read: some thirty thousand breaks of a hundred cohorts, which is months of one every five minutes.
+/// Largest log that is read: some thirty thousand breaks of a hundred cohorts, which is months of
+/// one every five minutes.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// First line: what the file is.
@@ -34,7 +35,8 @@ pub struct Log {
     length: u64,
     header: Header,
     entries: Vec<Entry>,
-    /// A write failed, so nobody knows what the file holds; it is written anew before anything is added.
+    /// A write failed, so nobody knows what the file holds; it is written anew before anything is
+    /// added.
     broken: bool,
 }
 
@@ -82,10 +84,7 @@ impl Log {
     /// # Errors
     /// [`LogError::Io`], or [`LogError::Corrupt`] for any line that cannot be what was written.
     pub fn open(path: &Path, event: &str) -> Result<(Self, Ledger), LogError> {
-        let io = |source| LogError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| LogError::Io { path: path.to_owned(), source };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -94,10 +93,7 @@ impl Log {
             .open(path)
             .map_err(io)?;
         let bytes = read_bounded(&mut file, path)?;
-        let whole = bytes
-            .iter()
-            .rposition(|&b| b == b'\n')
-            .map_or(0, |at| at + 1);
+        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         if whole < bytes.len() {
             tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "the last line of the ledger was torn and never in force; dropped");
         }
@@ -106,10 +102,7 @@ impl Log {
             file,
             path: path.to_owned(),
             length: whole as u64,
-            header: Header {
-                ledger: 1,
-                event: event.to_owned(),
-            },
+            header: Header { ledger: 1, event: event.to_owned() },
             entries,
             broken: false,
         };
@@ -122,26 +115,23 @@ impl Log {
         Ok((log, ledger))
     }
 
-    /// Adds entries, all or none, and returns when they are on disk. `ledger` is moved on with them.
+    /// Adds entries, all or none, and returns when they are on disk. `ledger` is moved on with
+    /// them.
     ///
     /// # Errors
     /// [`LogError::Rule`] with nothing written; [`LogError::Io`] with nothing in force.
     pub fn append(&mut self, ledger: &mut Ledger, entries: Vec<Entry>) -> Result<(), LogError> {
         let mut next = ledger.clone();
         entries.iter().try_for_each(|entry| next.apply(entry))?;
-        let lines = entries
-            .iter()
-            .map(|entry| line(entry, &self.path))
-            .collect::<Result<Vec<_>, _>>()?;
+        let lines =
+            entries.iter().map(|entry| line(entry, &self.path)).collect::<Result<Vec<_>, _>>()?;
         let written = if self.broken { self.rewrite() } else { Ok(()) };
         if let Err(source) = written.and_then(|()| self.write(&lines)) {
             self.broken = true;
-            // Should this process end before the file is written anew, the refused entry is better not there.
+            // Should this process end before the file is written anew, the refused entry is better
+            // not there.
             let _ = self.cut_back();
-            return Err(LogError::Io {
-                path: self.path.clone(),
-                source,
-            });
+            return Err(LogError::Io { path: self.path.clone(), source });
         }
         self.entries.extend(entries);
         *ledger = next;
@@ -163,8 +153,9 @@ impl Log {
         Ok(())
     }
 
-    /// Writes all accepted entries to a new file in the old one's place. After a failed sync the old one cannot be trusted, because a later sync may
-    /// succeed without the bytes that were lost.
+    /// Writes all accepted entries to a new file in the old one's place. After a failed sync the
+    /// old one cannot be trusted, because a later sync may succeed without the bytes that were
+    /// lost.
     fn rewrite(&mut self) -> std::io::Result<()> {
         let mut bytes = serde_json::to_vec(&self.header)?;
         for entry in &self.entries {
@@ -184,16 +175,10 @@ impl Log {
 }
 
 fn read_bounded(file: &mut File, path: &Path) -> Result<Vec<u8>, LogError> {
-    let io = |source| LogError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| LogError::Io { path: path.to_owned(), source };
     let length = file.metadata().map_err(io)?.len();
     if length > LOG_BYTES_MAX {
-        return Err(LogError::TooLarge {
-            path: path.to_owned(),
-            bytes: length,
-        });
+        return Err(LogError::TooLarge { path: path.to_owned(), bytes: length });
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(io)?;
@@ -201,11 +186,8 @@ fn read_bounded(file: &mut File, path: &Path) -> Result<Vec<u8>, LogError> {
 }
 
 fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<Entry>, Ledger), LogError> {
-    let corrupt = |line: usize, reason: String| LogError::Corrupt {
-        path: path.to_owned(),
-        line,
-        reason,
-    };
+    let corrupt =
+        |line: usize, reason: String| LogError::Corrupt { path: path.to_owned(), line, reason };
     let mut lines = bytes.split_inclusive(|&b| b == b'\n').enumerate();
     let (mut entries, mut ledger) = (Vec::new(), Ledger::default());
     if let Some((_, first)) = lines.next() {
@@ -224,19 +206,14 @@ fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<Entry>, Ledger)
     for (index, text) in lines {
         let entry: Entry = serde_json::from_slice(text)
             .map_err(|e| corrupt(index + 1, format!("not an entry ({e})")))?;
-        ledger
-            .apply(&entry)
-            .map_err(|e| corrupt(index + 1, e.to_string()))?;
+        ledger.apply(&entry).map_err(|e| corrupt(index + 1, e.to_string()))?;
         entries.push(entry);
     }
     Ok((entries, ledger))
 }
 
 fn line(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, LogError> {
-    let io = |e: serde_json::Error| LogError::Io {
-        path: path.to_owned(),
-        source: e.into(),
-    };
+    let io = |e: serde_json::Error| LogError::Io { path: path.to_owned(), source: e.into() };
     let mut line = serde_json::to_vec(value).map_err(io)?;
     line.push(b'\n');
     Ok(line)
@@ -285,8 +262,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
         let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
-        log.append(&mut ledger, vec![announced(1, 10), announced(2, 20)])
-            .unwrap();
+        log.append(&mut ledger, vec![announced(1, 10), announced(2, 20)]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let fault = |text: String| {
             std::fs::write(&path, text).unwrap();

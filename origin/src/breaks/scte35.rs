@@ -1,6 +1,7 @@
 //! SCTE-35 `splice_insert` messages, as `EXT-X-DATERANGE` carries them.
 //!
-//! Owns the bits of SCTE 35 2023 clause 9.7.3 that a break of ours needs: out of network with its duration, and back. Reads nothing.
+//! Owns the bits of SCTE 35 2023 clause 9.7.3 that a break of ours needs: out of network with its
+//! duration, and back. Reads nothing.
 
 /// 90 kHz ticks in a millisecond.
 const TICKS_PER_MS: u64 = 90;
@@ -11,11 +12,7 @@ const TICKS_MASK: u64 = (1 << 33) - 1;
 /// Out of the network at `start_ms` for `duration_ms`, with automatic return.
 #[must_use]
 pub fn out(event_id: u32, start_ms: u64, duration_ms: u64) -> Vec<u8> {
-    section(&splice_insert(
-        event_id,
-        ticks(start_ms),
-        Some(ticks(duration_ms)),
-    ))
+    section(&splice_insert(event_id, ticks(start_ms), Some(ticks(duration_ms))))
 }
 
 /// Back into the network at `return_ms`; the event id is that of the way out.
@@ -50,7 +47,8 @@ fn ticks(ms: u64) -> u64 {
 /// Clause 9.6: the section around a command, unencrypted, without descriptors.
 fn section(command: &[u8]) -> Vec<u8> {
     const SPLICE_INSERT: u8 = 0x05;
-    // From after section_length to the end of the CRC: 11 fixed, the command, 2 of descriptor length, 4 of CRC.
+    // From after section_length to the end of the CRC: 11 fixed, the command, 2 of descriptor
+    // length, 4 of CRC.
     let length = u16::try_from(11 + command.len() + 2 + 4).unwrap_or(u16::MAX);
     let command_length = u16::try_from(command.len()).unwrap_or(u16::MAX);
     let mut bytes = vec![0xFC];
@@ -72,11 +70,7 @@ fn section(command: &[u8]) -> Vec<u8> {
 fn crc32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
-            if crc & 0x8000_0000 == 0 {
-                crc << 1
-            } else {
-                (crc << 1) ^ 0x04C1_1DB7
-            }
+            if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04C1_1DB7 }
         })
     })
 }

@@ -1,7 +1,7 @@
 //! The shelf: the creatives of the table, conditioned ahead of time.
 //!
-//! Owns which creatives are ready and why the others are not. Conditions nothing itself. Invariant: a creative that is not ready is left out, never
-//! waited for.
+//! Owns which creatives are ready and why the others are not. Conditions nothing itself. Invariant:
+//! a creative that is not ready is left out, never waited for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use super::decision::{Playable, Stock};
 use crate::creative::{Card, CreativeError, Library, Source};
 use crate::grid::Grid;
 
-/// Slates in segments: any rest of a break is one of them, or a few. All are the same segment over and over, made once.
+/// Slates in segments: any rest of a break is one of them, or a few. All are the same segment over
+/// and over, made once.
 const SLATE_SEGMENTS: [u64; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30];
 /// Between two looks at what is not ready.
 const LOOK: Duration = Duration::from_secs(30);
@@ -37,8 +38,9 @@ struct Inner {
 }
 
 impl Shelf {
-    /// Conditions the slates and `names`, and looks again for what was not usable, for as long as it is polled. `slate` is a clip in place of
-    /// the built-in slates, which still fill what the clip is too long for.
+    /// Conditions the slates and `names`, and looks again for what was not usable, for as long as
+    /// it is polled. `slate` is a clip in place of the built-in slates, which still fill what the
+    /// clip is too long for.
     pub async fn keep_stocked(
         self,
         library: Library,
@@ -52,9 +54,7 @@ impl Shelf {
             let mut complete = true;
             for segments in SLATE_SEGMENTS {
                 let card = Card::slate(short(segments));
-                complete &= self
-                    .stock_built_in(&library, &mut failures, segments, card)
-                    .await;
+                complete &= self.stock_built_in(&library, &mut failures, segments, card).await;
             }
             for name in &names {
                 complete &= self.stock(&library, &mut failures, name).await;
@@ -113,9 +113,7 @@ impl Shelf {
         let name = format!("slate of {segments}");
         let made = slate(library, failures, &name, Source::Card(card)).await;
         let ready = made.is_some();
-        self.write()
-            .slates
-            .extend(made.map(|playable| (segments, playable)));
+        self.write().slates.extend(made.map(|playable| (segments, playable)));
         ready
     }
 
@@ -151,9 +149,7 @@ async fn slate(
     }
     let result = condition(library, source.clone()).await;
     failures.note(name, &source, &result);
-    result
-        .inspect_err(|error| tracing::warn!(name, %error, "a slate is left out"))
-        .ok()
+    result.inspect_err(|error| tracing::warn!(name, %error, "a slate is left out")).ok()
 }
 
 /// What failed, so that no time of the machine goes into failing alike.
@@ -176,7 +172,8 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 impl Failures {
-    /// Whether it could turn out otherwise now: the file changed, or the pause is over where the file was not at fault.
+    /// Whether it could turn out otherwise now: the file changed, or the pause is over where the
+    /// file was not at fault.
     fn may_try(&self, name: &str) -> bool {
         let Some(failure) = self.0.get(name) else {
             return true;
@@ -230,14 +227,8 @@ async fn condition(library: &Library, source: Source) -> Result<Playable, Creati
     let info = library
         .get(&id)
         .await
-        .ok_or_else(|| CreativeError::Failed {
-            name,
-            reason: format!("{id} is gone again"),
-        })?;
-    Ok(Playable {
-        id: info.id,
-        segments: info.segments,
-    })
+        .ok_or_else(|| CreativeError::Failed { name, reason: format!("{id} is gone again") })?;
+    Ok(Playable { id: info.id, segments: info.segments })
 }
 
 /// The source behind a name of the table; `None` when a built-in of that name does not exist.
@@ -256,41 +247,11 @@ pub fn built_in_names() -> Vec<&'static str> {
 
 /// Name, large text, small text, colour, pitch.
 const CARDS: [(&str, &str, &str, u32, u32); 6] = [
-    (
-        "sneakers",
-        "Fleetfoot sneakers",
-        "Run the next single",
-        0xd8_3a_56,
-        523,
-    ),
-    (
-        "motorbike",
-        "Ridge 250 motorbike",
-        "Your weekend, uphill",
-        0xe0_7a_1f,
-        392,
-    ),
-    (
-        "car",
-        "Meridian electric",
-        "Quiet as a covered pitch",
-        0x1f_5f_a8,
-        330,
-    ),
-    (
-        "tractor",
-        "Harrow tractors",
-        "Strong on every ground",
-        0x4c_7a_2b,
-        262,
-    ),
-    (
-        "bank",
-        "Boundary bank",
-        "Save when it rains",
-        0x5b_3a_8c,
-        440,
-    ),
+    ("sneakers", "Fleetfoot sneakers", "Run the next single", 0xd8_3a_56, 523),
+    ("motorbike", "Ridge 250 motorbike", "Your weekend, uphill", 0xe0_7a_1f, 392),
+    ("car", "Meridian electric", "Quiet as a covered pitch", 0x1f_5f_a8, 330),
+    ("tractor", "Harrow tractors", "Strong on every ground", 0x4c_7a_2b, 262),
+    ("bank", "Boundary bank", "Save when it rains", 0x5b_3a_8c, 440),
     ("cola", "Six cola", "Over the rope", 0x8c_1c_13, 659),
 ];
 
@@ -323,10 +284,7 @@ mod tests {
         let fills = |length| {
             let decision = Table::default().decide(&[], length, &shelf);
             let slots = decision.pods[0].slots.iter();
-            slots
-                .map(|slot| slot.creative.clone())
-                .collect::<Vec<_>>()
-                .join(" ")
+            slots.map(|slot| slot.creative.clone()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(fills(37), "b30 b7");
         shelf.write().slate = Some(playable("own".to_owned(), 4));
@@ -335,10 +293,7 @@ mod tests {
     }
 
     fn corrupt() -> Result<Playable, CreativeError> {
-        Err(CreativeError::Corrupt {
-            name: "a".to_owned(),
-            reason: "no picture".to_owned(),
-        })
+        Err(CreativeError::Corrupt { name: "a".to_owned(), reason: "no picture".to_owned() })
     }
 
     #[test]
@@ -353,10 +308,7 @@ mod tests {
         assert!(!failures.may_try("ad"));
         std::fs::write(&path, b"longer than before").unwrap();
         assert!(failures.may_try("ad"));
-        let playable = Playable {
-            id: "c-1".to_owned(),
-            segments: 1,
-        };
+        let playable = Playable { id: "c-1".to_owned(), segments: 1 };
         failures.note("ad", &source, &Ok(playable));
         assert!(failures.may_try("ad") && failures.0.is_empty());
     }

@@ -1,7 +1,7 @@
 //! The table of pods, as the configuration says it.
 //!
-//! Owns its rows and the demonstration's own table. Invariant: every pattern fits the cohort schema; a creative that is only missing is no fault here,
-//! because it may come later.
+//! Owns its rows and the demonstration's own table. Invariant: every pattern fits the cohort
+//! schema; a creative that is only missing is no fault here, because it may come later.
 
 use sightscreen_core::document::Dimension;
 
@@ -12,10 +12,7 @@ use crate::breaks::shelf::{BUILT_IN, built_in_names};
 
 /// The table of pods; without one, that of the demonstration.
 pub(super) fn table(reader: &mut Reader, schema: &[Dimension]) -> Table {
-    let rows = reader.tables(
-        "pods",
-        &[("cohort", Field::Text), ("creatives", Field::Texts)],
-    );
+    let rows = reader.tables("pods", &[("cohort", Field::Text), ("creatives", Field::Texts)]);
     if rows.is_empty() {
         return demonstration();
     }
@@ -26,10 +23,7 @@ pub(super) fn table(reader: &mut Reader, schema: &[Dimension]) -> Table {
             reader.fault(
                 "pods",
                 &fault,
-                &format!(
-                    "use a file, or {BUILT_IN} and one of {}",
-                    built_in_names().join(", ")
-                ),
+                &format!("use a file, or {BUILT_IN} and one of {}", built_in_names().join(", ")),
             );
         }
         // Without one, that was said already.
@@ -61,8 +55,7 @@ fn creative_fault(name: &str) -> Option<String> {
 fn fits(pattern: &Pattern, schema: &[Dimension]) -> bool {
     let parts = pattern.parts();
     let known = |(part, dimension): (&Option<String>, &Dimension)| {
-        part.as_ref()
-            .is_none_or(|part| dimension.values.contains(part))
+        part.as_ref().is_none_or(|part| dimension.values.contains(part))
     };
     parts.len() == schema.len() && parts.iter().zip(schema).all(known)
 }
@@ -70,10 +63,7 @@ fn fits(pattern: &Pattern, schema: &[Dimension]) -> bool {
 /// Four audiences that are told apart, and everyone else.
 fn demonstration() -> Table {
     let names = |cards: [&str; 2]| cards.map(|card| format!("{BUILT_IN}{card}")).to_vec();
-    let rule = |pattern, cards| Rule {
-        pattern: Pattern::parse(pattern),
-        creatives: names(cards),
-    };
+    let rule = |pattern, cards| Rule { pattern: Pattern::parse(pattern), creatives: names(cards) };
     Table {
         rules: vec![
             rule("18-34.f.*.*.*", ["sneakers", "cola"]),

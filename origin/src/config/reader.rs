@@ -1,6 +1,7 @@
 //! Reading settings one by one, so that every fault is found and not only the first.
 //!
-//! Owns where a setting came from (flag, file or default) and the list of faults. Invariant: a setting that nobody asked for is a fault too.
+//! Owns where a setting came from (flag, file or default) and the list of faults. Invariant: a
+//! setting that nobody asked for is a fault too.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -126,12 +127,8 @@ impl Reader {
 
     /// All faults, those for settings that do not exist included.
     pub(super) fn finish(mut self) -> Vec<Fault> {
-        let unknown: Vec<String> = self
-            .table
-            .keys()
-            .filter(|key| !self.asked.contains(key.as_str()))
-            .cloned()
-            .collect();
+        let unknown: Vec<String> =
+            self.table.keys().filter(|key| !self.asked.contains(key.as_str())).cloned().collect();
         for key in unknown {
             let place = self.file.clone().unwrap_or_default();
             let known: Vec<&str> = self.asked.iter().copied().collect();
@@ -152,11 +149,7 @@ impl Reader {
             Some(file) if !flag && self.table.contains_key(key) => format!("{key} in {file}"),
             _ => format!("--{key}"),
         };
-        self.faults.push(Fault {
-            place,
-            fault: fault.to_owned(),
-            remedy: remedy.to_owned(),
-        });
+        self.faults.push(Fault { place, fault: fault.to_owned(), remedy: remedy.to_owned() });
     }
 
     pub(super) fn optional(&mut self, key: &'static str) -> Option<String> {
@@ -186,17 +179,11 @@ impl Reader {
             Some(Value::String(text)) => text.parse().ok(),
             Some(_) => None,
         };
-        number
-            .filter(|number| range.contains(number))
-            .unwrap_or_else(|| {
-                let remedy = format!(
-                    "write a whole number from {} to {}",
-                    range.start(),
-                    range.end()
-                );
-                self.fault(key, "is not a number that can be used", &remedy);
-                default
-            })
+        number.filter(|number| range.contains(number)).unwrap_or_else(|| {
+            let remedy = format!("write a whole number from {} to {}", range.start(), range.end());
+            self.fault(key, "is not a number that can be used", &remedy);
+            default
+        })
     }
 
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
@@ -218,24 +205,20 @@ impl Reader {
             Some(Value::String(text)) => {
                 Some(text.split(',').map(|item| item.trim().to_owned()).collect())
             }
-            Some(Value::Array(items)) => items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect(),
+            Some(Value::Array(items)) => {
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+            }
             Some(_) => None,
         };
         list.unwrap_or_else(|| {
-            self.fault(
-                key,
-                "is not a list of texts",
-                "write it as [\"one\", \"two\"]",
-            );
+            self.fault(key, "is not a list of texts", "write it as [\"one\", \"two\"]");
             Vec::new()
         })
     }
 
-    /// The tables of `[[key]]`, which have these fields. The first is required; others may be left out. Every field that is not what it should be is a fault,
-    /// and its table is still read for the rest.
+    /// The tables of `[[key]]`, which have these fields. The first is required; others may be left
+    /// out. Every field that is not what it should be is a fault, and its table is still read for
+    /// the rest.
     pub(super) fn tables(&mut self, key: &'static str, fields: &[(&str, Field)]) -> Vec<Row> {
         let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
         let remedy = format!("write [[{key}]] and below it {}", names.join(", "));
@@ -261,8 +244,7 @@ impl Reader {
     fn value(&mut self, key: &'static str) -> Option<Value> {
         self.asked.insert(key);
         let flag = self.flags.iter().find(|(name, _)| *name == key);
-        flag.map(|(_, text)| Value::String(text.clone()))
-            .or_else(|| self.table.get(key).cloned())
+        flag.map(|(_, text)| Value::String(text.clone())).or_else(|| self.table.get(key).cloned())
     }
 }
 
@@ -277,36 +259,22 @@ impl Row {
 
     pub(super) fn list(&self, field: &str) -> Vec<String> {
         let items = self.0.get(field).and_then(Value::as_array);
-        items
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item.as_str().map(str::to_owned))
-            .collect()
+        items.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     }
 }
 
 fn read(path: &Path) -> Result<Table, (String, &'static str)> {
     let look = "name a TOML file that can be read";
-    let size = std::fs::metadata(path)
-        .map_err(|e| (e.to_string(), look))?
-        .len();
+    let size = std::fs::metadata(path).map_err(|e| (e.to_string(), look))?.len();
     if size > FILE_BYTES_MAX {
-        return Err((
-            format!("has {size} bytes, at most {FILE_BYTES_MAX} are read"),
-            look,
-        ));
+        return Err((format!("has {size} bytes, at most {FILE_BYTES_MAX} are read"), look));
     }
     let text = std::fs::read_to_string(path).map_err(|e| (e.to_string(), look))?;
     // The error's own text quotes the line, which may hold a secret.
     let place = |e: &toml::de::Error| {
-        e.span().map_or(0, |span| {
-            text[..span.start.min(text.len())].matches('\n').count() + 1
-        })
+        e.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1)
     };
     text.parse().map_err(|e: toml::de::Error| {
-        (
-            format!("is not TOML (line {}: {})", place(&e), e.message()),
-            "mend that line",
-        )
+        (format!("is not TOML (line {}: {})", place(&e), e.message()), "mend that line")
     })
 }

@@ -1,6 +1,8 @@
-//! Conditioning: one run of ffmpeg that brings a clip to the ladder and the grid, kept on disk by content.
+//! Conditioning: one run of ffmpeg that brings a clip to the ladder and the grid, kept on disk by
+//! content.
 //!
-//! Owns the cache folder. Invariant: a folder with a `meta.json` holds a whole creative; it is renamed into place.
+//! Owns the cache folder. Invariant: a folder with a `meta.json` holds a whole creative; it is
+//! renamed into place.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -84,13 +86,7 @@ pub(super) async fn identify(
 ) -> Result<String, CreativeError> {
     let mut hash = Sha256::new();
     // The epoch has no part in it: an event that starts anew finds its creatives.
-    hash.update(format!(
-        "{plan:?}{:?}",
-        Grid {
-            epoch_ms: 0,
-            ..*grid
-        }
-    ));
+    hash.update(format!("{plan:?}{:?}", Grid { epoch_ms: 0, ..*grid }));
     match source {
         Source::Card(card) => hash.update(format!("{card:?}")),
         Source::File(path) => {
@@ -99,37 +95,25 @@ pub(super) async fn identify(
                 std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
                 Ok(hash)
             });
-            let read = read
-                .await
-                .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            let read = read.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
             hash = read.map_err(|error| CreativeError::Unreadable {
                 name: source.name(),
                 reason: error.to_string(),
             })?;
         }
     }
-    let digest: String = hash
-        .finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("c-{digest}"))
 }
 
-/// What is conditioned for a source, and how often it is repeated: a slate is one segment again and again.
+/// What is conditioned for a source, and how often it is repeated: a slate is one segment again and
+/// again.
 pub(super) fn unit(source: &Source, grid: &Grid) -> (Source, u64) {
     match source {
         Source::Card(card) if card.tone_hz == 0 => {
             let length_ms = u32::try_from(grid.duration_ms(1)).unwrap_or(u32::MAX);
             let times = whole_segments(u64::from(card.length_ms), grid);
-            (
-                Source::Card(Card {
-                    length_ms,
-                    ..card.clone()
-                }),
-                times,
-            )
+            (Source::Card(Card { length_ms, ..card.clone() }), times)
         }
         other => (other.clone(), 1),
     }
@@ -163,15 +147,12 @@ pub(super) async fn condition(
         .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
     let _ = std::fs::remove_dir_all(folder);
     std::fs::rename(&fresh, folder).map_err(failed)?;
-    tracing::info!(
-        creative = source.name(),
-        segments,
-        "a creative is conditioned"
-    );
+    tracing::info!(creative = source.name(), segments, "a creative is conditioned");
     Ok(conditioned)
 }
 
-/// Refuses more work for a cache that is full. Nothing in it is deleted here, because a frozen break may still need it.
+/// Refuses more work for a cache that is full. Nothing in it is deleted here, because a frozen
+/// break may still need it.
 fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
     let files = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = files(cache).map(|entry| entry.path());
@@ -193,25 +174,21 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
     })
 }
 
-/// Whole segments, at least one: what is missing is filled with the last picture, a tail below half a segment is cut.
+/// Whole segments, at least one: what is missing is filled with the last picture, a tail below half
+/// a segment is cut.
 async fn length(source: &Source, grid: &Grid) -> Result<u64, CreativeError> {
     let name = source.name();
     let ms = match source {
         Source::Card(card) => u64::from(card.length_ms),
         Source::File(path) => {
             let file = probe_file(path).await.map_err(|error| match error {
-                StartError::Ffmpeg { .. } => CreativeError::Failed {
-                    name: name.clone(),
-                    reason: error.to_string(),
-                },
-                StartError::Input { reason, .. } => CreativeError::Corrupt {
-                    name: name.clone(),
-                    reason,
-                },
-                other => CreativeError::Corrupt {
-                    name: name.clone(),
-                    reason: other.to_string(),
-                },
+                StartError::Ffmpeg { .. } => {
+                    CreativeError::Failed { name: name.clone(), reason: error.to_string() }
+                }
+                StartError::Input { reason, .. } => {
+                    CreativeError::Corrupt { name: name.clone(), reason }
+                }
+                other => CreativeError::Corrupt { name: name.clone(), reason: other.to_string() },
             })?;
             file.duration_ms.ok_or_else(|| CreativeError::Corrupt {
                 name: name.clone(),
@@ -220,11 +197,7 @@ async fn length(source: &Source, grid: &Grid) -> Result<u64, CreativeError> {
         }
     };
     if ms > MAX_SECONDS * 1000 {
-        return Err(CreativeError::TooLong {
-            name,
-            seconds: ms / 1000,
-            most: MAX_SECONDS,
-        });
+        return Err(CreativeError::TooLong { name, seconds: ms / 1000, most: MAX_SECONDS });
     }
     Ok(whole_segments(ms, grid))
 }
@@ -242,10 +215,7 @@ async fn encode(
     folder: &Path,
 ) -> Result<(), CreativeError> {
     let name = source.name();
-    let failed = |reason: String| CreativeError::Failed {
-        name: name.clone(),
-        reason,
-    };
+    let failed = |reason: String| CreativeError::Failed { name: name.clone(), reason };
     let texts = RunFolder::new().map_err(|error| failed(error.to_string()))?;
     let input = match source {
         Source::File(path) => file_input(path).await,
@@ -253,34 +223,20 @@ async fn encode(
             card_input(card, grid, texts.path()).map_err(|error| failed(error.to_string()))?
         }
     };
-    let plan = Plan {
-        audio: vec!["any".to_owned()],
-        ..plan.clone()
-    };
+    let plan = Plan { audio: vec!["any".to_owned()], ..plan.clone() };
     let graph = [input.graph, tail(&plan, grid, segments)].join(";");
     let url = |track: usize| folder.join(format!("{track}.mp4")).display().to_string();
     // The live picture comes first on a shared machine.
     let run = Command::new("nice")
-        .args([
-            "-n",
-            "15",
-            "ffmpeg",
-            "-hide_banner",
-            "-nostdin",
-            "-y",
-            "-v",
-            "error",
-            "-xerror",
-        ])
+        .args(["-n", "15", "ffmpeg", "-hide_banner", "-nostdin", "-y", "-v", "error", "-xerror"])
         .args(input.args)
         .args(["-filter_complex", &graph])
         .args(plan.outputs(grid, 0, url))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = timeout(MAX_WORK, run)
-        .await
-        .map_err(|_| failed("ffmpeg took too long".to_owned()))?;
+    let output =
+        timeout(MAX_WORK, run).await.map_err(|_| failed("ffmpeg took too long".to_owned()))?;
     let output = output.map_err(|error| failed(format!("ffmpeg cannot be started: {error}")))?;
     if output.status.success() {
         return Ok(());
@@ -303,14 +259,9 @@ struct EncodeInput {
 }
 
 async fn file_input(path: &Path) -> EncodeInput {
-    let sound = probe_file(path)
-        .await
-        .is_ok_and(|file| file.audio_tracks > 0);
-    let sound = if sound {
-        format!("[0:a:0]{LOUDNESS}")
-    } else {
-        "anullsrc=r=48000:cl=stereo".to_owned()
-    };
+    let sound = probe_file(path).await.is_ok_and(|file| file.audio_tracks > 0);
+    let sound =
+        if sound { format!("[0:a:0]{LOUDNESS}") } else { "anullsrc=r=48000:cl=stereo".to_owned() };
     EncodeInput {
         args: vec!["-i".to_owned(), path.display().to_string()],
         graph: format!("[0:v:0]null[picture];{sound}[sound]"),
@@ -343,12 +294,7 @@ pub(super) fn coded_audio(grid: &Grid, segments: u64) -> u64 {
 
 fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<EncodeInput> {
     let (num, den) = grid.fps;
-    let Card {
-        color,
-        tone_hz,
-        length_ms,
-        ..
-    } = card;
+    let Card { color, tone_hz, length_ms, .. } = card;
     let seconds = f64::from(*length_ms) / 1000.0;
     let text = |name: &str, text: &str| -> std::io::Result<String> {
         let path: PathBuf = folder.join(name);
@@ -378,10 +324,7 @@ fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<Encode
             ),
         }
     );
-    Ok(EncodeInput {
-        args: Vec::new(),
-        graph,
-    })
+    Ok(EncodeInput { args: Vec::new(), graph })
 }
 
 /// [`load`] on a thread that may wait for the disk.
@@ -393,14 +336,9 @@ async fn load_apart(
 ) -> Result<Option<Conditioned>, CreativeError> {
     let (plan, grid) = (plan.clone(), *grid);
     let (folder, owned) = (folder.to_owned(), name.to_owned());
-    tokio::task::spawn_blocking(move || load(&plan, &grid, &folder, &owned))
-        .await
-        .unwrap_or_else(|error| {
-            Err(CreativeError::Failed {
-                name: name.to_owned(),
-                reason: error.to_string(),
-            })
-        })
+    tokio::task::spawn_blocking(move || load(&plan, &grid, &folder, &owned)).await.unwrap_or_else(
+        |error| Err(CreativeError::Failed { name: name.to_owned(), reason: error.to_string() }),
+    )
 }
 
 /// Reads a conditioned creative; `Ok(None)` when there is none.
@@ -413,18 +351,11 @@ pub(super) fn load(
     let Ok(meta) = std::fs::read(folder.join("meta.json")) else {
         return Ok(None);
     };
-    let corrupt = |reason: String| CreativeError::Corrupt {
-        name: name.to_owned(),
-        reason,
-    };
+    let corrupt = |reason: String| CreativeError::Corrupt { name: name.to_owned(), reason };
     let meta: Meta = serde_json::from_slice(&meta).map_err(|error| corrupt(error.to_string()))?;
     let mut tracks = Vec::new();
     for track in 0..=plan.video.len() {
-        let kind = if track < plan.video.len() {
-            Kind::Video
-        } else {
-            Kind::Audio
-        };
+        let kind = if track < plan.video.len() { Kind::Video } else { Kind::Audio };
         let bytes = std::fs::read(folder.join(format!("{track}.mp4")))
             .map_err(|error| corrupt(error.to_string()))?;
         let coded = read_track(&bytes, kind, grid).map_err(&corrupt)?;
@@ -433,10 +364,7 @@ pub(super) fn load(
             Kind::Audio => coded_audio(grid, meta.segments),
         };
         if (coded.samples.len() as u64) < least {
-            return Err(corrupt(format!(
-                "it gave {} of {least} samples",
-                coded.samples.len()
-            )));
+            return Err(corrupt(format!("it gave {} of {least} samples", coded.samples.len())));
         }
         tracks.push(coded);
     }
@@ -446,10 +374,7 @@ pub(super) fn load(
 fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, String> {
     let mut track = CodedTrack::default();
     let mut timescale = 1;
-    for item in Reader::default()
-        .push(bytes)
-        .map_err(|error| error.to_string())?
-    {
+    for item in Reader::default().push(bytes).map_err(|error| error.to_string())? {
         match item {
             Item::Header(header) => {
                 timescale = header.timescale;

@@ -32,11 +32,7 @@ impl Conditioned {
     /// A creative of these samples.
     pub(crate) fn new(segments: u64, tracks: Vec<CodedTrack>) -> Self {
         let samples = tracks.iter().flat_map(|track| &track.samples);
-        Self {
-            segments,
-            coded: samples.map(|(_, data)| data.len()).sum(),
-            tracks,
-        }
+        Self { segments, coded: samples.map(|(_, data)| data.len()).sum(), tracks }
     }
 
     /// Bytes that it keeps in memory.
@@ -45,8 +41,8 @@ impl Conditioned {
         self.coded + samples * size_of::<(bool, Bytes)>()
     }
 
-    /// The same some times over. Each turn begins where a decoder can start; sound that is repeated so must be silence, as it has no
-    /// whole frames in a turn.
+    /// The same some times over. Each turn begins where a decoder can start; sound that is repeated
+    /// so must be silence, as it has no whole frames in a turn.
     pub(crate) fn repeated(mut self, times: u64, grid: &Grid) -> Self {
         if times == 1 {
             return self;
@@ -57,25 +53,16 @@ impl Conditioned {
         for (position, track) in self.tracks.iter_mut().enumerate() {
             let (turn, all) = match position == sound {
                 true => (track.samples.len(), coded_audio(grid, self.segments)),
-                false => (
-                    usize::try_from(frames).unwrap_or(usize::MAX),
-                    frames * times,
-                ),
+                false => (usize::try_from(frames).unwrap_or(usize::MAX), frames * times),
             };
             let all = usize::try_from(all).unwrap_or(usize::MAX);
-            track.samples = track
-                .samples
-                .iter()
-                .take(turn)
-                .cycle()
-                .take(all)
-                .cloned()
-                .collect();
+            track.samples = track.samples.iter().take(turn).cycle().take(all).cloned().collect();
         }
         self
     }
 
-    /// `init.mp4`, `{i}.m4s` or `{i}.{part}.m4s` of a track in one phase; `None` when there is no such object.
+    /// `init.mp4`, `{i}.m4s` or `{i}.{part}.m4s` of a track in one phase; `None` when there is no
+    /// such object.
     pub(crate) fn object(
         &self,
         grid: &Grid,
@@ -104,9 +91,8 @@ impl Conditioned {
             Some(part) if part < parts => track.part(grid, kind, phase, segment, part),
             Some(_) => None,
             None => {
-                let parts: Option<Vec<Bytes>> = (0..parts)
-                    .map(|part| track.part(grid, kind, phase, segment, part))
-                    .collect();
+                let parts: Option<Vec<Bytes>> =
+                    (0..parts).map(|part| track.part(grid, kind, phase, segment, part)).collect();
                 Some(parts?.concat().into())
             }
         }
@@ -166,12 +152,7 @@ mod tests {
         }
         assert_eq!(creative.object(&grid, Kind::Video, 0, 0, "3.m4s"), None);
         assert_eq!(creative.object(&grid, Kind::Video, 0, 0, "x.m4s"), None);
-        assert_eq!(
-            creative
-                .object(&grid, Kind::Video, 0, 0, "init.mp4")
-                .unwrap(),
-            "init"
-        );
+        assert_eq!(creative.object(&grid, Kind::Video, 0, 0, "init.mp4").unwrap(), "init");
     }
 
     #[test]
@@ -189,9 +170,7 @@ mod tests {
             let mut bytes = crate::package::write::init(&init);
             bytes.extend(track(300).part(&grid, Kind::Audio, phase, 0, 0).unwrap());
             let items = Reader::default().push(&bytes).unwrap();
-            let Item::Sample(first) = &items[1] else {
-                panic!("no sample")
-            };
+            let Item::Sample(first) = &items[1] else { panic!("no sample") };
             assert_eq!(first.time, delay);
         }
     }

@@ -1,6 +1,7 @@
 //! The conditioned creatives in memory, bounded by their bytes.
 //!
-//! Owns who stays. Loads nothing. Invariant: what is in use is not freed under anyone; what leaves can be loaded again from disk.
+//! Owns who stays. Loads nothing. Invariant: what is in use is not freed under anyone; what leaves
+//! can be loaded again from disk.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,12 +27,7 @@ struct Held {
 impl Memory {
     /// Holds at most so many bytes, or one creative that is larger.
     pub(super) fn new(most: usize) -> Self {
-        Self {
-            most,
-            bytes: 0,
-            clock: 0,
-            creatives: HashMap::new(),
-        }
+        Self { most, bytes: 0, clock: 0, creatives: HashMap::new() }
     }
 
     pub(super) fn get(&mut self, id: &str) -> Option<Arc<Conditioned>> {
@@ -43,11 +39,7 @@ impl Memory {
 
     pub(super) fn put(&mut self, id: &str, creative: Arc<Conditioned>) {
         self.clock += 1;
-        let held = Held {
-            bytes: creative.bytes(),
-            used: self.clock,
-            creative,
-        };
+        let held = Held { bytes: creative.bytes(), used: self.clock, creative };
         self.bytes += held.bytes;
         if let Some(before) = self.creatives.insert(id.to_owned(), held) {
             self.bytes -= before.bytes;
@@ -73,10 +65,8 @@ mod tests {
     use bytes::Bytes;
 
     fn creative(bytes: usize) -> Arc<Conditioned> {
-        let track = CodedTrack {
-            init: Bytes::new(),
-            samples: vec![(true, Bytes::from(vec![0; bytes]))],
-        };
+        let track =
+            CodedTrack { init: Bytes::new(), samples: vec![(true, Bytes::from(vec![0; bytes]))] };
         Arc::new(Conditioned::new(1, vec![track]))
     }
 

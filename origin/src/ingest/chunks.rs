@@ -1,15 +1,17 @@
 //! The RTMP chunk stream, as far as it takes to know that the session can read it.
 //!
-//! Owns the headers of the chunks and what they may claim. Looks at no message but the one that sets the chunk size. Invariant: what passes here has one message open
-//! at a time, of the length that was announced, and commands short enough to be read by recursion: beyond that, the session's arithmetic overflows, its memory grows, or
-//! its stack does.
+//! Owns the headers of the chunks and what they may claim. Looks at no message but the one that
+//! sets the chunk size. Invariant: what passes here has one message open at a time, of the length
+//! that was announced, and commands short enough to be read by recursion: beyond that, the
+//! session's arithmetic overflows, its memory grows, or its stack does.
 
 use std::collections::HashMap;
 
 /// Bytes of a chunk's payload until the peer says otherwise.
 const SIZE: u32 = 128;
 
-/// Largest command or metadata: far above what encoders send, and nested no deeper than a thread's stack bears.
+/// Largest command or metadata: far above what encoders send, and nested no deeper than a thread's
+/// stack bears.
 pub(super) const COMMAND_BYTES_MAX: u32 = 4 << 10;
 
 /// Streams of chunks at a time; publishers use a handful.
@@ -137,15 +139,12 @@ impl Chunks {
         Ok(())
     }
 
-    /// Stream and header of the chunk that begins, and whether its time is told by itself; `None` while bytes are missing.
+    /// Stream and header of the chunk that begins, and whether its time is told by itself; `None`
+    /// while bytes are missing.
     fn header(&self) -> Result<Option<(u32, Header, bool)>, ChunkError> {
         let number = |range: std::ops::Range<usize>| {
             let bytes = self.head.get(range)?;
-            Some(
-                bytes
-                    .iter()
-                    .fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
-            )
+            Some(bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
         };
         let byte = |at: usize| self.head.get(at).copied();
         let Some(first) = byte(0) else {
@@ -168,12 +167,7 @@ impl Chunks {
         }
         let told = |old: fn(Header) -> u32, range: std::ops::Range<usize>, formats: u8| {
             let kept = before.map(old);
-            if format < formats {
-                number(range)
-            } else {
-                kept
-            }
-            .unwrap_or(0)
+            if format < formats { number(range) } else { kept }.unwrap_or(0)
         };
         let header = Header {
             time: told(|header| header.time, at..at + 3, 3),
@@ -205,11 +199,7 @@ impl Chunks {
                     return Err(ChunkError::Size);
                 }
                 self.new_size = 0;
-                Open {
-                    stream,
-                    header,
-                    left: header.length,
-                }
+                Open { stream, header, left: header.length }
             }
             Some(open) => {
                 let same = (open.header.length, open.header.kind) == (header.length, header.kind);
@@ -280,10 +270,7 @@ pub(super) mod tests {
         assert_eq!(after(full(4, 10, 9, &[])), interleaved);
         assert_eq!(follow(&[0xc4]), Err(ChunkError::NoStream));
         let command = full(3, COMMAND_BYTES_MAX + 1, 18, &[]);
-        assert_eq!(
-            follow(&command),
-            Err(ChunkError::Command(COMMAND_BYTES_MAX + 1))
-        );
+        assert_eq!(follow(&command), Err(ChunkError::Command(COMMAND_BYTES_MAX + 1)));
         for size in [0, u32::MAX] {
             let set = full(2, 4, 1, &size.to_be_bytes());
             assert_eq!(follow(&set), Err(ChunkError::Size));
@@ -296,14 +283,7 @@ pub(super) mod tests {
 
     /// Chunks that are nearly right.
     fn chunk() -> impl Strategy<Value = Vec<u8>> {
-        let kind = prop_oneof![
-            Just(1_u8),
-            Just(8),
-            Just(9),
-            Just(18),
-            Just(20),
-            any::<u8>()
-        ];
+        let kind = prop_oneof![Just(1_u8), Just(8), Just(9), Just(18), Just(20), any::<u8>()];
         let length = prop_oneof![Just(4_u32), 0_u32..600];
         let bytes = prop::collection::vec(any::<u8>(), 0..200);
         (0_u8..4, 2_u8..5, any::<bool>(), length, kind, bytes).prop_map(

@@ -44,11 +44,7 @@ impl Tag {
     /// Whether it is a picture in a codec that is not taken in (anything but plain H.264).
     #[must_use]
     pub fn is_foreign(&self) -> bool {
-        self.video
-            && self
-                .data
-                .first()
-                .is_some_and(|head| head & 0x80 != 0 || head & 0x0f != 7)
+        self.video && self.data.first().is_some_and(|head| head & 0x80 != 0 || head & 0x0f != 7)
     }
 }
 
@@ -84,26 +80,16 @@ mod tests {
 
     #[test]
     fn a_tag_has_its_size_on_both_sides() {
-        let sent = Tag {
-            video: true,
-            time: 0,
-            data: Bytes::from_static(&[0x17, 1, 9]),
-        };
+        let sent = Tag { video: true, time: 0, data: Bytes::from_static(&[0x17, 1, 9]) };
         let bytes = tag(&sent, 0x0102_0304).unwrap();
-        assert_eq!(
-            &bytes[..],
-            [9, 0, 0, 3, 2, 3, 4, 1, 0, 0, 0, 0x17, 1, 9, 0, 0, 0, 14]
-        );
+        assert_eq!(&bytes[..], [9, 0, 0, 3, 2, 3, 4, 1, 0, 0, 0, 0x17, 1, 9, 0, 0, 0, 14]);
         assert!(sent.is_key() && !sent.is_config() && !sent.is_foreign());
     }
 
     #[test]
     fn configuration_and_foreign_codecs_are_told_apart() {
-        let of = |video, data: &'static [u8]| Tag {
-            video,
-            time: 0,
-            data: Bytes::from_static(data),
-        };
+        let of =
+            |video, data: &'static [u8]| Tag { video, time: 0, data: Bytes::from_static(data) };
         assert!(of(true, &[0x17, 0]).is_config());
         assert!(of(false, &[0xaf, 0]).is_config());
         assert!(!of(false, &[0x2f, 0]).is_config());

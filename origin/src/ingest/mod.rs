@@ -1,7 +1,8 @@
 //! Inputs: what feeds the encoder, and when it is started again.
 //!
-//! Owns the supervision of generated inputs (test match and file). A publisher's is in [`rtmp`]. Invariant: an input that fails is started
-//! again for as long as the event lives, on the same timeline.
+//! Owns the supervision of generated inputs (test match and file). A publisher's is in [`rtmp`].
+//! Invariant: an input that fails is started again for as long as the event lives, on the same
+//! timeline.
 
 mod chunks;
 pub mod flv;
@@ -47,12 +48,7 @@ pub struct FileShape {
 pub(crate) async fn generate(event: Event, sink: Sink) {
     let mut pause = Backoff::default();
     loop {
-        let Some(plan) = event
-            .media
-            .borrow()
-            .as_ref()
-            .map(|media| media.plan.clone())
-        else {
+        let Some(plan) = event.media.borrow().as_ref().map(|media| media.plan.clone()) else {
             return;
         };
         let lasted = match prepare(&event, plan).await {
@@ -63,19 +59,18 @@ pub(crate) async fn generate(event: Event, sink: Sink) {
             }
         };
         let wait = pause.after(lasted);
-        tracing::warn!(
-            wait_ms = wait.as_millis() as u64,
-            "the encoder is started again"
-        );
+        tracing::warn!(wait_ms = wait.as_millis() as u64, "the encoder is started again");
         sleep(wait).await;
     }
 }
 
-/// Makes the next run ready and waits for the moment of its first frame, so that no picture is dated before it was made.
+/// Makes the next run ready and waits for the moment of its first frame, so that no picture is
+/// dated before it was made.
 async fn prepare(event: &Event, plan: Plan) -> std::io::Result<Job> {
     let grid = event.grid;
     let folder = RunFolder::new()?;
-    // Before the date is set: a probe takes as long as it takes, and the run would be late by it for good.
+    // Before the date is set: a probe takes as long as it takes, and the run would be late by it
+    // for good.
     let file = match event.input() {
         Input::File(path) => probe_file(path).await.ok(),
         Input::TestMatch | Input::Rtmp { .. } => None,
@@ -90,14 +85,7 @@ async fn prepare(event: &Event, plan: Plan) -> std::io::Result<Job> {
     };
     let start = grid.sample_ms(Kind::Video, first_frame);
     sleep(Duration::from_millis(start.saturating_sub(now_ms()))).await;
-    Ok(Job {
-        plan,
-        grid,
-        first_frame,
-        input,
-        folder,
-        stdin: None,
-    })
+    Ok(Job { plan, grid, first_frame, input, folder, stdin: None })
 }
 
 /// The first frame of the first part that starts at or after a time.
@@ -108,15 +96,15 @@ pub fn next_part(grid: &Grid, unix_ms: u64) -> u64 {
 }
 
 fn file_arguments(path: &Path, plan: &Plan, grid: &Grid, audio_tracks: usize) -> Vec<String> {
-    let mut args: Vec<String> = ["-re", "-stream_loop", "-1", "-fflags", "+genpts", "-i"]
-        .map(str::to_owned)
-        .into();
+    let mut args: Vec<String> =
+        ["-re", "-stream_loop", "-1", "-fflags", "+genpts", "-i"].map(str::to_owned).into();
     args.push(path.display().to_string());
     args.extend(decode_graph(plan, grid, audio_tracks));
     args
 }
 
-/// The filter graph from input 0 to the labels of the outputs: a steady frame rate, and sound without holes; silence where there is none.
+/// The filter graph from input 0 to the labels of the outputs: a steady frame rate, and sound
+/// without holes; silence where there is none.
 pub(crate) fn decode_graph(plan: &Plan, grid: &Grid, audio_tracks: usize) -> [String; 2] {
     let (num, den) = grid.fps;
     let mut graph = plan.video_filters(&format!("[0:v:0]fps={num}/{den}:start_time=0,"));
@@ -181,14 +169,8 @@ pub async fn probe_file(path: &Path) -> Result<FileShape, StartError> {
         .kill_on_drop(true)
         .output()
         .await
-        .map_err(|error| StartError::Ffmpeg {
-            program: "ffprobe",
-            reason: error.to_string(),
-        })?;
-    let refuse = |reason: String| StartError::Input {
-        input: name.clone(),
-        reason,
-    };
+        .map_err(|error| StartError::Ffmpeg { program: "ffprobe", reason: error.to_string() })?;
+    let refuse = |reason: String| StartError::Input { input: name.clone(), reason };
     if !output.status.success() {
         return Err(refuse(last_line(&String::from_utf8_lossy(&output.stderr))));
     }
@@ -205,17 +187,13 @@ pub async fn probe_file(path: &Path) -> Result<FileShape, StartError> {
     let (Some(width @ 1..), Some(height @ 1..)) = (video.width, video.height) else {
         return Err(refuse("its picture has no size".to_owned()));
     };
-    let seconds = probe
-        .format
-        .and_then(|format| format.duration)
-        .and_then(|text| text.parse::<f64>().ok());
+    let seconds =
+        probe.format.and_then(|format| format.duration).and_then(|text| text.parse::<f64>().ok());
     Ok(FileShape {
         shape: Shape { width, height },
         fps: usual_rate(video.avg_frame_rate.as_deref().unwrap_or_default()),
         audio_tracks: probe.streams.iter().filter(is("audio")).count(),
-        duration_ms: seconds
-            .filter(|s| s.is_finite() && *s > 0.0)
-            .map(|s| (s * 1000.0) as u64),
+        duration_ms: seconds.filter(|s| s.is_finite() && *s > 0.0).map(|s| (s * 1000.0) as u64),
     })
 }
 
@@ -234,14 +212,9 @@ fn usual_rate(text: &str) -> (u32, u32) {
     let told = text
         .split_once('/')
         .and_then(|(num, den)| Some(num.parse::<f64>().ok()? / den.parse::<f64>().ok()?));
-    let told = told
-        .filter(|rate| rate.is_finite() && *rate > 0.0)
-        .unwrap_or(25.0);
+    let told = told.filter(|rate| rate.is_finite() && *rate > 0.0).unwrap_or(25.0);
     let far = |rate: &(u32, u32)| (f64::from(rate.0) / f64::from(rate.1) - told).abs();
-    RATES
-        .into_iter()
-        .min_by(|a, b| far(a).total_cmp(&far(b)))
-        .unwrap_or((25, 1))
+    RATES.into_iter().min_by(|a, b| far(a).total_cmp(&far(b))).unwrap_or((25, 1))
 }
 
 #[cfg(test)]
@@ -260,9 +233,7 @@ mod tests {
     fn pauses_grow_and_are_forgotten() {
         let mut pause = Backoff::default();
         let short = Duration::from_secs(1);
-        let pauses: Vec<u64> = (0..7)
-            .map(|_| pause.after(short).as_millis() as u64)
-            .collect();
+        let pauses: Vec<u64> = (0..7).map(|_| pause.after(short).as_millis() as u64).collect();
         assert_eq!(pauses, [0, 250, 500, 1000, 2000, 4000, 4000]);
         assert_eq!(pause.after(HEALTHY), Duration::ZERO);
         assert_eq!(pause.after(short), Duration::ZERO);

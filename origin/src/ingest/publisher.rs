@@ -1,7 +1,8 @@
 //! From a publisher's tags to runs of the encoder.
 //!
-//! Owns the anchor between the publisher's clock and the grid. Invariant: within a run the distance between them is constant; when they drift
-//! apart by more than [`DRIFT`], or tags stop, the run ends and the next begins at the next key picture.
+//! Owns the anchor between the publisher's clock and the grid. Invariant: within a run the distance
+//! between them is constant; when they drift apart by more than [`DRIFT`], or tags stop, the run
+//! ends and the next begins at the next key picture.
 
 use std::time::Duration;
 
@@ -127,11 +128,7 @@ impl Source {
     fn reset(&mut self, number: Option<u64>) {
         let (event, sink) = (self.event.clone(), self.sink.take());
         let encoders = std::mem::take(&mut self.encoders);
-        *self = Self {
-            number,
-            encoders,
-            ..Self::new(event, sink)
-        };
+        *self = Self { number, encoders, ..Self::new(event, sink) };
     }
 
     async fn take(&mut self, tag: Tag) {
@@ -143,10 +140,7 @@ impl Source {
             self.configure(tag);
             return;
         }
-        if self
-            .anchor
-            .is_some_and(|anchor| anchor.drift(tag.time).abs() > DRIFT)
-        {
+        if self.anchor.is_some_and(|anchor| anchor.drift(tag.time).abs() > DRIFT) {
             tracing::warn!(
                 event = self.event.name,
                 "the publisher's clock jumped or drifted: its next key picture is placed anew"
@@ -175,10 +169,7 @@ impl Source {
     /// The encoder failed, or takes no more.
     fn lose_run(&mut self) {
         let Some(run) = self.run.take() else { return };
-        tracing::warn!(
-            event = self.event.name,
-            "the encoder takes no more: it is started again"
-        );
+        tracing::warn!(event = self.event.name, "the encoder takes no more: it is started again");
         self.pace.failed(run.begun.elapsed(), Instant::now());
     }
 
@@ -224,11 +215,7 @@ impl Source {
             return;
         }
         if self.anchor.is_none() {
-            self.anchor = Some(Anchor {
-                time: key.time,
-                unix_ms: now_ms(),
-                at: Instant::now(),
-            });
+            self.anchor = Some(Anchor { time: key.time, unix_ms: now_ms(), at: Instant::now() });
         }
         let waited = time.wrapping_sub(key.time);
         if self.audio_config.is_none() && waited < AUDIO_WAIT {
@@ -243,11 +230,7 @@ impl Source {
                 }
             }
             Err(reason) => {
-                tracing::error!(
-                    event = self.event.name,
-                    reason,
-                    "the encoder cannot be started"
-                );
+                tracing::error!(event = self.event.name, reason, "the encoder cannot be started");
                 self.pace.failed(Duration::ZERO, Instant::now());
             }
         }
@@ -258,11 +241,7 @@ impl Source {
             Some(sink) => sink.clone(),
             None => {
                 let shape = probe_picture(config, key).await?;
-                let plan = self
-                    .event
-                    .plan(shape)
-                    .await
-                    .map_err(|error| error.to_string())?;
+                let plan = self.event.plan(shape).await.map_err(|error| error.to_string())?;
                 let sink = self.event.adopt(plan).map_err(|error| error.to_string())?;
                 self.sink.insert(sink).clone()
             }
@@ -286,34 +265,18 @@ impl Source {
             flv::tag(config, 0),
             sound.and_then(|tag| flv::tag(tag, 0)),
         ];
-        if !head
-            .into_iter()
-            .flatten()
-            .all(|bytes| pipe.try_send(bytes).is_ok())
-        {
+        if !head.into_iter().flatten().all(|bytes| pipe.try_send(bytes).is_ok()) {
             return Err("the encoder's pipe is full".to_owned());
         }
         let input = arguments(&plan, &grid, usize::from(sound.is_some()));
         let folder = RunFolder::new().map_err(|error| error.to_string())?;
-        let job = Job {
-            plan,
-            grid,
-            first_frame,
-            input,
-            folder,
-            stdin: Some(stdin),
-        };
+        let job = Job { plan, grid, first_frame, input, folder, stdin: Some(stdin) };
         self.encoders.abort_all();
         while self.encoders.try_join_next().is_some() {}
         let task = self.encoders.spawn(async move {
             encoder::run(job, &sink).await;
         });
-        Ok(Run {
-            pipe,
-            task,
-            base: key.time,
-            begun: Instant::now(),
-        })
+        Ok(Run { pipe, task, base: key.time, begun: Instant::now() })
     }
 }
 
@@ -339,17 +302,10 @@ fn arguments(plan: &Plan, grid: &crate::grid::Grid, audio_tracks: usize) -> Vec<
 async fn probe_picture(config: &Tag, key: &Tag) -> Result<Shape, String> {
     let folder = RunFolder::new().map_err(|error| error.to_string())?;
     let path = folder.path().join("key.flv");
-    let pieces = [
-        Some(flv::header(false)),
-        flv::tag(config, 0),
-        flv::tag(key, 0),
-    ];
+    let pieces = [Some(flv::header(false)), flv::tag(config, 0), flv::tag(key, 0)];
     let bytes: Vec<u8> = pieces.into_iter().flatten().flatten().collect();
     std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
-    probe_file(&path)
-        .await
-        .map(|file| file.shape)
-        .map_err(|error| error.to_string())
+    probe_file(&path).await.map(|file| file.shape).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! RTMP: a publisher with a stream key, and the steps that it takes.
 //!
-//! Owns the listener, who is admitted, and which publisher is the one. What becomes of its tags is [`publisher`]'s. Invariants: the stream key is in no log and no error;
-//! a publisher that goes away never ends the event; the newest publisher with the right key is the one; who has not named the key costs a few kilobytes and ten seconds
-//! at most, and keeps nobody out.
+//! Owns the listener, who is admitted, and which publisher is the one. What becomes of its tags is
+//! [`publisher`]'s. Invariants: the stream key is in no log and no error; a publisher that goes
+//! away never ends the event; the newest publisher with the right key is the one; who has not named
+//! the key costs a few kilobytes and ten seconds at most, and keeps nobody out.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -39,16 +40,19 @@ const IDLE: Duration = Duration::from_secs(10);
 /// For a connection to name the stream key, from its first byte.
 const ADMISSION: Duration = Duration::from_secs(10);
 
-/// Bytes that a connection may send after the handshake before it names the stream key: five short commands.
+/// Bytes that a connection may send after the handshake before it names the stream key: five short
+/// commands.
 const UNADMITTED_BYTES: usize = 4 << 10;
 
-/// Bytes that a publisher may send without a message in them; the largest message has half of it. The session would keep all of them.
+/// Bytes that a publisher may send without a message in them; the largest message has half of it.
+/// The session would keep all of them.
 const FRUITLESS_BYTES: usize = 32 << 20;
 
 /// Tags that may wait for the encoder; a publisher is slowed down past it.
 const QUEUE: usize = 512;
 
-/// Connections at a time that have not named the stream key. One more takes the place of the oldest.
+/// Connections at a time that have not named the stream key. One more takes the place of the
+/// oldest.
 const MAX_UNADMITTED: usize = 64;
 
 /// Bytes that are read at once.
@@ -59,9 +63,7 @@ const READ: usize = 16 << 10;
 /// # Errors
 /// When the port is taken.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen { address, source })
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
 /// Takes publishers for as long as it is polled.
@@ -119,15 +121,9 @@ async fn accept(listener: TcpListener, door: Door) {
         let ours = standing.clone();
         let task = connections.spawn(async move {
             let event = door.event.clone();
-            match (Connection {
-                door,
-                peer,
-                standing,
-                number: None,
-                refused: false,
-            })
-            .run(stream)
-            .await
+            match (Connection { door, peer, standing, number: None, refused: false })
+                .run(stream)
+                .await
             {
                 Ok(()) => tracing::info!(event, %peer, "the publisher left"),
                 Err(reason) => {
@@ -151,8 +147,7 @@ impl Standing {
     /// Whether it was a stranger until now.
     fn becomes(&self, state: u8) -> bool {
         let Self(now) = self;
-        now.compare_exchange(STRANGER, state, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        now.compare_exchange(STRANGER, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     fn is_stranger(&self) -> bool {
@@ -170,8 +165,7 @@ struct Strangers {
 impl Strangers {
     /// Gives up the oldest where there are too many for one more.
     fn make_room(&mut self) {
-        self.waiting
-            .retain(|(standing, task)| standing.is_stranger() && !task.is_finished());
+        self.waiting.retain(|(standing, task)| standing.is_stranger() && !task.is_finished());
         while self.waiting.len() >= MAX_UNADMITTED {
             let Some((oldest, task)) = self.waiting.pop_front() else {
                 return;
@@ -211,16 +205,12 @@ impl Session {
     fn new() -> Result<(Self, Vec<ServerSessionResult>), String> {
         let (inner, first) =
             ServerSession::new(ServerSessionConfig::new()).map_err(|error| error.to_string())?;
-        let session = Self {
-            inner,
-            chunks: Chunks::default(),
-            unadmitted: 0,
-            fruitless: 0,
-        };
+        let session = Self { inner, chunks: Chunks::default(), unadmitted: 0, fruitless: 0 };
         Ok((session, first))
     }
 
-    /// How much may be read at once: of a stranger, one byte more than it may send at all, so that what comes after its key counts as a publisher's.
+    /// How much may be read at once: of a stranger, one byte more than it may send at all, so that
+    /// what comes after its key counts as a publisher's.
     fn room(&self, admitted: bool) -> usize {
         match admitted {
             true => READ,
@@ -236,10 +226,9 @@ impl Session {
         if self.unadmitted > UNADMITTED_BYTES || self.fruitless > FRUITLESS_BYTES {
             return Err("it sent too much to no purpose".to_owned());
         }
-        self.chunks
-            .follow(input)
-            .map_err(|error| error.to_string())?;
-        // Against what else the library may stumble over. After a panic the session is not used again.
+        self.chunks.follow(input).map_err(|error| error.to_string())?;
+        // Against what else the library may stumble over. After a panic the session is not used
+        // again.
         let session = std::panic::AssertUnwindSafe(&mut self.inner);
         let results = std::panic::catch_unwind(move || { session }.handle_input(input))
             .map_err(|_| "the session cannot read what it sent".to_owned())?
@@ -336,10 +325,7 @@ impl Connection {
     ) -> Result<Option<Vec<ServerSessionResult>>, String> {
         let text = |error: rml_rtmp::sessions::ServerSessionError| error.to_string();
         match event {
-            ServerSessionEvent::ConnectionRequested {
-                request_id,
-                app_name,
-            } => {
+            ServerSessionEvent::ConnectionRequested { request_id, app_name } => {
                 if app_name.trim_end_matches('/') != APPLICATION {
                     return Err(format!(
                         "it asked for another application: expected {APPLICATION}"
@@ -350,11 +336,7 @@ impl Connection {
             ServerSessionEvent::ReleaseStreamRequested { request_id, .. } => {
                 session.accept_request(request_id).map(Some).map_err(text)
             }
-            ServerSessionEvent::PublishStreamRequested {
-                request_id,
-                stream_key,
-                ..
-            } => {
+            ServerSessionEvent::PublishStreamRequested { request_id, stream_key, .. } => {
                 if !self.admits(&stream_key) {
                     self.refused = true;
                     tracing::warn!(event = self.door.event, peer = %self.peer, "a publisher is refused: wrong stream key");
@@ -374,25 +356,11 @@ impl Connection {
                 self.begin().await;
                 session.accept_request(request_id).map(Some).map_err(text)
             }
-            ServerSessionEvent::VideoDataReceived {
-                data, timestamp, ..
-            } => {
-                self.pass(Tag {
-                    video: true,
-                    time: timestamp.value,
-                    data,
-                })
-                .await
+            ServerSessionEvent::VideoDataReceived { data, timestamp, .. } => {
+                self.pass(Tag { video: true, time: timestamp.value, data }).await
             }
-            ServerSessionEvent::AudioDataReceived {
-                data, timestamp, ..
-            } => {
-                self.pass(Tag {
-                    video: false,
-                    time: timestamp.value,
-                    data,
-                })
-                .await
+            ServerSessionEvent::AudioDataReceived { data, timestamp, .. } => {
+                self.pass(Tag { video: false, time: timestamp.value, data }).await
             }
             ServerSessionEvent::PublishStreamFinished { .. } => Ok(None),
             _ => Ok(Some(Vec::new())),
@@ -426,11 +394,7 @@ impl Connection {
     /// Compares digests, so that the time taken says nothing about the key.
     fn admits(&self, key: &str) -> bool {
         let given = digest(key);
-        given
-            .iter()
-            .zip(&self.door.key)
-            .fold(0, |sum, (a, b)| sum | (a ^ b))
-            == 0
+        given.iter().zip(&self.door.key).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
     }
 }
 
@@ -460,12 +424,7 @@ async fn shake(stream: &mut TcpStream) -> Result<Vec<u8>, String> {
     let mut buffer = BytesMut::with_capacity(4096);
     loop {
         buffer.clear();
-        if stream
-            .read_buf(&mut buffer)
-            .await
-            .map_err(|error| error.to_string())?
-            == 0
-        {
+        if stream.read_buf(&mut buffer).await.map_err(|error| error.to_string())? == 0 {
             return Err("it left during the RTMP handshake".to_owned());
         }
         let result = handshake
@@ -473,10 +432,9 @@ async fn shake(stream: &mut TcpStream) -> Result<Vec<u8>, String> {
             .map_err(|error| format!("not RTMP: {error}"))?;
         let (answer, rest) = match result {
             HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
-            HandshakeProcessResult::Completed {
-                response_bytes,
-                remaining_bytes,
-            } => (response_bytes, Some(remaining_bytes)),
+            HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
+                (response_bytes, Some(remaining_bytes))
+            }
         };
         write(stream, &answer).await?;
         if let Some(rest) = rest {
@@ -495,12 +453,11 @@ mod tests {
     #[test]
     fn chunks_that_contradict_each_other_end_the_connection_and_no_more() {
         let (mut session, _) = Session::new().unwrap();
-        // A message of 200 bytes is begun, then one of 10 in its place: what is left of it is less than nothing.
+        // A message of 200 bytes is begun, then one of 10 in its place: what is left of it is less
+        // than nothing.
         let long = chunk(3, 200, 20, &[0; 128]);
         let short = chunk(4, 10, 20, &[0; 10]);
-        let outcome = session
-            .take(&long, false)
-            .and_then(|_| session.take(&short, false));
+        let outcome = session.take(&long, false).and_then(|_| session.take(&short, false));
         assert!(outcome.is_err());
     }
 
@@ -538,18 +495,13 @@ mod tests {
         let mut input = BytesMut::with_capacity(READ);
         let mut read = async |room| {
             input.clear();
-            read_some(&mut sent.as_slice(), &mut input, room)
-                .await
-                .unwrap()
+            read_some(&mut sent.as_slice(), &mut input, room).await.unwrap()
         };
         assert_eq!(read(session.room(true)).await, READ);
         assert_eq!(read(session.room(false)).await, UNADMITTED_BYTES + 1);
         let size = chunk(2, 4, 1, &4096_u32.to_be_bytes());
         session.take(&size, false).unwrap();
-        assert_eq!(
-            read(session.room(false)).await,
-            UNADMITTED_BYTES + 1 - size.len()
-        );
+        assert_eq!(read(session.room(false)).await, UNADMITTED_BYTES + 1 - size.len());
     }
 
     #[tokio::test]

@@ -1,13 +1,16 @@
 //! The built-in test match, as an ffmpeg filter graph.
 //!
-//! Owns the picture and the tones. Invariant: what is drawn into frame `n` of the grid depends on `n` alone, so that a restarted encoder
-//! goes on with the same match, and a player can compute when a picture it shows was made.
+//! Owns the picture and the tones. Invariant: what is drawn into frame `n` of the grid depends on
+//! `n` alone, so that a restarted encoder goes on with the same match, and a player can compute
+//! when a picture it shows was made.
 //!
 //! # The strip
-//! Along the top edge lie [`STRIP_SQUARES`] squares, each `width / 32` wide and high; the first begins at `x = width / 8`. Read at their centres,
-//! left to right: white, black, then 20 bits of the frame number from the most significant (white is 1), then black, white. The frame
-//! number counts from the event's epoch, modulo 2^20, so that the picture's time is `epoch + frame * 1000 * den / num` milliseconds for a
-//! rate of `num/den`. The four fixed squares tell the strip from another picture.
+//! Along the top edge lie [`STRIP_SQUARES`] squares, each `width / 32` wide and high; the first
+//! begins at `x = width / 8`. Read at their centres, left to right: white, black, then 20 bits of
+//! the frame number from the most significant (white is 1), then black, white. The frame number
+//! counts from the event's epoch, modulo 2^20, so that the picture's time is `epoch + frame * 1000
+//! * den / num` milliseconds for a rate of `num/den`. The four fixed squares tell the strip from
+//! another picture.
 
 use std::path::Path;
 
@@ -21,10 +24,7 @@ pub const STRIP_SQUARES: u32 = 24;
 pub const STRIP_BITS: u32 = 20;
 
 /// The picture's size.
-pub const SHAPE: Shape = Shape {
-    width: 1280,
-    height: 720,
-};
+pub const SHAPE: Shape = Shape { width: 1280, height: 720 };
 
 /// Frames a second unless set.
 pub const FPS: (u32, u32) = (25, 1);
@@ -49,9 +49,7 @@ pub fn arguments(
         args.extend(["-re", "-f", "lavfi", "-i"].map(str::to_owned));
         args.push(source);
     };
-    input(format!(
-        "color=c=0x2f7d3b:s={width}x{height}:r={num}/{den},format=yuv420p"
-    ));
+    input(format!("color=c=0x2f7d3b:s={width}x{height}:r={num}/{den},format=yuv420p"));
     let start =
         (grid.sample_ms(crate::grid::Kind::Video, first_frame) - grid.epoch_ms) as f64 / 1000.0;
     for note in NOTES.iter().cycle().take(plan.audio.len()) {
@@ -65,10 +63,7 @@ pub fn arguments(
     let mut graph = picture(&text, grid, first_frame);
     graph.push_str(&plan.video_filters("[match]"));
     for j in 0..plan.audio.len() {
-        graph.push_str(&format!(
-            ";[{}:a]aformat=channel_layouts=stereo[a{j}]",
-            j + 1
-        ));
+        graph.push_str(&format!(";[{}:a]aformat=channel_layouts=stereo[a{j}]", j + 1));
     }
     args.extend(["-filter_complex".to_owned(), graph]);
     Ok(args)

@@ -1,7 +1,8 @@
 //! Puts one track's samples on the grid and cuts them into parts.
 //!
-//! Owns the choice between media and gap, and nothing that is visible. Invariant: it emits every part of the timeline once, in order,
-//! from where it starts: whole, or as a gap; only whole stretches without media are stepped over.
+//! Owns the choice between media and gap, and nothing that is visible. Invariant: it emits every
+//! part of the timeline once, in order, from where it starts: whole, or as a gap; only whole
+//! stretches without media are stepped over.
 
 use bytes::Bytes;
 
@@ -37,14 +38,7 @@ impl Assembler {
     /// Starts with this part, as the first that is not published.
     #[must_use]
     pub fn new(grid: Grid, kind: Kind, msn: u64, part: u64) -> Self {
-        Self {
-            grid,
-            kind,
-            msn,
-            part,
-            samples: Vec::new(),
-            broken: kind == Kind::Video,
-        }
+        Self { grid, kind, msn, part, samples: Vec::new(), broken: kind == Kind::Video }
     }
 
     /// The sample that comes next.
@@ -53,7 +47,8 @@ impl Assembler {
         self.grid.part(self.kind, self.msn, self.part).0 + self.samples.len() as u64
     }
 
-    /// Takes the sample of this grid index. Late samples are dropped; what was jumped over becomes gap.
+    /// Takes the sample of this grid index. Late samples are dropped; what was jumped over becomes
+    /// gap.
     pub fn push(&mut self, index: u64, sync: bool, data: Bytes) -> Vec<Part> {
         let mut parts = self.advance(index);
         if index == self.next_sample() {
@@ -73,7 +68,8 @@ impl Assembler {
             let msn = self.grid.msn_of(self.kind, index);
             self.samples.clear();
             if self.part == 0 && msn > self.msn {
-                // Whole segments without media need no parts: the playlist knows them by their absence.
+                // Whole segments without media need no parts: the playlist knows them by their
+                // absence.
                 self.msn = msn;
                 self.broken = self.kind == Kind::Video;
                 continue;
@@ -83,7 +79,8 @@ impl Assembler {
         parts
     }
 
-    /// Another encoder's samples come from now on. Its pictures refer to none of those before, so a part of the old one is not finished with them.
+    /// Another encoder's samples come from now on. Its pictures refer to none of those before, so a
+    /// part of the old one is not finished with them.
     pub fn restart(&mut self) {
         self.samples.clear();
         self.broken = self.kind == Kind::Video;
@@ -107,27 +104,21 @@ impl Assembler {
         let samples = std::mem::take(&mut self.samples);
         let duration = self.grid.sample_duration(self.kind);
         let time = first * u64::from(duration);
-        // Unique within the track for all that a player may hold: fragments count by their first sample.
+        // Unique within the track for all that a player may hold: fragments count by their first
+        // sample.
         let sequence = (first as u32).wrapping_add(1);
         let part = Part {
             msn: self.msn,
             index: self.part,
             independent,
-            data: Some(write::fragment(
-                sequence, time, duration, self.kind, &samples,
-            )),
+            data: Some(write::fragment(sequence, time, duration, self.kind, &samples)),
         };
         self.step();
         part
     }
 
     fn gap(&mut self) -> Part {
-        let part = Part {
-            msn: self.msn,
-            index: self.part,
-            independent: false,
-            data: None,
-        };
+        let part = Part { msn: self.msn, index: self.part, independent: false, data: None };
         self.samples.clear();
         self.broken = self.kind == Kind::Video;
         self.step();
@@ -153,11 +144,7 @@ mod tests {
         let mut assembler = Assembler::new(grid, kind, 0, 0);
         indices
             .flat_map(|i| {
-                assembler.push(
-                    i,
-                    i.is_multiple_of(50) || i == 265,
-                    Bytes::from_static(b"x"),
-                )
+                assembler.push(i, i.is_multiple_of(50) || i == 265, Bytes::from_static(b"x"))
             })
             .map(|part| (part.msn, part.index, part.data.is_some()))
             .collect()
@@ -179,9 +166,7 @@ mod tests {
                 assembler.restart();
             }
             let parts = indices.flat_map(|i| assembler.push(i, i.is_multiple_of(50), Bytes::new()));
-            parts
-                .map(|part| (part.index, part.data.is_some()))
-                .collect::<Vec<_>>()
+            parts.map(|part| (part.index, part.data.is_some())).collect::<Vec<_>>()
         };
         assert_eq!(push(0..8, false), [(0, true)]);
         // The new one begins with an older picture; its first that is needed is no key.
@@ -200,11 +185,7 @@ mod tests {
     #[test]
     fn a_lost_sample_makes_a_gap_until_a_decoder_can_start_again() {
         let parts = cut(Kind::Video, (0..100).filter(|i| *i != 7));
-        let gaps: Vec<_> = parts
-            .iter()
-            .filter(|part| !part.2)
-            .map(|part| part.1)
-            .collect();
+        let gaps: Vec<_> = parts.iter().filter(|part| !part.2).map(|part| part.1).collect();
         // The rest of the picture's segment hangs on what was lost.
         assert_eq!(gaps, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(parts.len(), 20);
@@ -216,10 +197,7 @@ mod tests {
     fn a_restart_in_the_middle_goes_on_at_the_next_part() {
         let parts = cut(Kind::Video, (0..13).chain(262..300));
         let tail: Vec<_> = parts.iter().filter(|part| part.0 > 0).copied().collect();
-        assert_eq!(
-            parts.iter().filter(|part| part.0 == 0 && !part.2).count(),
-            8
-        );
+        assert_eq!(parts.iter().filter(|part| part.0 == 0 && !part.2).count(), 8);
         assert_eq!(tail[..3], [(5, 0, false), (5, 1, false), (5, 2, false)]);
         assert_eq!(tail[3], (5, 3, true));
     }

@@ -1,6 +1,7 @@
 //! The end of an event: the segment before which every rendition stops.
 //!
-//! Owns the file `end`. Does not know who asked. Invariant: an end is on disk before anything is published with it in mind, and never moves.
+//! Owns the file `end`. Does not know who asked. Invariant: an end is on disk before anything is
+//! published with it in mind, and never moves.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,8 @@ impl End {
     /// What the event's folder says.
     ///
     /// # Errors
-    /// When the file is there and cannot be read; of the kind `InvalidData` when it holds something else.
+    /// When the file is there and cannot be read; of the kind `InvalidData` when it holds something
+    /// else.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let path = folder.join("end");
         let msn = match std::fs::read_to_string(&path) {
@@ -72,17 +74,15 @@ impl End {
         self.msn().is_some_and(|end| cursor.msn >= end)
     }
 
-    /// Ends the event before segment `msn`, or where it was ended before, and returns which. Blocks until it is on disk.
+    /// Ends the event before segment `msn`, or where it was ended before, and returns which. Blocks
+    /// until it is on disk.
     ///
     /// # Errors
     /// [`EndError::Disk`]: the event goes on.
     pub fn settle(&self, msn: u64) -> Result<u64, EndError> {
         if self.msn().is_none() {
             let written = write_whole(&self.path, format!("{msn}\n").as_bytes());
-            written.map_err(|source| EndError::Disk {
-                path: self.path.clone(),
-                source,
-            })?;
+            written.map_err(|source| EndError::Disk { path: self.path.clone(), source })?;
         }
         Ok(*self.msn.get_or_init(|| msn))
     }
@@ -102,11 +102,7 @@ mod tests {
         assert_eq!((end.msn(), end.is_reached(at(9))), (None, false));
         assert_eq!((end.settle(7).unwrap(), end.settle(9).unwrap()), (7, 7));
         assert_eq!(
-            (
-                open().msn(),
-                open().is_reached(at(6)),
-                open().is_reached(at(7))
-            ),
+            (open().msn(), open().is_reached(at(6)), open().is_reached(at(7))),
             (Some(7), false, true)
         );
         assert_eq!((end.before_end(5), end.before_end(9)), (5, 7));

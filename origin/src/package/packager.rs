@@ -1,7 +1,8 @@
 //! The packager's thread: takes the encoder's messages, cuts parts, and publishes them.
 //!
-//! Owns the order of publishing. Invariant: nothing of a sequence number is visible before the ledger has frozen it, and while an input
-//! is lost the timeline goes on with gaps, at the pace of the clock.
+//! Owns the order of publishing. Invariant: nothing of a sequence number is visible before the
+//! ledger has frozen it, and while an input is lost the timeline goes on with gaps, at the pace of
+//! the clock.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,13 +23,15 @@ use crate::package::write::{InitTrack, codec, init};
 use crate::store::{Cursor, Store, Track};
 use crate::told::Told;
 
-/// How far behind the clock gaps are written while there is no input: a part that is late by less may still come.
+/// How far behind the clock gaps are written while there is no input: a part that is late by less
+/// may still come.
 const GAP_DELAY_MS: u64 = 1000;
 
 /// How often a failed freeze or write is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How far a track may be behind the one furthest ahead before it is taken for silent, in milliseconds.
+/// How far a track may be behind the one furthest ahead before it is taken for silent, in
+/// milliseconds.
 const SILENT_MS: u64 = 2000;
 
 /// What the packager counts, for an operator.
@@ -58,9 +61,7 @@ pub struct Packager {
 /// Unix milliseconds.
 #[must_use]
 pub fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -75,7 +76,8 @@ fn insist<E>(mut attempt: impl FnMut() -> Result<(), E>, tell: impl Fn(&E)) {
     }
 }
 
-/// The init segment that is kept there. One that no player could read was never any use, and is none.
+/// The init segment that is kept there. One that no player could read was never any use, and is
+/// none.
 ///
 /// # Errors
 /// When the file is there and cannot be read.
@@ -103,7 +105,8 @@ fn keep_init(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 impl Packager {
-    /// A packager that goes on where the store ends. `inits` are the files of the init segments; `on_header` is called when one is written.
+    /// A packager that goes on where the store ends. `inits` are the files of the init segments;
+    /// `on_header` is called when one is written.
     pub fn new(
         grid: Grid,
         store: Store,
@@ -119,17 +122,8 @@ impl Packager {
             .iter()
             .map(|track| track.oldest().map(|_| resume(track.cursor(), track.kind)))
             .collect();
-        let mut packager = Self {
-            grid,
-            store,
-            breaks,
-            assemblers,
-            frozen: None,
-            counters,
-            inits,
-            on_header,
-            end,
-        };
+        let mut packager =
+            Self { grid, store, breaks, assemblers, frozen: None, counters, inits, on_header, end };
         match packager.end.msn() {
             // It was killed on its way to the end.
             Some(end) => packager.fill_until(packager.grid.start_ms(end + 1)),
@@ -169,12 +163,7 @@ impl Packager {
                 self.start(frame);
             }
             Message::Header { track, header } => self.header(track, header),
-            Message::Sample {
-                track,
-                index,
-                sync,
-                data,
-            } => {
+            Message::Sample { track, index, sync, data } => {
                 let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
                     return;
                 };
@@ -211,7 +200,8 @@ impl Packager {
         tracks.all(|track| self.end.is_reached(track.cursor()))
     }
 
-    /// Gives up what lies before the run's first frame. An event's very first run begins at the next whole segment.
+    /// Gives up what lies before the run's first frame. An event's very first run begins at the
+    /// next whole segment.
     fn start(&mut self, frame: u64) {
         let ms = self.grid.sample_ms(Kind::Video, frame);
         for track in 0..self.assemblers.len() {
@@ -249,9 +239,7 @@ impl Packager {
         let Some(Some(assembler)) = self.assemblers.get(ahead) else {
             return;
         };
-        let at = self
-            .grid
-            .sample_ms(self.store_kind(ahead), assembler.next_sample());
+        let at = self.grid.sample_ms(self.store_kind(ahead), assembler.next_sample());
         self.fill_until(at.saturating_sub(SILENT_MS));
     }
 
@@ -274,9 +262,7 @@ impl Packager {
         let Some(Some(assembler)) = self.assemblers.get(track) else {
             return;
         };
-        let msn = self
-            .grid
-            .msn_of(self.store_kind(track), assembler.next_sample());
+        let msn = self.grid.msn_of(self.store_kind(track), assembler.next_sample());
         self.skip_to(track, msn);
     }
 
@@ -291,10 +277,7 @@ impl Packager {
     }
 
     fn store_kind(&self, track: usize) -> Kind {
-        self.store
-            .tracks()
-            .get(track)
-            .map_or(Kind::Video, |track| track.kind)
+        self.store.tracks().get(track).map_or(Kind::Video, |track| track.kind)
     }
 
     fn publish(&mut self, track: usize, parts: &[Part]) {
@@ -334,19 +317,8 @@ impl Packager {
         };
         let kind = self.store_kind(track);
         let timescale = self.grid.timescale(kind);
-        let Header {
-            stsd,
-            width,
-            height,
-            ..
-        } = header;
-        let bytes = init(&InitTrack {
-            kind,
-            timescale,
-            stsd,
-            width,
-            height,
-        });
+        let Header { stsd, width, height, .. } = header;
+        let bytes = init(&InitTrack { kind, timescale, stsd, width, height });
         insist(
             || keep_init(path, &bytes),
             |error| tracing::error!(path = %path.display(), %error, "an init segment cannot be written: trying again"),

@@ -1,7 +1,9 @@
 //! The queue between the encoder's runs and the packager.
 //!
-//! Owns the numbering of runs and the bytes that wait. Knows nothing of the grid. Invariants: of two runs only the newer one is heard, however their messages
-//! interleave; a packager that stands still (a full disk) costs at most [`BYTES_MAX`] of memory, because samples past it are dropped and become gaps.
+//! Owns the numbering of runs and the bytes that wait. Knows nothing of the grid. Invariants: of
+//! two runs only the newer one is heard, however their messages interleave; a packager that stands
+//! still (a full disk) costs at most [`BYTES_MAX`] of memory, because samples past it are dropped
+//! and become gaps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +20,8 @@ pub const BYTES_MAX: usize = 64 << 20;
 struct Shared {
     runs: AtomicU64,
     bytes: AtomicUsize,
-    /// Set from the first dropped sample until half of the bytes are gone, so that one stretch is lost and not every second sample.
+    /// Set from the first dropped sample until half of the bytes are gone, so that one stretch is
+    /// lost and not every second sample.
     full: AtomicBool,
 }
 
@@ -60,12 +63,7 @@ pub struct Closed;
 pub fn queue() -> (Sink, Queue) {
     let (sender, messages) = mpsc::unbounded_channel();
     let shared = Arc::<Shared>::default();
-    let queue = Queue {
-        messages,
-        shared: Arc::clone(&shared),
-        newest: 0,
-        open: false,
-    };
+    let queue = Queue { messages, shared: Arc::clone(&shared), newest: 0, open: false };
     (Sink { sender, shared }, queue)
 }
 
@@ -73,10 +71,7 @@ impl Sink {
     /// A run newer than all before it.
     #[must_use]
     pub fn begin(&self) -> RunSink {
-        RunSink {
-            run: self.shared.runs.fetch_add(1, Ordering::Relaxed) + 1,
-            sink: self.clone(),
-        }
+        RunSink { run: self.shared.runs.fetch_add(1, Ordering::Relaxed) + 1, sink: self.clone() }
     }
 
     /// A handle that does not keep the packager working.
@@ -95,9 +90,7 @@ impl WeakSink {
         let (reply, end) = oneshot::channel();
         let sender = self.0.upgrade().ok_or(EndError::Gone)?;
         // Of no run.
-        sender
-            .send((0, Message::Finish { reply }))
-            .map_err(|_| EndError::Gone)?;
+        sender.send((0, Message::Finish { reply })).map_err(|_| EndError::Gone)?;
         drop(sender);
         end.await.map_err(|_| EndError::Gone)?
     }
@@ -144,9 +137,7 @@ impl Queue {
     pub async fn next(&mut self) -> Option<Message> {
         loop {
             let (run, message) = self.messages.recv().await?;
-            self.shared
-                .bytes
-                .fetch_sub(weight(&message), Ordering::Relaxed);
+            self.shared.bytes.fetch_sub(weight(&message), Ordering::Relaxed);
             if self.admits(run, &message) {
                 return Some(message);
             }
@@ -190,12 +181,7 @@ mod tests {
     use bytes::Bytes;
 
     fn sample(index: u64, bytes: usize) -> Message {
-        Message::Sample {
-            track: 0,
-            index,
-            sync: true,
-            data: Bytes::from(vec![0; bytes]),
-        }
+        Message::Sample { track: 0, index, sync: true, data: Bytes::from(vec![0; bytes]) }
     }
 
     async fn drain(queue: &mut Queue) -> Vec<String> {
@@ -237,9 +223,7 @@ mod tests {
         drop((old, new, late, early, sink));
         assert_eq!(
             drain(&mut queue).await,
-            [
-                "start 1", "sample 1", "start 2", "sample 3", "end", "start 5", "sample 6"
-            ]
+            ["start 1", "sample 1", "start 2", "sample 3", "end", "start 5", "sample 6"]
         );
     }
 

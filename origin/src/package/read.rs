@@ -1,7 +1,8 @@
 //! Reads what the encoder writes: one fragmented MP4 with one track, as a stream of samples.
 //!
-//! Owns the parser alone. It asks for no more than [`MAX_BOX`] bytes whatever a box claims, and reads only the boxes that
-//! carry a sample entry, a time or a sample. Small enough to have no dependency: no library reads a fragment while it is still arriving.
+//! Owns the parser alone. It asks for no more than [`MAX_BOX`] bytes whatever a box claims, and
+//! reads only the boxes that carry a sample entry, a time or a sample. Small enough to have no
+//! dependency: no library reads a fragment while it is still arriving.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -106,10 +107,8 @@ impl Reader {
     }
 
     fn next_box(&mut self) -> Result<Option<([u8; 4], Bytes)>, ReadError> {
-        let Some((size, name)) = self
-            .pending
-            .get(..8)
-            .and_then(|head| head.split_first_chunk::<4>())
+        let Some((size, name)) =
+            self.pending.get(..8).and_then(|head| head.split_first_chunk::<4>())
         else {
             return Ok(None);
         };
@@ -117,10 +116,7 @@ impl Reader {
         let name = <[u8; 4]>::try_from(name).map_err(|_| ReadError::Short("header"))?;
         if !(8..=MAX_BOX).contains(&size) {
             let name = String::from_utf8_lossy(&name).into_owned();
-            return Err(ReadError::Size {
-                name,
-                size: size as u64,
-            });
+            return Err(ReadError::Size { name, size: size as u64 });
         }
         if self.pending.len() < size {
             return Ok(None);
@@ -169,11 +165,7 @@ fn split_samples(
             return Err(ReadError::Samples);
         }
         let sync = flags & NON_SYNC == 0;
-        items.push(Item::Sample(Sample {
-            time,
-            sync,
-            data: data.split_to(size),
-        }));
+        items.push(Item::Sample(Sample { time, sync, data: data.split_to(size) }));
         time = time.saturating_add(u64::from(duration));
     }
     Ok(())
@@ -200,20 +192,10 @@ fn read_moov(moov: &Bytes) -> Result<(Header, Defaults), ReadError> {
         _ => (0, 0),
     };
     let defaults = match child(moov, b"mvex")? {
-        Some(mvex) => child(&mvex, b"trex")?
-            .map(|mut trex| read_trex(&mut trex))
-            .transpose()?,
+        Some(mvex) => child(&mvex, b"trex")?.map(|mut trex| read_trex(&mut trex)).transpose()?,
         None => None,
     };
-    Ok((
-        Header {
-            timescale,
-            stsd,
-            width,
-            height,
-        },
-        defaults.unwrap_or_default(),
-    ))
+    Ok((Header { timescale, stsd, width, height }, defaults.unwrap_or_default()))
 }
 
 fn read_trex(trex: &mut Bytes) -> Result<Defaults, ReadError> {
@@ -254,11 +236,9 @@ fn read_tfhd(tfhd: &mut Bytes, mut defaults: Defaults) -> Result<Defaults, ReadE
     if flags & 0x02 != 0 {
         skip(tfhd, 4, "tfhd")?;
     }
-    for (bit, field) in [
-        (0x08, &mut defaults.duration),
-        (0x10, &mut defaults.size),
-        (0x20, &mut defaults.flags),
-    ] {
+    for (bit, field) in
+        [(0x08, &mut defaults.duration), (0x10, &mut defaults.size), (0x20, &mut defaults.flags)]
+    {
         if flags & bit != 0 {
             *field = u32_of(tfhd, "tfhd")?;
         }
@@ -279,18 +259,10 @@ fn read_trun(
     if flags & 0x01 != 0 {
         skip(trun, 4, "trun")?;
     }
-    let first = if flags & 0x04 != 0 {
-        Some(u32_of(trun, "trun")?)
-    } else {
-        None
-    };
+    let first = if flags & 0x04 != 0 { Some(u32_of(trun, "trun")?) } else { None };
     for i in 0..count {
         let mut field = |bit: u32, default: u32| {
-            if flags & bit != 0 {
-                u32_of(trun, "trun")
-            } else {
-                Ok(default)
-            }
+            if flags & bit != 0 { u32_of(trun, "trun") } else { Ok(default) }
         };
         let duration = field(0x100, defaults.duration)?;
         let size = field(0x200, defaults.size)?;
@@ -336,10 +308,7 @@ fn split_box(rest: &mut Bytes) -> Result<Option<Split>, ReadError> {
     let size = u32::from_be_bytes(*size) as usize;
     if size < 8 || size > rest.len() {
         let name = String::from_utf8_lossy(&name).into_owned();
-        return Err(ReadError::Size {
-            name,
-            size: size as u64,
-        });
+        return Err(ReadError::Size { name, size: size as u64 });
     }
     let whole = rest.split_to(size);
     let body = whole.slice(8..);
@@ -372,18 +341,10 @@ mod tests {
 
     fn stream() -> Vec<u8> {
         let stsd = Bytes::from_static(b"\0\0\0\x10stsd\0\0\0\0\0\0\0\0");
-        let track = InitTrack {
-            kind: Kind::Video,
-            timescale: 25_000,
-            stsd,
-            width: 640,
-            height: 360,
-        };
+        let track =
+            InitTrack { kind: Kind::Video, timescale: 25_000, stsd, width: 640, height: 360 };
         let mut bytes = init(&track);
-        let samples = [
-            (true, Bytes::from_static(b"one")),
-            (false, Bytes::from_static(b"twoo")),
-        ];
+        let samples = [(true, Bytes::from_static(b"one")), (false, Bytes::from_static(b"twoo"))];
         bytes.extend_from_slice(&fragment(7, 5_000_000_000, 1000, Kind::Video, &samples));
         bytes
     }
@@ -392,26 +353,17 @@ mod tests {
     fn reads_back_what_the_writer_writes_in_any_pieces() {
         let stream = stream();
         let whole = Reader::default().push(&stream).unwrap();
-        let Item::Header(header) = &whole[0] else {
-            panic!("no header")
-        };
-        assert_eq!(
-            (header.timescale, header.width, header.height),
-            (25_000, 640, 360)
-        );
-        let Item::Sample(second) = &whole[2] else {
-            panic!("no sample")
-        };
+        let Item::Header(header) = &whole[0] else { panic!("no header") };
+        assert_eq!((header.timescale, header.width, header.height), (25_000, 640, 360));
+        let Item::Sample(second) = &whole[2] else { panic!("no sample") };
         assert_eq!(
             (second.time, second.sync, &second.data[..]),
             (5_000_001_000, false, &b"twoo"[..])
         );
         for size in [1, 3, 7, 64] {
             let mut reader = Reader::default();
-            let pieces: Vec<Item> = stream
-                .chunks(size)
-                .flat_map(|piece| reader.push(piece).unwrap())
-                .collect();
+            let pieces: Vec<Item> =
+                stream.chunks(size).flat_map(|piece| reader.push(piece).unwrap()).collect();
             assert_eq!(pieces, whole);
         }
     }
@@ -432,19 +384,10 @@ mod tests {
     #[test]
     fn a_claimed_size_is_not_believed() {
         let huge = [0xff, 0xff, 0xff, 0xff, b'm', b'd', b'a', b't'];
-        assert!(matches!(
-            Reader::default().push(&huge),
-            Err(ReadError::Size { .. })
-        ));
+        assert!(matches!(Reader::default().push(&huge), Err(ReadError::Size { .. })));
         let tiny = [0, 0, 0, 1, b'm', b'd', b'a', b't'];
-        assert!(matches!(
-            Reader::default().push(&tiny),
-            Err(ReadError::Size { .. })
-        ));
+        assert!(matches!(Reader::default().push(&tiny), Err(ReadError::Size { .. })));
         let early = [0, 0, 0, 8, b'm', b'd', b'a', b't'];
-        assert_eq!(
-            Reader::default().push(&early),
-            Err(ReadError::Missing("moov"))
-        );
+        assert_eq!(Reader::default().push(&early), Err(ReadError::Missing("moov")));
     }
 }

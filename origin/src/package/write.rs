@@ -1,4 +1,5 @@
-//! Writes init segments and fragments (CMAF) of one track, from the encoder's sample entry and samples.
+//! Writes init segments and fragments (CMAF) of one track, from the encoder's sample entry and
+//! samples.
 //!
 //! Owns the byte layout alone. Invariant: the same samples at the same place give the same bytes.
 
@@ -87,11 +88,7 @@ pub fn fragment(
 fn run(out: &mut BytesMut, kind: Kind, samples: &[(bool, Bytes)]) {
     words(out, &[0x0601, samples.len() as u32, 0]);
     for (sync, data) in samples {
-        let flags = if *sync || kind == Kind::Audio {
-            SYNC
-        } else {
-            NON_SYNC
-        };
+        let flags = if *sync || kind == Kind::Audio { SYNC } else { NON_SYNC };
         words(out, &[data.len() as u32, flags]);
     }
 }
@@ -104,17 +101,10 @@ fn movie_header(out: &mut BytesMut, timescale: u32) {
 }
 
 fn track_header(out: &mut BytesMut, track: &InitTrack) {
-    let volume = if track.kind == Kind::Audio {
-        0x0100_0000
-    } else {
-        0
-    };
+    let volume = if track.kind == Kind::Audio { 0x0100_0000 } else { 0 };
     words(out, &[0x0000_0003, 0, 0, 1, 0, 0, 0, 0, 0, volume]);
     words(out, &MATRIX);
-    words(
-        out,
-        &[u32::from(track.width) << 16, u32::from(track.height) << 16],
-    );
+    words(out, &[u32::from(track.width) << 16, u32::from(track.height) << 16]);
 }
 
 fn media(out: &mut BytesMut, track: &InitTrack) {
@@ -124,11 +114,7 @@ fn media(out: &mut BytesMut, track: &InitTrack) {
     });
     boxed(out, b"hdlr", |out| {
         words(out, &[0, 0]);
-        out.put_slice(if track.kind == Kind::Video {
-            b"vide"
-        } else {
-            b"soun"
-        });
+        out.put_slice(if track.kind == Kind::Video { b"vide" } else { b"soun" });
         words(out, &[0, 0, 0]);
         out.put_u8(0);
     });
@@ -171,11 +157,7 @@ fn boxed(out: &mut BytesMut, name: &[u8; 4], body: impl FnOnce(&mut BytesMut)) {
 /// The RFC 6381 codec of a sample entry (`avc1.64001f`, `mp4a.40.2`).
 #[must_use]
 pub fn codec(stsd: &[u8]) -> Option<String> {
-    let find = |name: &[u8]| {
-        stsd.windows(4)
-            .position(|four| four == name)
-            .map(|at| at + 4)
-    };
+    let find = |name: &[u8]| stsd.windows(4).position(|four| four == name).map(|at| at + 4);
     if let Some(at) = find(b"avcC") {
         let [profile, compatible, level] = stsd.get(at + 1..at + 4)?.try_into().ok()?;
         return Some(format!("avc1.{profile:02x}{compatible:02x}{level:02x}"));

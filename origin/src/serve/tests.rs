@@ -11,17 +11,8 @@ use crate::store::Store;
 fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
     let cursor = Cursor { msn: 10, part: 4 };
-    wanted(
-        &grid,
-        Kind::Video,
-        cursor,
-        Directives {
-            msn,
-            part,
-            skip: false,
-        },
-    )
-    .map(|until| until.map(|until| (until.msn, until.part)))
+    wanted(&grid, Kind::Video, cursor, Directives { msn, part, skip: false })
+        .map(|until| until.map(|until| (until.msn, until.part)))
 }
 
 #[test]
@@ -42,15 +33,8 @@ fn blocking_follows_the_rules() {
 
 #[test]
 fn directives_are_plain_decimals() {
-    let all = Directives {
-        msn: Some(7),
-        part: Some(2),
-        skip: true,
-    };
-    assert_eq!(
-        directives("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES&x=1"),
-        Some(all)
-    );
+    let all = Directives { msn: Some(7), part: Some(2), skip: true };
+    assert_eq!(directives("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES&x=1"), Some(all));
     assert_eq!(directives(""), Some(Directives::default()));
     for bad in [
         "_HLS_msn=-1",
@@ -70,13 +54,7 @@ fn ranges_are_cut_to_what_is_there() {
     assert_eq!(byte_range("bytes=-3", 10), Some(Some((7, 10))));
     assert_eq!(byte_range("bytes=9-99", 10), Some(Some((9, 10))));
     assert_eq!(byte_range("bytes=10-", 10), Some(None));
-    for ignored in [
-        "bytes=-",
-        "bytes=3-1",
-        "bytes=1-2,4-5",
-        "items=1-2",
-        "bytes=+1-2",
-    ] {
+    for ignored in ["bytes=-", "bytes=3-1", "bytes=1-2,4-5", "items=1-2", "bytes=+1-2"] {
         assert_eq!(byte_range(ignored, 10), None, "{ignored}");
     }
 }
@@ -108,10 +86,7 @@ impl Stage {
         let store = Store::open(folder.path(), grid, &tracks, 20).unwrap();
         let media = Media {
             grid,
-            plan: Plan {
-                video: Vec::new(),
-                audio: Vec::new(),
-            },
+            plan: Plan { video: Vec::new(), audio: Vec::new() },
             tracks: store.tracks().to_vec(),
             inits: Vec::new(),
             window_segments: 8,
@@ -120,11 +95,7 @@ impl Stage {
             breaks: Arc::new(NoBreaks),
             library: Library::new(grid, folder.path().join("creatives")),
         };
-        Self {
-            store,
-            media,
-            _folder: folder,
-        }
+        Self { store, media, _folder: folder }
     }
 
     fn publish(&mut self, msn: u64) {

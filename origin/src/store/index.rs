@@ -1,6 +1,7 @@
 //! The index: which parts the segment files hold.
 //!
-//! Owns the text format (see the parent module). Invariant: a line that was read back was written whole.
+//! Owns the text format (see the parent module). Invariant: a line that was read back was written
+//! whole.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -41,10 +42,7 @@ impl Index {
 pub(super) fn write_index(path: &Path, tracks: &[Arc<Track>]) -> io::Result<Index> {
     let mut text = String::new();
     for track in tracks {
-        let segments = track
-            .segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let segments = track.segments.read().unwrap_or_else(PoisonError::into_inner);
         for (msn, segment) in &*segments {
             for (index, part) in segment.parts.iter().enumerate() {
                 let flag = if part.gap {
@@ -55,20 +53,15 @@ pub(super) fn write_index(path: &Path, tracks: &[Arc<Track>]) -> io::Result<Inde
                     'd'
                 };
                 let StoredPart { offset, length, .. } = part;
-                text.push_str(&format!(
-                    "{} {msn} {index} {offset} {length} {flag}\n",
-                    track.id
-                ));
+                text.push_str(&format!("{} {msn} {index} {offset} {length} {flag}\n", track.id));
             }
         }
     }
-    Ok(Index {
-        file: write_whole(path, text.as_bytes())?,
-        length: text.len() as u64,
-    })
+    Ok(Index { file: write_whole(path, text.as_bytes())?, length: text.len() as u64 })
 }
 
-/// Reads one track's last `kept` segments. A line that is cut short ends the index; a segment whose file lost bytes is a gap.
+/// Reads one track's last `kept` segments. A line that is cut short ends the index; a segment whose
+/// file lost bytes is a gap.
 pub(super) fn read_index(
     text: &str,
     id: &str,
@@ -76,10 +69,7 @@ pub(super) fn read_index(
     kept: u64,
 ) -> BTreeMap<u64, Arc<Segment>> {
     let mut segments: BTreeMap<u64, Arc<Segment>> = BTreeMap::new();
-    for line in text
-        .split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'))
-    {
+    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
         let Some((msn, index, part)) = read_line(line.trim_end(), id) else {
             continue;
         };
@@ -118,12 +108,7 @@ fn read_line(line: &str, id: &str) -> Option<(u64, usize, StoredPart)> {
     let offset = fields.next()?.parse().ok()?;
     let length = fields.next()?.parse().ok()?;
     let flag = fields.next()?;
-    let part = StoredPart {
-        offset,
-        length,
-        independent: flag == "i",
-        gap: flag == "g",
-        data: None,
-    };
+    let part =
+        StoredPart { offset, length, independent: flag == "i", gap: flag == "g", data: None };
     Some((msn, index, part))
 }

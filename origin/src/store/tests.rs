@@ -2,12 +2,7 @@ use super::*;
 
 fn part(msn: u64, index: u64, data: &'static [u8]) -> Part {
     let data = (!data.is_empty()).then(|| Bytes::from_static(data));
-    Part {
-        msn,
-        index,
-        independent: index == 0,
-        data,
-    }
+    Part { msn, index, independent: index == 0, data }
 }
 
 fn open(folder: &Path) -> Store {
@@ -27,29 +22,17 @@ async fn a_killed_store_comes_back_byte_for_byte() {
     drop(store);
     // A part that was written but not indexed, and an index line cut short.
     fs::write(folder.join("media/v/6.m4s"), b"fgXXXX").unwrap();
-    let mut index = OpenOptions::new()
-        .append(true)
-        .open(folder.join("index"))
-        .unwrap();
+    let mut index = OpenOptions::new().append(true).open(folder.join("index")).unwrap();
     index.write_all(b"v 6 1 2 4").unwrap();
     let mut store = open(&folder);
     let track = Arc::clone(&store.tracks()[0]);
     assert_eq!(track.cursor(), Cursor { msn: 6, part: 1 });
-    assert_eq!(
-        track.segment(4).await.unwrap(),
-        Found::Bytes(Bytes::from_static(b"abcde"))
-    );
-    assert_eq!(
-        track.part(4, 1).await.unwrap(),
-        Found::Bytes(Bytes::from_static(b"cde"))
-    );
+    assert_eq!(track.segment(4).await.unwrap(), Found::Bytes(Bytes::from_static(b"abcde")));
+    assert_eq!(track.part(4, 1).await.unwrap(), Found::Bytes(Bytes::from_static(b"cde")));
     assert_eq!(track.segment(5).await.unwrap(), Found::Never);
     assert_eq!(track.segment(6).await.unwrap(), Found::Later);
     store.publish(0, &part(6, 1, b"")).unwrap();
-    assert_eq!(
-        track.part(6, 0).await.unwrap(),
-        Found::Bytes(Bytes::from_static(b"fg"))
-    );
+    assert_eq!(track.part(6, 0).await.unwrap(), Found::Bytes(Bytes::from_static(b"fg")));
     assert_eq!(track.segment(6).await.unwrap(), Found::Never);
     assert_eq!(track.part(7, 0).await.unwrap(), Found::Later);
     store.publish(0, &part(9, 0, b"z")).unwrap();
@@ -74,10 +57,7 @@ fn a_failed_compaction_does_not_publish_a_part_twice() {
     store.publish(0, &part(5, 0, b"ef")).unwrap();
     assert_eq!(store.lines, 0);
     drop(store);
-    assert_eq!(
-        open(folder.path()).tracks()[0].cursor(),
-        Cursor { msn: 5, part: 1 }
-    );
+    assert_eq!(open(folder.path()).tracks()[0].cursor(), Cursor { msn: 5, part: 1 });
 }
 
 #[test]
@@ -92,10 +72,7 @@ fn segments_that_left_the_disk_are_forgotten_and_not_taken_for_lost() {
     store.publish(0, &part(9, 1, b"")).unwrap();
     drop(store);
     let track = Arc::clone(&open(folder.path()).tracks()[0]);
-    assert_eq!(
-        (track.oldest(), track.cursor().msn, track.whole_segments()),
-        (Some(6), 10, 3)
-    );
+    assert_eq!((track.oldest(), track.cursor().msn, track.whole_segments()), (Some(6), 10, 3));
 }
 
 #[test]

@@ -1,9 +1,5 @@
 //! What the tests of the real binary share.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "tests; each uses a part of it"
-)]
+#![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
 
 pub(crate) mod publisher;
 
@@ -24,20 +20,13 @@ pub(crate) fn binary() -> Command {
 pub(crate) fn wait(what: &str, mut is_there: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_there() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(90),
-            "{what} did not come"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(90), "{what} did not come");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 pub(crate) fn get(port: u16, path: &str) -> Option<(u16, Vec<u8>)> {
@@ -46,9 +35,7 @@ pub(crate) fn get(port: u16, path: &str) -> Option<(u16, Vec<u8>)> {
 
 pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let length = body.len();
     write!(
         stream,
@@ -96,11 +83,6 @@ impl Origin {
         wait("the first segments", || {
             get(control, "/health").is_some_and(|(status, _)| status == 200)
         });
-        Self {
-            child,
-            main,
-            control,
-            folder,
-        }
+        Self { child, main, control, folder }
     }
 }

@@ -1,9 +1,5 @@
 //! A publisher, for the tests of the real binary.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "tests; each uses a part of it"
-)]
+#![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -31,9 +27,7 @@ impl Publisher {
         let asked = publisher.session.request_connection("live".to_owned());
         publisher.send(asked);
         publisher.wait_for(&ClientSessionEvent::ConnectionRequestAccepted);
-        let asked = publisher
-            .session
-            .request_publishing(key.to_owned(), PublishRequestType::Live);
+        let asked = publisher.session.request_publishing(key.to_owned(), PublishRequestType::Live);
         publisher.send(asked);
         publisher.wait_for(&ClientSessionEvent::PublishRequestAccepted);
         publisher
@@ -84,10 +78,9 @@ fn shake(stream: &mut TcpStream) -> Vec<u8> {
         let result = handshake.process_bytes(&buffer[..length]).unwrap();
         let (answer, rest) = match result {
             HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
-            HandshakeProcessResult::Completed {
-                response_bytes,
-                remaining_bytes,
-            } => (response_bytes, Some(remaining_bytes)),
+            HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
+                (response_bytes, Some(remaining_bytes))
+            }
         };
         stream.write_all(&answer).unwrap();
         if let Some(rest) = rest {

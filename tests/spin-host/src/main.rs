@@ -1,8 +1,10 @@
-//! `sightscreen-spin-host`: stands in for `spin up` where the Spin CLI is not to be had, as it is in no package registry.
+//! `sightscreen-spin-host`: stands in for `spin up` where the Spin CLI is not to be had, as it is
+//! in no package registry.
 //!
-//! Runs the same component that Spin runs, with what the door uses of Spin: `wasi:http/handler@0.3.0`, variables, and one key-value
-//! store in a folder. Owns nothing of Spin's beside that: no allow-list of hosts, no routes, no TLS. Invariant: an instance serves as many requests, and as many
-//! at once, as Spin's own defaults say.
+//! Runs the same component that Spin runs, with what the door uses of Spin:
+//! `wasi:http/handler@0.3.0`, variables, and one key-value store in a folder. Owns nothing of
+//! Spin's beside that: no allow-list of hosts, no routes, no TLS. Invariant: an instance serves as
+//! many requests, and as many at once, as Spin's own defaults say.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line tool")]
 
@@ -56,15 +58,10 @@ fn run(options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let serving = async {
         let handler = workers::handler(&manifest.source, settings)?;
-        println!(
-            "sightscreen-spin-host stands in for `spin up` at http://{}",
-            options.listen
-        );
+        println!("sightscreen-spin-host stands in for `spin up` at http://{}", options.listen);
         server::serve(options.listen, handler).await
     };
-    runtime
-        .block_on(serving)
-        .map_err(|error| format!("{error:#}"))
+    runtime.block_on(serving).map_err(|error| format!("{error:#}"))
 }
 
 impl Options {
@@ -81,10 +78,7 @@ impl Options {
                 Value(command) if command == "up" => {}
                 Long("from") => options.manifest = args.value().map_err(usage)?.into(),
                 Long("listen") => {
-                    options.listen = args
-                        .value()
-                        .and_then(|value| value.parse())
-                        .map_err(usage)?;
+                    options.listen = args.value().and_then(|value| value.parse()).map_err(usage)?;
                 }
                 Long("state-dir") => options.state = args.value().map_err(usage)?.into(),
                 Long("variable") => {

@@ -1,7 +1,8 @@
-//! What is read of `spin.toml`: where the component is, the values of its variables, and what it is allowed.
+//! What is read of `spin.toml`: where the component is, the values of its variables, and what it is
+//! allowed.
 //!
-//! Owns the reading of a manifest of version 2 with one component. Invariant: a required variable has a value, and every request leads to the
-//! component, as with Spin.
+//! Owns the reading of a manifest of version 2 with one component. Invariant: a required variable
+//! has a value, and every request leads to the component, as with Spin.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -45,16 +46,9 @@ impl Manifest {
         let allowed_hosts = texts(component, "allowed_outbound_hosts")
             .map(|template| resolve(template, &application))
             .collect();
-        let stores = texts(component, "key_value_stores")
-            .map(str::to_owned)
-            .collect();
+        let stores = texts(component, "key_value_stores").map(str::to_owned).collect();
         let folder = file.parent().unwrap_or(Path::new("."));
-        Ok(Self {
-            source: folder.join(source),
-            variables,
-            allowed_hosts,
-            stores,
-        })
+        Ok(Self { source: folder.join(source), variables, allowed_hosts, stores })
     }
 }
 
@@ -62,18 +56,13 @@ fn one_component(manifest: &Table) -> Option<(&str, &Table)> {
     let mut components = manifest.get("component")?.as_table()?.iter();
     let (name, component) = components.next()?;
     let component = component.as_table()?;
-    components
-        .next()
-        .is_none()
-        .then_some((name.as_str(), component))
+    components.next().is_none().then_some((name.as_str(), component))
 }
 
 /// Whether a trigger leads every path to the component.
 fn takes_all(manifest: &Table, component: &str) -> bool {
-    let triggers = manifest
-        .get("trigger")
-        .and_then(|trigger| trigger.get("http"))
-        .and_then(Value::as_array);
+    let triggers =
+        manifest.get("trigger").and_then(|trigger| trigger.get("http")).and_then(Value::as_array);
     let says = |trigger: &Value, key: &str, expected: &str| {
         trigger.get(key).and_then(Value::as_str) == Some(expected)
     };
@@ -85,20 +74,11 @@ fn takes_all(manifest: &Table, component: &str) -> bool {
 
 /// The items of a list of texts; none where there is no list.
 fn texts<'a>(parent: &'a Table, name: &str) -> impl Iterator<Item = &'a str> {
-    parent
-        .get(name)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    parent.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn table<'a>(parent: &'a Table, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    parent
-        .get(name)
-        .and_then(Value::as_table)
-        .into_iter()
-        .flatten()
+    parent.get(name).and_then(Value::as_table).into_iter().flatten()
 }
 
 /// The application's variables: as given, else the default.
@@ -108,10 +88,7 @@ fn values(
 ) -> Result<HashMap<String, String>, String> {
     table(manifest, "variables")
         .map(|(name, variable)| {
-            let default = variable
-                .get("default")
-                .and_then(Value::as_str)
-                .map(str::to_owned);
+            let default = variable.get("default").and_then(Value::as_str).map(str::to_owned);
             let value = given.get(name).cloned().or(default);
             let missing = || {
                 let shout = name.to_uppercase();
@@ -139,10 +116,7 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> HashMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -150,11 +124,8 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");
         let given = map(&[("keyring", "{}"), ("origin", "http://127.0.0.1:1")]);
         let manifest = Manifest::read(&file, &given);
-        let variables = map(&[
-            ("keyring", "{}"),
-            ("origin", "http://127.0.0.1:1"),
-            ("geo_header", ""),
-        ]);
+        let variables =
+            map(&[("keyring", "{}"), ("origin", "http://127.0.0.1:1"), ("geo_header", "")]);
         let read = Manifest {
             source: file.with_file_name("build/spin.wasm"),
             variables,

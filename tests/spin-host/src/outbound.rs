@@ -1,6 +1,7 @@
 //! Requests of a component to the outside, over one pool of connections for all instances.
 //!
-//! Owns the client. Plain HTTP only; a component that asks for TLS here is refused. Invariant: no host is asked that the manifest does not allow.
+//! Owns the client. Plain HTTP only; a component that asks for TLS here is refused. Invariant: no
+//! host is asked that the manifest does not allow.
 
 use std::sync::Arc;
 
@@ -23,10 +24,7 @@ type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error
 
 impl Outbound {
     pub(crate) fn new(allowed: &[String]) -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            allowed: allowed.into(),
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), allowed: allowed.into() }
     }
 
     fn allows(&self, uri: &http::Uri) -> bool {
@@ -52,11 +50,7 @@ impl WasiHttpHooks for Outbound {
                 return Err(Error::HttpRequestDenied);
             }
             let response = client.request(request).await.map_err(|error| {
-                if error.is_connect() {
-                    Error::ConnectionRefused
-                } else {
-                    Error::HttpProtocolError
-                }
+                if error.is_connect() { Error::ConnectionRefused } else { Error::HttpProtocolError }
             })?;
             let response = response.map(|body| body.map_err(Error::Hyper).boxed_unsync());
             let io: Io = Box::new(async { Ok(()) });

@@ -46,9 +46,7 @@ async fn answer(
         Ok(response) => response,
         Err(error) => {
             eprintln!("sightscreen-spin-host: a request failed: {error:#}");
-            let body = Full::new(Bytes::new())
-                .map_err(|never| match never {})
-                .boxed_unsync();
+            let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
             let mut response = http::Response::new(body);
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
@@ -60,15 +58,11 @@ async fn answer(
 fn absolute(request: hyper::Request<Incoming>) -> http::Request<WasiBody> {
     let (mut parts, body) = request.into_parts();
     let host = parts.headers.remove(header::HOST);
-    let authority = host
-        .as_ref()
-        .and_then(|host: &HeaderValue| host.to_str().ok()?.parse::<Authority>().ok());
+    let authority =
+        host.as_ref().and_then(|host: &HeaderValue| host.to_str().ok()?.parse::<Authority>().ok());
     let mut uri = std::mem::take(&mut parts.uri).into_parts();
     uri.scheme = Some(Scheme::HTTP);
-    uri.authority = uri
-        .authority
-        .or(authority)
-        .or(Some(Authority::from_static("localhost")));
+    uri.authority = uri.authority.or(authority).or(Some(Authority::from_static("localhost")));
     parts.uri = Uri::from_parts(uri).unwrap_or_default();
     http::Request::from_parts(parts, body.map_err(Error::Hyper).boxed_unsync())
 }

@@ -1,4 +1,5 @@
-//! What a component sees of Spin: variables, and the key-value store `default` as a folder with a file for each key.
+//! What a component sees of Spin: variables, and the key-value store `default` as a folder with a
+//! file for each key.
 //!
 //! Owns the state of one instance. Invariant: a value is replaced as a whole or not at all.
 
@@ -35,10 +36,7 @@ pub(crate) struct Settings {
 
 /// The only store there is.
 #[derive(Debug)]
-#[expect(
-    unreachable_pub,
-    reason = "the generated bindings name it outside of this crate's view"
-)]
+#[expect(unreachable_pub, reason = "the generated bindings name it outside of this crate's view")]
 pub struct Store;
 
 /// The state of one instance.
@@ -54,10 +52,7 @@ impl State {
     pub(crate) fn new(settings: Arc<Settings>, outbound: Outbound) -> Self {
         Self {
             table: ResourceTable::new(),
-            wasi: WasiCtxBuilder::new()
-                .inherit_stdout()
-                .inherit_stderr()
-                .build(),
+            wasi: WasiCtxBuilder::new().inherit_stdout().inherit_stderr().build(),
             http: WasiHttpCtx::new(),
             outbound,
             settings,
@@ -65,20 +60,13 @@ impl State {
     }
 
     pub(crate) fn http_view(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            hooks: &mut self.outbound,
-            table: &mut self.table,
-            ctx: &mut self.http,
-        }
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
@@ -111,10 +99,7 @@ impl<T: Send> variables::HostWithStore<T> for Imports {
     ) -> wasmtime::Result<Result<String, VariableError>> {
         Ok(accessor.with(|mut access| {
             let variables = &access.get().settings.variables;
-            variables
-                .get(&name)
-                .cloned()
-                .ok_or(VariableError::Undefined(name))
+            variables.get(&name).cloned().ok_or(VariableError::Undefined(name))
         }))
     }
 }
@@ -180,9 +165,7 @@ impl<T: Send> key_value::HostStoreWithStore<T> for Imports {
         _store: Resource<Store>,
         key: String,
     ) -> wasmtime::Result<Result<bool, KeyValueError>> {
-        Ok(Ok(tokio::fs::try_exists(file(accessor, &key))
-            .await
-            .unwrap_or(false)))
+        Ok(Ok(tokio::fs::try_exists(file(accessor, &key)).await.unwrap_or(false)))
     }
 
     fn drop(mut access: Access<'_, T, Self>, store: Resource<Store>) -> wasmtime::Result<()> {

@@ -1,4 +1,5 @@
-//! Instances of the component, as many as the requests need, each with the limits of Spin's defaults.
+//! Instances of the component, as many as the requests need, each with the limits of Spin's
+//! defaults.
 
 use crate::outbound::Outbound;
 use crate::spin::{self, Settings, State};
@@ -43,12 +44,7 @@ pub(crate) fn handler(component: &Path, settings: Settings) -> Result<ProxyHandl
     spin::add_to_linker(&mut linker)?;
     let service = ServicePre::new(linker.instantiate_pre(&component)?)?;
     let outbound = Outbound::new(&settings.allowed_hosts);
-    Ok(ProxyHandler::new(Workers {
-        engine,
-        service,
-        settings: Arc::new(settings),
-        outbound,
-    }))
+    Ok(ProxyHandler::new(Workers { engine, service, settings: Arc::new(settings), outbound }))
 }
 
 impl HandlerState for Workers {
@@ -59,17 +55,9 @@ impl HandlerState for Workers {
     async fn instantiate(&self) -> Result<Instance<State, Expiration, Limits>> {
         let state = State::new(Arc::clone(&self.settings), self.outbound.clone());
         let mut store = Store::new(&self.engine, state);
-        let proxy = ProxyPre::P3(self.service.clone())
-            .instantiate_async(&mut store)
-            .await?;
+        let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let expiration = Expiration(Box::pin(tokio::time::sleep(IDLE)));
-        Ok(Instance {
-            store,
-            proxy,
-            view: State::http_view,
-            expiration,
-            state: Limits,
-        })
+        Ok(Instance { store, proxy, view: State::http_view, expiration, state: Limits })
     }
 }
 
@@ -83,11 +71,7 @@ impl WorkerExpiration for Expiration {
         status: WorkerStatus,
         start: Instant,
     ) -> Poll<()> {
-        let limit = if status == WorkerStatus::Idle {
-            IDLE
-        } else {
-            PATIENCE
-        };
+        let limit = if status == WorkerStatus::Idle { IDLE } else { PATIENCE };
         self.0.as_mut().reset((start + limit).into());
         self.0.as_mut().poll(cx)
     }

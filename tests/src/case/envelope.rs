@@ -1,6 +1,7 @@
 //! Signed documents, written by the contract's text and not by the core's code.
 //!
-//! Owns an envelope writer of its own, so that a change of the core's is seen, and the flaws that cases ask for.
+//! Owns an envelope writer of its own, so that a change of the core's is seen, and the flaws that
+//! cases ask for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,21 +34,10 @@ pub enum Flaw {
 /// The document `name` as it travels.
 #[must_use]
 pub fn envelope(name: &str, version: u64, payload: &[u8], flaw: Option<Flaw>) -> Vec<u8> {
-    let kid = if flaw == Some(Flaw::UnknownKid) {
-        "d9"
-    } else {
-        "d1"
-    };
-    let key = if flaw == Some(Flaw::WrongKey) {
-        STRANGER
-    } else {
-        hex_of("d1").unwrap_or(STRANGER)
-    };
-    let signed_name = if flaw == Some(Flaw::WrongName) {
-        "events/another"
-    } else {
-        name
-    };
+    let kid = if flaw == Some(Flaw::UnknownKid) { "d9" } else { "d1" };
+    let key =
+        if flaw == Some(Flaw::WrongKey) { STRANGER } else { hex_of("d1").unwrap_or(STRANGER) };
+    let signed_name = if flaw == Some(Flaw::WrongName) { "events/another" } else { name };
     let hash = hex(&Sha256::digest(payload));
     let decimal = version.to_string();
     let fields = ["sightscreen-document-1", signed_name, &decimal, &hash].map(str::as_bytes);

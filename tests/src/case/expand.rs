@@ -1,6 +1,7 @@
 //! Placeholders: `{event}`, `{now+60}`, `{pass ...}` and their like in the texts of a case.
 //!
-//! Owns what each stands for in one run of one case. Braces that do not open a known word, as in JSON, are left alone.
+//! Owns what each stands for in one run of one case. Braces that do not open a known word, as in
+//! JSON, are left alone.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,10 +24,7 @@ impl Expander {
     /// For an event.
     #[must_use]
     pub fn new(event: String) -> Self {
-        Self {
-            event,
-            ..Self::default()
-        }
+        Self { event, ..Self::default() }
     }
 
     /// Every pass and signature that was made so far: none may reach the origin.
@@ -48,10 +46,7 @@ impl Expander {
         while let Some(open) = rest.find('{') {
             let (before, after) = rest.split_at(open);
             out.push_str(before);
-            match after[1..]
-                .find('}')
-                .map(|end| (&after[1..=end], &after[end + 2..]))
-            {
+            match after[1..].find('}').map(|end| (&after[1..=end], &after[end + 2..])) {
                 Some((inside, behind)) if inside.starts_with(|c: char| c.is_ascii_lowercase()) => {
                     out.push_str(&self.value(inside)?);
                     rest = behind;
@@ -88,13 +83,9 @@ impl Expander {
     }
 
     fn token(&self, word: &str, rest: &str) -> Result<String, String> {
-        let rest = rest
-            .replace("@each", &self.each)
-            .replace("@event", &self.event);
-        let args: Option<Args<'_>> = rest
-            .split_whitespace()
-            .map(|arg| arg.split_once('='))
-            .collect();
+        let rest = rest.replace("@each", &self.each).replace("@event", &self.event);
+        let args: Option<Args<'_>> =
+            rest.split_whitespace().map(|arg| arg.split_once('=')).collect();
         let args =
             args.ok_or_else(|| format!("{{{word} {rest}}}: every argument is name=value"))?;
         let now_s = now_ms() / 1000;
@@ -102,9 +93,7 @@ impl Expander {
             "pass" => token::pass(args, &self.event, now_s)?,
             _ => token::entry(args, &self.event, now_s)?,
         };
-        let secret = made
-            .rsplit_once("&sig=")
-            .map_or(made.as_str(), |(_, sig)| sig);
+        let secret = made.rsplit_once("&sig=").map_or(made.as_str(), |(_, sig)| sig);
         self.made.borrow_mut().push(secret.to_owned());
         Ok(made)
     }
@@ -112,9 +101,7 @@ impl Expander {
 
 /// Unix milliseconds.
 pub(crate) fn now_ms() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -140,12 +127,7 @@ mod tests {
             r#"{"event":"e7","x":{}}"#
         );
         assert_eq!(expander.expand("{long*3}").unwrap(), "aaa");
-        assert!(
-            expander
-                .expand("{nothing}")
-                .unwrap_err()
-                .contains("no placeholder")
-        );
+        assert!(expander.expand("{nothing}").unwrap_err().contains("no placeholder"));
         let now: i64 = expander.expand("{now-60}").unwrap().parse().unwrap();
         assert!((now_ms() / 1000 - 60 - now).abs() <= 1);
     }
@@ -158,9 +140,7 @@ mod tests {
         let secrets = expander.secrets();
         assert!(
             secrets.contains(&pass)
-                && secrets
-                    .iter()
-                    .any(|s| entry.ends_with(s.as_str()) && !s.contains('/'))
+                && secrets.iter().any(|s| entry.ends_with(s.as_str()) && !s.contains('/'))
         );
     }
 }

@@ -31,23 +31,15 @@ pub fn load_all(root: &Path, filter: Option<&str>) -> Result<Vec<Loaded>, String
     files.sort();
     let (mut cases, mut faults) = (Vec::new(), Vec::new());
     for file in files {
-        let name = file
-            .strip_prefix(root)
-            .unwrap_or(&file)
-            .with_extension("")
-            .display()
-            .to_string();
+        let name =
+            file.strip_prefix(root).unwrap_or(&file).with_extension("").display().to_string();
         match load(&file, name) {
             Ok(case) if filter.is_none_or(|f| case.name.contains(f)) => cases.push(case),
             Ok(_) => {}
             Err(fault) => faults.push(format!("{}: {fault}", file.display())),
         }
     }
-    if faults.is_empty() {
-        Ok(cases)
-    } else {
-        Err(faults.join("\n"))
-    }
+    if faults.is_empty() { Ok(cases) } else { Err(faults.join("\n")) }
 }
 
 fn find(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -68,18 +60,12 @@ fn load(file: &Path, name: String) -> Result<Loaded, String> {
     if case.step.is_empty() {
         return Err("a case needs at least one [[step]]".into());
     }
-    if let Some(door) = case
-        .not_at
-        .keys()
-        .find(|door| !crate::doors::NAMES.contains(&door.as_str()))
+    if let Some(door) =
+        case.not_at.keys().find(|door| !crate::doors::NAMES.contains(&door.as_str()))
     {
         return Err(format!("not_at: there is no door {door:?}"));
     }
-    Ok(Loaded {
-        name,
-        dir: file.parent().unwrap_or(Path::new(".")).to_owned(),
-        case,
-    })
+    Ok(Loaded { name, dir: file.parent().unwrap_or(Path::new(".")).to_owned(), case })
 }
 
 #[cfg(test)]
@@ -98,13 +84,7 @@ mod tests {
         )
         .unwrap();
         let faults = load_all(dir.path(), None).unwrap_err();
-        assert!(
-            faults.contains("a.toml") && faults.contains("stats"),
-            "{faults}"
-        );
-        assert!(
-            faults.contains("b.toml") && faults.contains("reqest"),
-            "{faults}"
-        );
+        assert!(faults.contains("a.toml") && faults.contains("stats"), "{faults}");
+        assert!(faults.contains("b.toml") && faults.contains("reqest"), "{faults}");
     }
 }

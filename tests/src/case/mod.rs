@@ -1,7 +1,8 @@
 //! The case format: what a case file may say.
 //!
-//! Owns the names and defaults of every field; `tests/README.md` explains them to people. Does not run anything.
-//! Invariant: a field that is not known here is an error that names the file and the field.
+//! Owns the names and defaults of every field; `tests/README.md` explains them to people. Does not
+//! run anything. Invariant: a field that is not known here is an error that names the file and the
+//! field.
 
 mod envelope;
 mod expand;
@@ -49,7 +50,8 @@ pub struct Case {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DoorSpec {
-    /// Whether it is told of a header that says where a viewer is; else its platform says so, if it can.
+    /// Whether it is told of a header that says where a viewer is; else its platform says so, if it
+    /// can.
     #[serde(default = "yes")]
     pub geo_header: bool,
     /// Its secret, in place of the run's keyring.
@@ -80,7 +82,8 @@ pub struct DocumentSpec {
     pub answer: AnswerSpec,
 }
 
-/// The answers of the origin to one target: `target`, the fields of the first answer, and `then` with later ones.
+/// The answers of the origin to one target: `target`, the fields of the first answer, and `then`
+/// with later ones.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "toml::Table")]
 pub struct OriginSpec {
@@ -120,8 +123,9 @@ pub struct AnswerSpec {
 }
 
 impl Case {
-    /// Whether it needs the origin for itself, because it has a door of its own, closes the port, the timing of a herd matters, it says something about all events, or what a
-    /// door might ask for tells no event.
+    /// Whether it needs the origin for itself, because it has a door of its own, closes the port,
+    /// the timing of a herd matters, it says something about all events, or what a door might ask
+    /// for tells no event.
     #[must_use]
     pub fn is_alone(&self) -> bool {
         let of_all = |document: &DocumentSpec| !document.name.contains("{event}");
@@ -157,10 +161,7 @@ impl TryFrom<toml::Table> for OriginSpec {
             None => Vec::new(),
         };
         let first: AnswerSpec = table.try_into().map_err(read)?;
-        Ok(Self {
-            target,
-            answers: [vec![first], then].concat(),
-        })
+        Ok(Self { target, answers: [vec![first], then].concat() })
     }
 }
 
@@ -188,7 +189,8 @@ pub struct StepSpec {
     /// The step runs once for each of these, which `{each}` stands for.
     #[serde(default)]
     pub each: Vec<String>,
-    /// Replacements in the target after all placeholders, each to be found exactly once: `[["find", "put"]]`.
+    /// Replacements in the target after all placeholders, each to be found exactly once: `[["find",
+    /// "put"]]`.
     #[serde(default)]
     pub alter: Vec<(String, String)>,
     /// Milliseconds to wait first.
@@ -208,7 +210,8 @@ pub struct StepSpec {
     pub origin: Vec<OriginSpec>,
     /// What must come of it.
     pub expect: Expect,
-    /// Upstream requests by target. Documents may be fetched or not where they are not named; anything else unnamed is a failure.
+    /// Upstream requests by target. Documents may be fetched or not where they are not named;
+    /// anything else unnamed is a failure.
     pub upstream: Option<BTreeMap<String, Count>>,
     /// What upstream requests must and must not carry.
     #[serde(default)]
@@ -271,7 +274,8 @@ pub enum Count {
 pub struct CountUnless {
     /// How often.
     pub times: usize,
-    /// By capability: how often (from, to) at doors without it. The widest range of all that are lacking holds.
+    /// By capability: how often (from, to) at doors without it. The widest range of all that are
+    /// lacking holds.
     pub without: BTreeMap<String, (usize, usize)>,
 }
 

@@ -1,7 +1,7 @@
 //! Passes and signed URLs, written and read by their documented layout and not by the core's code.
 //!
-//! Owns the arguments that `{pass ...}` and `{entry ...}` take, and every way of spoiling what they make. Invariant: without
-//! a spoiling argument the result is what a correct edge must accept.
+//! Owns the arguments that `{pass ...}` and `{entry ...}` take, and every way of spoiling what they
+//! make. Invariant: without a spoiling argument the result is what a correct edge must accept.
 
 use std::collections::BTreeMap;
 
@@ -33,24 +33,19 @@ pub(super) fn tag(key_hex: &str, fields: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// `{pass kid= key= event= cohort= plan= session= language= ll= nbf= exp= end= | version= flip= cut= append= pad= respell= label=}`.
+/// `{pass kid= key= event= cohort= plan= session= language= ll= nbf= exp= end= | version= flip=
+/// cut= append= pad= respell= label=}`.
 pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String, String> {
     let mut take = |name: &str, default: &'static str| {
-        args.remove(name)
-            .map_or(default.to_owned(), ToOwned::to_owned)
+        args.remove(name).map_or(default.to_owned(), ToOwned::to_owned)
     };
     let kid = take("kid", "k1");
-    let key = Some(take("key", ""))
-        .filter(|key| !key.is_empty())
-        .unwrap_or_else(|| kid.clone());
+    let key = Some(take("key", "")).filter(|key| !key.is_empty()).unwrap_or_else(|| kid.clone());
     let event = Some(take("event", ""))
         .filter(|event| !event.is_empty())
         .unwrap_or_else(|| event.to_owned());
-    let (cohort, plan, session) = (
-        take("cohort", "generic"),
-        take("plan", "full"),
-        take("session", "s1"),
-    );
+    let (cohort, plan, session) =
+        (take("cohort", "generic"), take("plan", "full"), take("session", "s1"));
     let language = take("language", "");
     let flags = u8::from(take("ll", "yes") == "yes");
     let version: u8 = number(&take("version", "1"))?;
@@ -73,11 +68,7 @@ pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String
         body.extend_from_slice(&time(&take(name, default), now_s)?.to_be_bytes());
     }
     let key = hex_of(&key).ok_or_else(|| format!("no key {key:?}"))?;
-    let label = if label.is_empty() {
-        PASS_LABEL
-    } else {
-        label.as_bytes()
-    };
+    let label = if label.is_empty() { PASS_LABEL } else { label.as_bytes() };
     let mac = tag(key, &[label, &body]);
     body.extend_from_slice(&mac);
     spoil(body, args, respell)
@@ -124,10 +115,7 @@ fn spoil(mut bytes: Vec<u8>, mut args: Args<'_>, respell: bool) -> Result<String
 fn other_spelling(text: &str) -> Result<String, String> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (head, last) = text.split_at(text.len() - 1);
-    let value = ALPHABET
-        .iter()
-        .position(|b| last.as_bytes() == [*b])
-        .ok_or("not base64url")?;
+    let value = ALPHABET.iter().position(|b| last.as_bytes() == [*b]).ok_or("not base64url")?;
     Ok(format!("{head}{}", char::from(ALPHABET[value | 1])))
 }
 
@@ -136,21 +124,14 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
     let kid = args.remove("kid").unwrap_or("u1");
     let key = args.remove("key").unwrap_or(kid);
     let event = args.remove("event").unwrap_or(event);
-    let path = args
-        .remove("path")
-        .map_or_else(|| format!("/live/{event}/main.m3u8"), ToOwned::to_owned);
-    let signed_path = args
-        .remove("signed-path")
-        .map_or_else(|| path.clone(), ToOwned::to_owned);
+    let path =
+        args.remove("path").map_or_else(|| format!("/live/{event}/main.m3u8"), ToOwned::to_owned);
+    let signed_path = args.remove("signed-path").map_or_else(|| path.clone(), ToOwned::to_owned);
     let mut parameters = BTreeMap::from([("kid".to_owned(), kid.to_owned())]);
     args.entry("expires").or_insert("+60");
     for (name, value) in args {
         let relative = matches!(name, "expires" | "nbf") && value.starts_with(['+', '-']);
-        let value = if relative {
-            time(value, now_s)?.to_string()
-        } else {
-            value.to_owned()
-        };
+        let value = if relative { time(value, now_s)?.to_string() } else { value.to_owned() };
         parameters.insert(name.to_owned(), value);
     }
     parameters.retain(|_, value| value != "absent");
@@ -160,10 +141,8 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
     }
     let key = hex_of(key).ok_or_else(|| format!("no key {key:?}"))?;
     let sig = URL_SAFE_NO_PAD.encode(tag(key, &fields));
-    let pairs: Vec<String> = parameters
-        .iter()
-        .map(|(name, value)| format!("{name}={}", escape(value)))
-        .collect();
+    let pairs: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
     Ok(format!("{path}?{}&sig={sig}", pairs.join("&")))
 }
 
@@ -171,23 +150,13 @@ fn escape(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     value
         .bytes()
-        .map(|b| {
-            if plain(b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
+        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
         .collect()
 }
 
 /// Unix seconds of `+60`, `-60` or an absolute number.
 fn time(text: &str, now_s: i64) -> Result<u32, String> {
-    let base = if text.starts_with(['+', '-']) {
-        now_s
-    } else {
-        0
-    };
+    let base = if text.starts_with(['+', '-']) { now_s } else { 0 };
     let value: i64 = number(text)?;
     u32::try_from(base + value).map_err(|_| format!("{text:?} is no time"))
 }
@@ -199,12 +168,8 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
 /// Every pass in `text` whose layout and signature hold, with its fields.
 pub(crate) fn passes_in(text: &str) -> Vec<(&str, BTreeMap<&'static str, String>)> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let tokens = text
-        .split(|c| !is_token(c))
-        .filter(|token| token.len() > 80);
-    tokens
-        .filter_map(|token| Some((token, read_pass(token)?)))
-        .collect()
+    let tokens = text.split(|c| !is_token(c)).filter(|token| token.len() > 80);
+    tokens.filter_map(|token| Some((token, read_pass(token)?))).collect()
 }
 
 fn read_pass(token: &str) -> Option<BTreeMap<&'static str, String>> {
@@ -237,16 +202,8 @@ mod tests {
     fn a_pass_is_read_back_and_a_spoilt_one_is_not() {
         let made = pass(Args::from([("cohort", "a.b")]), "e1", 1000).unwrap();
         let found = passes_in(&made);
-        assert_eq!(
-            (found[0].1["cohort"].as_str(), found[0].1["exp"].as_str()),
-            ("a.b", "1600")
-        );
-        for spoilt in [
-            ("flip", "3"),
-            ("flip", "-1"),
-            ("cut", "1"),
-            ("key", "stranger"),
-        ] {
+        assert_eq!((found[0].1["cohort"].as_str(), found[0].1["exp"].as_str()), ("a.b", "1600"));
+        for spoilt in [("flip", "3"), ("flip", "-1"), ("cut", "1"), ("key", "stranger")] {
             let made = pass(Args::from([spoilt]), "e1", 1000).unwrap();
             assert!(passes_in(&made).is_empty(), "{spoilt:?}");
         }

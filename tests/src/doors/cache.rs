@@ -1,7 +1,7 @@
 //! The native door's cache: wants by key, results by key, documents by name.
 //!
-//! Owns freshness, stale answers and collapse as a want states them. Knows neither sockets nor the core's steps.
-//! Invariant: no lock is held while anything is fetched.
+//! Owns freshness, stale answers and collapse as a want states them. Knows neither sockets nor the
+//! core's steps. Invariant: no lock is held while anything is fetched.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,8 @@ struct State {
     results: HashMap<String, (Arc<Response>, Instant)>,
     leading: HashMap<String, ()>,
     documents: HashMap<String, Object>,
-    /// Until when what stands in for a failed origin does so without asking; after that, while another asks.
+    /// Until when what stands in for a failed origin does so without asking; after that, while
+    /// another asks.
     held: HashMap<String, Instant>,
 }
 
@@ -48,10 +49,7 @@ pub(super) struct Lead {
 impl Lead {
     /// Gives those who wait what the leader was answered with; nobody else.
     pub(super) fn finish(self, response: &Arc<Response>) {
-        self.cache
-            .lock()
-            .results
-            .insert(self.key.clone(), (Arc::clone(response), Instant::now()));
+        self.cache.lock().results.insert(self.key.clone(), (Arc::clone(response), Instant::now()));
     }
 }
 
@@ -73,10 +71,8 @@ impl Cache {
         let deadline = began + Duration::from_millis(want.timeout_ms.into());
         let mut state = self.lock();
         loop {
-            let age = state
-                .objects
-                .get(&want.key)
-                .map(|(object, at)| (object.clone(), at.elapsed()));
+            let age =
+                state.objects.get(&want.key).map(|(object, at)| (object.clone(), at.elapsed()));
             let fresh = age
                 .as_ref()
                 .map(|(object, _)| Duration::from_millis(fresh_ms(want, object).into()));
@@ -109,12 +105,8 @@ impl Cache {
             if left.is_zero() {
                 return Got::Failed(Failure::Timeout);
             }
-            state = self
-                .0
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state =
+                self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             if let Some((got, at)) = state.passing.get(&want.key)
                 && *at >= began
             {
@@ -148,14 +140,10 @@ impl Cache {
             && fresh_ms(want, object) > 0
         {
             state.held.remove(&want.key);
-            state
-                .objects
-                .insert(want.key.clone(), (object.clone(), Instant::now()));
+            state.objects.insert(want.key.clone(), (object.clone(), Instant::now()));
         }
         if shared {
-            state
-                .passing
-                .insert(want.key.clone(), (got.clone(), Instant::now()));
+            state.passing.insert(want.key.clone(), (got.clone(), Instant::now()));
         }
         if let Some(count) = state.asking.get_mut(&want.key) {
             *count -= 1;
@@ -204,21 +192,14 @@ impl Cache {
             }
             if !state.leading.contains_key(&want.key) {
                 state.leading.insert(want.key.clone(), ());
-                return Err(Some(Lead {
-                    cache: self.clone(),
-                    key: want.key.clone(),
-                }));
+                return Err(Some(Lead { cache: self.clone(), key: want.key.clone() }));
             }
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return Err(None);
             }
-            state = self
-                .0
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state =
+                self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -227,13 +208,12 @@ impl Cache {
         let shared = Arc::new(response.clone());
         for store in &response.store {
             let until = Instant::now() + Duration::from_millis(store.fresh_ms.into());
-            state
-                .results
-                .insert(store.key.clone(), (Arc::clone(&shared), until));
+            state.results.insert(store.key.clone(), (Arc::clone(&shared), until));
         }
     }
 
-    /// Lets a copy stand in for a moment, so that the next viewer does not wait for the origin to fail again.
+    /// Lets a copy stand in for a moment, so that the next viewer does not wait for the origin to
+    /// fail again.
     pub(super) fn hold(&self, want: &Want, copy: Object) -> Got {
         let entry = (copy.clone(), Instant::now());
         self.lock().objects.insert(want.key.clone(), entry);
@@ -241,9 +221,7 @@ impl Cache {
     }
 
     pub(super) fn keep_document(&self, name: &str, object: &Object) {
-        self.lock()
-            .documents
-            .insert(name.to_owned(), object.clone());
+        self.lock().documents.insert(name.to_owned(), object.clone());
     }
 
     pub(super) fn kept_document(&self, name: &str) -> Option<Object> {

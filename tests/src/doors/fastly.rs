@@ -18,35 +18,22 @@ pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
     let config = dir.path().join("fastly.toml");
     fs::write(&config, configuration(with)?).map_err(|e| e.to_string())?;
     let mut command = Command::new(viceroy);
-    command
-        .arg("serve")
-        .arg("-C")
-        .arg(&config)
-        .arg("--addr")
-        .arg(addr.to_string())
-        .arg(wasm);
+    command.arg("serve").arg("-C").arg(&config).arg("--addr").arg(addr.to_string()).arg(wasm);
     command.env("SIGHTSCREEN_KEYRING", &with.keyring);
     let process = Process::start(command, addr, dir, START)?;
-    Ok(Running {
-        addr,
-        process: Some(process),
-    })
+    Ok(Running { addr, process: Some(process) })
 }
 
-/// What is deployed, with the tables that the Fastly CLI would drop beside it, and this run's values.
+/// What is deployed, with the tables that the Fastly CLI would drop beside it, and this run's
+/// values.
 fn configuration(with: &Surroundings) -> Result<String, String> {
     let mut config = read(&with.root.join("fastly.toml"))?;
     let mut more = read(&with.root.join("edge/fastly/viceroy.toml"))?;
     let local = table(&mut config, "local_server")?;
     local.extend(std::mem::take(table(&mut more, "local_server")?));
-    table(table(local, "backends")?, "origin")?.insert(
-        "url".into(),
-        Value::String(format!("http://{}", with.origin)),
-    );
-    let settings = table(
-        table(table(local, "config_stores")?, "sightscreen")?,
-        "contents",
-    )?;
+    table(table(local, "backends")?, "origin")?
+        .insert("url".into(), Value::String(format!("http://{}", with.origin)));
+    let settings = table(table(table(local, "config_stores")?, "sightscreen")?, "contents")?;
     settings.insert("geo_header".into(), Value::String(with.geo_header().into()));
     toml::to_string(&config).map_err(|e| e.to_string())
 }

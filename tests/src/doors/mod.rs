@@ -1,7 +1,7 @@
 //! The doors, each launched for real, and the one table of what they can do.
 //!
-//! Owns names, capabilities and how a door is started and stopped. Invariant: every door is given the same origin, keyring
-//! and geo header, and nothing else.
+//! Owns names, capabilities and how a door is started and stopped. Invariant: every door is given
+//! the same origin, keyring and geo header, and nothing else.
 
 mod cache;
 mod cloudflare;
@@ -36,8 +36,9 @@ pub struct Door {
     start: fn(&Surroundings) -> Result<Running, String>,
 }
 
-/// The one table: `cache` keeps wants, `stale` answers from a stale copy while it refreshes, `collapse` asks once for many, `results` keeps whole
-/// responses, `relay-cache` keeps and collapses relayed objects, `documents` outlives the origin.
+/// The one table: `cache` keeps wants, `stale` answers from a stale copy while it refreshes,
+/// `collapse` asks once for many, `results` keeps whole responses, `relay-cache` keeps and
+/// collapses relayed objects, `documents` outlives the origin.
 static DOORS: [Door; 5] = [
     Door {
         name: "native",
@@ -46,26 +47,12 @@ static DOORS: [Door; 5] = [
     },
     Door {
         name: "host",
-        has: &[
-            "cache",
-            "stale",
-            "collapse",
-            "results",
-            "relay-cache",
-            "documents",
-        ],
+        has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"],
         start: host::start,
     },
     Door {
         name: "fastly",
-        has: &[
-            "cache",
-            "stale",
-            "collapse",
-            "results",
-            "relay-cache",
-            "documents",
-        ],
+        has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"],
         start: fastly::start,
     },
     Door {
@@ -73,11 +60,7 @@ static DOORS: [Door; 5] = [
         has: &["cache", "stale", "collapse", "results", "documents"],
         start: cloudflare::start,
     },
-    Door {
-        name: "spin",
-        has: &["documents"],
-        start: spin::start,
-    },
+    Door { name: "spin", has: &["documents"], start: spin::start },
 ];
 
 /// What a door is started with.
@@ -140,20 +123,14 @@ impl Running {
     /// The last lines that the door's process wrote.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
-        self.process
-            .as_ref()
-            .map(|process| process.log_tail(lines))
-            .unwrap_or_default()
+        self.process.as_ref().map(|process| process.log_tail(lines)).unwrap_or_default()
     }
 }
 
 fn start_native(with: &Surroundings) -> Result<Running, String> {
     let addr =
         native::start(with.origin, &with.keyring).map_err(|e| format!("native door: {e}"))?;
-    Ok(Running {
-        addr,
-        process: None,
-    })
+    Ok(Running { addr, process: None })
 }
 
 /// The file where it exists, else what to run.
@@ -185,7 +162,5 @@ fn tool(name: &str, kept: &str) -> Option<PathBuf> {
 
 fn on_path(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
+    std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file())
 }

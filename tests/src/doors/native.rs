@@ -1,7 +1,8 @@
 //! The native door: the core in this process behind a plain threaded server.
 //!
-//! Owns the simplest driver that carries out every want: blocking calls, a cache, collapse, and a store of documents. It shows
-//! that a case is right before any platform has a say. Invariant: it decides nothing.
+//! Owns the simplest driver that carries out every want: blocking calls, a cache, collapse, and a
+//! store of documents. It shows that a case is right before any platform has a say. Invariant: it
+//! decides nothing.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -31,33 +32,21 @@ const THREADS: usize = 48;
 pub(super) fn start(origin: SocketAddr, keyring: &str) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
-    let door = Arc::new(Native {
-        origin,
-        keyring: keyring.to_owned(),
-        cache: Cache::default(),
-    });
+    let door = Arc::new(Native { origin, keyring: keyring.to_owned(), cache: Cache::default() });
     let (sender, receiver) = mpsc::channel::<TcpStream>();
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..THREADS {
         let (door, receiver) = (Arc::clone(&door), Arc::clone(&receiver));
         thread::spawn(move || work(&door, &receiver));
     }
-    thread::spawn(move || {
-        listener
-            .incoming()
-            .flatten()
-            .try_for_each(|stream| sender.send(stream))
-    });
+    thread::spawn(move || listener.incoming().flatten().try_for_each(|stream| sender.send(stream)));
     Ok(addr)
 }
 
 fn work(door: &Arc<Native>, receiver: &Mutex<mpsc::Receiver<TcpStream>>) {
     let mut core = Core::new();
     loop {
-        let next = receiver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv();
+        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(stream) = next else { return };
         // A client that left is no fault of the door's.
         drop(door.serve(&mut core, stream));
@@ -79,12 +68,12 @@ impl Native {
         };
         let request = core_request(received);
         let (exchange, step) = core.begin(request.clone());
-        Answering {
-            door: self,
-            request,
-            leads: Vec::new(),
-        }
-        .drive(core, exchange, step, &mut writer)
+        Answering { door: self, request, leads: Vec::new() }.drive(
+            core,
+            exchange,
+            step,
+            &mut writer,
+        )
     }
 
     /// Gets one want that is not a result.
@@ -154,7 +143,8 @@ impl Answering<'_> {
                 Step::Fetch(wants) => match self.fetch(&wants) {
                     Ok(got) => exchange.resume(core, got),
                     Err(response) => {
-                        // What stands in for the result that this exchange leads does so for those who wait for it.
+                        // What stands in for the result that this exchange leads does so for those
+                        // who wait for it.
                         for lead in self.leads.drain(..) {
                             lead.finish(&response);
                         }
@@ -167,13 +157,7 @@ impl Answering<'_> {
 
     /// The answers to `wants`, or the stored response that ends the exchange.
     fn fetch(&mut self, wants: &[Want]) -> Result<Vec<Got>, Arc<Response>> {
-        if let [
-            want @ Want {
-                source: Source::Result,
-                ..
-            },
-        ] = wants
-        {
+        if let [want @ Want { source: Source::Result, .. }] = wants {
             return match self.door.cache.result(want) {
                 Ok(response) => Err(response),
                 Err(lead) => {
@@ -187,10 +171,7 @@ impl Answering<'_> {
             let get = |want| scope.spawn(move || door.get(want, headers));
             let running: Vec<_> = wants.iter().map(get).collect();
             let failed = |_| Got::Failed(Failure::Unreachable);
-            running
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(failed))
-                .collect()
+            running.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
         }))
     }
 
@@ -220,10 +201,8 @@ impl Answering<'_> {
         }
         const COPIED: [&str; 4] = ["content-type", "content-length", "content-range", "etag"];
         let set = |name: &str| relay.headers.iter().any(|(n, _)| n == name);
-        let copied = reply
-            .headers
-            .into_iter()
-            .filter(|(n, _)| COPIED.contains(&n.as_str()) && !set(n));
+        let copied =
+            reply.headers.into_iter().filter(|(n, _)| COPIED.contains(&n.as_str()) && !set(n));
         let headers: Headers = copied.chain(relay.headers.iter().cloned()).collect();
         let length = wire::header(&headers, "content-length")
             .and_then(|v| v.parse().ok())
@@ -239,14 +218,8 @@ impl Answering<'_> {
 fn core_request(received: wire::Request) -> Request {
     let (country, region) =
         wire::header(&received.headers, super::GEO_HEADER).map_or((None, None), door::geography);
-    let client = Client {
-        country,
-        region,
-        mobile: None,
-    };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let client = Client { country, region, mobile: None };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Request {
         method: received.method,
         target: received.target,
@@ -262,11 +235,7 @@ fn core_request(received: wire::Request) -> Request {
 }
 
 fn origin_request(target: &str, headers: Headers) -> wire::Request {
-    wire::Request {
-        method: "GET".into(),
-        target: target.into(),
-        headers,
-    }
+    wire::Request { method: "GET".into(), target: target.into(), headers }
 }
 
 fn fetch(origin: SocketAddr, want: &Want, target: &str, headers: Headers) -> Got {
@@ -282,21 +251,13 @@ fn fetch(origin: SocketAddr, want: &Want, target: &str, headers: Headers) -> Got
             if private {
                 headers.push((super::cache::UNSHARED.into(), String::new()));
             }
-            Got::Object(Object {
-                status: reply.status,
-                headers,
-                body: reply.body,
-            })
+            Got::Object(Object { status: reply.status, headers, body: reply.body })
         }
     }
 }
 
 fn passed(headers: &Headers) -> Headers {
-    headers
-        .iter()
-        .filter(|(n, _)| n == "content-type" || n == "retry-after")
-        .cloned()
-        .collect()
+    headers.iter().filter(|(n, _)| n == "content-type" || n == "retry-after").cloned().collect()
 }
 
 fn failure(e: &io::Error) -> Failure {
@@ -309,10 +270,6 @@ fn failure(e: &io::Error) -> Failure {
 fn send(request: &Request, response: &Response, writer: &mut TcpStream) -> io::Result<()> {
     let mut headers = response.headers.clone();
     headers.push(("content-length".into(), response.body.len().to_string()));
-    let body: &[u8] = if request.method == "HEAD" {
-        &[]
-    } else {
-        &response.body
-    };
+    let body: &[u8] = if request.method == "HEAD" { &[] } else { &response.body };
     wire::write_reply(writer, response.status, &headers, body)
 }

@@ -1,6 +1,8 @@
-//! A door's process: started on a free port, watched until it answers, killed with all its children when dropped.
+//! A door's process: started on a free port, watched until it answers, killed with all its children
+//! when dropped.
 //!
-//! Owns every process group that a door is. Invariant: none of them outlives the runner, be it ended by SIGINT or SIGTERM.
+//! Owns every process group that a door is. Invariant: none of them outlives the runner, be it
+//! ended by SIGINT or SIGTERM.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -48,30 +50,17 @@ impl Process {
         let log = dir.path().join("door.log");
         let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let errors = file.try_clone().map_err(|e| e.to_string())?;
-        command
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(errors)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
         let program = command.get_program().display().to_string();
         let (child, group) = spawn(&mut command).map_err(|e| format!("{program}: {e}"))?;
-        let mut process = Self {
-            child,
-            group,
-            log,
-            _dir: dir,
-        };
+        let mut process = Self { child, group, log, _dir: dir };
         let deadline = Instant::now() + limit;
         while !answers(addr) {
             let ended = process.child.try_wait().ok().flatten();
             if ended.is_some() || Instant::now() > deadline {
-                let what = ended.map_or("does not answer".to_owned(), |status| {
-                    format!("ended with {status}")
-                });
-                return Err(format!(
-                    "{program} {what}; it wrote:\n{}",
-                    process.log_tail(30)
-                ));
+                let what = ended
+                    .map_or("does not answer".to_owned(), |status| format!("ended with {status}"));
+                return Err(format!("{program} {what}; it wrote:\n{}", process.log_tail(30)));
             }
             thread::sleep(POLL);
         }
@@ -122,11 +111,7 @@ fn groups() -> MutexGuard<'static, Vec<Pid>> {
 
 /// Whether any answer comes: a port may be open long before what is behind it is compiled.
 fn answers(addr: SocketAddr) -> bool {
-    let request = Request {
-        method: "OPTIONS".into(),
-        target: "/".into(),
-        ..Request::default()
-    };
+    let request = Request { method: "OPTIONS".into(), target: "/".into(), ..Request::default() };
     wire::send(addr, &request, ANSWER).is_ok()
 }
 

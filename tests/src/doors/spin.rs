@@ -1,4 +1,5 @@
-//! The Spin door: `spin up` where there is a `spin`, else the wasmtime host of `tests/spin-host`, which takes the same arguments.
+//! The Spin door: `spin up` where there is a `spin`, else the wasmtime host of `tests/spin-host`,
+//! which takes the same arguments.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,25 +11,18 @@ pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
     built(with.root.join("build/spin.wasm"), "cargo xtask build spin")?;
     let (addr, dir) = (free_addr()?, new_dir("spin")?);
     let mut command = Command::new(program(with)?);
-    command
-        .arg("up")
-        .arg("--from")
-        .arg(with.root.join("spin.toml"));
+    command.arg("up").arg("--from").arg(with.root.join("spin.toml"));
     command.arg("--listen").arg(addr.to_string());
     command.arg("--state-dir").arg(dir.path().join("state"));
-    for (name, value) in [
-        ("origin", format!("http://{}", with.origin)),
-        ("geo_header", with.geo_header().into()),
-    ] {
+    for (name, value) in
+        [("origin", format!("http://{}", with.origin)), ("geo_header", with.geo_header().into())]
+    {
         command.arg("--variable").arg(format!("{name}={value}"));
     }
     // A secret belongs in no process list.
     command.env("SPIN_VARIABLE_KEYRING", &with.keyring);
     let process = Process::start(command, addr, dir, START)?;
-    Ok(Running {
-        addr,
-        process: Some(process),
-    })
+    Ok(Running { addr, process: Some(process) })
 }
 
 fn program(with: &Surroundings) -> Result<PathBuf, String> {

@@ -11,7 +11,8 @@ use super::playlist::{Media, Segment};
 use super::report::{Notes, Report};
 use super::rules::ranges::{agree, end_of};
 
-/// Microseconds on top of a part target by which two renditions may differ: a report travels at another time than the playlist it is about.
+/// Microseconds on top of a part target by which two renditions may differ: a report travels at
+/// another time than the playlist it is about.
 const REPORT_SLACK: u64 = 100_000;
 
 /// The record, by all who follow.
@@ -24,7 +25,8 @@ struct Record {
     discontinuities: BTreeMap<u64, BTreeMap<String, u64>>,
     /// Date ranges by rendition and identifier, each with all attributes that it has come to.
     ranges: BTreeMap<String, BTreeMap<String, Attributes>>,
-    /// Start of the first segment and end of the last whole one that a rendition has listed, in microseconds since 1970.
+    /// Start of the first segment and end of the last whole one that a rendition has listed, in
+    /// microseconds since 1970.
     windows: BTreeMap<String, (u64, u64)>,
     /// Target duration and server control by rendition.
     heads: BTreeMap<String, (u64, Attributes)>,
@@ -63,10 +65,7 @@ impl Across {
                 .insert(name.to_owned(), segment.discontinuities);
         }
         record.saw_ranges(name, media, notes);
-        record.heads.insert(
-            name.to_owned(),
-            (media.target_duration, without_parts(media)),
-        );
+        record.heads.insert(name.to_owned(), (media.target_duration, without_parts(media)));
         let end = record.ends_of(name, media);
         record.saw_reports(name, media, end, notes);
     }
@@ -75,10 +74,7 @@ impl Across {
     pub(super) fn extent(&self) -> (usize, u64) {
         let record = self.lock();
         let counts = || record.discontinuities.values().flat_map(BTreeMap::values);
-        let passed = counts()
-            .max()
-            .zip(counts().min())
-            .map_or(0, |(most, least)| most - least);
+        let passed = counts().max().zip(counts().min()).map_or(0, |(most, least)| most - least);
         (record.discontinuities.len(), passed)
     }
 
@@ -98,12 +94,9 @@ impl Record {
         let ranges = self.ranges.entry(name.to_owned()).or_default();
         for (id, (line, range)) in media.ranges() {
             let known = ranges.entry(id.clone()).or_default();
-            let same = known
-                .get("START-DATE")
-                .is_none_or(|date| range.get("START-DATE") == Some(date));
-            notes.must(same, "D1", line, || {
-                format!("the ID of date range {id} is used again")
-            });
+            let same =
+                known.get("START-DATE").is_none_or(|date| range.get("START-DATE") == Some(date));
+            notes.must(same, "D1", line, || format!("the ID of date range {id} is used again"));
             known.extend(range);
         }
         let Some((start, end)) = window(media) else {
@@ -137,13 +130,11 @@ impl Record {
             let mut end = start;
             for (index, part) in segment.parts.iter().enumerate() {
                 end += part.duration;
-                self.ends
-                    .insert((name.to_owned(), segment.sequence, index as u64), end);
+                self.ends.insert((name.to_owned(), segment.sequence, index as u64), end);
             }
             if !segment.uri.is_empty() {
                 end = start + segment.duration;
-                self.ends
-                    .insert((name.to_owned(), segment.sequence, u64::MAX), end);
+                self.ends.insert((name.to_owned(), segment.sequence, u64::MAX), end);
             }
             last = Some(end);
         }
@@ -159,7 +150,8 @@ impl Record {
         }
     }
 
-    /// Each range is in every rendition whose window had room for it; what is in two is the same in both.
+    /// Each range is in every rendition whose window had room for it; what is in two is the same in
+    /// both.
     fn equal_ranges(&self, report: &Report) {
         let mut known: BTreeMap<&str, (&str, &Attributes)> = BTreeMap::new();
         for (name, ranges) in &self.ranges {
@@ -179,7 +171,8 @@ impl Record {
         }
     }
 
-    /// Whether a range lies in what a rendition has listed, by more than two renditions may be apart.
+    /// Whether a range lies in what a rendition has listed, by more than two renditions may be
+    /// apart.
     fn must_show(&self, name: &str, range: &Attributes) -> bool {
         let start = range.get("START-DATE").and_then(|date| unix_micros(date));
         let Some((start, (first, last))) = start.zip(self.windows.get(name).copied()) else {
@@ -234,19 +227,12 @@ impl Record {
                 apart <= one.part_target + REPORT_SLACK,
                 "L6",
                 one.line,
-                || {
-                    format!(
-                        "{} is reported to end {apart} us from this playlist's end",
-                        one.about
-                    )
-                },
+                || format!("{} is reported to end {apart} us from this playlist's end", one.about),
             );
         }
         for (from, about) in &self.reported {
-            let missing: Vec<&String> = names
-                .iter()
-                .filter(|name| *name != from && !about.contains(*name))
-                .collect();
+            let missing: Vec<&String> =
+                names.iter().filter(|name| *name != from && !about.contains(*name)).collect();
             report.of(from).must(missing.is_empty(), "L6", 0, || {
                 format!("no report about {missing:?} in a playlist at least")
             });
@@ -264,9 +250,7 @@ fn reported(
 ) -> Reported {
     let uri = list.get("URI").cloned().unwrap_or_default();
     let relative = !uri.contains("://") && !uri.starts_with('/');
-    notes.must(relative, "L6", line, || {
-        format!("the report's URI {uri} is not relative")
-    });
+    notes.must(relative, "L6", line, || format!("the report's URI {uri} is not relative"));
     let number = |name: &str| list.get(name).and_then(|text| text.parse().ok());
     notes.must(number("LAST-MSN").is_some(), "L6", line, || {
         format!("the report about {uri} has no LAST-MSN")
@@ -278,9 +262,7 @@ fn reported(
         about: uri.rsplit('/').nth(1).unwrap_or_default().to_owned(),
         sequence: number("LAST-MSN").unwrap_or(0),
         part: number("LAST-PART").unwrap_or(u64::MAX),
-        part_target: media
-            .part_target
-            .unwrap_or(media.target_duration * 1_000_000),
+        part_target: media.part_target.unwrap_or(media.target_duration * 1_000_000),
     }
 }
 
@@ -291,7 +273,8 @@ fn window(media: &Media) -> Option<(u64, u64)> {
     Some((date(first)?, date(last)? + last.duration))
 }
 
-/// Part hold back follows the part target, which may differ between video and audio (4.4.3.8 asks for equal attributes otherwise).
+/// Part hold back follows the part target, which may differ between video and audio (4.4.3.8 asks
+/// for equal attributes otherwise).
 fn without_parts(media: &Media) -> Attributes {
     media
         .control

@@ -13,9 +13,7 @@ pub fn parse(list: &str) -> Result<Attributes, String> {
     let mut attributes = Attributes::new();
     let mut rest = list;
     while !rest.is_empty() {
-        let (name, after) = rest
-            .split_once('=')
-            .ok_or_else(|| format!("{rest:?} has no value"))?;
+        let (name, after) = rest.split_once('=').ok_or_else(|| format!("{rest:?} has no value"))?;
         let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
         if name.is_empty() || !name.bytes().all(plain) {
             return Err(format!("{name:?} is no attribute name"));
@@ -29,10 +27,7 @@ pub fn parse(list: &str) -> Result<Attributes, String> {
             }
             None => after.split_at(after.find(',').unwrap_or(after.len())),
         };
-        if attributes
-            .insert(name.to_owned(), value.to_owned())
-            .is_some()
-        {
+        if attributes.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(format!("{name} stands twice"));
         }
         rest = match behind.strip_prefix(',') {
@@ -53,10 +48,7 @@ mod tests {
     #[test]
     fn lists_are_read_strictly() {
         let list = parse("DURATION=0.5,URI=\"a,b=c\",INDEPENDENT=YES").unwrap();
-        assert_eq!(
-            (list["URI"].as_str(), list["DURATION"].as_str()),
-            ("a,b=c", "0.5")
-        );
+        assert_eq!((list["URI"].as_str(), list["DURATION"].as_str()), ("a,b=c", "0.5"));
         for bad in ["A=1,A=2", "A", "A=\"x", "A=\"x\"y", "a=1", "A=1,"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

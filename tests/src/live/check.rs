@@ -1,6 +1,7 @@
 //! A check from its entry URL to its report.
 //!
-//! Owns the plan of a check, and who follows what. Invariant: a rule is judged over all renditions when all have been followed.
+//! Owns the plan of a check, and who follows what. Invariant: a rule is judged over all renditions
+//! when all have been followed.
 
 use std::panic::resume_unwind;
 use std::thread;
@@ -57,7 +58,8 @@ pub struct Outcome {
     pub sequences: usize,
     /// Discontinuities passed.
     pub discontinuities: u64,
-    /// Renditions in which no break was followed from content to content, each with what did not come.
+    /// Renditions in which no break was followed from content to content, each with what did not
+    /// come.
     pub unfollowed: Vec<(String, &'static str)>,
 }
 
@@ -103,9 +105,7 @@ impl Check {
     /// Where there is none, or none that can be read.
     pub fn of(url: &str) -> Result<Self, String> {
         let url = Url::parse(url)?;
-        let text = url
-            .body()
-            .map_err(|fault| format!("{}: {fault}", url.target))?;
+        let text = url.body().map_err(|fault| format!("{}: {fault}", url.target))?;
         let renditions = renditions(&url, &String::from_utf8_lossy(&text))?;
         Ok(Self { renditions })
     }
@@ -129,21 +129,13 @@ impl Check {
         });
         let followed = all_at_once(sources, &across, deadline);
         across.judge(&report, &self.names());
-        let timings: Vec<_> = followed
-            .iter()
-            .map(|(name, one)| (*name, &one.timing))
-            .collect();
+        let timings: Vec<_> = followed.iter().map(|(name, one)| (*name, &one.timing)).collect();
         timing::judge(&report, &timings);
         let missing =
             |(name, one): &(&str, Followed)| Some(((*name).to_owned(), one.passage.missing()?));
         let unfollowed = followed.iter().filter_map(missing).collect();
         let (sequences, discontinuities) = across.extent();
-        Outcome {
-            report,
-            sequences,
-            discontinuities,
-            unfollowed,
-        }
+        Outcome { report, sequences, discontinuities, unfollowed }
     }
 }
 

@@ -10,7 +10,8 @@ use super::check::{Check, Plan};
 const USAGE: &str =
     "usage: sightscreen-live-check URL [--for SECONDS] [--json FILE] [--without-break]";
 
-/// Checks the event at the URL of the command line; whether every rule was seen, a break was followed, and all rules held.
+/// Checks the event at the URL of the command line; whether every rule was seen, a break was
+/// followed, and all rules held.
 ///
 /// # Errors
 /// Where nothing could be checked.
@@ -33,11 +34,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
         }
     }
     let check = Check::of(&url.ok_or(USAGE)?)?;
-    println!(
-        "following {} for {} s",
-        check.names().join(", "),
-        plan.time.as_secs()
-    );
+    println!("following {} for {} s", check.names().join(", "), plan.time.as_secs());
     let outcome = check.run(&plan);
     println!(
         "saw {} media sequence numbers and {} discontinuities",
@@ -48,11 +45,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
         fs::write(&file, format!("{:#}\n", report.json()))
             .map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    let missing = if without_break {
-        Vec::new()
-    } else {
-        outcome.missing()
-    };
+    let missing = if without_break { Vec::new() } else { outcome.missing() };
     for what in &missing {
         println!("not whole: {what}");
     }

@@ -1,12 +1,14 @@
 //! Delta updates (RFC 8216bis 6.2.5.1), each next to the whole playlist of its moment.
 //!
-//! Owns what a delta must be. Invariant: the rule is seen where a delta skipped something, and nowhere else.
+//! Owns what a delta must be. Invariant: the rule is seen where a delta skipped something, and
+//! nowhere else.
 
 use super::playlist::{Media, seconds};
 use super::rules;
 use super::source::Source;
 
-/// The delta of the same moment: it may be a part ahead of the whole, and must agree with it in all else.
+/// The delta of the same moment: it may be a part ahead of the whole, and must agree with it in all
+/// else.
 pub(super) fn check(source: Source<'_>, query: &str, earlier: &Media, whole: &Media) {
     let Some(delta) = source.load(&format!("{query}&_HLS_skip=YES")) else {
         return;
@@ -49,7 +51,8 @@ fn boundary(media: &Media) -> Option<u64> {
     seconds(media.control.get("CAN-SKIP-UNTIL")?).ok()
 }
 
-/// Whether a segment is past the boundary, and by a target duration, since the server may have counted without the parts at the end.
+/// Whether a segment is past the boundary, and by a target duration, since the server may have
+/// counted without the parts at the end.
 fn is_due(whole: &Media) -> bool {
     let Some((boundary, first)) = boundary(whole).zip(whole.segments.first()) else {
         return false;

@@ -23,16 +23,13 @@ impl Url {
         let rest = text
             .strip_prefix("http://")
             .ok_or_else(|| format!("{text}: expected http://HOST:PORT/PATH"))?;
-        let (authority, path) = rest
-            .split_once('/')
-            .ok_or_else(|| format!("{text}: there is no path"))?;
-        Ok(Self {
-            authority: authority.to_owned(),
-            target: format!("/{path}"),
-        })
+        let (authority, path) =
+            rest.split_once('/').ok_or_else(|| format!("{text}: there is no path"))?;
+        Ok(Self { authority: authority.to_owned(), target: format!("/{path}") })
     }
 
-    /// The URL of a reference as it stands in the playlist at this URL (RFC 3986, 5.2, for relative paths and whole URLs).
+    /// The URL of a reference as it stands in the playlist at this URL (RFC 3986, 5.2, for relative
+    /// paths and whole URLs).
     pub(super) fn join(&self, reference: &str) -> Result<Self, String> {
         if reference.starts_with("http://") {
             return Self::parse(reference);
@@ -53,9 +50,7 @@ impl Url {
             .filter(|segment| !segment.is_empty() && *segment != ".")
         {
             if segment == ".." {
-                segments
-                    .pop()
-                    .ok_or_else(|| format!("{reference} climbs above the root"))?;
+                segments.pop().ok_or_else(|| format!("{reference} climbs above the root"))?;
             } else {
                 segments.push(segment);
             }
@@ -70,15 +65,8 @@ impl Url {
     /// This URL with a query in place of its own.
     pub(super) fn with_query(&self, query: &str) -> Self {
         let path = self.target.split('?').next().unwrap_or_default();
-        let target = if query.is_empty() {
-            path.to_owned()
-        } else {
-            format!("{path}?{query}")
-        };
-        Self {
-            target,
-            ..self.clone()
-        }
+        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        Self { target, ..self.clone() }
     }
 
     /// Whether the other is in the same folder.
@@ -106,31 +94,18 @@ impl Url {
 
     fn request(&self, headers: &[(&str, &str)], limit: Duration) -> io::Result<Reply> {
         let default = || format!("{}:80", self.authority);
-        let authority = if self.authority.contains(':') {
-            self.authority.clone()
-        } else {
-            default()
-        };
-        let addr: SocketAddr = authority
-            .to_socket_addrs()?
-            .next()
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let authority =
+            if self.authority.contains(':') { self.authority.clone() } else { default() };
+        let addr: SocketAddr =
+            authority.to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let headers = [("host", self.authority.as_str())]
             .iter()
             .chain(headers)
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let request = Request {
-            method: "GET".into(),
-            target: self.target.clone(),
-            headers,
-        };
+        let request = Request { method: "GET".into(), target: self.target.clone(), headers };
         let reply = wire::send(addr, &request, limit)?;
-        if reply.cut {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(reply)
-        }
+        if reply.cut { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(reply) }
     }
 
     /// The body of a 200, else what came.

@@ -1,6 +1,7 @@
 //! Follows one rendition: blocking reloads, parts as they come, segments when they are whole.
 //!
-//! Owns the order of requests, and what a reload must bring. What is seen goes to the rules on text, to [`Objects`] and to [`Across`].
+//! Owns the order of requests, and what a reload must bring. What is seen goes to the rules on
+//! text, to [`Objects`] and to [`Across`].
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,10 +57,7 @@ impl<'a> Follower<'a> {
     /// Until `deadline`, or the end of the event.
     pub(super) fn follow(mut self, deadline: Instant) -> Followed {
         self.follow_until(deadline);
-        Followed {
-            passage: self.passage,
-            timing: self.objects.timing,
-        }
+        Followed { passage: self.passage, timing: self.objects.timing }
     }
 
     fn follow_until(&mut self, deadline: Instant) {
@@ -88,9 +86,7 @@ impl<'a> Follower<'a> {
     }
 
     fn saw(&mut self, media: &Media) {
-        let Source {
-            rendition, notes, ..
-        } = self.source;
+        let Source { rendition, notes, .. } = self.source;
         rules::alone(media, notes);
         self.across.saw(&rendition.name, media, notes);
         self.passage.saw(rendition, media);

@@ -31,22 +31,14 @@ impl Init {
     /// # Errors
     /// What is missing.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let moov = atoms(bytes)?.into_iter().find_map(|atom| {
-            if let Any::Moov(moov) = atom {
-                Some(moov)
-            } else {
-                None
-            }
-        });
+        let moov = atoms(bytes)?
+            .into_iter()
+            .find_map(|atom| if let Any::Moov(moov) = atom { Some(moov) } else { None });
         let moov: Moov = moov.ok_or("no moov")?;
         let [track] = moov.trak.as_slice() else {
             return Err(format!("{} tracks", moov.trak.len()));
         };
-        let trex = moov
-            .mvex
-            .as_ref()
-            .and_then(|mvex| mvex.trex.first())
-            .ok_or("no trex")?;
+        let trex = moov.mvex.as_ref().and_then(|mvex| mvex.trex.first()).ok_or("no trex")?;
         Ok(Self {
             timescale: track.mdia.mdhd.timescale.into(),
             codec: track.mdia.minf.stbl.stsd.codecs.first().and_then(codec),
@@ -57,11 +49,7 @@ impl Init {
     /// An init of nothing but its clock.
     #[cfg(test)]
     pub(super) fn of_timescale(timescale: u64) -> Self {
-        Self {
-            timescale,
-            codec: None,
-            default_duration: 0,
-        }
+        Self { timescale, codec: None, default_duration: 0 }
     }
 
     /// The time that fragments cover, each beginning where the one before ends.
@@ -97,17 +85,10 @@ impl Init {
             return Err(format!("{} track fragments", moof.traf.len()));
         };
         let start = traf.tfdt.as_ref().ok_or("no tfdt")?.base_media_decode_time;
-        let default = traf
-            .tfhd
-            .default_sample_duration
-            .map_or(self.default_duration, u64::from);
+        let default = traf.tfhd.default_sample_duration.map_or(self.default_duration, u64::from);
         let samples = traf.trun.iter().flat_map(|run| run.samples.iter());
         let durations = samples.map(|sample| sample.duration.map_or(default, u64::from));
-        Ok(Span {
-            start,
-            duration: durations.clone().sum(),
-            sample: durations.max().unwrap_or(0),
-        })
+        Ok(Span { start, duration: durations.clone().sum(), sample: durations.max().unwrap_or(0) })
     }
 
     /// Microseconds of a span of units.

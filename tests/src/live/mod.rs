@@ -1,6 +1,7 @@
 //! The live check: a running event, followed over HTTP, against the rules of HLS.
 //!
-//! Owns the reading of playlists and the rules as seen from outside. Knows nothing of how the playlists were made.
+//! Owns the reading of playlists and the rules as seen from outside. Knows nothing of how the
+//! playlists were made.
 
 mod across;
 pub mod attributes;

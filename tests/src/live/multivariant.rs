@@ -17,7 +17,8 @@ pub(super) struct Rendition {
 }
 
 impl Rendition {
-    /// Whether an init is the content's: that one is beside the playlist, and a creative's never is (ARCHITECTURE.md, "Content playlist").
+    /// Whether an init is the content's: that one is beside the playlist, and a creative's never is
+    /// (ARCHITECTURE.md, "Content playlist").
     pub(super) fn is_content(&self, init: &str) -> bool {
         let url = self.url.join(init);
         url.is_ok_and(|url| url.is_beside(&self.url))
@@ -50,10 +51,7 @@ pub(super) fn renditions(url: &Url, text: &str) -> Result<Vec<Rendition>, String
                 .map(|c| c.split(',').map(ToOwned::to_owned).collect())
                 .unwrap_or_default();
             if let Some(group) = list.get("AUDIO") {
-                groups
-                    .entry(group.clone())
-                    .or_default()
-                    .extend(codecs.clone());
+                groups.entry(group.clone()).or_default().extend(codecs.clone());
             }
             video.push((line.to_owned(), codecs));
         }
@@ -66,18 +64,10 @@ pub(super) fn renditions(url: &Url, text: &str) -> Result<Vec<Rendition>, String
         let target = url.join(&uri)?;
         match found.iter_mut().find(|rendition| rendition.url == target) {
             Some(rendition) => rendition.codecs.extend(codecs),
-            None => found.push(Rendition {
-                name: folder(&target.target),
-                url: target,
-                codecs,
-            }),
+            None => found.push(Rendition { name: folder(&target.target), url: target, codecs }),
         }
     }
-    if found.is_empty() {
-        Err("it names no rendition".into())
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err("it names no rendition".into()) } else { Ok(found) }
 }
 
 fn folder(target: &str) -> String {

@@ -1,7 +1,8 @@
 //! The media of one rendition: every part and segment, fetched when it is first listed.
 //!
-//! Owns the rules that need media, and what they remember: inits, the bytes of parts until their segment is whole, the decode time that comes next.
-//! Invariant: what is listed is fetched once, and once more where it was asked for while it was hinted.
+//! Owns the rules that need media, and what they remember: inits, the bytes of parts until their
+//! segment is whole, the decode time that comes next. Invariant: what is listed is fetched once,
+//! and once more where it was asked for while it was hinted.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use super::playlist::{Media, Part, Segment};
 use super::source::Source;
 use super::timing::Timing;
 
-/// Microseconds by which a listed duration may differ from the media's: durations are printed in milliseconds.
+/// Microseconds by which a listed duration may differ from the media's: durations are printed in
+/// milliseconds.
 const PRINT: u64 = 1_000;
 
 /// The media seen so far.
@@ -51,13 +53,9 @@ impl<'a> Objects<'a> {
 
     /// Fetches what `later` has and `earlier` had not.
     pub(super) fn fetch_new(&mut self, earlier: &Media, later: &Media) {
-        let new = later
-            .all()
-            .filter(|segment| segment.sequence >= earlier.next());
+        let new = later.all().filter(|segment| segment.sequence >= earlier.next());
         for segment in new {
-            let known = earlier
-                .at(segment.sequence)
-                .map_or(0, |old| old.parts.len());
+            let known = earlier.at(segment.sequence).map_or(0, |old| old.parts.len());
             for (index, part) in segment.parts.iter().enumerate().skip(known) {
                 self.part(segment, index, part);
             }
@@ -82,12 +80,7 @@ impl<'a> Objects<'a> {
                 length.abs_diff(part.duration) <= PRINT,
                 "M2",
                 part.line,
-                || {
-                    format!(
-                        "{} lasts {length} us, listed are {}",
-                        part.uri, part.duration
-                    )
-                },
+                || format!("{} lasts {length} us, listed are {}", part.uri, part.duration),
             );
             self.tick(segment, index == 0, &part.uri, part.line, span);
             self.keep_time((segment, index), (&init, span), part.line);
@@ -111,25 +104,22 @@ impl<'a> Objects<'a> {
         });
     }
 
-    /// Decode times go on from part to part, but over a discontinuity: the content's go on over that too, see [`Timing`].
+    /// Decode times go on from part to part, but over a discontinuity: the content's go on over
+    /// that too, see [`Timing`].
     fn tick(&mut self, segment: &Segment, first: bool, uri: &str, line: usize, span: Span) {
         let fresh = segment.discontinuous && first;
         if let Some((map, expected)) = self.clock.take().filter(|_| !fresh)
             && map == segment.map
         {
-            self.source
-                .notes
-                .must(expected == span.start, "M3", line, || {
-                    format!("{uri} decodes at {}, expected {expected}", span.start)
-                });
+            self.source.notes.must(expected == span.start, "M3", line, || {
+                format!("{uri} decodes at {}, expected {expected}", span.start)
+            });
         }
         self.clock = Some((segment.map.clone(), span.start + span.duration));
     }
 
     fn keep_time(&mut self, at: (&Segment, usize), media: (&Init, Span), line: usize) {
-        let Source {
-            rendition, notes, ..
-        } = self.source;
+        let Source { rendition, notes, .. } = self.source;
         let is_content = |init: &String| rendition.is_content(init);
         if at.0.map.as_ref().is_some_and(is_content) {
             self.timing.saw(at, media, line, notes);
@@ -162,12 +152,7 @@ impl<'a> Objects<'a> {
             length.abs_diff(segment.duration) <= PRINT,
             "M2",
             segment.line,
-            || {
-                format!(
-                    "{} lasts {length} us, listed are {}",
-                    segment.uri, segment.duration
-                )
-            },
+            || format!("{} lasts {length} us, listed are {}", segment.uri, segment.duration),
         );
         if segment.parts.is_empty() {
             self.tick(segment, true, &segment.uri, segment.line, span);
@@ -183,10 +168,7 @@ impl<'a> Objects<'a> {
     fn fetch(&self, uri: &str, line: usize) -> Option<Vec<u8>> {
         let body = self.get(uri);
         self.source.notes.must(body.is_ok(), "M4", line, || {
-            format!(
-                "{uri}: {}",
-                body.as_ref().err().cloned().unwrap_or_default()
-            )
+            format!("{uri}: {}", body.as_ref().err().cloned().unwrap_or_default())
         });
         body.ok()
     }
@@ -194,14 +176,10 @@ impl<'a> Objects<'a> {
     fn span(&mut self, segment: &Segment, bytes: &[u8], line: usize) -> Option<(Init, Span)> {
         let map = segment.map.clone()?;
         if !self.inits.contains_key(&map) {
-            let init = self
-                .fetch(&map, segment.line)
-                .map(|bytes| Init::parse(&bytes));
+            let init = self.fetch(&map, segment.line).map(|bytes| Init::parse(&bytes));
             let init = init.and_then(|init| {
                 init.map_err(|fault| {
-                    self.source
-                        .notes
-                        .must(false, "M4", line, || format!("{map}: {fault}"));
+                    self.source.notes.must(false, "M4", line, || format!("{map}: {fault}"));
                 })
                 .ok()
             });
@@ -213,10 +191,7 @@ impl<'a> Objects<'a> {
                     .iter()
                     .any(|c| c.to_ascii_lowercase().starts_with(codec));
                 self.source.notes.must(promised, "R9", segment.line, || {
-                    format!(
-                        "{map} is {codec}, CODECS has {:?}",
-                        self.source.rendition.codecs
-                    )
+                    format!("{map} is {codec}, CODECS has {:?}", self.source.rendition.codecs)
                 });
             }
             self.inits.insert(map.clone(), init);
@@ -225,9 +200,9 @@ impl<'a> Objects<'a> {
         match init.span(bytes) {
             Ok(span) => Some((init, span)),
             Err(fault) => {
-                self.source.notes.must(false, "M2", line, || {
-                    format!("segment {}: {fault}", segment.sequence)
-                });
+                self.source
+                    .notes
+                    .must(false, "M2", line, || format!("segment {}: {fault}", segment.sequence));
                 None
             }
         }

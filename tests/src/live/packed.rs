@@ -1,7 +1,8 @@
 //! Playlists in gzip (RFC 8216bis, appendix B).
 //!
-//! Owns the comparison of a compressed answer with the plain one. Invariant: the two are asked with the same directives, and only a row of
-//! differences is a breach, since a playlist may grow between them.
+//! Owns the comparison of a compressed answer with the plain one. Invariant: the two are asked with
+//! the same directives, and only a row of differences is a breach, since a playlist may grow
+//! between them.
 
 use std::io::Read;
 
@@ -18,17 +19,15 @@ pub(super) fn check(source: Source<'_>, tries: &mut Tries, query: &str) {
     }
     let url = source.rendition.url.with_query(query);
     let (Ok(plain), Ok(packed)) = (url.get(), url.get_packed()) else {
-        return source.notes.must(false, "R0", 0, || {
-            format!("?{query}: no answer in one of two encodings")
-        });
+        return source
+            .notes
+            .must(false, "R0", 0, || format!("?{query}: no answer in one of two encodings"));
     };
     let unpacked = unpack(&packed);
     let equal = unpacked.as_ref().is_ok_and(|body| *body == plain.body);
     if let Some(holds) = tries.settle(equal) {
         let fault = unpacked.err().unwrap_or("it is another playlist".into());
-        source
-            .notes
-            .must(holds, "L7", 0, || format!("?{query} in gzip: {fault}"));
+        source.notes.must(holds, "L7", 0, || format!("?{query} in gzip: {fault}"));
     }
 }
 
@@ -38,8 +37,6 @@ fn unpack(reply: &Reply) -> Result<Vec<u8>, String> {
         return Err(format!("content-encoding is {encoding:?}"));
     }
     let mut body = Vec::new();
-    GzDecoder::new(reply.body.as_slice())
-        .read_to_end(&mut body)
-        .map_err(|e| e.to_string())?;
+    GzDecoder::new(reply.body.as_slice()).read_to_end(&mut body).map_err(|e| e.to_string())?;
     Ok(body)
 }

@@ -1,6 +1,7 @@
 //! The way through a break, as one rendition shows it.
 //!
-//! Owns what of a break must come while it is followed. Invariant: what the first playlist lists counts for nothing, and no more do gaps.
+//! Owns what of a break must come while it is followed. Invariant: what the first playlist lists
+//! counts for nothing, and no more do gaps.
 
 use super::multivariant::Rendition;
 use super::playlist::{Media, Segment};

@@ -1,7 +1,8 @@
 //! Media playlists, read tag by tag with the line of each.
 //!
-//! Owns a strict reader: what it does not understand is an error, unless the specification says that unknown tags are skipped.
-//! Invariant: every segment has a media sequence number, a line and the init that holds for it.
+//! Owns a strict reader: what it does not understand is an error, unless the specification says
+//! that unknown tags are skipped. Invariant: every segment has a media sequence number, a line and
+//! the init that holds for it.
 
 use std::collections::BTreeMap;
 
@@ -99,17 +100,11 @@ impl Media {
     /// The first fault.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let mut reader = Reader {
-            media: Self {
-                version: 1,
-                needs: version::needed(text),
-                ..Self::default()
-            },
+            media: Self { version: 1, needs: version::needed(text), ..Self::default() },
             ..Reader::default()
         };
         for (at, line) in text.lines().enumerate() {
-            reader
-                .line(at + 1, line)
-                .map_err(|what| Fault { line: at + 1, what })?;
+            reader.line(at + 1, line).map_err(|what| Fault { line: at + 1, what })?;
         }
         reader.finish().map_err(|what| Fault { line: 0, what })
     }
@@ -131,7 +126,8 @@ impl Media {
         self.all().find(|segment| segment.sequence == sequence)
     }
 
-    /// The date ranges by ID, each with the line of its last tag and the attributes of all its tags (4.4.5.1).
+    /// The date ranges by ID, each with the line of its last tag and the attributes of all its tags
+    /// (4.4.5.1).
     #[must_use]
     pub fn ranges(&self) -> BTreeMap<String, (usize, Attributes)> {
         let mut ranges: BTreeMap<String, (usize, Attributes)> = BTreeMap::new();
@@ -155,9 +151,7 @@ impl Media {
     /// Media sequence number and index of the part that comes next.
     #[must_use]
     pub fn cursor(&self) -> (u64, u64) {
-        self.open.as_ref().map_or((self.next(), 0), |open| {
-            (open.sequence, open.parts.len() as u64)
-        })
+        self.open.as_ref().map_or((self.next(), 0), |open| (open.sequence, open.parts.len() as u64))
     }
 
     /// This delta update on top of an earlier whole playlist (RFC 8216bis 6.3.7).
@@ -166,12 +160,8 @@ impl Media {
     /// Where the earlier one does not have the skipped segments.
     pub fn over(mut self, earlier: &Self) -> Result<Self, String> {
         let skipped = self.sequence..self.sequence + self.skipped;
-        let mut kept: Vec<Segment> = earlier
-            .segments
-            .iter()
-            .filter(|s| skipped.contains(&s.sequence))
-            .cloned()
-            .collect();
+        let mut kept: Vec<Segment> =
+            earlier.segments.iter().filter(|s| skipped.contains(&s.sequence)).cloned().collect();
         if kept.len() as u64 != self.skipped {
             return Err(format!(
                 "{} segments are skipped, {} of them are known",
@@ -312,10 +302,8 @@ impl Reader {
             }
             "#EXT-X-SERVER-CONTROL" => self.media.control = attributes::parse(value)?,
             "#EXT-X-PART-INF" => {
-                self.media.part_target = Some(seconds(&required(
-                    &attributes::parse(value)?,
-                    "PART-TARGET",
-                )?)?);
+                self.media.part_target =
+                    Some(seconds(&required(&attributes::parse(value)?, "PART-TARGET")?)?);
             }
             "#EXT-X-PRELOAD-HINT" => self.media.hints.push((at, attributes::parse(value)?)),
             "#EXT-X-RENDITION-REPORT" => self.media.reports.push((at, attributes::parse(value)?)),
@@ -335,16 +323,13 @@ impl Reader {
         number(value)
     }
 
-    /// R5: these precede the first segment, and the discontinuity sequence any `EXT-X-DISCONTINUITY`.
+    /// R5: these precede the first segment, and the discontinuity sequence any
+    /// `EXT-X-DISCONTINUITY`.
     fn before_segments(&self, tag: &str) -> Result<(), String> {
         let late = !self.media.segments.is_empty()
             || self.next.discontinuous
             || !self.next.parts.is_empty();
-        if late {
-            Err(format!("{tag} follows a segment"))
-        } else {
-            Ok(())
-        }
+        if late { Err(format!("{tag} follows a segment")) } else { Ok(()) }
     }
 
     fn finish(mut self) -> Result<Media, String> {
@@ -362,14 +347,11 @@ impl Reader {
 }
 
 fn required(list: &Attributes, name: &str) -> Result<String, String> {
-    list.get(name)
-        .cloned()
-        .ok_or_else(|| format!("there is no {name}"))
+    list.get(name).cloned().ok_or_else(|| format!("there is no {name}"))
 }
 
 fn number(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("{text:?} is no decimal integer"))
+    text.parse().map_err(|_| format!("{text:?} is no decimal integer"))
 }
 
 /// Microseconds of a decimal floating-point number of seconds.
@@ -396,17 +378,10 @@ mod tests {
 
     #[test]
     fn an_origin_playlist_is_read_whole() {
-        let spec = ContentSpec {
-            first: 1200,
-            open_parts: 2,
-            gaps: vec![1202],
-            ..ContentSpec::default()
-        };
+        let spec =
+            ContentSpec { first: 1200, open_parts: 2, gaps: vec![1202], ..ContentSpec::default() };
         let media = Media::parse(&spec.render()).unwrap();
-        assert_eq!(
-            (media.sequence, media.next(), media.segments.len()),
-            (1200, 1206, 6)
-        );
+        assert_eq!((media.sequence, media.next(), media.segments.len()), (1200, 1206, 6));
         assert_eq!(media.open.as_ref().unwrap().parts.len(), 2);
         assert!(media.at(1202).unwrap().gap && !media.at(1203).unwrap().gap);
         assert_eq!(media.at(1205).unwrap().map.as_deref(), Some("init.mp4"));
@@ -416,12 +391,7 @@ mod tests {
     fn faults_have_their_line() {
         let text = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\na.m4s\n#EXT-X-DISCONTINUITY-SEQUENCE:1\n";
         assert_eq!(Media::parse(text).unwrap_err().line, 5);
-        assert_eq!(
-            Media::parse("#EXTM3U\n#EXT-X-TARGETDURATION:2\nx.m4s\n")
-                .unwrap_err()
-                .line,
-            3
-        );
+        assert_eq!(Media::parse("#EXTM3U\n#EXT-X-TARGETDURATION:2\nx.m4s\n").unwrap_err().line, 3);
         assert_eq!(seconds("1.5"), Ok(1_500_000));
         assert!(seconds("-1").is_err() && seconds("1.").is_err());
     }

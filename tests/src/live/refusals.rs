@@ -1,14 +1,17 @@
-//! What a server must refuse, what it must answer at once, and what it must ignore (RFC 8216bis 6.2.5.2).
+//! What a server must refuse, what it must answer at once, and what it must ignore (RFC 8216bis
+//! 6.2.5.2).
 //!
-//! Owns the requests that no player makes. Invariant: where the moment decides whether a request is to be refused, it is asked well past the limit and
-//! soon after a segment began, and it is a breach only when it was not refused so often that no unlucky moment explains it.
+//! Owns the requests that no player makes. Invariant: where the moment decides whether a request is
+//! to be refused, it is asked well past the limit and soon after a segment began, and it is a
+//! breach only when it was not refused so often that no unlucky moment explains it.
 
 use super::playlist::Media;
 use super::source::{Source, max_age};
 
 /// How often something is asked that a moment can spoil.
 const TRIES: u32 = 3;
-/// Parts past the limit at which a part is asked for: so many may be published while the request is on its way.
+/// Parts past the limit at which a part is asked for: so many may be published while the request is
+/// on its way.
 const SLACK: u64 = 2;
 
 /// Something that is asked again until it holds, or was asked often enough.
@@ -48,28 +51,21 @@ impl Refusals {
             return;
         }
         // The last segment is the one before `next`.
-        refuse(
-            source,
-            media,
-            &mut self.segment,
-            &format!("_HLS_msn={}", media.next() + 2),
-        );
+        refuse(source, media, &mut self.segment, &format!("_HLS_msn={}", media.next() + 2));
         if let Some(part) = past_the_part_limit(media) {
-            // Players sort directives (6.3.2): one who asks for this part later does not meet a cached refusal.
+            // Players sort directives (6.3.2): one who asks for this part later does not meet a
+            // cached refusal.
             let query = format!("_HLS_part={part}&_HLS_msn={}", sequence + 1);
             refuse(source, media, &mut self.part, &query);
         }
     }
 }
 
-/// The last part of the segment after the one that is being made, where the advance part limit forbids it.
+/// The last part of the segment after the one that is being made, where the advance part limit
+/// forbids it.
 fn past_the_part_limit(media: &Media) -> Option<u64> {
     let target = media.part_target?;
-    let limit = if target < 1_000_000 {
-        3_000_000u64.div_ceil(target)
-    } else {
-        3
-    };
+    let limit = if target < 1_000_000 { 3_000_000u64.div_ceil(target) } else { 3 };
     // A part past the end of its segment is part 0 of the next, so the count must be known.
     let count = media.segments.last()?.parts.len() as u64;
     let ahead = (2 * count).checked_sub(media.cursor().1 + 1)?;
@@ -82,9 +78,7 @@ fn refuse(source: Source<'_>, media: &Media, tries: &mut Tries, query: &str) {
     }
     let refused = is_refused(source, media, query);
     if let Some(holds) = tries.settle(refused) {
-        source.notes.must(holds, "L3", 0, || {
-            format!("?{query}: 400 was expected, {TRIES} times")
-        });
+        source.notes.must(holds, "L3", 0, || format!("?{query}: 400 was expected, {TRIES} times"));
     }
 }
 
@@ -111,20 +105,15 @@ pub(super) fn at_any_time(source: Source<'_>, media: &Media) {
     if media.part_target.is_none() || media.ended {
         return;
     }
-    for query in [
-        format!("_HLS_msn={}", media.next() + 1000),
-        "_HLS_part=1".to_owned(),
-    ] {
+    for query in [format!("_HLS_msn={}", media.next() + 1000), "_HLS_part=1".to_owned()] {
         let refused = is_refused(source, media, &query);
-        source
-            .notes
-            .must(refused, "L3", 0, || format!("?{query}: 400 was expected"));
+        source.notes.must(refused, "L3", 0, || format!("?{query}: 400 was expected"));
     }
     let old = format!("_HLS_msn={}", media.sequence);
     let whole = read_at_once(source, &old).is_some_and(|media| media.skipped == 0);
-    source.notes.must(whole, "L3", 0, || {
-        format!("?{old} did not bring the whole playlist at once")
-    });
+    source
+        .notes
+        .must(whole, "L3", 0, || format!("?{old} did not bring the whole playlist at once"));
 }
 
 /// With `EXT-X-ENDLIST` directives are ignored.
@@ -132,9 +121,9 @@ pub(super) fn after_the_end(source: Source<'_>, media: &Media) {
     let query = format!("_HLS_msn={}&_HLS_skip=YES", media.next() + 1000);
     let same = read_at_once(source, &query)
         .is_some_and(|now| now.ended && now.skipped == 0 && now.next() == media.next());
-    source.notes.must(same, "L3", 0, || {
-        format!("?{query} did not bring the playlist that has ended")
-    });
+    source
+        .notes
+        .must(same, "L3", 0, || format!("?{query} did not bring the playlist that has ended"));
 }
 
 fn read_at_once(source: Source<'_>, query: &str) -> Option<Media> {
@@ -149,11 +138,7 @@ mod tests {
     use crate::playlist::ContentSpec;
 
     fn limit(parts: u64, open_parts: u64) -> Option<u64> {
-        let spec = ContentSpec {
-            parts,
-            open_parts,
-            ..ContentSpec::default()
-        };
+        let spec = ContentSpec { parts, open_parts, ..ContentSpec::default() };
         past_the_part_limit(&Media::parse(&spec.render()).unwrap())
     }
 
@@ -167,10 +152,7 @@ mod tests {
     #[test]
     fn only_a_row_of_failures_is_a_breach() {
         let mut tries = Tries::default();
-        assert_eq!(
-            [tries.settle(false), tries.settle(true)],
-            [None, Some(true)]
-        );
+        assert_eq!([tries.settle(false), tries.settle(true)], [None, Some(true)]);
         let mut tries = Tries::default();
         let outcomes = [false; 3].map(|holds| tries.settle(holds));
         assert_eq!(outcomes, [None, None, Some(false)]);

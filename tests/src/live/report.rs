@@ -11,41 +11,20 @@ const SHOWN: usize = 5;
 /// Every rule that can be seen from outside, by its name in the specification's order.
 pub const RULES: &[(&str, &str)] = &[
     ("R0", "a playlist is well formed, and comes with status 200"),
-    (
-        "R1",
-        "a playlist changes only by appending and by removing from its head",
-    ),
-    (
-        "R2",
-        "media sequence and discontinuity sequence never fall, and count what was removed",
-    ),
+    ("R1", "a playlist changes only by appending and by removing from its head"),
+    ("R2", "media sequence and discontinuity sequence never fall, and count what was removed"),
     (
         "R3",
         "target duration is one and constant, no segment is longer, discontinuity sequences are equal and timestamps match in every rendition",
     ),
     ("R4", "another init is announced by a discontinuity"),
-    (
-        "R5",
-        "sequence tags precede the first segment and any discontinuity",
-    ),
-    (
-        "R6",
-        "each segment has a date, and dates follow from durations",
-    ),
-    (
-        "R7",
-        "an init is written for the first segment and after each discontinuity",
-    ),
+    ("R5", "sequence tags precede the first segment and any discontinuity"),
+    ("R6", "each segment has a date, and dates follow from durations"),
+    ("R7", "an init is written for the first segment and after each discontinuity"),
     ("R9", "CODECS covers every init"),
     ("R10", "the window is at least three target durations"),
-    (
-        "L1",
-        "server control and part target are within bounds, equal everywhere and constant",
-    ),
-    (
-        "L2",
-        "parts are of the part target, add up to their segment and leave the playlist",
-    ),
+    ("L1", "server control and part target are within bounds, equal everywhere and constant"),
+    ("L2", "parts are of the part target, add up to their segment and leave the playlist"),
     (
         "L3",
         "blocking reload brings what was asked for, 400 past its limits, the whole for what is old or has ended",
@@ -54,22 +33,10 @@ pub const RULES: &[(&str, &str)] = &[
         "L4",
         "a delta update skips what is past the boundary, and on top of the playlist before is the playlist",
     ),
-    (
-        "L5",
-        "a hint is of the part and init that come, one of each type, and the part can be had",
-    ),
-    (
-        "L6",
-        "every other rendition is reported, and all are in step",
-    ),
-    (
-        "L7",
-        "cache times are those of appendix B, and gzip is the same playlist",
-    ),
-    (
-        "L8",
-        "the version is the one that is needed, and no _HLS_ name is of one's own",
-    ),
+    ("L5", "a hint is of the part and init that come, one of each type, and the part can be had"),
+    ("L6", "every other rendition is reported, and all are in step"),
+    ("L7", "cache times are those of appendix B, and gzip is the same playlist"),
+    ("L8", "the version is the one that is needed, and no _HLS_ name is of one's own"),
     (
         "D1",
         "date ranges accumulate, are equal in every rendition, and have both ends of a break under one ID",
@@ -78,10 +45,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("M2", "listed durations are the media's"),
     ("M3", "decode times go on inside of a discontinuity"),
     ("M4", "everything that is listed can be fetched"),
-    (
-        "M5",
-        "the content's decode times keep their distance to its dates, over breaks too",
-    ),
+    ("M5", "the content's decode times keep their distance to its dates, over breaks too"),
 ];
 
 /// One breach.
@@ -122,10 +86,7 @@ impl Report {
     /// For one playlist.
     #[must_use]
     pub fn of<'a>(&'a self, playlist: &'a str) -> Notes<'a> {
-        Notes {
-            report: self,
-            playlist,
-        }
+        Notes { report: self, playlist }
     }
 
     /// All that was found.
@@ -145,11 +106,7 @@ impl Report {
     pub fn unseen(&self) -> Vec<&'static str> {
         let inner = self.lock();
         let is_unseen = |rule: &&str| !inner.checked.contains(rule);
-        RULES
-            .iter()
-            .map(|(rule, _)| *rule)
-            .filter(is_unseen)
-            .collect()
+        RULES.iter().map(|(rule, _)| *rule).filter(is_unseen).collect()
     }
 
     /// For people: a line for each rule, breaches below it, and the count at the end.
@@ -161,10 +118,7 @@ impl Report {
             match inner.found.get(rule) {
                 Some(found) => {
                     failed += 1;
-                    text.push_str(&format!(
-                        "BROKEN {rule:4} {title} ({} times)\n",
-                        found.len()
-                    ));
+                    text.push_str(&format!("BROKEN {rule:4} {title} ({} times)\n", found.len()));
                     for one in found.iter().take(SHOWN) {
                         text.push_str(&format!(
                             "       {} line {}: {}\n",
@@ -182,11 +136,7 @@ impl Report {
                 }
             }
         }
-        let skipped = if unseen > 0 {
-            format!(", {unseen} skipped")
-        } else {
-            String::new()
-        };
+        let skipped = if unseen > 0 { format!(", {unseen} skipped") } else { String::new() };
         text + &format!("{passed} passed, {failed} failed{skipped}\n")
     }
 
@@ -224,12 +174,7 @@ impl Notes<'_> {
         let mut inner = self.report.lock();
         inner.checked.insert(rule);
         if !holds {
-            let finding = Finding {
-                rule,
-                playlist: self.playlist.to_owned(),
-                line,
-                what: what(),
-            };
+            let finding = Finding { rule, playlist: self.playlist.to_owned(), line, what: what() };
             let found = inner.found.entry(rule).or_default();
             if !found.contains(&finding) {
                 found.push(finding);

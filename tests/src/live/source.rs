@@ -1,7 +1,7 @@
 //! The playlist of one rendition, as its server answers.
 //!
-//! Owns the request and what an answer must be whatever was asked: its status, its form and its cache times. Invariant: a playlist that is
-//! handed out came whole with status 200.
+//! Owns the request and what an answer must be whatever was asked: its status, its form and its
+//! cache times. Invariant: a playlist that is handed out came whole with status 200.
 
 use std::time::Duration;
 
@@ -29,9 +29,8 @@ impl Source<'_> {
                 return None;
             }
         };
-        self.notes.must(reply.status == 200, "R0", 0, || {
-            format!("?{query}: status {}", reply.status)
-        });
+        self.notes
+            .must(reply.status == 200, "R0", 0, || format!("?{query}: status {}", reply.status));
         if reply.status != 200 {
             return None;
         }
@@ -42,11 +41,7 @@ impl Source<'_> {
                 Some(media)
             }
             Err(fault) => {
-                let rule = if fault.what.ends_with("follows a segment") {
-                    "R5"
-                } else {
-                    "R0"
-                };
+                let rule = if fault.what.ends_with("follows a segment") { "R5" } else { "R0" };
                 self.notes.must(false, rule, fault.line, || fault.what);
                 None
             }
@@ -59,22 +54,18 @@ impl Source<'_> {
         self.rendition.url.with_query(query).get_within(limit).ok()
     }
 
-    /// Appendix B: blocking answers at most six target durations, others half of one (in whole seconds, at least one).
+    /// Appendix B: blocking answers at most six target durations, others half of one (in whole
+    /// seconds, at least one).
     fn cache_times(&self, reply: &Reply, query: &str, media: &Media) {
         let most = if query.contains("_HLS_msn") {
             6 * media.target_duration
         } else {
             (media.target_duration / 2).max(1)
         };
-        self.notes.must(
-            max_age(reply).is_some_and(|age| age > 0 && age <= most),
-            "L7",
-            0,
-            || {
-                let control = header(&reply.headers, "cache-control");
-                format!("?{query}: cache-control {control:?}, at most {most} s")
-            },
-        );
+        self.notes.must(max_age(reply).is_some_and(|age| age > 0 && age <= most), "L7", 0, || {
+            let control = header(&reply.headers, "cache-control");
+            format!("?{query}: cache-control {control:?}, at most {most} s")
+        });
     }
 }
 

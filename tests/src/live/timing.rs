@@ -1,7 +1,8 @@
 //! Decode times of the content against its dates.
 //!
-//! Owns the distance between the two, which is one and the same for the life of an event, breaks included, and in every rendition. Creatives
-//! count from the start of their slot, so that nothing is asked of them here: inside of a slot M3 sees to them.
+//! Owns the distance between the two, which is one and the same for the life of an event, breaks
+//! included, and in every rendition. Creatives count from the start of their slot, so that nothing
+//! is asked of them here: inside of a slot M3 sees to them.
 
 use super::date::unix_micros;
 use super::fragment::{Init, Span};
@@ -92,7 +93,8 @@ mod tests {
 
     const EPOCH_MS: u64 = 1_767_225_600_123;
 
-    /// One track of the origin's: sample `k` decodes at `k * sample`, and its date is rounded down to a millisecond.
+    /// One track of the origin's: sample `k` decodes at `k * sample`, and its date is rounded down
+    /// to a millisecond.
     struct Track {
         timescale: u64,
         sample: u64,
@@ -101,33 +103,18 @@ mod tests {
     impl Track {
         fn saw(&self, timing: &mut Timing, report: &Report, k: u64, shift: u64) {
             let ms = EPOCH_MS + k * self.sample * 1000 / self.timescale;
-            let segment = Segment {
-                date: Some(date_time(ms)),
-                ..Segment::default()
-            };
-            let span = Span {
-                start: k * self.sample + shift,
-                duration: self.sample,
-                sample: self.sample,
-            };
+            let segment = Segment { date: Some(date_time(ms)), ..Segment::default() };
+            let span =
+                Span { start: k * self.sample + shift, duration: self.sample, sample: self.sample };
             let init = Init::of_timescale(self.timescale);
             timing.saw((&segment, 0), (&init, span), 0, report.of("v"));
         }
     }
 
     const TRACKS: [Track; 3] = [
-        Track {
-            timescale: 25_000,
-            sample: 1000,
-        },
-        Track {
-            timescale: 60_000,
-            sample: 1001,
-        },
-        Track {
-            timescale: 48_000,
-            sample: 1024,
-        },
+        Track { timescale: 25_000, sample: 1000 },
+        Track { timescale: 60_000, sample: 1001 },
+        Track { timescale: 48_000, sample: 1024 },
     ];
 
     #[test]

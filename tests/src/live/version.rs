@@ -1,16 +1,14 @@
 //! The protocol version that a media playlist's tags need (RFC 8216bis 8).
 //!
-//! Owns the table of that section. Invariant: a version is needed for what stands in the playlist, not for what the server can do.
+//! Owns the table of that section. Invariant: a version is needed for what stands in the playlist,
+//! not for what the server can do.
 
 use super::attributes;
 
 /// The least version that all tags of `text` allow.
 pub(super) fn needed(text: &str) -> u64 {
     let only_iframes = text.lines().any(|line| line == "#EXT-X-I-FRAMES-ONLY");
-    text.lines()
-        .map(|line| by(line, only_iframes))
-        .max()
-        .unwrap_or(1)
+    text.lines().map(|line| by(line, only_iframes)).max().unwrap_or(1)
 }
 
 fn by(line: &str, only_iframes: bool) -> u64 {
@@ -55,10 +53,7 @@ mod tests {
             ("#EXT-X-MAP:URI=\"i\"\n#EXT-X-I-FRAMES-ONLY", 5),
             ("#EXT-X-DEFINE:NAME=\"a\",VALUE=\"b\"", 8),
             ("#EXT-X-SKIP:SKIPPED-SEGMENTS=3", 9),
-            (
-                "#EXT-X-SKIP:SKIPPED-SEGMENTS=3,RECENTLY-REMOVED-DATERANGES=\"b\"",
-                10,
-            ),
+            ("#EXT-X-SKIP:SKIPPED-SEGMENTS=3,RECENTLY-REMOVED-DATERANGES=\"b\"", 10),
             ("#EXT-X-DEFINE:QUERYPARAM=\"a\"", 11),
             ("#EXT-X-MAP:URI=\"i\",REQ-VIDEO-LAYOUT=\"x\"", 12),
         ];

@@ -1,6 +1,7 @@
 //! A case: one fault, and the rules that it breaks.
 //!
-//! Owns the words in which faults are written. Invariant: a case breaks exactly the rules that it names.
+//! Owns the words in which faults are written. Invariant: a case breaks exactly the rules that it
+//! names.
 
 use sightscreen_tests::live::check::Plan;
 
@@ -35,13 +36,7 @@ impl Case {
     }
 
     fn new(about: &'static str, breaks: &'static [&'static str], fault: Fault) -> Self {
-        Self {
-            about,
-            breaks,
-            fault,
-            parts: 4,
-            hurried: |_| {},
-        }
+        Self { about, breaks, fault, parts: 4, hurried: |_| {} }
     }
 
     /// With so many parts in a segment.
@@ -63,9 +58,7 @@ impl Case {
 impl Ask<'_> {
     /// Whether it is the first request for this playlist of `v1`.
     pub(crate) fn is_first_of(&self, next: u64, open: u64) -> bool {
-        let here = self
-            .cursor
-            .is_some_and(|at| (at.next, at.open) == (next, open));
+        let here = self.cursor.is_some_and(|at| (at.next, at.open) == (next, open));
         self.rendition == "v1" && here && self.before == 0
     }
 

@@ -1,7 +1,8 @@
 //! The scripted event: what a sound server would answer, at the pace at which it is asked.
 //!
-//! Owns its time line and its playlists. A rendition goes on by a part when a player asks for that part, so nothing waits and every run is the same run.
-//! Invariant: without a fault every rule of HLS is kept, through a break and up to the end of the event.
+//! Owns its time line and its playlists. A rendition goes on by a part when a player asks for that
+//! part, so nothing waits and every run is the same run. Invariant: without a fault every rule of
+//! HLS is kept, through a break and up to the end of the event.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,7 +17,8 @@ use super::media;
 const WINDOW: u64 = 8;
 /// Whole segments that a delta lists.
 const KEPT: u64 = 7;
-/// Segments that are made while the event is asked for: the first comes next when it is joined, and the last ends it.
+/// Segments that are made while the event is asked for: the first comes next when it is joined, and
+/// the last ends it.
 pub(crate) const MADE: Range<u64> = 110..124;
 /// Segments of the break.
 pub(crate) const BREAK: Range<u64> = 111..114;
@@ -76,11 +78,7 @@ impl Directives {
 
 impl Event {
     pub(crate) fn new(parts: u64, made: Range<u64>) -> Self {
-        Self {
-            parts,
-            made,
-            published: Mutex::default(),
-        }
+        Self { parts, made, published: Mutex::default() }
     }
 
     /// Steps of a segment.
@@ -99,18 +97,13 @@ impl Event {
     /// Where a rendition is when it has answered; none for a request that is refused.
     pub(crate) fn ask(&self, rendition: &str, asked: Directives) -> Option<Cursor> {
         let mut published = self.published.lock().unwrap();
-        let now = published
-            .entry(rendition.to_owned())
-            .or_insert(self.made.start * self.steps());
+        let now = published.entry(rendition.to_owned()).or_insert(self.made.start * self.steps());
         let end = self.made.end * self.steps();
         if *now < end {
             let wanted = self.wanted(*now, asked)?;
             *now = wanted.max(*now).min(end);
         }
-        Some(Cursor {
-            next: *now / self.steps(),
-            open: *now % self.steps(),
-        })
+        Some(Cursor { next: *now / self.steps(), open: *now % self.steps() })
     }
 
     /// Steps that are published when the request is answered (RFC 8216bis 6.2.5.2).
@@ -133,11 +126,7 @@ impl Event {
     /// The playlist at `cursor`.
     pub(crate) fn playlist(&self, rendition: &str, cursor: Cursor, skip: bool) -> String {
         let first = cursor.next - WINDOW;
-        let skipped = if skip && !self.is_over(cursor) {
-            WINDOW - KEPT
-        } else {
-            0
-        };
+        let skipped = if skip && !self.is_over(cursor) { WINDOW - KEPT } else { 0 };
         let others = ["v1", "a1"].into_iter().filter(|other| *other != rendition);
         let spec = ContentSpec {
             first: first + skipped,
@@ -146,27 +135,18 @@ impl Event {
             open_parts: cursor.open,
             ledger: None,
             dateranges: date_range(first, cursor.next).into_iter().collect(),
-            reports: others
-                .filter(|_| self.parts > 0)
-                .map(ToOwned::to_owned)
-                .collect(),
+            reports: others.filter(|_| self.parts > 0).map(ToOwned::to_owned).collect(),
             ended: self.is_over(cursor),
             ..ContentSpec::default()
         };
         let text = with_break(&spec.render(), rendition, first + skipped, cursor);
         let version = if skipped > 0 { 9 } else { 6 };
         let gone = (BREAK.start..first).filter(|msn| is_edge(*msn));
-        let text = text
-            .replace("VERSION:6", &format!("VERSION:{version}"))
-            .replace(
-                "DISCONTINUITY-SEQUENCE:0",
-                &format!("DISCONTINUITY-SEQUENCE:{}", gone.count()),
-            );
-        if skipped > 0 {
-            as_delta(&text, rendition, first, skipped)
-        } else {
-            text
-        }
+        let text = text.replace("VERSION:6", &format!("VERSION:{version}")).replace(
+            "DISCONTINUITY-SEQUENCE:0",
+            &format!("DISCONTINUITY-SEQUENCE:{}", gone.count()),
+        );
+        if skipped > 0 { as_delta(&text, rendition, first, skipped) } else { text }
     }
 
     /// An init, segment or part by its name.
@@ -188,11 +168,7 @@ impl Event {
         let start = decode(numbers.next()?.ok()?);
         match numbers.next() {
             Some(part) => Some(self.part(start, part.ok()?)),
-            None => Some(
-                (0..self.steps())
-                    .flat_map(|part| self.part(start, part))
-                    .collect(),
-            ),
+            None => Some((0..self.steps()).flat_map(|part| self.part(start, part)).collect()),
         }
     }
 
@@ -202,7 +178,8 @@ impl Event {
     }
 }
 
-/// When a segment decodes: the content counts from the epoch, a creative from the start of its slot.
+/// When a segment decodes: the content counts from the epoch, a creative from the start of its
+/// slot.
 pub(crate) fn decode(msn: u64) -> u64 {
     let from = match msn {
         SECOND.. if BREAK.contains(&msn) => SECOND,
@@ -250,11 +227,7 @@ fn with_break(text: &str, rendition: &str, first: u64, cursor: Cursor) -> String
     let (mut out, mut msn) = (String::new(), first);
     for line in text.lines() {
         let tags = if line == "#EXT-X-MAP:URI=\"init.mp4\"" {
-            out.push_str(if is_edge(msn) {
-                "#EXT-X-DISCONTINUITY\n"
-            } else {
-                ""
-            });
+            out.push_str(if is_edge(msn) { "#EXT-X-DISCONTINUITY\n" } else { "" });
             format!("#EXT-X-MAP:URI=\"{}\"\n", map(rendition, first))
         } else {
             format!("{line}\n")

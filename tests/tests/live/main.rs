@@ -1,4 +1,5 @@
-//! The live check against a server that is broken on purpose: a small event over real HTTP, sound but for one fault, and exactly its rules are reported.
+//! The live check against a server that is broken on purpose: a small event over real HTTP, sound
+//! but for one fault, and exactly its rules are reported.
 #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
 
 mod case;
@@ -69,13 +70,7 @@ fn judge(cases: &[Case]) {
     for case in cases {
         let outcome = checked(case.parts, case.fault, &case.plan(plan()));
         let report = outcome.report;
-        assert_eq!(
-            report.broken(),
-            case.breaks,
-            "{}: {}",
-            case.about,
-            report.text()
-        );
+        assert_eq!(report.broken(), case.breaks, "{}: {}", case.about, report.text());
     }
 }
 
@@ -104,16 +99,14 @@ fn faults_of_timing_are_found() {
     judge(&timing_faults::cases());
 }
 
-/// Every rule was seen and held, and discontinuities enough passed by; and yet the break was not followed, in these renditions.
+/// Every rule was seen and held, and discontinuities enough passed by; and yet the break was not
+/// followed, in these renditions.
 fn assert_unfollowed(outcome: &Outcome, names: &[&str], what: &str) {
     let Outcome { report, .. } = outcome;
     assert_eq!(report.findings(), []);
     assert_eq!(report.unseen(), Vec::<&str>::new());
     assert!(outcome.discontinuities >= 2);
-    let expected: Vec<_> = names
-        .iter()
-        .map(|name| ((*name).to_owned(), what))
-        .collect();
+    let expected: Vec<_> = names.iter().map(|name| ((*name).to_owned(), what)).collect();
     assert_eq!(outcome.unfollowed, expected);
     let each: Vec<_> = names.iter().map(|name| format!("{name}: {what}")).collect();
     let line = format!(
@@ -126,7 +119,8 @@ fn assert_unfollowed(outcome: &Outcome, names: &[&str], what: &str) {
 
 #[test]
 fn a_break_that_was_over_at_the_join_is_not_followed() {
-    // Joined in the first creative, in the second, and in the content after it, with the break in the window.
+    // Joined in the first creative, in the second, and in the content after it, with the break in
+    // the window.
     for start in [112, 113, 115] {
         let outcome = checked_while(start..MADE.end, 4, Fault::Nothing, &plan());
         assert_unfollowed(&outcome, &["v1", "a1"], "no break began");
@@ -191,12 +185,8 @@ fn every_rule_has_a_fault_that_breaks_it() {
         range_faults::cases(),
         timing_faults::cases(),
     ];
-    let broken: BTreeSet<&str> = all
-        .iter()
-        .flatten()
-        .flat_map(|case| case.breaks)
-        .copied()
-        .collect();
+    let broken: BTreeSet<&str> =
+        all.iter().flatten().flat_map(|case| case.breaks).copied().collect();
     let rules: BTreeSet<&str> = RULES.iter().map(|(rule, _)| *rule).collect();
     assert_eq!(broken, rules);
 }

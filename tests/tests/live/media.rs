@@ -1,6 +1,7 @@
 //! Media of the scripted event: inits and parts whose samples hold nothing.
 //!
-//! Owns their bytes. Invariant: a part lasts from its place on the event's one time line to the next part's.
+//! Owns their bytes. Invariant: a part lasts from its place on the event's one time line to the
+//! next part's.
 
 use mp4_atom::{
     Audio, Avc1, Avcc, Codec, Encode, Esds, Moof, Moov, Mp4a, Mvex, Tfdt, Tfhd, Traf, Trak, Trex,
@@ -17,10 +18,7 @@ pub(crate) fn init(codec: &str, timescale: u32) -> Vec<u8> {
     trak.mdia.mdhd.language = "und".to_owned();
     trak.mdia.minf.stbl.stsd.codecs = vec![entry(codec)];
     let moov = Moov {
-        mvex: Some(Mvex {
-            trex: vec![Trex::default()],
-            ..Mvex::default()
-        }),
+        mvex: Some(Mvex { trex: vec![Trex::default()], ..Mvex::default() }),
         trak: vec![trak],
         ..Moov::default()
     };
@@ -60,26 +58,15 @@ fn entry(codec: &str) -> Codec {
 /// A fragment from `start` that lasts `duration`, in units of its init.
 pub(crate) fn fragment(start: u64, duration: u32) -> Vec<u8> {
     let traf = Traf {
-        tfhd: Tfhd {
-            default_sample_duration: Some(duration / SAMPLES),
-            ..Tfhd::default()
-        },
-        tfdt: Some(Tfdt {
-            base_media_decode_time: start,
-        }),
+        tfhd: Tfhd { default_sample_duration: Some(duration / SAMPLES), ..Tfhd::default() },
+        tfdt: Some(Tfdt { base_media_decode_time: start }),
         trun: vec![Trun {
-            samples: TrunSamples::Inherited {
-                count: SAMPLES,
-                first_flags: None,
-            },
+            samples: TrunSamples::Inherited { count: SAMPLES, first_flags: None },
             ..Trun::default()
         }],
         ..Traf::default()
     };
-    bytes(&Moof {
-        traf: vec![traf],
-        ..Moof::default()
-    })
+    bytes(&Moof { traf: vec![traf], ..Moof::default() })
 }
 
 fn bytes(atom: &impl Encode) -> Vec<u8> {

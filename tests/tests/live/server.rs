@@ -1,6 +1,7 @@
 //! A server for the scripted event on a socket of its own, with one fault at most.
 //!
-//! Owns the connections, the headers of answers, and where a fault comes in. Invariant: a fault changes answers and nothing that the event remembers.
+//! Owns the connections, the headers of answers, and where a fault comes in. Invariant: a fault
+//! changes answers and nothing that the event remembers.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Write};
@@ -65,11 +66,8 @@ impl Server {
     pub(crate) fn start(parts: u64, made: Range<u64>, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            event: Event::new(parts, made),
-            fault,
-            asked: Mutex::default(),
-        });
+        let shared =
+            Arc::new(Shared { event: Event::new(parts, made), fault, asked: Mutex::default() });
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let accepting = thread::spawn(move || {
@@ -113,10 +111,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
 
 impl Shared {
     fn answer(&self, request: &Request) -> Answer {
-        let (path, query) = request
-            .target
-            .split_once('?')
-            .unwrap_or((&request.target, ""));
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let rest = path.strip_prefix("/live/e/").unwrap_or_default();
         let (rendition, object) = rest.split_once('/').unwrap_or(("", rest));
         let asked = Directives::of(query);
@@ -126,9 +121,7 @@ impl Shared {
             rendition,
             object,
             query,
-            cursor: is_playlist
-                .then(|| self.event.ask(rendition, asked))
-                .flatten(),
+            cursor: is_playlist.then(|| self.event.ask(rendition, asked)).flatten(),
             before: self.count(&request.target),
         };
         let text = match ask.cursor {
@@ -161,11 +154,7 @@ impl Shared {
             Fault::Text(fault) => fault(ask, text),
             _ => text,
         };
-        let age = if Directives::of(ask.query).blocks() {
-            12
-        } else {
-            1
-        };
+        let age = if Directives::of(ask.query).blocks() { 12 } else { 1 };
         let mut answer = plain(200, text.into_bytes());
         let control = ("cache-control".to_owned(), format!("max-age={age}"));
         answer.headers.push(control);
@@ -179,11 +168,7 @@ impl Shared {
 }
 
 fn plain(status: u16, body: Vec<u8>) -> Answer {
-    Answer {
-        status,
-        headers: Headers::new(),
-        body,
-    }
+    Answer { status, headers: Headers::new(), body }
 }
 
 pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {

@@ -12,10 +12,7 @@ const SLOW: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) fn cases() -> Vec<Case> {
-    [reloads(), refusals(), cache_times(), encodings()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [reloads(), refusals(), cache_times(), encodings()].into_iter().flatten().collect()
 }
 
 fn reloads() -> Vec<Case> {
@@ -25,27 +22,19 @@ fn reloads() -> Vec<Case> {
                 answer.status = 500;
             }
         }),
-        Case::text(
-            "a blocking reload brings what the player has",
-            &["L3"],
-            |ask, text| {
-                if ask.is_first_of(112, 2) {
-                    let before = Cursor { next: 112, open: 1 };
-                    ask.event.playlist(ask.rendition, before, false)
-                } else {
-                    text
-                }
-            },
-        ),
-        Case::answer(
-            "a blocking reload is held for too long",
-            &["L3"],
-            |ask, _| {
-                if ask.is_first_of(112, 2) {
-                    thread::sleep(SLOW);
-                }
-            },
-        )
+        Case::text("a blocking reload brings what the player has", &["L3"], |ask, text| {
+            if ask.is_first_of(112, 2) {
+                let before = Cursor { next: 112, open: 1 };
+                ask.event.playlist(ask.rendition, before, false)
+            } else {
+                text
+            }
+        }),
+        Case::answer("a blocking reload is held for too long", &["L3"], |ask, _| {
+            if ask.is_first_of(112, 2) {
+                thread::sleep(SLOW);
+            }
+        })
         .hurried(|plan| plan.held = Some(PATIENCE)),
         Case::answer("an old segment is not answered", &["L3"], |ask, answer| {
             if is_old(ask) {
@@ -58,33 +47,21 @@ fn reloads() -> Vec<Case> {
             }
         })
         .hurried(|plan| plan.at_once = PATIENCE),
-        Case::text(
-            "an old segment brings a delta",
-            &["L3"],
-            |ask, text| match ask.cursor {
-                Some(cursor) if is_old(ask) => ask.event.playlist(ask.rendition, cursor, true),
-                _ => text,
-            },
-        ),
-        Case::answer(
-            "directives are heeded after the end",
-            &["L3"],
-            |ask, answer| {
-                if msn(ask) > 1000 && ask.query.ends_with("&_HLS_skip=YES") {
-                    answer.status = 400;
-                }
-            },
-        ),
+        Case::text("an old segment brings a delta", &["L3"], |ask, text| match ask.cursor {
+            Some(cursor) if is_old(ask) => ask.event.playlist(ask.rendition, cursor, true),
+            _ => text,
+        }),
+        Case::answer("directives are heeded after the end", &["L3"], |ask, answer| {
+            if msn(ask) > 1000 && ask.query.ends_with("&_HLS_skip=YES") {
+                answer.status = 400;
+            }
+        }),
     ]
 }
 
 fn msn(ask: &Ask<'_>) -> u64 {
     let value = ask.query.strip_prefix("_HLS_msn=").unwrap_or_default();
-    value
-        .split('&')
-        .next()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0)
+    value.split('&').next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 /// The first segment of the first playlist.
@@ -94,37 +71,21 @@ fn is_old(ask: &Ask<'_>) -> bool {
 
 fn refusals() -> Vec<Case> {
     vec![
-        Case::answer(
-            "a segment far ahead is not refused",
-            &["L3"],
-            |ask, answer| {
-                allow(answer, msn(ask) > 1000);
-            },
-        ),
-        Case::answer(
-            "the third segment after the last is not refused",
-            &["L3"],
-            |ask, answer| {
-                allow(answer, (100..1000).contains(&msn(ask)));
-            },
-        ),
-        Case::answer(
-            "the third segment after the last is refused late",
-            &["L3"],
-            |ask, answer| {
-                if answer.status == 400 && msn(ask) > 0 {
-                    thread::sleep(SLOW);
-                }
-            },
-        )
+        Case::answer("a segment far ahead is not refused", &["L3"], |ask, answer| {
+            allow(answer, msn(ask) > 1000);
+        }),
+        Case::answer("the third segment after the last is not refused", &["L3"], |ask, answer| {
+            allow(answer, (100..1000).contains(&msn(ask)));
+        }),
+        Case::answer("the third segment after the last is refused late", &["L3"], |ask, answer| {
+            if answer.status == 400 && msn(ask) > 0 {
+                thread::sleep(SLOW);
+            }
+        })
         .hurried(|plan| plan.at_once = PATIENCE),
-        Case::answer(
-            "a part without its segment is not refused",
-            &["L3"],
-            |ask, answer| {
-                allow(answer, ask.query == "_HLS_part=1");
-            },
-        ),
+        Case::answer("a part without its segment is not refused", &["L3"], |ask, answer| {
+            allow(answer, ask.query == "_HLS_part=1");
+        }),
         Case::answer(
             "a part past the advance part limit is not refused",
             &["L3"],
@@ -145,32 +106,15 @@ fn allow(answer: &mut Answer, this: bool) {
 
 fn cache_times() -> Vec<Case> {
     vec![
-        Case::answer(
-            "a blocking answer is kept for too long",
-            &["L7"],
-            |ask, answer| {
-                keep(
-                    answer,
-                    Directives::of(ask.query).blocks(),
-                    200,
-                    "max-age=13",
-                );
-            },
-        ),
-        Case::answer(
-            "a plain answer is kept for too long",
-            &["L7"],
-            |ask, answer| {
-                keep(answer, ask.query.is_empty(), 200, "max-age=2");
-            },
-        ),
-        Case::answer(
-            "an answer does not say how long to keep it",
-            &["L7"],
-            |ask, answer| {
-                keep(answer, ask.query.is_empty(), 200, "no-cache");
-            },
-        ),
+        Case::answer("a blocking answer is kept for too long", &["L7"], |ask, answer| {
+            keep(answer, Directives::of(ask.query).blocks(), 200, "max-age=13");
+        }),
+        Case::answer("a plain answer is kept for too long", &["L7"], |ask, answer| {
+            keep(answer, ask.query.is_empty(), 200, "max-age=2");
+        }),
+        Case::answer("an answer does not say how long to keep it", &["L7"], |ask, answer| {
+            keep(answer, ask.query.is_empty(), 200, "no-cache");
+        }),
         Case::answer(
             "a refusal of a blocking request is kept for too long",
             &["L7"],
@@ -187,9 +131,7 @@ fn cache_times() -> Vec<Case> {
 fn keep(answer: &mut Answer, this: bool, status: u16, control: &str) {
     if this && answer.status == status {
         answer.headers.retain(|(name, _)| name != "cache-control");
-        answer
-            .headers
-            .push(("cache-control".to_owned(), control.to_owned()));
+        answer.headers.push(("cache-control".to_owned(), control.to_owned()));
     }
 }
 
@@ -206,16 +148,11 @@ fn encodings() -> Vec<Case> {
             }
         }),
         Case::answer("gzip does not say that it is", &["L7"], |_, answer| {
-            answer
-                .headers
-                .retain(|(name, _)| name != "content-encoding");
+            answer.headers.retain(|(name, _)| name != "content-encoding");
         }),
     ]
 }
 
 fn is_packed(answer: &Answer) -> bool {
-    answer
-        .headers
-        .iter()
-        .any(|(name, _)| name == "content-encoding")
+    answer.headers.iter().any(|(name, _)| name == "content-encoding")
 }

@@ -1,4 +1,5 @@
-//! The demonstration in a real browser, through a break: how far behind the match a viewer is, and whether the picture stands.
+//! The demonstration in a real browser, through a break: how far behind the match a viewer is, and
+//! whether the picture stands.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -33,12 +34,8 @@ fn figures(report: &Value) -> Result<Vec<Figure>> {
     };
     Ok(vec![
         Figure::new("latency by hls.js, median", median("latency")?, "s").at_most(2.5),
-        Figure::new(
-            "latency read off the picture, median",
-            median("pictureLatency")?,
-            "s",
-        )
-        .at_most(2.5),
+        Figure::new("latency read off the picture, median", median("pictureLatency")?, "s")
+            .at_most(2.5),
         Figure::new("longest stall", browser::longest_stall(report), "s").at_most(browser::STALL),
     ])
 }

@@ -1,4 +1,5 @@
-//! Cold starts: from the start of a platform's server to its first answer that went through the core, and the time of the next one.
+//! Cold starts: from the start of a platform's server to its first answer that went through the
+//! core, and the time of the next one.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +14,8 @@ use crate::children::{self, AtSignal, Group};
 use crate::{artifacts, live, paths, tools};
 
 const KEYRING: &str = r#"{"document":{"d1":"00112233445566778899aabbccddeeff"},"pass":{"k1":"00112233445566778899aabbccddeeff"},"url":{"u1":"00112233445566778899aabbccddeeff"}}"#;
-/// No route of the core: it answers by itself, and nothing is asked of an origin, which none of these servers has.
+/// No route of the core: it answers by itself, and nothing is asked of an origin, which none of
+/// these servers has.
 const TARGET: &str = "/nothing/here";
 /// How every problem of the core begins.
 const ANSWER: &str = "urn:sightscreen:problem:";
@@ -32,9 +34,7 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     artifacts::fastly()?;
     figures.extend(timed("Fastly (Viceroy)", fastly)?);
     artifacts::cloudflare()?;
-    figures.extend(timed("Cloudflare (wrangler dev)", |port| {
-        cloudflare(folder.path(), port)
-    })?);
+    figures.extend(timed("Cloudflare (wrangler dev)", |port| cloudflare(folder.path(), port))?);
     artifacts::spin()?;
     let spin_host = artifacts::spin_host()?;
     figures.extend(timed("Spin (wasmtime host of the tests)", |port| {
@@ -48,10 +48,7 @@ fn timed(name: &str, command: impl Fn(u16) -> Result<Command>) -> Result<Vec<Fig
     let url = format!("http://127.0.0.1:{port}{TARGET}");
     let mut command = command(port)?;
     let started = Instant::now();
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let group = Group::spawn(&mut command, AtSignal::Stops).context(name.to_owned())?;
     let _server = Server(group);
     while !answers(&url) {
@@ -69,11 +66,7 @@ fn timed(name: &str, command: impl Fn(u16) -> Result<Command>) -> Result<Vec<Fig
     let next = started.elapsed();
     Ok(vec![
         Figure::new(format!("{name}, start"), first.as_secs_f64() * 1000.0, "ms"),
-        Figure::new(
-            format!("{name}, next answer"),
-            next.as_secs_f64() * 1000.0,
-            "ms",
-        ),
+        Figure::new(format!("{name}, next answer"), next.as_secs_f64() * 1000.0, "ms"),
     ])
 }
 

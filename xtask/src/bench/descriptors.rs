@@ -1,4 +1,5 @@
-//! How many files and sockets a process may hold: a benchmark with many connections needs more than most systems give at first.
+//! How many files and sockets a process may hold: a benchmark with many connections needs more than
+//! most systems give at first.
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

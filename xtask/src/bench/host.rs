@@ -1,4 +1,5 @@
-//! The host on one core, beside nginx on the same one: playlists that are checked for a pass, personalised and cached.
+//! The host on one core, beside nginx on the same one: playlists that are checked for a pass,
+//! personalised and cached.
 
 use std::process::Command;
 use std::thread::sleep;
@@ -88,9 +89,7 @@ fn playlist_in_break(servers: &mut Servers) -> Result<(String, String)> {
         .lines()
         .find(|line| line.contains("index.m3u8") && !line.starts_with('#'))
         .with_context(|| format!("no media playlist in:\n{multivariant}"))?;
-    let base = entry
-        .rsplit_once('/')
-        .map_or(entry.as_str(), |(base, _)| base);
+    let base = entry.rsplit_once('/').map_or(entry.as_str(), |(base, _)| base);
     let url = format!("{base}/{line}");
     let deadline = Instant::now() + BREAK_WITHIN;
     loop {
@@ -100,10 +99,7 @@ fn playlist_in_break(servers: &mut Servers) -> Result<(String, String)> {
             return Ok((url, playlist));
         }
         if Instant::now() > deadline {
-            bail!(
-                "no break within {} s in:\n{playlist}",
-                BREAK_WITHIN.as_secs()
-            );
+            bail!("no break within {} s in:\n{playlist}", BREAK_WITHIN.as_secs());
         }
         servers.tend()?;
         sleep(Duration::from_millis(500));

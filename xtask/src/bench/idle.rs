@@ -20,9 +20,7 @@ pub(super) fn measure(edge: &str, pid: u32) -> Result<Vec<Figure>> {
     }
     let resident = resident(pid)?;
     let name = format!("{CONNECTIONS} idle connections, resident");
-    Ok(vec![
-        Figure::new(name, resident / MIB, "MiB").at_most(400.0),
-    ])
+    Ok(vec![Figure::new(name, resident / MIB, "MiB").at_most(400.0)])
 }
 
 /// Asks once, so that what a request leaves on a connection is counted too.

@@ -1,4 +1,5 @@
-//! What the host is held against: nginx whose njs checks an HMAC-SHA256 before it sends a static file.
+//! What the host is held against: nginx whose njs checks an HMAC-SHA256 before it sends a static
+//! file.
 
 use std::fs;
 use std::process::Stdio;
@@ -26,18 +27,9 @@ pub(super) fn measure(body: &str, load: fn(&str) -> Result<f64>) -> Result<f64> 
     let file = folder.join("nginx.conf");
     fs::write(&file, configuration(port))?;
     let mut nginx = pinned("nginx");
-    nginx
-        .arg("-p")
-        .arg(&folder)
-        .arg("-c")
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    nginx.arg("-p").arg(&folder).arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
     let server = Group::spawn(&mut nginx, AtSignal::Stops)?;
-    let url = format!(
-        "http://127.0.0.1:{port}/{}/{SIGNED}/index.m3u8",
-        signature()?
-    );
+    let url = format!("http://127.0.0.1:{port}/{}/{SIGNED}/index.m3u8", signature()?);
     let deadline = Instant::now() + START_WITHIN;
     while live::status(&url).is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));

@@ -1,6 +1,8 @@
-//! An origin on tape: passes requests on to the real one and keeps the answers, until it is frozen and answers from them alone.
+//! An origin on tape: passes requests on to the real one and keeps the answers, until it is frozen
+//! and answers from them alone.
 //!
-//! A benchmark of the edge must not share its cores with the encoder. Invariant: once frozen, every answer is one the real origin gave.
+//! A benchmark of the edge must not share its cores with the encoder. Invariant: once frozen, every
+//! answer is one the real origin gave.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -35,11 +37,8 @@ impl Recording {
     pub(super) fn start(origin: String) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let port = listener.local_addr()?.port();
-        let tape = Arc::new(Tape {
-            origin,
-            frozen: AtomicBool::new(false),
-            answers: Mutex::default(),
-        });
+        let tape =
+            Arc::new(Tape { origin, frozen: AtomicBool::new(false), answers: Mutex::default() });
         let shared = Arc::clone(&tape);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -101,9 +100,7 @@ impl Tape {
     }
 
     fn ask(&self, target: &str) -> Result<Answer> {
-        let mut answer = crate::live::agent()
-            .get(format!("{}{target}", self.origin))
-            .call()?;
+        let mut answer = crate::live::agent().get(format!("{}{target}", self.origin)).call()?;
         let content_type = answer.headers().get("content-type");
         let content_type = content_type.and_then(|value| value.to_str().ok());
         Ok(Answer {

@@ -24,19 +24,11 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
         let file = build()?;
         let bytes = fs::read(&file)?;
         figures.push(Figure::new(name, float(bytes.len()) / KIB, "KiB"));
-        figures.push(Figure::new(
-            format!("{name}, gzip"),
-            float(gzip(&bytes)?) / KIB,
-            "KiB",
-        ));
+        figures.push(Figure::new(format!("{name}, gzip"), float(gzip(&bytes)?) / KIB, "KiB"));
     }
     if let Some(package) = crate::test::deploy::pack()? {
         let bytes = fs::metadata(&package)?.len();
-        figures.push(Figure::new(
-            "Fastly package",
-            float(usize::try_from(bytes)?) / KIB,
-            "KiB",
-        ));
+        figures.push(Figure::new("Fastly package", float(usize::try_from(bytes)?) / KIB, "KiB"));
     }
     let out = tempfile::tempdir()?;
     crate::test::deploy::bundle(out.path())?;

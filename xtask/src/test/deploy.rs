@@ -20,10 +20,7 @@ pub(crate) fn fastly() -> Result<Outcome> {
     };
     let name = package.file_name().unwrap_or_default();
     let bytes = std::fs::metadata(&package)?.len();
-    Ok(Outcome::Passed(format!(
-        "{}, {bytes} bytes",
-        name.display()
-    )))
+    Ok(Outcome::Passed(format!("{}, {bytes} bytes", name.display())))
 }
 
 /// The package as it is uploaded; none where there is no Fastly CLI.
@@ -51,7 +48,8 @@ pub(crate) fn cloudflare() -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{bytes} bytes compressed")))
 }
 
-/// Builds what `spin.toml` names, by Spin where there is one, else by the command that Spin would run.
+/// Builds what `spin.toml` names, by Spin where there is one, else by the command that Spin would
+/// run.
 pub(crate) fn spin() -> Result<Outcome> {
     let text = std::fs::read_to_string(paths::root().join("spin.toml"))?;
     let manifest: toml::Table = text.parse()?;
@@ -76,10 +74,7 @@ pub(crate) fn spin() -> Result<Outcome> {
         None => {
             let mut build = Command::new("sh");
             build.args(["-c", &command]);
-            (
-                build,
-                "by the manifest's own command; there is no spin on PATH",
-            )
+            (build, "by the manifest's own command; there is no spin on PATH")
         }
     };
     run::built("spin build", build.current_dir(paths::root()))?;
@@ -106,11 +101,7 @@ pub(crate) fn bundle(folder: &Path) -> Result<()> {
 /// Fastly's tool: of npm, else on PATH.
 fn fastly_cli() -> Result<Option<PathBuf>> {
     let packed = tools::packages()?.file("@fastly/cli-linux-x64/fastly");
-    Ok(if packed.is_file() {
-        Some(packed)
-    } else {
-        paths::on_path("fastly")
-    })
+    Ok(if packed.is_file() { Some(packed) } else { paths::on_path("fastly") })
 }
 
 fn newest(folder: &Path, ending: &str) -> Result<PathBuf> {

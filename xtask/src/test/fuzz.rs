@@ -1,7 +1,7 @@
 //! A while of fuzzing for every target, two at a time, from the kept seeds.
 //!
-//! Built with the compiler of everything else: coverage needs nothing of a nightly one, and where no code is unsafe there is little for
-//! a sanitizer to find.
+//! Built with the compiler of everything else: coverage needs nothing of a nightly one, and where
+//! no code is unsafe there is little for a sanitizer to find.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -51,9 +51,7 @@ pub(crate) fn run() -> Result<Outcome> {
     let queue = Mutex::new(targets.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let lane = || -> Result<Vec<String>> {
-        std::iter::from_fn(next)
-            .map(|target| fuzz(&target, &programs, &folder))
-            .collect()
+        std::iter::from_fn(next).map(|target| fuzz(&target, &programs, &folder)).collect()
     };
     let lanes: Vec<_> = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..TOGETHER).map(|_| scope.spawn(lane)).collect();
@@ -87,22 +85,14 @@ fn fuzz(target: &str, programs: &Path, folder: &Path) -> Result<String> {
 }
 
 fn seconds(target: &str) -> u64 {
-    if FIRST_TO_READ.contains(&target) {
-        LONG_S
-    } else {
-        SHORT_S
-    }
+    if FIRST_TO_READ.contains(&target) { LONG_S } else { SHORT_S }
 }
 
 fn targets() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(paths::root().join("tests/fuzz/fuzz_targets"))? {
         let path = entry?.path();
-        names.extend(
-            path.file_stem()
-                .and_then(|name| name.to_str())
-                .map(str::to_owned),
-        );
+        names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
     }
     names.sort();
     anyhow::ensure!(!names.is_empty(), "there is no fuzz target");

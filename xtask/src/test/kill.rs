@@ -1,4 +1,5 @@
-//! kill -9 in a break: the encoder, the origin, the edge. What a viewer was told before must be what a viewer is told after.
+//! kill -9 in a break: the encoder, the origin, the edge. What a viewer was told before must be
+//! what a viewer is told after.
 //!
 //! All is looked at over HTTP at the edge, but for the pods documents, which only edges ask for.
 
@@ -40,10 +41,7 @@ pub(super) fn run() -> Result<Outcome> {
         victim.kill(&servers)?;
         viewer.goes_on(&mut servers, victim)?;
         kept.compare(victim)?;
-        words.push(format!(
-            "{victim:?} back in {:.1} s",
-            started.elapsed().as_secs_f32()
-        ));
+        words.push(format!("{victim:?} back in {:.1} s", started.elapsed().as_secs_f32()));
     }
     viewer.returns(&mut servers, &id)?;
     words.push(format!("{} lines compared", viewer.compared));
@@ -97,10 +95,7 @@ impl Viewer {
             let seen = Listed::read(&live::get(&url)?)?;
             playlists.push(Followed { url, seen });
         }
-        Ok(Self {
-            playlists,
-            compared: 0,
-        })
+        Ok(Self { playlists, compared: 0 })
     }
 
     /// Reloads both and compares. What does not answer yet is no fault: somebody was killed.
@@ -136,11 +131,7 @@ impl Viewer {
     }
 
     fn goes_on(&mut self, servers: &mut Servers, victim: Victim) -> Result<()> {
-        let goal: Vec<_> = self
-            .playlists
-            .iter()
-            .map(|one| one.seen.last() + GOES_ON)
-            .collect();
+        let goal: Vec<_> = self.playlists.iter().map(|one| one.seen.last() + GOES_ON).collect();
         let what = format!("new segments after the {victim:?} was killed");
         self.wait(servers, &what, |viewer, servers| {
             let mut all = viewer.playlists.iter().zip(&goal);
@@ -149,10 +140,7 @@ impl Viewer {
             Ok(listed && servers.encodes()?)
         })?;
         let last = self.playlists[0].seen.lines.values().next_back();
-        ensure!(
-            last.is_some_and(Line::is_ad),
-            "the break was over before the {victim:?} was back"
-        );
+        ensure!(last.is_some_and(Line::is_ad), "the break was over before the {victim:?} was back");
         Ok(())
     }
 
@@ -223,10 +211,7 @@ impl Kept {
 
 /// A break of one's own, long enough for everything; the answer is its name.
 fn announce(servers: &Servers) -> Result<String> {
-    let answer = servers.control(
-        "/control/events/demo/breaks",
-        &json!({ "length_s": BREAK_S }),
-    )?;
+    let answer = servers.control("/control/events/demo/breaks", &json!({ "length_s": BREAK_S }))?;
     let id = answer.get("id").and_then(Value::as_str);
     Ok(id.context("the announced break has no id")?.to_owned())
 }
@@ -252,10 +237,7 @@ mod tests {
     #[test]
     fn references_are_resolved_as_players_do() {
         let base = "http://h:1/live/demo/PASS/v720/index.m3u8?x=1";
-        assert_eq!(
-            resolved(base, "12.m4s"),
-            "http://h:1/live/demo/PASS/v720/12.m4s"
-        );
+        assert_eq!(resolved(base, "12.m4s"), "http://h:1/live/demo/PASS/v720/12.m4s");
         assert_eq!(
             resolved(base, "../ads/c/v720/0/1.m4s"),
             "http://h:1/live/demo/PASS/ads/c/v720/0/1.m4s"

@@ -1,6 +1,7 @@
 //! What a media playlist lists at each sequence number, kept over reloads.
 //!
-//! Reads no more than it compares; the live check knows every rule. Invariant: what was seen once is compared with everything that is seen later.
+//! Reads no more than it compares; the live check knows every rule. Invariant: what was seen once
+//! is compared with everything that is seen later.
 
 use std::collections::BTreeMap;
 
@@ -92,15 +93,12 @@ impl Listed {
         self.lines.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Takes a later reload in; an error says what became another than it was. The answer is how many lines were compared.
+    /// Takes a later reload in; an error says what became another than it was. The answer is how
+    /// many lines were compared.
     pub(super) fn follow(&mut self, later: Self) -> Result<usize> {
         for (name, was, is) in [
             ("media", self.media_sequence, later.media_sequence),
-            (
-                "discontinuity",
-                self.discontinuity_sequence,
-                later.discontinuity_sequence,
-            ),
+            ("discontinuity", self.discontinuity_sequence, later.discontinuity_sequence),
         ] {
             ensure!(is >= was, "the {name} sequence fell from {was} to {is}");
         }
@@ -114,10 +112,7 @@ impl Listed {
         let mut compared = 0;
         for (sequence, is) in &later.lines {
             if let Some(was) = self.lines.get(sequence) {
-                ensure!(
-                    is == was,
-                    "segment {sequence} was\n  {was:?}\nand is\n  {is:?}"
-                );
+                ensure!(is == was, "segment {sequence} was\n  {was:?}\nand is\n  {is:?}");
                 compared += 1;
             }
         }
@@ -131,7 +126,8 @@ impl Listed {
 }
 
 impl Listed {
-    /// Whether a break has its place in this playlist: it runs, or the segment that it began with is listed.
+    /// Whether a break has its place in this playlist: it runs, or the segment that it began with
+    /// is listed.
     fn must_tell(&self, range: &str) -> bool {
         let Some(start) = attribute(range, "START-DATE") else {
             return true;
@@ -149,8 +145,7 @@ fn attribute<'a>(range: &'a str, name: &str) -> Option<&'a str> {
 
 /// Whether a break is told as before; how it ended may be added.
 fn tells(is: &str, was: &str) -> bool {
-    was.split(',')
-        .all(|attribute| is.split(',').any(|one| one == attribute))
+    was.split(',').all(|attribute| is.split(',').any(|one| one == attribute))
 }
 
 #[cfg(test)]
@@ -173,20 +168,10 @@ mod tests {
 
     #[test]
     fn what_was_listed_may_leave_but_not_change() {
-        let seen = || {
-            playlist(
-                10,
-                0,
-                &["10.m4s", "!../ads/a/v/0/0.m4s", "../ads/a/v/0/1.m4s"],
-            )
-        };
+        let seen = || playlist(10, 0, &["10.m4s", "!../ads/a/v/0/0.m4s", "../ads/a/v/0/1.m4s"]);
         assert_eq!(seen().last(), 12);
         assert!(seen().lines[&11].is_ad());
-        let moved = playlist(
-            11,
-            0,
-            &["!../ads/a/v/0/0.m4s", "../ads/a/v/0/1.m4s", "!13.m4s"],
-        );
+        let moved = playlist(11, 0, &["!../ads/a/v/0/0.m4s", "../ads/a/v/0/1.m4s", "!13.m4s"]);
         assert_eq!(seen().follow(moved).expect("the same"), 2);
         let other = playlist(11, 0, &["!../ads/b/v/0/0.m4s"]);
         assert!(seen().follow(other).is_err(), "another creative");

@@ -1,6 +1,7 @@
 //! An operator and two viewers of different cohorts, by the page's own buttons and menus.
 //!
-//! The driver clicks and says what the page showed; what each viewer was due is judged here, by the pods that were frozen.
+//! The driver clicks and says what the page showed; what each viewer was due is judged here, by the
+//! pods that were frozen.
 
 use std::time::Duration;
 
@@ -56,19 +57,15 @@ fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
     let [one, other] = viewers.as_slice() else {
         bail!("the driver told of {} viewers", viewers.len());
     };
-    verdict.check(
-        one["cohort"] == COHORT,
-        format!("the address leads to cohort {}", one["cohort"]),
-    );
+    verdict
+        .check(one["cohort"] == COHORT, format!("the address leads to cohort {}", one["cohort"]));
     differ(one, other, &mut verdict);
     returned(&servers.state()?, &mut verdict);
     browser::faults(report, &mut verdict);
     let problems = report["problems"].as_array().map_or(0, Vec::len);
-    // A browser calls every answer that is no success an error; with the API switched off there are some.
-    println!(
-        "  the pages reported {problems} problems {}",
-        report["problems"]
-    );
+    // A browser calls every answer that is no success an error; with the API switched off there are
+    // some.
+    println!("  the pages reported {problems} problems {}", report["problems"]);
     Ok(verdict)
 }
 

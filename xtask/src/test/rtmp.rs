@@ -34,7 +34,8 @@ pub(super) fn run() -> Result<Outcome> {
     Ok(Outcome::Passed(footage.word))
 }
 
-/// Real footage: what the environment names, else the clip beside the repository. Without both, a made one stands in.
+/// Real footage: what the environment names, else the clip beside the repository. Without both, a
+/// made one stands in.
 fn footage() -> Result<Footage> {
     if let Some(named) = std::env::var_os(NAMED).map(PathBuf::from) {
         if !named.is_file() {

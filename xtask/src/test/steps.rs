@@ -80,20 +80,14 @@ fn setup() -> Result<Outcome> {
 fn clippy() -> Result<Outcome> {
     run::built(
         "clippy",
-        run::cargo().args([
-            "clippy",
-            "--release",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        run::cargo().args(["clippy", "--release", "--all-targets", "--", "-D", "warnings"]),
     )?;
     ok()
 }
 
-/// With what no quick run builds, in one selection: another would check wasmtime anew. In the profile that is built after it, for macros, build scripts and
-/// the component that the host embeds are then the same.
+/// With what no quick run builds, in one selection: another would check wasmtime anew. In the
+/// profile that is built after it, for macros, build scripts and the component that the host embeds
+/// are then the same.
 fn clippy_all() -> Result<Outcome> {
     run::built(
         "clippy",
@@ -128,8 +122,7 @@ fn clippy_wasm() -> Result<Outcome> {
 fn deny() -> Result<Outcome> {
     let mut deny = Command::new(tools::cargo_deny()?);
     // Advisories need a database from the network: `cargo deny check` has them where there is one.
-    deny.current_dir(paths::root())
-        .args(["check", "bans", "licenses", "sources"]);
+    deny.current_dir(paths::root()).args(["check", "bans", "licenses", "sources"]);
     run::logged("deny", &mut deny)?;
     ok()
 }
@@ -142,18 +135,13 @@ fn unit() -> Result<Outcome> {
             .args(artifacts::PACKAGES.map(|package| format!("--package={package}"))),
     )?;
     // As it runs: nothing of it is for production.
-    let own = run::built(
-        "tests of xtask",
-        run::cargo().args(["test", "--package", "xtask"]),
-    )?;
+    let own = run::built("tests of xtask", run::cargo().args(["test", "--package", "xtask"]))?;
     Ok(Outcome::Passed(counted(&format!("{product}\n{own}"))))
 }
 
 fn spin_host() -> Result<Outcome> {
-    let log = run::built(
-        "tests of spin-host",
-        artifacts::spin_host_cargo("test").arg("--release"),
-    )?;
+    let log =
+        run::built("tests of spin-host", artifacts::spin_host_cargo("test").arg("--release"))?;
     Ok(Outcome::Passed(counted(&log)))
 }
 
@@ -203,7 +191,8 @@ fn summary(log: &str) -> String {
     }
 }
 
-/// Once more where the machine was too slow for a check in real time, and both are told. Whatever a busy machine does not explain fails at once.
+/// Once more where the machine was too slow for a check in real time, and both are told. Whatever a
+/// busy machine does not explain fails at once.
 fn twice(check: fn() -> Result<Outcome>) -> Result<Outcome> {
     let error = match check() {
         Err(error) if error.is::<TooSlow>() => error,
@@ -225,12 +214,11 @@ fn live_check() -> Result<Outcome> {
     servers.ready()?;
     check.arg(printed_entry(&servers)?);
     let log = run::logged("live check", &mut check)?;
-    Ok(Outcome::Passed(
-        log.lines().last().unwrap_or_default().to_owned(),
-    ))
+    Ok(Outcome::Passed(log.lines().last().unwrap_or_default().to_owned()))
 }
 
-/// The way in that the origin's program prints, which it explains as good: what a door makes of it is seen by who enters.
+/// The way in that the origin's program prints, which it explains as good: what a door makes of it
+/// is seen by who enters.
 fn printed_entry(servers: &Servers) -> Result<String> {
     let url = servers.signed_entry()?;
     let explained = servers.explained(&url)?;
@@ -246,10 +234,7 @@ fn chromium() -> Result<Outcome> {
     let scratch = tempfile::tempdir()?;
     let mut servers = Servers::start(Plan::fresh(scratch.path(), "test")?)?;
     servers.ready()?;
-    played(
-        &mut servers,
-        &format!("cargo xtask up --fresh --for {PLAY_S} --headless"),
-    )?;
+    played(&mut servers, &format!("cargo xtask up --fresh --for {PLAY_S} --headless"))?;
     ok()
 }
 
@@ -279,9 +264,6 @@ mod tests {
     fn what_the_cases_runner_skipped_is_told_with_what_it_counted() {
         let told = summary("ok a\n3 skipped\n90 passed, 0 failed\n");
         assert_eq!(told, "90 passed, 0 failed, 3 skipped");
-        assert_eq!(
-            summary("ok a\n90 passed, 0 failed\n"),
-            "90 passed, 0 failed"
-        );
+        assert_eq!(summary("ok a\n90 passed, 0 failed\n"), "90 passed, 0 failed");
     }
 }

@@ -1,4 +1,5 @@
-//! What Debian's packages bring: looked for by what they install, so that any other source of the same serves as well.
+//! What Debian's packages bring: looked for by what they install, so that any other source of the
+//! same serves as well.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,10 +19,7 @@ pub(crate) struct Package {
 /// Names that Chromium goes by.
 pub(crate) const CHROMIUM_NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 
-const FFMPEG: Package = Package {
-    name: "ffmpeg",
-    any_of: &["ffmpeg"],
-};
+const FFMPEG: Package = Package { name: "ffmpeg", any_of: &["ffmpeg"] };
 const FONTS: Package = Package {
     name: "fonts-dejavu-core",
     any_of: &["/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"],
@@ -31,29 +29,17 @@ const FONTS: Package = Package {
 pub(crate) const TESTS: &[Package] = &[FFMPEG, FONTS];
 
 /// What playing a live event needs.
-pub(crate) const LIVE: &[Package] = &[
-    FFMPEG,
-    Package {
-        name: "chromium",
-        any_of: CHROMIUM_NAMES,
-    },
-    FONTS,
-];
+pub(crate) const LIVE: &[Package] =
+    &[FFMPEG, Package { name: "chromium", any_of: CHROMIUM_NAMES }, FONTS];
 
 /// What `cargo xtask bench` needs besides.
 pub(crate) const BENCH: &[Package] = &[
-    Package {
-        name: "nginx",
-        any_of: &["nginx"],
-    },
+    Package { name: "nginx", any_of: &["nginx"] },
     Package {
         name: "libnginx-mod-http-js",
         any_of: &["/usr/lib/nginx/modules/ngx_http_js_module.so"],
     },
-    Package {
-        name: "wrk",
-        any_of: &["wrk"],
-    },
+    Package { name: "wrk", any_of: &["wrk"] },
 ];
 
 /// Installs what is missing where we may, else says the command.
@@ -81,9 +67,7 @@ pub(super) fn wanting(packages: &[Package]) -> Option<String> {
         return None;
     }
     let list = missing.join(" ");
-    Some(format!(
-        "missing: {list}. Install with: sudo apt-get install -y {list}"
-    ))
+    Some(format!("missing: {list}. Install with: sudo apt-get install -y {list}"))
 }
 
 fn installs() -> bool {

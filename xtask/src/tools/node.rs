@@ -41,11 +41,8 @@ pub(crate) fn packages() -> Result<Packages> {
     let lock_file = source.join("package-lock.json");
     let bytes = std::fs::read(&lock_file)
         .with_context(|| format!("cannot read {}", lock_file.display()))?;
-    let hash: String = Sha256::digest(&bytes)
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash: String =
+        Sha256::digest(&bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let folder = tools_dir()?.join(format!("node-{hash}"));
     if folder.is_dir() {
         return Ok(Packages(folder));
@@ -69,8 +66,7 @@ fn fill(source: &Path, folder: &Path) -> Result<()> {
     }
     let mut ci = Command::new("npm");
     // No install scripts: every package used here carries its program ready made.
-    ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .current_dir(&partial);
+    ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&partial);
     install("npm packages", &mut ci)
         .context("the npm packages come from the npm registry, once: is there a network?")?;
     std::fs::rename(&partial, folder)?;

@@ -28,9 +28,7 @@ pub(crate) fn targets() -> Result<()> {
         return Ok(());
     }
     let mut add = Command::new("rustup");
-    add.args(["target", "add"])
-        .args(missing)
-        .current_dir(paths::root());
+    add.args(["target", "add"]).args(missing).current_dir(paths::root());
     install("rust targets", &mut add)
 }
 
@@ -46,16 +44,11 @@ pub(super) fn wanting() -> Option<String> {
 }
 
 fn missing() -> Result<Vec<&'static str>> {
-    let sysroot = run::output(
-        Command::new("rustc")
-            .args(["--print", "sysroot"])
-            .current_dir(paths::root()),
-    )
-    .context("rustc does not run: install Rust by https://rustup.rs")?;
+    let sysroot =
+        run::output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(paths::root()))
+            .context("rustc does not run: install Rust by https://rustup.rs")?;
     let libraries = PathBuf::from(sysroot).join("lib/rustlib");
-    let missing = TARGETS
-        .into_iter()
-        .filter(|target| !libraries.join(target).join("lib").is_dir());
+    let missing = TARGETS.into_iter().filter(|target| !libraries.join(target).join("lib").is_dir());
     Ok(missing.collect())
 }
 

@@ -41,13 +41,15 @@ pub struct Plan {
 /// One dimension of the cohort schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dimension {
-    /// Name; a claim of the same name decides first. `device` and `language` may also come from the request.
+    /// Name; a claim of the same name decides first. `device` and `language` may also come from the
+    /// request.
     pub name: String,
     /// Values, each `[a-z0-9-]+`.
     pub values: Vec<String>,
     /// The value when nothing is known; one of `values`.
     pub default: String,
-    /// Other spellings: from what a claim or the request says to one of `values` (`ta` to `regional`).
+    /// Other spellings: from what a claim or the request says to one of `values` (`ta` to
+    /// `regional`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<(String, String)>,
     /// Value by geography; the first rule that holds decides.
@@ -109,7 +111,8 @@ pub struct Rendition {
     /// Audio channels; audio only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<u32>,
-    /// The rendition that plays where the viewer's language is not there; one of the audio renditions.
+    /// The rendition that plays where the viewer's language is not there; one of the audio
+    /// renditions.
     #[serde(default)]
     pub default: bool,
 }
@@ -134,9 +137,7 @@ impl Event {
     /// Whether there is audio in that language.
     #[must_use]
     pub fn has_language(&self, language: &str) -> bool {
-        self.renditions
-            .iter()
-            .any(|rendition| rendition.language.as_deref() == Some(language))
+        self.renditions.iter().any(|rendition| rendition.language.as_deref() == Some(language))
     }
 
     /// The plan of that identifier, else the default plan.
@@ -149,13 +150,11 @@ impl Event {
     /// What is wrong with the document, in words; `None` when every rule of the schema holds.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        self.cohort_fault()
-            .or_else(|| self.rendition_fault())
-            .or_else(|| {
-                self.plan(None)
-                    .is_none()
-                    .then(|| format!("default_plan {:?} is not one of plans", self.default_plan))
-            })
+        self.cohort_fault().or_else(|| self.rendition_fault()).or_else(|| {
+            self.plan(None)
+                .is_none()
+                .then(|| format!("default_plan {:?} is not one of plans", self.default_plan))
+        })
     }
 
     fn cohort_fault(&self) -> Option<String> {
@@ -177,16 +176,10 @@ impl Event {
                 || r.codecs.contains(['"', '\n', '\r'])
         };
         let quoted = |r: &&Rendition| {
-            r.name
-                .iter()
-                .chain(&r.language)
-                .any(|text| text.contains(['"', '\n', '\r']))
+            r.name.iter().chain(&r.language).any(|text| text.contains(['"', '\n', '\r']))
         };
-        let fault = self
-            .renditions
-            .iter()
-            .find(bad)
-            .or_else(|| self.renditions.iter().find(quoted));
+        let fault =
+            self.renditions.iter().find(bad).or_else(|| self.renditions.iter().find(quoted));
         fault.map(|r| {
             format!(
                 "rendition {:?}: an identifier, at least one phase, no quotes or line ends",
@@ -202,9 +195,7 @@ impl Dimension {
         let plain = |value: &String| {
             !value.is_empty()
                 && value.len() <= 16
-                && value
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         };
         if let Some(value) = self.values.iter().find(|value| !plain(value)) {
             return Some(format!("value {value:?}: expected 1 to 16 of a-z 0-9 -"));

@@ -1,7 +1,9 @@
-//! `pods/{event}/{revision}/{cohort}`: the frozen ads of one cohort, as of one ledger revision. Immutable.
+//! `pods/{event}/{revision}/{cohort}`: the frozen ads of one cohort, as of one ledger revision.
+//! Immutable.
 //!
-//! Owns the arithmetic of breaks on the segment grid: which creative plays at a media sequence number, and how many
-//! discontinuities came before it. Invariant: both depend on the document and the number alone.
+//! Owns the arithmetic of breaks on the segment grid: which creative plays at a media sequence
+//! number, and how many discontinuities came before it. Invariant: both depend on the document and
+//! the number alone.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,8 @@ pub struct Pods {
     pub cohort: String,
     /// Discontinuities of all breaks so far, through the last one listed.
     pub discontinuities: u64,
-    /// The breaks that a playlist of this revision can touch, in order, none overlapping or adjoining another.
+    /// The breaks that a playlist of this revision can touch, in order, none overlapping or
+    /// adjoining another.
     pub breaks: Vec<Break>,
 }
 
@@ -61,40 +64,30 @@ impl Pods {
     /// The creative at media sequence number `sequence`; `None` is content.
     #[must_use]
     pub fn playing(&self, sequence: u64) -> Option<Playing<'_>> {
-        let index = self
-            .breaks
-            .partition_point(|b| b.start <= sequence)
-            .checked_sub(1)?;
+        let index = self.breaks.partition_point(|b| b.start <= sequence).checked_sub(1)?;
         self.breaks[index].playing(sequence)
     }
 
     /// Whether a discontinuity precedes the segment `sequence`.
     #[must_use]
     pub fn is_discontinuous(&self, sequence: u64) -> bool {
-        let Some(index) = self
-            .breaks
-            .partition_point(|b| b.start <= sequence)
-            .checked_sub(1)
+        let Some(index) = self.breaks.partition_point(|b| b.start <= sequence).checked_sub(1)
         else {
             return false;
         };
-        self.breaks[index]
-            .discontinuity_positions()
-            .any(|at| at == sequence)
+        self.breaks[index].discontinuity_positions().any(|at| at == sequence)
     }
 
-    /// `EXT-X-DISCONTINUITY-SEQUENCE` of a playlist whose first segment is `sequence`: the discontinuities before it,
-    /// its own not counted (RFC 8216bis 6.2.2: the tag counts those that have left the playlist).
+    /// `EXT-X-DISCONTINUITY-SEQUENCE` of a playlist whose first segment is `sequence`: the
+    /// discontinuities before it, its own not counted (RFC 8216bis 6.2.2: the tag counts those that
+    /// have left the playlist).
     #[must_use]
     pub fn discontinuity_sequence(&self, sequence: u64) -> u64 {
         let started = self.breaks.partition_point(|b| b.start < sequence);
         match (started.checked_sub(1), self.breaks.first()) {
             (Some(index), _) => {
                 let current = &self.breaks[index];
-                let passed = current
-                    .discontinuity_positions()
-                    .filter(|&at| at < sequence)
-                    .count();
+                let passed = current.discontinuity_positions().filter(|&at| at < sequence).count();
                 current.discontinuities_before.saturating_add(passed as u64)
             }
             (None, Some(first)) => first.discontinuities_before,
@@ -102,13 +95,11 @@ impl Pods {
         }
     }
 
-    /// Whether breaks and slots are in order and within bounds, identifiers plain, and every sum small enough to compute with.
+    /// Whether breaks and slots are in order and within bounds, identifiers plain, and every sum
+    /// small enough to compute with.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let ordered = self
-            .breaks
-            .windows(2)
-            .all(|pair| pair[0].end() < pair[1].start);
+        let ordered = self.breaks.windows(2).all(|pair| pair[0].end() < pair[1].start);
         ordered && self.breaks.iter().all(Break::is_sound)
     }
 }
@@ -121,13 +112,8 @@ impl Break {
     }
 
     fn playing(&self, sequence: u64) -> Option<Playing<'_>> {
-        let at = sequence
-            .checked_sub(self.start)
-            .filter(|&at| at < self.length)?;
-        let index = self
-            .slots
-            .partition_point(|slot| slot.offset <= at)
-            .checked_sub(1)?;
+        let at = sequence.checked_sub(self.start).filter(|&at| at < self.length)?;
+        let index = self.slots.partition_point(|slot| slot.offset <= at).checked_sub(1)?;
         let slot = &self.slots[index];
         Some(Playing {
             creative: &slot.creative,
@@ -138,11 +124,8 @@ impl Break {
 
     /// Media sequence numbers that a discontinuity precedes, in order.
     pub fn discontinuity_positions(&self) -> impl Iterator<Item = u64> {
-        let starts = self
-            .slots
-            .iter()
-            .map(|slot| slot.offset)
-            .filter(|&offset| offset < self.length);
+        let starts =
+            self.slots.iter().map(|slot| slot.offset).filter(|&offset| offset < self.length);
         let back = (!self.slots.is_empty()).then_some(self.length);
         starts.chain(back).map(|offset| self.start + offset)
     }
@@ -160,10 +143,7 @@ impl Break {
                 && slot.segments > 0
                 && slot.offset.saturating_add(slot.segments) >= self.length
         });
-        let named = self
-            .slots
-            .iter()
-            .all(|slot| crate::route::is_identifier(&slot.creative));
+        let named = self.slots.iter().all(|slot| crate::route::is_identifier(&slot.creative));
         bounded && covered && joined && reaches && named
     }
 }
@@ -173,11 +153,7 @@ mod tests {
     use super::*;
 
     fn slot(offset: u64, creative: &str, segments: u64) -> Slot {
-        Slot {
-            offset,
-            creative: creative.into(),
-            segments,
-        }
+        Slot { offset, creative: creative.into(), segments }
     }
 
     fn pods() -> Pods {
@@ -216,18 +192,9 @@ mod tests {
         let pods = pods();
         assert!(pods.is_sound());
         let at = |n| pods.playing(n).map(|p| (p.creative, p.start, p.index));
-        assert_eq!(
-            (at(99), at(100), at(103)),
-            (None, Some(("a", 100, 0)), Some(("a", 100, 3)))
-        );
-        assert_eq!(
-            (at(104), at(109), at(110)),
-            (Some(("b", 104, 0)), Some(("b", 104, 5)), None)
-        );
-        assert_eq!(
-            (at(120), at(142), at(143)),
-            (None, Some(("c", 140, 2)), None)
-        );
+        assert_eq!((at(99), at(100), at(103)), (None, Some(("a", 100, 0)), Some(("a", 100, 3))));
+        assert_eq!((at(104), at(109), at(110)), (Some(("b", 104, 0)), Some(("b", 104, 5)), None));
+        assert_eq!((at(120), at(142), at(143)), (None, Some(("c", 140, 2)), None));
     }
 
     #[test]
@@ -239,10 +206,7 @@ mod tests {
             let passed = marks.iter().filter(|&&at| at < n).count() as u64;
             assert_eq!(pods.discontinuity_sequence(n), 3 + passed, "at {n}");
         }
-        let none = Pods {
-            breaks: vec![],
-            ..pods
-        };
+        let none = Pods { breaks: vec![], ..pods };
         assert_eq!(none.discontinuity_sequence(500), 8);
     }
 

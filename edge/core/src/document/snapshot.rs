@@ -15,7 +15,8 @@ pub struct Snapshot {
     pub stale_s: u32,
     /// `content-type` of the answer.
     pub content_type: String,
-    /// ISO 3166-1 countries that may see it; empty: all. A viewer whose country is unknown then sees nothing.
+    /// ISO 3166-1 countries that may see it; empty: all. A viewer whose country is unknown then
+    /// sees nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub countries: Vec<String>,
     /// The answer's body.

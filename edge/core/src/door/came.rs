@@ -1,6 +1,7 @@
 //! What came of asking the origin for a want: its answer, a copy that stands in for it, or nothing.
 //!
-//! Owns which of the three it is, who may share it and how long it is used. Invariant: a failure that a copy stands in for is seen by nobody.
+//! Owns which of the three it is, who may share it and how long it is used. Invariant: a failure
+//! that a copy stands in for is seen by nobody.
 
 use super::{Lifetime, genuine, held, is_failure};
 use crate::{Failure, Got, Object, Want};
@@ -83,10 +84,9 @@ impl Came {
     #[must_use]
     pub fn lifetime(&self, want: &Want) -> Option<Lifetime> {
         match self {
-            Self::Answer(Answer {
-                object,
-                cache_control,
-            }) => Lifetime::of(want, object.status, cache_control.as_deref()),
+            Self::Answer(Answer { object, cache_control }) => {
+                Lifetime::of(want, object.status, cache_control.as_deref())
+            }
             Self::Copy(_) => Some(held(want)),
             Self::Failed(_) => Some(Lifetime::default()),
         }

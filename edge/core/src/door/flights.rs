@@ -1,7 +1,8 @@
 //! Who asks and who waits, among the exchanges of one instance.
 //!
-//! Plain data without wakers: on platforms where a task must be woken by its own request's events, those who wait look again
-//! from time to time. Invariant: a key has one leader, and a leader that is dropped leaves the key free.
+//! Plain data without wakers: on platforms where a task must be woken by its own request's events,
+//! those who wait look again from time to time. Invariant: a key has one leader, and a leader that
+//! is dropped leaves the key free.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -54,22 +55,19 @@ pub enum Seen<T> {
 
 impl<T> Default for Flights<T> {
     fn default() -> Self {
-        Self {
-            open: Rc::default(),
-        }
+        Self { open: Rc::default() }
     }
 }
 
 impl<T> Clone for Flights<T> {
     fn clone(&self) -> Self {
-        Self {
-            open: Rc::clone(&self.open),
-        }
+        Self { open: Rc::clone(&self.open) }
     }
 }
 
 impl<T: Clone> Flights<T> {
-    /// Takes a turn for `key`. A leader that is `timeout_ms` late, as one whose viewer left may be, is passed over.
+    /// Takes a turn for `key`. A leader that is `timeout_ms` late, as one whose viewer left may be,
+    /// is passed over.
     #[must_use]
     pub fn turn(&self, key: &str, now_ms: u64, timeout_ms: u32) -> Turn<T> {
         let mut open = self.open.borrow_mut();
@@ -84,11 +82,7 @@ impl<T: Clone> Flights<T> {
             deadline_ms: now_ms + u64::from(timeout_ms),
         });
         open.insert(key.to_owned(), Rc::clone(&slot));
-        Turn::Lead(Lead {
-            flights: self.clone(),
-            key: key.to_owned(),
-            slot,
-        })
+        Turn::Lead(Lead { flights: self.clone(), key: key.to_owned(), slot })
     }
 }
 
@@ -109,10 +103,7 @@ impl<T> Drop for Lead<T> {
     fn drop(&mut self) {
         self.slot.is_over.set(true);
         let mut open = self.flights.open.borrow_mut();
-        if open
-            .get(&self.key)
-            .is_some_and(|slot| Rc::ptr_eq(slot, &self.slot))
-        {
+        if open.get(&self.key).is_some_and(|slot| Rc::ptr_eq(slot, &self.slot)) {
             open.remove(&self.key);
         }
     }

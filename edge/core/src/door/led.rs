@@ -1,6 +1,7 @@
 //! The results that one exchange leads, on platforms whose exchanges share an instance.
 //!
-//! Owns what those who wait get. Owns no response that is kept. Invariant: what is not finished here is handed over when it is dropped.
+//! Owns what those who wait get. Owns no response that is kept. Invariant: what is not finished
+//! here is handed over when it is dropped.
 
 use std::rc::Rc;
 
@@ -34,22 +35,15 @@ impl Led {
         }
     }
 
-    /// Gives `response` to those who wait for a key that it is stored under; the others take their turns.
+    /// Gives `response` to those who wait for a key that it is stored under; the others take their
+    /// turns.
     pub fn settle(self, response: &Response) {
         if self.is_empty() || response.store.is_empty() {
             return;
         }
-        let Response {
-            status,
-            headers,
-            body,
-            store,
-        } = response;
-        let shared = Rc::new(Object {
-            status: *status,
-            headers: headers.clone(),
-            body: body.clone(),
-        });
+        let Response { status, headers, body, store } = response;
+        let shared =
+            Rc::new(Object { status: *status, headers: headers.clone(), body: body.clone() });
         for lead in self.0 {
             if store.iter().any(|store| store.key == lead.key()) {
                 lead.finish(Rc::clone(&shared));
@@ -78,24 +72,15 @@ mod tests {
     #[test]
     fn a_response_is_for_its_keys_and_the_others_take_their_turns() {
         let (flights, mut led) = (Flights::default(), Led::default());
-        let (one, other) = (
-            lead(&flights, &mut led, "one"),
-            lead(&flights, &mut led, "other"),
-        );
-        let store = Store {
-            key: "one".to_owned(),
-            fresh_ms: 0,
-        };
+        let (one, other) = (lead(&flights, &mut led, "one"), lead(&flights, &mut led, "other"));
+        let store = Store { key: "one".to_owned(), fresh_ms: 0 };
         led.settle(&Response {
             status: 200,
             headers: Vec::new(),
             body: b"one".to_vec(),
             store: vec![store],
         });
-        assert_eq!(
-            one.look(),
-            Seen::Outcome(Rc::new(Object::whole(b"one".to_vec())))
-        );
+        assert_eq!(one.look(), Seen::Outcome(Rc::new(Object::whole(b"one".to_vec()))));
         assert_eq!(other.look(), Seen::Over);
     }
 

@@ -1,7 +1,9 @@
-//! Media playlists: the viewer's directives, and the way from the origin's playlist to the cohort's.
+//! Media playlists: the viewer's directives, and the way from the origin's playlist to the
+//! cohort's.
 //!
-//! Owns which caches are asked in which order, and what is answered while the origin is away. Does not own the edits of a
-//! playlist: those are in [`crate::playlist`]. Invariant: what is kept is the same for all viewers of a cohort, latency and encoding.
+//! Owns which caches are asked in which order, and what is answered while the origin is away. Does
+//! not own the edits of a playlist: those are in [`crate::playlist`]. Invariant: what is kept is
+//! the same for all viewers of a cohort, latency and encoding.
 
 use std::fmt::Write;
 
@@ -83,7 +85,8 @@ impl Playlist<'_> {
             None => None,
             Some(revision) => match cx.pods(self.event, revision, &self.admitted.cohort)? {
                 Some(pods) => Some(pods),
-                // An edge never decides alone: without the frozen decision there is no new playlist.
+                // An edge never decides alone: without the frozen decision there is no new
+                // playlist.
                 None => return self.last_good(cx, &key),
             },
         };
@@ -107,7 +110,8 @@ impl Playlist<'_> {
         Ok(self.stored(key, body))
     }
 
-    /// The response, kept for the cohort under its own key, and as the last good one when it is whole and newest.
+    /// The response, kept for the cohort under its own key, and as the last good one when it is
+    /// whole and newest.
     fn stored(&self, key: String, body: Vec<u8>) -> Response {
         let target_ms = self.admitted.target_ms();
         let fresh_ms = if self.directives.msn.is_some() {
@@ -117,23 +121,16 @@ impl Playlist<'_> {
         };
         let mut store = vec![Store { key, fresh_ms }];
         if self.directives == Directives::default() {
-            store.push(Store {
-                key: self.last_good_key(),
-                fresh_ms: self.admitted.hold_ms(),
-            });
+            store.push(Store { key: self.last_good_key(), fresh_ms: self.admitted.hold_ms() });
         }
         let mut headers = playlist_headers(format!("public, max-age={}", (fresh_ms / 1000).max(1)));
         headers.push(header("vary", "accept-encoding"));
         headers.extend(self.encoding.header());
-        Response {
-            status: 200,
-            headers,
-            body,
-            store,
-        }
+        Response { status: 200, headers, body, store }
     }
 
-    /// The last good playlist where the player did not ask for a newer one (RFC 8216bis 6.2.5.2), else 503.
+    /// The last good playlist where the player did not ask for a newer one (RFC 8216bis 6.2.5.2),
+    /// else 503.
     fn last_good(&self, cx: &Context<'_>, key: &str) -> Flow<Response> {
         if self.directives.msn.is_none() {
             let want = Want {
@@ -144,10 +141,8 @@ impl Playlist<'_> {
             };
             cx.want(want)?;
         }
-        let response = cx.unavailable(
-            Problem::OriginUnavailable,
-            self.admitted.event.target_duration,
-        );
+        let response =
+            cx.unavailable(Problem::OriginUnavailable, self.admitted.event.target_duration);
         Ok(shared(response, key))
     }
 
@@ -175,10 +170,7 @@ impl Playlist<'_> {
                 target.push_str(&format!("&_HLS_part={part}"));
             }
         }
-        let blocking_ms = self
-            .admitted
-            .target_ms()
-            .saturating_mul(BLOCKING_FRESH_TARGETS);
+        let blocking_ms = self.admitted.target_ms().saturating_mul(BLOCKING_FRESH_TARGETS);
         Want {
             key: format!("origin{target}"),
             source: Source::Origin(target),
@@ -198,11 +190,7 @@ impl Playlist<'_> {
     }
 
     fn timeout_ms(&self) -> u32 {
-        let held_ms = if self.directives.msn.is_some() {
-            self.admitted.hold_ms()
-        } else {
-            0
-        };
+        let held_ms = if self.directives.msn.is_some() { self.admitted.hold_ms() } else { 0 };
         held_ms.saturating_add(ORIGIN_TIMEOUT_MS)
     }
 
@@ -224,20 +212,11 @@ impl Playlist<'_> {
     }
 
     fn session_key(&self, kind: &str) -> String {
-        let latency = if self.admitted.low_latency {
-            "low"
-        } else {
-            "standard"
-        };
+        let latency = if self.admitted.low_latency { "low" } else { "standard" };
         let mut key = String::with_capacity(SESSION_KEY_BYTES);
-        for piece in [
-            kind,
-            self.event,
-            &self.admitted.cohort,
-            self.rendition,
-            latency,
-            self.encoding.name(),
-        ] {
+        for piece in
+            [kind, self.event, &self.admitted.cohort, self.rendition, latency, self.encoding.name()]
+        {
             key.push_str(piece);
             key.push('/');
         }
@@ -246,11 +225,7 @@ impl Playlist<'_> {
     }
 
     fn latency(&self) -> Latency {
-        if self.admitted.low_latency {
-            Latency::Low
-        } else {
-            Latency::Standard
-        }
+        if self.admitted.low_latency { Latency::Low } else { Latency::Standard }
     }
 }
 
@@ -260,11 +235,7 @@ impl Directives {
         let mut directives = Self::default();
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let number = || {
-                value
-                    .parse::<u64>()
-                    .ok()
-                    .filter(|n| *n < 1 << 48)
-                    .ok_or(Problem::DirectiveInvalid)
+                value.parse::<u64>().ok().filter(|n| *n < 1 << 48).ok_or(Problem::DirectiveInvalid)
             };
             let repeated = match name {
                 "_HLS_msn" => directives.msn.replace(number()?).is_some(),
@@ -285,32 +256,20 @@ impl Directives {
         Ok(directives)
     }
 
-    /// A session that is not offered blocking reload does not get it. Past a segment's last part stands the next segment's first
-    /// (RFC 8216bis 6.2.5.2), so that numbers without end are no requests without end.
+    /// A session that is not offered blocking reload does not get it. Past a segment's last part
+    /// stands the next segment's first (RFC 8216bis 6.2.5.2), so that numbers without end are no
+    /// requests without end.
     fn for_session(self, admitted: &Admitted) -> Self {
         if admitted.low_latency {
             let last = admitted.event.parts.map_or(u64::MAX, u64::from);
-            Self {
-                part: self.part.map(|part| part.min(last)),
-                ..self
-            }
+            Self { part: self.part.map(|part| part.min(last)), ..self }
         } else {
-            Self {
-                msn: None,
-                part: None,
-                ..self
-            }
+            Self { msn: None, part: None, ..self }
         }
     }
 }
 
 /// The response for all who wait for `key`, and for nobody after them.
 fn shared(response: Response, key: &str) -> Response {
-    Response {
-        store: vec![Store {
-            key: key.to_owned(),
-            fresh_ms: 0,
-        }],
-        ..response
-    }
+    Response { store: vec![Store { key: key.to_owned(), fresh_ms: 0 }], ..response }
 }

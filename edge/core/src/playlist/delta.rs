@@ -2,8 +2,9 @@
 
 use super::lines::{Line, Lines, attribute, microseconds};
 
-/// The delta update of a whole playlist: the segments past the skip boundary replaced by one `EXT-X-SKIP`. The playlist itself where there is nothing to skip:
-/// no `CAN-SKIP-UNTIL`, an ended playlist, or one that is all within the boundary.
+/// The delta update of a whole playlist: the segments past the skip boundary replaced by one
+/// `EXT-X-SKIP`. The playlist itself where there is nothing to skip: no `CAN-SKIP-UNTIL`, an ended
+/// playlist, or one that is all within the boundary.
 #[must_use]
 pub fn delta(playlist: &[u8]) -> Vec<u8> {
     let Some(plan) = plan(playlist) else {
@@ -51,10 +52,7 @@ fn plan(playlist: &[u8]) -> Option<Plan> {
         } else if let Some(part) = line.after("#EXT-X-PART:") {
             trailing += attribute(part, "DURATION=").and_then(microseconds)?;
         } else if line.is_uri() {
-            segments.push(Segment {
-                end: line.end,
-                duration,
-            });
+            segments.push(Segment { end: line.end, duration });
             trailing = 0;
         }
         if first_tag.is_none() && begins_segment(line) {
@@ -64,11 +62,7 @@ fn plan(playlist: &[u8]) -> Option<Plan> {
     let (boundary, first_tag) = (boundary?, first_tag?);
     let skipped = skippable(&segments, trailing, boundary);
     let kept_from = segments.get(skipped.checked_sub(1)?)?.end;
-    Some(Plan {
-        first_tag,
-        kept_from,
-        skipped,
-    })
+    Some(Plan { first_tag, kept_from, skipped })
 }
 
 /// How many segments from the head are further from the end of the playlist than the boundary.
@@ -129,7 +123,8 @@ mod tests {
     #[test]
     fn segments_past_the_boundary_are_skipped() {
         let out = String::from_utf8(delta(playlist(10).as_bytes())).unwrap_or_default();
-        // 1 s of parts and 6 segments are 13 s; the boundary of 12 s lies in the sixth from the end, so four are past it.
+        // 1 s of parts and 6 segments are 13 s; the boundary of 12 s lies in the sixth from the
+        // end, so four are past it.
         assert!(out.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-SKIP:SKIPPED-SEGMENTS=4\n#EXTINF:2.000,\n104.m4s\n"), "{out}");
         assert!(out.contains("#EXT-X-VERSION:9\n") && !out.contains("EXT-X-MAP"));
     }
@@ -153,9 +148,6 @@ mod tests {
             "#EXT-X-DATERANGE:ID=\"b\"\n#EXTINF:2.000,\n101.m4s",
         );
         let out = String::from_utf8(delta(text.as_bytes())).unwrap_or_default();
-        assert!(
-            out.contains("SEGMENTS=4\n#EXT-X-DATERANGE:ID=\"b\"\n#EXTINF"),
-            "{out}"
-        );
+        assert!(out.contains("SEGMENTS=4\n#EXT-X-DATERANGE:ID=\"b\"\n#EXTINF"), "{out}");
     }
 }

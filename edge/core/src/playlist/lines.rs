@@ -20,11 +20,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Lines<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self {
-            text,
-            ends: memchr::memchr_iter(b'\n', text),
-            at: 0,
-        }
+        Self { text, ends: memchr::memchr_iter(b'\n', text), at: 0 }
     }
 }
 
@@ -42,11 +38,7 @@ impl<'a> Iterator for Lines<'a> {
         };
         self.at = end;
         let text = &self.text[start..stop];
-        Some(Line {
-            text: text.strip_suffix(b"\r").unwrap_or(text),
-            start,
-            end,
-        })
+        Some(Line { text: text.strip_suffix(b"\r").unwrap_or(text), start, end })
     }
 }
 
@@ -68,7 +60,8 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
     digits.then(|| text.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0')))
 }
 
-/// A decimal number of seconds at the start of `text`, in microseconds; digits past the sixth are dropped.
+/// A decimal number of seconds at the start of `text`, in microseconds; digits past the sixth are
+/// dropped.
 pub(super) fn microseconds(text: &[u8]) -> Option<u64> {
     let whole = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let seconds = number(&text[..whole]).filter(|&s| s < 1 << 32)?;
@@ -82,7 +75,8 @@ pub(super) fn microseconds(text: &[u8]) -> Option<u64> {
     Some(seconds * 1_000_000 + micros)
 }
 
-/// The value of `NAME=` in an attribute list, quotes left on; `name` comes with its `=`. Names inside of quoted values do not count.
+/// The value of `NAME=` in an attribute list, quotes left on; `name` comes with its `=`. Names
+/// inside of quoted values do not count.
 pub(super) fn attribute<'a>(list: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut rest = list;
     loop {

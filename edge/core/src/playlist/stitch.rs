@@ -1,7 +1,8 @@
 //! Stitching: the creatives of the cohort's pods in place of the content of a break.
 //!
-//! Creatives stand on the content's segment and part grid, so durations, dates, part counts and rendition reports hold for
-//! both and only URIs change, with a discontinuity and an init wherever the source of the segments does.
+//! Creatives stand on the content's segment and part grid, so durations, dates, part counts and
+//! rendition reports hold for both and only URIs change, with a discontinuity and an init wherever
+//! the source of the segments does.
 
 use super::lines::{Line, Lines, attribute, number};
 use crate::document::{Playing, Pods};
@@ -55,9 +56,7 @@ pub fn ledger_revision(playlist: &[u8]) -> Result<Option<u64>, PlaylistError> {
         return Err(PlaylistError::NotAPlaylist);
     }
     let header = Lines::new(playlist).take_while(|line| !line.is_uri());
-    Ok(header
-        .filter_map(|line| line.after(LEDGER_TAG))
-        .find_map(number))
+    Ok(header.filter_map(|line| line.after(LEDGER_TAG)).find_map(number))
 }
 
 /// Appends the stitched playlist to `out`.
@@ -105,7 +104,8 @@ struct Writer<'a, 'o> {
 #[derive(Clone, Copy)]
 struct Segment<'a> {
     playing: Option<Playing<'a>>,
-    /// Where its tags begin and end in the output, for a session that may not see a segment that is not whole.
+    /// Where its tags begin and end in the output, for a session that may not see a segment that is
+    /// not whole.
     from: usize,
     to: usize,
 }
@@ -134,7 +134,8 @@ impl<'a> Writer<'a, '_> {
         self.header(line)
     }
 
-    /// Tags of the playlist as a whole. The core writes the discontinuity sequence and the init itself, at the first segment.
+    /// Tags of the playlist as a whole. The core writes the discontinuity sequence and the init
+    /// itself, at the first segment.
     fn header(&mut self, line: Line<'a>) -> Result<(), PlaylistError> {
         if line.after("#EXT-X-DISCONTINUITY-SEQUENCE:").is_some() {
             self.drop(line);
@@ -215,8 +216,7 @@ impl<'a> Writer<'a, '_> {
         self.copy_to(line.start);
         if other_init {
             // RFC 8216bis 4.4.5.3: the init of the hinted part is hinted as well where it differs.
-            self.out
-                .extend_from_slice(b"#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=");
+            self.out.extend_from_slice(b"#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=");
             self.init_uri(playing)?;
             self.out.push(b'\n');
         }
@@ -236,11 +236,7 @@ impl<'a> Writer<'a, '_> {
             self.copied = line.end;
         }
         self.segment = None;
-        self.sequence = Some(
-            sequence
-                .checked_add(1)
-                .ok_or(PlaylistError::MediaSequence)?,
-        );
+        self.sequence = Some(sequence.checked_add(1).ok_or(PlaylistError::MediaSequence)?);
         Ok(())
     }
 
@@ -252,10 +248,7 @@ impl<'a> Writer<'a, '_> {
         let sequence = self.sequence.ok_or(PlaylistError::MediaSequence)?;
         self.copy_to(line.start);
         let playing = self.how.pods.and_then(|pods| pods.playing(sequence));
-        let discontinuous = self
-            .how
-            .pods
-            .is_some_and(|pods| pods.is_discontinuous(sequence));
+        let discontinuous = self.how.pods.is_some_and(|pods| pods.is_discontinuous(sequence));
         if self.first {
             self.discontinuity_sequence(sequence);
         }
@@ -269,22 +262,14 @@ impl<'a> Writer<'a, '_> {
             self.out.push(b'\n');
         }
         self.first = false;
-        let segment = Segment {
-            playing,
-            from,
-            to: from,
-        };
+        let segment = Segment { playing, from, to: from };
         self.segment = Some(segment);
         Ok(segment)
     }
 
     fn discontinuity_sequence(&mut self, sequence: u64) {
-        let count = self
-            .how
-            .pods
-            .map_or(0, |pods| pods.discontinuity_sequence(sequence));
-        self.out
-            .extend_from_slice(b"#EXT-X-DISCONTINUITY-SEQUENCE:");
+        let count = self.how.pods.map_or(0, |pods| pods.discontinuity_sequence(sequence));
+        self.out.extend_from_slice(b"#EXT-X-DISCONTINUITY-SEQUENCE:");
         push_number(self.out, count);
         self.out.push(b'\n');
     }
@@ -308,18 +293,15 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
-    /// Writes a tag line anew with the creative's URI in place of the content's, and without `GAP=YES`.
+    /// Writes a tag line anew with the creative's URI in place of the content's, and without
+    /// `GAP=YES`.
     fn replace_uri(
         &mut self,
         line: Line<'a>,
         sequence: Option<u64>,
         playing: Playing<'_>,
     ) -> Result<(), PlaylistError> {
-        let list_at = line
-            .text
-            .iter()
-            .position(|&b| b == b':')
-            .map_or(0, |colon| colon + 1);
+        let list_at = line.text.iter().position(|&b| b == b':').map_or(0, |colon| colon + 1);
         let uri = attribute(&line.text[list_at..], "URI=").ok_or(PlaylistError::Uri)?;
         let uri_at = uri.as_ptr() as usize - line.text.as_ptr() as usize;
         let plain = uri

@@ -25,22 +25,12 @@ impl Stock for Moods {
         if mood.is_multiple_of(5) {
             Err(format!("{name} is corrupt"))
         } else {
-            Ok(Playable {
-                id: name.into(),
-                segments: 1 + mood % 4,
-            })
+            Ok(Playable { id: name.into(), segments: 1 + mood % 4 })
         }
     }
     fn slates(&self) -> Vec<Playable> {
-        let slate = |segments| Playable {
-            id: format!("slate-{segments}"),
-            segments,
-        };
-        if self.mood.load(Ordering::Relaxed) % 7 == 6 {
-            vec![]
-        } else {
-            vec![slate(2), slate(1)]
-        }
+        let slate = |segments| Playable { id: format!("slate-{segments}"), segments };
+        if self.mood.load(Ordering::Relaxed) % 7 == 6 { vec![] } else { vec![slate(2), slate(1)] }
     }
 }
 
@@ -84,7 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What viewers of one cohort were shown: at every published number, the creative and its index, and the discontinuities before it.
+/// What viewers of one cohort were shown: at every published number, the creative and its index,
+/// and the discontinuities before it.
 type Shown = BTreeMap<(&'static str, u64), (Option<(String, u64)>, u64)>;
 
 struct Night {
@@ -103,17 +94,9 @@ struct Night {
 impl Night {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let moods = Arc::new(Moods {
-            ads: AtomicBool::new(true),
-            mood: AtomicU64::new(1),
-        });
-        let desk = Desk::open(
-            &folder.path().join("ledger"),
-            "demo",
-            WINDOW_S,
-            moods.clone(),
-        )
-        .unwrap();
+        let moods = Arc::new(Moods { ads: AtomicBool::new(true), mood: AtomicU64::new(1) });
+        let desk =
+            Desk::open(&folder.path().join("ledger"), "demo", WINDOW_S, moods.clone()).unwrap();
         let grid = Grid::new(1_700_000_000_000, (25, 1), 2000, 200).unwrap();
         desk.before_publish(50).unwrap();
         Self {
@@ -151,7 +134,8 @@ impl Night {
         self.desk.announce(&self.grid, self.next + 1, length)
     }
 
-    /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment after it.
+    /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment
+    /// after it.
     fn show(&mut self) {
         let revision = self.desk.view().revision;
         let first = self.next.saturating_sub(u64::from(WINDOW_S) / 2);
@@ -159,18 +143,10 @@ impl Night {
             let pods = self.desk.pods(revision, cohort).unwrap();
             assert!(pods.is_sound(), "{pods:?}");
             for number in first..=self.next {
-                let playing = pods
-                    .playing(number)
-                    .map(|p| (p.creative.to_owned(), p.index));
+                let playing = pods.playing(number).map(|p| (p.creative.to_owned(), p.index));
                 let seen = (playing, pods.discontinuity_sequence(number));
-                let before = self
-                    .shown
-                    .entry((cohort, number))
-                    .or_insert_with(|| seen.clone());
-                assert_eq!(
-                    *before, seen,
-                    "{cohort} at {number} changed in revision {revision}"
-                );
+                let before = self.shown.entry((cohort, number)).or_insert_with(|| seen.clone());
+                assert_eq!(*before, seen, "{cohort} at {number} changed in revision {revision}");
             }
             let counts = (first..=self.next + 1).map(|n| pods.discontinuity_sequence(n));
             assert!(counts.is_sorted(), "a discontinuity sequence fell");
@@ -195,11 +171,7 @@ impl Night {
         assert!(ledger.revision() >= self.revision);
         self.revision = ledger.revision();
         let mut end = 0;
-        for record in ledger
-            .records()
-            .iter()
-            .filter(|r| r.state != State::Cancelled)
-        {
+        for record in ledger.records().iter().filter(|r| r.state != State::Cancelled) {
             assert!(end == 0 || record.plan.start > end, "breaks touch");
             end = record.end();
         }
@@ -210,13 +182,7 @@ impl Night {
                 "revision {revision} changed"
             );
         }
-        assert!(
-            self.desk
-                .pods(self.revision, NONE)
-                .unwrap()
-                .breaks
-                .is_empty()
-        );
+        assert!(self.desk.pods(self.revision, NONE).unwrap().breaks.is_empty());
         assert!(self.desk.pods(self.revision + 1, "generic").is_none());
     }
 }
@@ -249,10 +215,7 @@ fn a_break_starts_after_its_lead_and_is_frozen_one_segment_before() {
     assert_eq!((plan.id.as_str(), plan.start), ("b1", 53));
     assert!(night.desk.view().dateranges.is_empty());
     night.publish();
-    assert_eq!(
-        night.desk.ledger().find("b1").unwrap().state,
-        State::Announced
-    );
+    assert_eq!(night.desk.ledger().find("b1").unwrap().state, State::Announced);
     night.publish();
     let view = night.desk.view();
     assert_eq!((view.revision, view.dateranges.len()), (2, 1));
@@ -270,14 +233,11 @@ fn an_early_return_cuts_at_the_next_unpublished_segment() {
     assert_eq!((record.plan.length, record.returned), (2, true));
     let range = night.desk.view().dateranges.remove(0);
     assert_eq!(
-        (
-            range.duration_ms,
-            range.planned_duration_ms,
-            range.scte35_in.is_some()
-        ),
+        (range.duration_ms, range.planned_duration_ms, range.scte35_in.is_some()),
         (Some(4000), Some(12_000), true)
     );
-    // Its last segment is out, so it cannot return earlier still, and the next break leaves a segment between.
+    // Its last segment is out, so it cannot return earlier still, and the next break leaves a
+    // segment between.
     assert!(night.desk.return_early("b1").is_err());
     let next = night.announce(3).unwrap();
     assert_eq!((record.end(), next.start), (55, 57));
@@ -288,10 +248,7 @@ fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
     let night = running();
     let revision = night.desk.view().revision;
     let refused = night.announce(2).unwrap_err().to_string();
-    assert!(
-        refused.contains("start at segment 60 or later"),
-        "{refused}"
-    );
+    assert!(refused.contains("start at segment 60 or later"), "{refused}");
     assert_eq!(night.desk.view().revision, revision);
 }
 
@@ -299,10 +256,7 @@ fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
 fn a_break_is_called_off_before_it_is_frozen() {
     let mut night = Night::new();
     night.announce(6).unwrap();
-    assert_eq!(
-        night.desk.return_early("b1").unwrap().state,
-        State::Cancelled
-    );
+    assert_eq!(night.desk.return_early("b1").unwrap().state, State::Cancelled);
     let again = night.announce(6).unwrap();
     assert_eq!((again.id.as_str(), again.start), ("b2", 53));
     night.take(&Step::Publish(3));
@@ -329,16 +283,9 @@ fn a_downtime_over_a_whole_break_freezes_and_ends_it_in_order() {
     night.next = 70;
     night.publish();
     let ledger = night.desk.ledger();
+    assert_eq!((ledger.revision(), ledger.find("b1").unwrap().state), (3, State::Ended));
     assert_eq!(
-        (ledger.revision(), ledger.find("b1").unwrap().state),
-        (3, State::Ended)
-    );
-    assert_eq!(
-        night
-            .desk
-            .pods(3, "x.a")
-            .unwrap()
-            .discontinuity_sequence(70),
+        night.desk.pods(3, "x.a").unwrap().discontinuity_sequence(70),
         ledger.discontinuities("x.a")
     );
 }
@@ -348,15 +295,7 @@ fn an_earlier_revision_is_folded_once_and_few_are_kept() {
     let mut night = Night::new();
     for _ in 0..10 {
         night.announce(6).unwrap();
-        let open = night
-            .desk
-            .ledger()
-            .records()
-            .last()
-            .unwrap()
-            .plan
-            .id
-            .clone();
+        let open = night.desk.ledger().records().last().unwrap().plan.id.clone();
         night.desk.return_early(&open).unwrap();
     }
     night.take(&Step::Publish(1));
@@ -371,10 +310,7 @@ fn an_earlier_revision_is_folded_once_and_few_are_kept() {
     for revision in 6..6 + FOLDED_MOST as u64 {
         night.desk.pods(revision, "x.a").unwrap();
     }
-    assert_eq!(
-        kept(&night),
-        (6..6 + FOLDED_MOST as u64).collect::<Vec<_>>()
-    );
+    assert_eq!(kept(&night), (6..6 + FOLDED_MOST as u64).collect::<Vec<_>>());
     assert_eq!(night.desk.pods(5, "x.a").unwrap(), first);
     assert!(night.desk.pods(999, "x.a").is_none());
 }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::*;
 use crate::live::{BreaksView, FreezeError};
 
-/// A ledger that knows what is visible: nothing of a sequence number may be, its hint included, before it is frozen.
+/// A ledger that knows what is visible: nothing of a sequence number may be, its hint included,
+/// before it is frozen.
 #[derive(Default)]
 struct Watching {
     tracks: Mutex<Vec<Arc<Track>>>,
@@ -71,12 +72,7 @@ impl Stage {
             Box::new(|_| {}),
             Arc::new(End::open(folder.path()).unwrap()),
         );
-        Self {
-            packager,
-            ledger,
-            grid,
-            folder,
-        }
+        Self { packager, ledger, grid, folder }
     }
 
     /// Samples of a track up to this time after the epoch.
@@ -165,17 +161,8 @@ fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
 
 /// How a picture of this codec profile is decoded, as far as an init segment is concerned.
 fn header(profile: u8) -> Message {
-    let stsd = [
-        b"\0\0\0\x18stsd\0\0\0\0\0\0\0\0avcC\x01".as_slice(),
-        &[profile, 0, 31],
-    ]
-    .concat();
-    let header = Header {
-        timescale: 25_000,
-        stsd: stsd.into(),
-        width: 284,
-        height: 160,
-    };
+    let stsd = [b"\0\0\0\x18stsd\0\0\0\0\0\0\0\0avcC\x01".as_slice(), &[profile, 0, 31]].concat();
+    let header = Header { timescale: 25_000, stsd: stsd.into(), width: 284, height: 160 };
     Message::Header { track: 0, header }
 }
 

@@ -1,6 +1,7 @@
 //! Date ranges (4.4.5.1), in one playlist and over a reload.
 //!
-//! Owns what a range may say, and how long it is kept. Invariant: tags of one ID are one range, whose attributes are those of all its tags.
+//! Owns what a range may say, and how long it is kept. Invariant: tags of one ID are one range,
+//! whose attributes are those of all its tags.
 
 use crate::live::attributes::Attributes;
 use crate::live::date::unix_micros;
@@ -13,21 +14,14 @@ use super::PRINT;
 pub(super) fn alone(media: &Media, notes: Notes<'_>) {
     for (at, (line, range)) in media.dateranges.iter().enumerate() {
         let named = range.contains_key("ID")
-            && range
-                .get("START-DATE")
-                .is_some_and(|date| unix_micros(date).is_some());
-        notes.must(named, "D1", *line, || {
-            "a date range without ID or START-DATE".into()
-        });
+            && range.get("START-DATE").is_some_and(|date| unix_micros(date).is_some());
+        notes.must(named, "D1", *line, || "a date range without ID or START-DATE".into());
         let agrees = media.dateranges[..at]
             .iter()
             .filter(|(_, other)| other.get("ID") == range.get("ID"))
             .all(|(_, other)| agree(range, other));
         notes.must(agrees, "D1", *line, || {
-            format!(
-                "two date ranges {:?} contradict each other",
-                range.get("ID")
-            )
+            format!("two date ranges {:?} contradict each other", range.get("ID"))
         });
     }
     for (id, (line, range)) in media.ranges() {
@@ -39,12 +33,11 @@ pub(super) fn alone(media: &Media, notes: Notes<'_>) {
     }
 }
 
-/// Attributes of a date range may come and never change; a range stays while its time is in the window.
+/// Attributes of a date range may come and never change; a range stays while its time is in the
+/// window.
 pub(super) fn grew(earlier: &Media, later: &Media, notes: Notes<'_>) {
-    let first = later
-        .segments
-        .first()
-        .and_then(|segment| segment.date.as_deref().and_then(unix_micros));
+    let first =
+        later.segments.first().and_then(|segment| segment.date.as_deref().and_then(unix_micros));
     let now = later.ranges();
     for (id, (_, old)) in earlier.ranges() {
         match now.get(&id) {
@@ -55,9 +48,7 @@ pub(super) fn grew(earlier: &Media, later: &Media, notes: Notes<'_>) {
                 });
             }
             None => {
-                let over = end_of(&old)
-                    .zip(first)
-                    .is_none_or(|(end, first)| end <= first + PRINT);
+                let over = end_of(&old).zip(first).is_none_or(|(end, first)| end <= first + PRINT);
                 notes.must(over, "D1", 0, || {
                     format!("date range {id:?} left while it was in the window")
                 });
@@ -68,8 +59,7 @@ pub(super) fn grew(earlier: &Media, later: &Media, notes: Notes<'_>) {
 
 /// Whether no attribute that both have differs.
 pub(in crate::live) fn agree(one: &Attributes, other: &Attributes) -> bool {
-    one.iter()
-        .all(|(name, value)| other.get(name).is_none_or(|theirs| theirs == value))
+    one.iter().all(|(name, value)| other.get(name).is_none_or(|theirs| theirs == value))
 }
 
 /// Where a range ends, in microseconds since 1970, as far as it is known or planned.
@@ -78,8 +68,6 @@ pub(in crate::live) fn end_of(range: &Attributes) -> Option<u64> {
     let of = |name: &str| range.get(name).and_then(|text| seconds(text).ok());
     let end = range.get("END-DATE").and_then(|date| unix_micros(date));
     end.or_else(|| {
-        of("DURATION")
-            .or_else(|| of("PLANNED-DURATION"))
-            .map(|duration| start + duration)
+        of("DURATION").or_else(|| of("PLANNED-DURATION")).map(|duration| start + duration)
     })
 }

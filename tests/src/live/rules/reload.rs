@@ -9,22 +9,16 @@ use crate::live::report::Notes;
 /// What holds of a playlist and the one before it.
 pub fn between(earlier: &Media, later: &Media, notes: Notes<'_>) {
     notes.must(later.sequence >= earlier.sequence, "R2", 0, || {
-        format!(
-            "media sequence fell from {} to {}",
-            earlier.sequence, later.sequence
-        )
+        format!("media sequence fell from {} to {}", earlier.sequence, later.sequence)
     });
     if later.sequence < earlier.sequence {
         return;
     }
     kept(earlier, later, notes);
     counted(earlier, later, notes);
-    notes.must(
-        later.target_duration == earlier.target_duration,
-        "R3",
-        0,
-        || "the target duration changed".into(),
-    );
+    notes.must(later.target_duration == earlier.target_duration, "R3", 0, || {
+        "the target duration changed".into()
+    });
     notes.must(
         later.part_target == earlier.part_target && later.control == earlier.control,
         "L1",
@@ -44,10 +38,7 @@ fn kept(earlier: &Media, later: &Media, notes: Notes<'_>) {
     for old in earlier.all().filter(|old| old.sequence >= later.sequence) {
         let Some(new) = later.at(old.sequence) else {
             notes.must(false, "R1", 0, || {
-                format!(
-                    "segment {} was removed, and not from the head",
-                    old.sequence
-                )
+                format!("segment {} was removed, and not from the head", old.sequence)
             });
             continue;
         };
@@ -55,19 +46,13 @@ fn kept(earlier: &Media, later: &Media, notes: Notes<'_>) {
         notes.must(!whole || new.uri == old.uri, "R1", new.line, || {
             format!("segment {}: {} became {}", old.sequence, old.uri, new.uri)
         });
-        notes.must(
-            !whole || new.duration == old.duration,
-            "R1",
-            new.line,
-            || format!("segment {} changed its duration", old.sequence),
-        );
+        notes.must(!whole || new.duration == old.duration, "R1", new.line, || {
+            format!("segment {} changed its duration", old.sequence)
+        });
         let same = (&new.map, &new.date, new.gap, new.discontinuous)
             == (&old.map, &old.date, old.gap, old.discontinuous);
         notes.must(same, "R1", new.line, || {
-            format!(
-                "segment {} changed its init, date, gap or discontinuity",
-                old.sequence
-            )
+            format!("segment {} changed its init, date, gap or discontinuity", old.sequence)
         });
         for (now, then) in new.parts.iter().zip(&old.parts) {
             notes.must(
@@ -103,15 +88,12 @@ fn counted(earlier: &Media, later: &Media, notes: Notes<'_>) {
 /// 4.4.5.3: what was hinted is what comes.
 fn hint_came(earlier: &Media, later: &Media, notes: Notes<'_>) {
     let hinted = |kind: &str| {
-        let hint = earlier
-            .hints
-            .iter()
-            .find(|(_, list)| list.get("TYPE").is_some_and(|t| t == kind));
+        let hint =
+            earlier.hints.iter().find(|(_, list)| list.get("TYPE").is_some_and(|t| t == kind));
         hint.and_then(|(_, list)| list.get("URI"))
     };
-    let (sequence, part) = earlier.open.as_ref().map_or((earlier.next(), 0), |open| {
-        (open.sequence, open.parts.len())
-    });
+    let (sequence, part) =
+        earlier.open.as_ref().map_or((earlier.next(), 0), |open| (open.sequence, open.parts.len()));
     let Some(segment) = later.at(sequence) else {
         return;
     };
@@ -120,10 +102,7 @@ fn hint_came(earlier: &Media, later: &Media, notes: Notes<'_>) {
             format!("{uri} was hinted and {} came", part.uri)
         });
     }
-    let before = earlier
-        .all()
-        .last()
-        .and_then(|segment| segment.map.as_ref());
+    let before = earlier.all().last().and_then(|segment| segment.map.as_ref());
     match (hinted("MAP"), &segment.map) {
         (Some(hint), Some(map)) => notes.must(hint == map, "L5", segment.line, || {
             format!("the init {hint} was hinted and {map} came")

@@ -29,19 +29,9 @@ const CONTENT: &str = "#EXTM3U
 fn pods(start: u64, length: u64, slots: &[(u64, &str, u64)]) -> Pods {
     let slots = slots
         .iter()
-        .map(|&(offset, creative, segments)| Slot {
-            offset,
-            creative: creative.into(),
-            segments,
-        })
+        .map(|&(offset, creative, segments)| Slot { offset, creative: creative.into(), segments })
         .collect();
-    let one = Break {
-        id: "b1".into(),
-        start,
-        length,
-        discontinuities_before: 7,
-        slots,
-    };
+    let one = Break { id: "b1".into(), start, length, discontinuities_before: 7, slots };
     Pods {
         event: "e".into(),
         revision: 4,
@@ -53,12 +43,7 @@ fn pods(start: u64, length: u64, slots: &[(u64, &str, u64)]) -> Pods {
 
 fn stitched(content: &str, pods: &Pods, latency: Latency) -> String {
     let mut out = Vec::new();
-    let how = Stitch {
-        rendition: "720p",
-        phases: 4,
-        pods: Some(pods),
-        latency,
-    };
+    let how = Stitch { rendition: "720p", phases: 4, pods: Some(pods), latency };
     assert_eq!(stitch(content.as_bytes(), how, &mut out), Ok(()));
     String::from_utf8(out).unwrap_or_default()
 }
@@ -69,11 +54,7 @@ fn segments_of(text: &str) -> &str {
 
 #[test]
 fn a_break_replaces_uris_and_nothing_else() {
-    let out = stitched(
-        CONTENT,
-        &pods(10, 2, &[(0, "ad", 1), (1, "promo", 1)]),
-        Latency::Low,
-    );
+    let out = stitched(CONTENT, &pods(10, 2, &[(0, "ad", 1), (1, "promo", 1)]), Latency::Low);
     assert!(out.contains("#EXT-X-DATERANGE:ID=\"b1\",START-DATE=\"2026-01-01T00:00:20.000Z\"\n#EXT-X-DISCONTINUITY-SEQUENCE:7\n#EXT-X-MAP"));
     assert_eq!(
         segments_of(&out),
@@ -138,11 +119,7 @@ fn a_hint_across_a_boundary_hints_the_init_too() {
 
 #[test]
 fn a_standard_session_sees_whole_segments_only() {
-    let out = stitched(
-        CONTENT,
-        &pods(10, 2, &[(0, "ad", 1), (1, "promo", 1)]),
-        Latency::Standard,
-    );
+    let out = stitched(CONTENT, &pods(10, 2, &[(0, "ad", 1), (1, "promo", 1)]), Latency::Standard);
     assert!(out.contains("#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0\n"));
     for absent in ["EXT-X-PART", "HINT", "REPORT", "22.000Z", "promo"] {
         assert!(!out.contains(absent), "{absent} in {out}");
@@ -154,27 +131,13 @@ fn a_standard_session_sees_whole_segments_only() {
 fn faults_of_the_origin_are_named() {
     let pods = pods(9, 2, &[(0, "ad", 2)]);
     let error = |content: &str| {
-        let how = Stitch {
-            rendition: "720p",
-            phases: 1,
-            pods: Some(&pods),
-            latency: Latency::Low,
-        };
+        let how = Stitch { rendition: "720p", phases: 1, pods: Some(&pods), latency: Latency::Low };
         stitch(content.as_bytes(), how, &mut Vec::new()).err()
     };
     assert_eq!(error("<html>"), Some(PlaylistError::NotAPlaylist));
-    assert_eq!(
-        error("#EXTM3U\n#EXTINF:2,\n1.m4s\n"),
-        Some(PlaylistError::MediaSequence)
-    );
-    assert_eq!(
-        error(&CONTENT.replace(":9\n", ":-9\n")),
-        Some(PlaylistError::MediaSequence)
-    );
-    assert_eq!(
-        error(&CONTENT.replace("\n9.m4s", "\n8.m4s")),
-        Some(PlaylistError::Uri)
-    );
+    assert_eq!(error("#EXTM3U\n#EXTINF:2,\n1.m4s\n"), Some(PlaylistError::MediaSequence));
+    assert_eq!(error(&CONTENT.replace(":9\n", ":-9\n")), Some(PlaylistError::MediaSequence));
+    assert_eq!(error(&CONTENT.replace("\n9.m4s", "\n8.m4s")), Some(PlaylistError::Uri));
     assert_eq!(
         error("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:90\n#EXTINF:2,\n90.m4s\n"),
         Some(PlaylistError::Map)
@@ -184,9 +147,6 @@ fn faults_of_the_origin_are_named() {
 #[test]
 fn the_revision_is_found_in_the_header() {
     assert_eq!(ledger_revision(CONTENT.as_bytes()), Ok(Some(4)));
-    assert_eq!(
-        ledger_revision(b"#EXTM3U\n1.m4s\n#EXT-X-SIGHTSCREEN-LEDGER:4\n"),
-        Ok(None)
-    );
+    assert_eq!(ledger_revision(b"#EXTM3U\n1.m4s\n#EXT-X-SIGHTSCREEN-LEDGER:4\n"), Ok(None));
     assert_eq!(ledger_revision(b"no"), Err(PlaylistError::NotAPlaylist));
 }
