@@ -2,14 +2,14 @@
 
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderName;
 
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::documents::{Documents, Keyring};
-use crate::engine::{EMBEDDED, Engine, Instance};
+use crate::engine::{EMBEDDED, Engine, Seat};
 use crate::flights::Flights;
 use crate::metrics::Metrics;
 use crate::results::Pending;
@@ -38,8 +38,8 @@ pub(crate) struct Node {
 pub(crate) struct Worker {
     pub(crate) node: Arc<Node>,
     pub(crate) upstream: Upstream,
-    /// Empty while in use. Never contended: it is there because tasks must be `Send`.
-    instance: Mutex<Option<Instance>>,
+    /// Never contended: the lock is there because tasks must be `Send`.
+    seat: Mutex<Seat>,
 }
 
 impl Node {
@@ -77,14 +77,12 @@ impl Node {
 impl Worker {
     pub(crate) fn new(node: Arc<Node>, origin: &str) -> io::Result<Self> {
         let upstream = Upstream::new(origin, Arc::clone(&node.metrics))?;
-        Ok(Self { node, upstream, instance: Mutex::new(None) })
+        Ok(Self { node, upstream, seat: Mutex::new(Seat::new()) })
     }
 
-    pub(crate) fn take_instance(&self) -> Option<Instance> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    pub(crate) fn put_instance(&self, instance: Instance) {
-        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
+    /// The thread's instance. Never held across a wait.
+    pub(crate) fn instance(&self) -> MutexGuard<'_, Seat> {
+        // A seat is whole after every call; a panic elsewhere left it so.
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,8 +20,8 @@ use tokio::time::timeout;
 
 use crate::metrics::Metrics;
 use crate::transfer::{Head, Transfer};
-use sightscreen_core::door::Lifetime;
-use sightscreen_core::{Failure, Want, door};
+use sightscreen_core::{Failure, Want};
+use sightscreen_door::{self as door, Lifetime};
 
 const CONNECT: Duration = Duration::from_secs(2);
 /// Below the ten seconds after which the origin closes an idle connection.

@@ -14,10 +14,12 @@ use crate::cache::{Entry, Found};
 use crate::flights::Joined;
 use crate::metrics::Lookup;
 use crate::node::Worker;
-use crate::stored::Stored;
+use crate::stored::{Stored, header_map};
 use crate::transfer::{Head, Transfer};
 use crate::upstream::Limits;
-use sightscreen_core::{Failure, Source, Want, door};
+use sightscreen_core::keyring::Keyring;
+use sightscreen_core::{Failure, Object, Sharing, Source, Want};
+use sightscreen_door::{Came, Document, headers};
 
 /// The most that an answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -65,7 +67,10 @@ impl Worker {
         if want.source == Source::Keyring {
             return Some(Answer::Object(self.node.keyring.get(want.fresh_ms)));
         }
-        match if door::is_shared(want) { self.node.cache.object(want) } else { Found::Nothing } {
+        if want.sharing == Sharing::OneViewer {
+            return None;
+        }
+        match self.node.cache.object(want) {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
                 Some(Answer::Object(entry))
@@ -82,7 +87,7 @@ impl Worker {
     /// The answer, with waiting. `viewer` is the viewer's headers.
     pub(crate) async fn get(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Answer {
         let deadline = Instant::now() + timeout(want);
-        if !door::is_shared(want) {
+        if want.sharing == Sharing::OneViewer {
             return self.get_alone(want, viewer, deadline).await;
         }
         loop {
@@ -137,8 +142,7 @@ impl Worker {
     pub(crate) fn fetch_alone(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Arc<Transfer> {
         self.node.metrics.lookup(Lookup::Miss);
         let transfer = Arc::new(Transfer::default());
-        let mut headers = forwarded(want, viewer);
-        headers.remove(http::header::RANGE);
+        let headers = forwarded(want, viewer);
         let landing = Landing {
             worker: Arc::clone(self),
             key: want.key.clone(),
@@ -161,7 +165,7 @@ impl Worker {
     /// In place of a failure: what the cache may still show, else the door's own copy of a
     /// document.
     pub(crate) async fn or_copy(&self, want: &Want, answer: Answer) -> Answer {
-        if !answer.is_failure() {
+        if !answer.is_failure(want) {
             return answer;
         }
         if let Some(old) = self.node.cache.failed(want) {
@@ -180,11 +184,6 @@ impl Worker {
 
     /// Joins the transfer of the want's key, starting it where there is none.
     pub(crate) fn join(self: &Arc<Self>, want: &Want, purpose: Purpose) -> Shared {
-        if !want.collapse {
-            let transfer = Arc::new(Transfer::default());
-            self.lead(want, purpose, Arc::clone(&transfer));
-            return Shared { transfer, leads: true };
-        }
         match self.node.transfers.join(&want.key, Transfer::default) {
             Joined::Follow(transfer) => {
                 self.node.metrics.lookup(Lookup::Collapsed);
@@ -227,15 +226,13 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
             let Some(stored) = transfer.so_far() else {
                 return;
             };
-            if let Err(failure) = worker.genuine(&want, &stored) {
-                return landing.fail(&want, failure);
+            match worker.land(&want, stored, private).await {
+                Ok(entry) => {
+                    worker.node.transfers.end(key, transfer);
+                    transfer.finish(entry);
+                }
+                Err(failure) => landing.fail(&want, failure),
             }
-            if door::is_failure(Some(stored.status.as_u16())) {
-                worker.node.cache.failed(&want);
-            }
-            let entry = worker.land(&want, stored, private);
-            worker.node.transfers.end(key, transfer);
-            transfer.finish(entry);
         }
         Err(failure) => landing.fail(&want, failure),
     }
@@ -264,40 +261,73 @@ impl Drop for Landing {
 }
 
 impl Worker {
-    /// A document that is not genuine is no answer.
-    fn genuine(&self, want: &Want, stored: &Stored) -> Result<(), Failure> {
-        let Source::Document(name) = &want.source else {
-            return Ok(());
-        };
-        let keyring = self.node.keyring.get(0);
-        let (status, ring) = (stored.status.as_u16(), &keyring.stored.body);
-        let genuine = door::genuine(&want.source, status, &stored.body, ring);
-        if genuine.is_err() {
-            tracing::error!(
-                document = name,
-                "document refused: no key of the keyring signed it under this name; are origin and edge given the same keys?"
-            );
-        }
-        genuine
-    }
-
     /// Keeps an answer as far as the want and the origin allow.
-    fn land(&self, want: &Want, stored: Stored, private: bool) -> Arc<Entry> {
+    async fn land(
+        self: &Arc<Self>,
+        want: &Want,
+        stored: Stored,
+        private: bool,
+    ) -> Result<Arc<Entry>, Failure> {
         if private {
-            return Arc::new(Entry::unkept(stored));
+            return Ok(Arc::new(Entry::unkept(stored)));
+        }
+        if let Source::Document(name) = &want.source {
+            return self.land_document(want, name, stored).await;
         }
         let kept_ms = match stored.status {
             StatusCode::OK => want.fresh_ms,
             StatusCode::NOT_FOUND | StatusCode::GONE => want.missing_ms,
             _ => 0,
         };
-        if let (StatusCode::OK, Source::Document(name)) = (stored.status, &want.source) {
-            self.save(name.clone(), stored.body.clone());
-        }
         if kept_ms == 0 {
-            return Arc::new(Entry::unkept(stored));
+            return Ok(Arc::new(Entry::unkept(stored)));
         }
-        self.node.cache.keep_object(&want.key, stored)
+        Ok(self.node.cache.keep_object(&want.key, stored, false))
+    }
+
+    /// Keeps a document that is signed and not older than the copy; whatever else came is none.
+    async fn land_document(
+        self: &Arc<Self>,
+        want: &Want,
+        name: &str,
+        stored: Stored,
+    ) -> Result<Arc<Entry>, Failure> {
+        let keyring = Keyring::parse(&self.node.keyring.get(0).stored.body).ok();
+        let copy = match &keyring {
+            Some(keyring) => self.copy(want, name, keyring).await,
+            None => None,
+        };
+        match Came::of(want, Ok(object(&stored)), keyring.as_ref(), copy.clone()) {
+            Came::Document(document) => {
+                let is_known = copy.as_ref().is_some_and(|copy| copy.version == document.version);
+                // That something never was is not worth a copy: anyone can ask for any name.
+                if !is_known && (copy.is_some() || !document.is_absence) {
+                    self.save(name.to_owned(), stored.body.clone());
+                }
+                Ok(self.node.cache.keep_object(&want.key, stored, document.is_absence))
+            }
+            _ => {
+                tracing::error!(
+                    document = name,
+                    status = stored.status.as_u16(),
+                    "the origin's answer is no document that a key of the keyring signed under \
+                     this name, or one that is older than the copy; are origin and edge given the \
+                     same keys?"
+                );
+                Err(Failure::Unreachable)
+            }
+        }
+    }
+
+    /// The document that this node has: in memory, else on disk.
+    async fn copy(&self, want: &Want, name: &str, keyring: &Keyring) -> Option<Document> {
+        let known = self.node.cache.known(want).map(|entry| object(&entry.stored));
+        if let Some(copy) = known.and_then(|object| Document::genuine(want, object, keyring)) {
+            return Some(copy);
+        }
+        let (documents, name) = (self.node.documents.clone(), name.to_owned());
+        let stored = tokio::task::spawn_blocking(move || documents.load(&name)).await.ok()??;
+        Document::genuine(want, object(&stored), keyring)
     }
 
     /// Writes the copy while those who wait have the answer: no viewer waits for a disk.
@@ -312,10 +342,10 @@ impl Worker {
 }
 
 impl Answer {
-    /// Whether asking failed: no answer, or the origin's own error.
-    pub(crate) fn is_failure(&self) -> bool {
+    /// Whether asking failed: no answer, or one that is none.
+    fn is_failure(&self, want: &Want) -> bool {
         match self {
-            Self::Object(entry) => door::is_failure(Some(entry.stored.status.as_u16())),
+            Self::Object(entry) => want.class.is_failure(entry.stored.status.as_u16()),
             Self::Failed(_) => true,
             Self::Missing => false,
         }
@@ -335,15 +365,14 @@ pub(crate) fn timeout(want: &Want) -> Duration {
     Duration::from_millis(want.timeout_ms.into())
 }
 
+/// The answer as the doors' types have it.
+fn object(stored: &Stored) -> Object {
+    Object { status: stored.status.as_u16(), headers: Vec::new(), body: stored.body.to_vec() }
+}
+
 /// Those of the viewer's headers that go along.
-pub(crate) fn forwarded(want: &Want, viewer: &HeaderMap) -> HeaderMap {
-    let mut forwarded = HeaderMap::new();
-    for name in
-        want.forward.iter().filter_map(|name| http::HeaderName::from_bytes(name.as_bytes()).ok())
-    {
-        for value in viewer.get_all(&name) {
-            forwarded.append(&name, value.clone());
-        }
-    }
-    forwarded
+fn forwarded(want: &Want, viewer: &HeaderMap) -> HeaderMap {
+    let authorization = viewer.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let all = authorization.map(|value| ("authorization".to_owned(), value.to_owned()));
+    header_map(&headers::forwarded(want, all.as_slice()))
 }

@@ -47,7 +47,7 @@ async fn asked(address: SocketAddr) -> Vec<Response<Incoming>> {
     tokio::spawn(connection);
     let mut responses = Vec::new();
     for _ in 0..STREAMS {
-        let request = Request::get("http://localhost/relay?origin=/a&forward=authorization")
+        let request = Request::get("http://localhost/relay?origin=/a&personal=1")
             .header("authorization", "me")
             .body(Empty::<Bytes>::new())
             .unwrap();

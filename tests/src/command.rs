@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::case::{Loaded, keyring_json, load_all, now_ms};
+use crate::case::{Loaded, envelope, keyring_json, load_all, now_ms};
 use crate::doors::{Door, NAMES, Running, Surroundings};
 use crate::origin::Origin;
 use crate::run::Runner;
@@ -102,6 +102,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(tally.failed == 0)
 }
 
+/// That there is no such document is signed, as all that the origin says of documents.
+fn absence(target: &str) -> Option<Vec<u8>> {
+    let name = target.strip_prefix("/documents/")?;
+    Some(envelope(name, 0, b"null", None))
+}
+
 fn run_door(
     door: &'static Door,
     cases: &[Loaded],
@@ -110,6 +116,7 @@ fn run_door(
     tally: &mut Tally,
 ) -> Result<(), String> {
     let origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
+    origin.otherwise(absence);
     let with = Surroundings {
         root: options.root.clone(),
         origin: origin.addr(),

@@ -4,9 +4,9 @@
 //! carries `authorization`) is never answered from, and never put into, anything that is shared;
 //! and a snapshot bound to places is not shown where the place is not known.
 
-use crate::context::{Context, Flow, has_failed, is_missing, stop};
+use crate::context::{Context, Flow, event_of_api, is_missing, refuse};
 use crate::document::Snapshot;
-use crate::exchange::{Got, Object, Response, Source, Want};
+use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want};
 use crate::flags::{Flags, PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;
@@ -20,14 +20,12 @@ const API_BYTES_MAX: u32 = 1 << 20;
 const PERSONAL_TIMEOUT_MS: u32 = 10_000;
 /// Longest query of a shared API answer.
 const QUERY_BYTES_MAX: usize = 1024;
-/// A `retry-after` between 1 s and 4 s spreads those who come back.
-const RETRY_SPREAD_S: u32 = 5;
 
 /// An API request.
 pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> Flow<Response> {
     let target = target(path, query)?;
     if cx.request.header("authorization").is_some() {
-        return personal(cx, target);
+        return personal(cx, path, target);
     }
     let scope = scope(path);
     let flags = cx.flags(scope)?;
@@ -39,8 +37,9 @@ pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> F
         ..Subject::default()
     };
     if !flags.is_on(PANIC, false, subject) {
-        let got = cx.want(shared_want(target))?;
-        if let (Got::Object(object), false) = (got, has_failed(got)) {
+        if let Got::Object(object) = cx.want(shared_want(path, target))?
+            && !Class::Api.is_failure(object.status)
+        {
             return Ok(from_origin(object, shared_for(object.status)));
         }
     }
@@ -48,35 +47,35 @@ pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> F
 }
 
 /// Passed on as it is, refusals included, to the viewer alone.
-fn personal(cx: &Context<'_>, target: String) -> Flow<Response> {
+fn personal(cx: &Context<'_>, path: &str, target: String) -> Flow<Response> {
     let want = Want {
         key: format!("personal{target}"),
+        class: Class::Personal,
+        sharing: Sharing::OneViewer,
         fresh_ms: 0,
         missing_ms: 0,
-        collapse: false,
         timeout_ms: PERSONAL_TIMEOUT_MS,
-        forward: vec!["authorization".to_owned()],
-        ..shared_want(target)
+        ..shared_want(path, target)
     };
     match cx.want(want)? {
-        got @ Got::Object(object) if !has_failed(got) => {
+        Got::Object(object) if !Class::Personal.is_failure(object.status) => {
             Ok(from_origin(object, "private, no-store"))
         }
-        _ => stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S)),
+        _ => refuse(cx.unavailable()),
     }
 }
 
-fn shared_want(target: String) -> Want {
+fn shared_want(path: &str, target: String) -> Want {
     Want {
         key: format!("origin{target}"),
         source: Source::Origin(target),
+        event: event_of_api(path).map(str::to_owned),
+        class: Class::Api,
+        sharing: Sharing::Everyone,
         fresh_ms: API_FRESH_MS,
         stale_ms: 0,
-        stale_error_ms: 0,
         missing_ms: API_FRESH_MS,
-        collapse: true,
         timeout_ms: API_BUDGET_MS,
-        forward: Vec::new(),
         max_bytes: API_BYTES_MAX,
     }
 }
@@ -95,7 +94,7 @@ fn from_origin(object: &Object, cache_control: &str) -> Response {
         header("cache-control", cache_control),
         header("access-control-allow-origin", "*"),
     ];
-    Response { status: object.status, headers, body: object.body.clone(), store: Vec::new() }
+    Response { status: object.status, headers, body: object.body.clone(), ..Response::default() }
 }
 
 fn stored(
@@ -111,17 +110,17 @@ fn stored(
         _ => None,
     };
     let Some(snapshot) = snapshot.filter(|snapshot| snapshot.path == path) else {
-        return stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S));
+        return refuse(cx.unavailable());
     };
     if !may_see(&snapshot, cx.request.client.country.as_deref()) {
-        return stop(Problem::RegionExcluded.response());
+        return refuse(Problem::RegionExcluded.response());
     }
     let age_s = cx.request.now_ms.saturating_sub(snapshot.taken_ms) / 1000;
     let (fresh_s, stale_s) = (u64::from(snapshot.fresh_s), u64::from(snapshot.stale_s));
     let band = match age_s {
         age if age < fresh_s => "fresh",
         age if age < fresh_s.saturating_add(stale_s) => "stale",
-        _ => return stop(cx.unavailable(Problem::SnapshotExpired, RETRY_SPREAD_S)),
+        _ => return refuse(cx.retry(Problem::SnapshotExpired)),
     };
     // What is for some places only is for no cache that knows no places.
     let cache_control =
@@ -134,7 +133,7 @@ fn stored(
         ("age".to_owned(), age_s.to_string()),
         header("sightscreen-snapshot", band),
     ];
-    Ok(Response { status: 200, headers, body: snapshot.body.into_bytes(), store: Vec::new() })
+    Ok(Response { status: 200, headers, body: snapshot.body.into_bytes(), ..Response::default() })
 }
 
 fn may_see(snapshot: &Snapshot, country: Option<&str>) -> bool {
@@ -148,7 +147,7 @@ fn target(path: &str, query: Option<&str>) -> Flow<String> {
         return Ok(path.to_owned());
     };
     if query.len() > QUERY_BYTES_MAX {
-        return stop(Problem::QueryInvalid.response());
+        return refuse(Problem::QueryInvalid.response());
     }
     let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
     pairs.sort_unstable();
@@ -157,6 +156,5 @@ fn target(path: &str, query: Option<&str>) -> Flow<String> {
 
 /// The event that the path is about, else `site`: whose flags hold.
 fn scope(path: &str) -> &str {
-    let event = path.strip_prefix("/api/events/").and_then(|rest| rest.split('/').next());
-    event.filter(|event| crate::route::is_identifier(event)).unwrap_or("site")
+    event_of_api(path).unwrap_or("site")
 }

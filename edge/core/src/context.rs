@@ -1,10 +1,11 @@
 //! What a decision has at hand: the request, what was fetched for it, and the documents that the
-//! core keeps.
+//! core holds.
 //!
-//! Owns how a decision waits: it is written as one function from start to end that is run again,
-//! from the start, each time something it asked for has come. Every `?` is a place where it may
-//! stop to wait. Does not own any decision. Invariant: a decision depends on its context alone, so
-//! each run takes the same way as the one before it and a step further.
+//! A decision is one function from start to end. Every `?` is a place where it may stop to wait;
+//! when what it waits for has come, it is run again from the start. Each run takes the same way as
+//! the one before it, and a step further, because it sees the same: what has come for this exchange,
+//! and the documents that this exchange has used. Those are pinned. Other exchanges may replace the
+//! ones that the core holds in between.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,50 +13,102 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 
 use crate::document::{self, Event, Keys, Pods, Snapshot};
-use crate::exchange::{Failure, Got, Object, Relay, Request, Response, Source, Step, Want};
+use crate::exchange::{Class, Got, Object, Relay, Request, Response, Serve, Sharing, Source, Want};
 use crate::flags::Flags;
 use crate::keyring::Keyring;
 use crate::problem::Problem;
 
-/// The rest of a decision, or the step with which it stops here.
-pub(crate) type Flow<T> = Result<T, Box<Step>>;
+/// The rest of a decision, or why it stops here.
+pub(crate) type Flow<T> = Result<T, Box<Stop>>;
+
+/// Why a decision stops.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It needs these.
+    Need(Vec<Want>),
+    /// A kept response may be the answer.
+    Serve(Serve),
+    /// The answer is a body that passes by.
+    Relay(Relay),
+    /// The answer is no.
+    Refuse(Response),
+}
 
 /// Milliseconds for which a document is used without looking for a newer one, once by the core and
 /// once by the door. A kill switch takes at most twice this and [`DOCUMENT_STALE_MS`].
 const DOCUMENT_FRESH_MS: u32 = 1000;
 /// Milliseconds for which an edge may use a document while a newer one is on the way.
 const DOCUMENT_STALE_MS: u32 = 2000;
-/// Milliseconds for which a document outlives an origin that does not answer: longer than any
-/// match.
-const DOCUMENT_STALE_ERROR_MS: u32 = 24 * 3600 * 1000;
-const DOCUMENT_MISSING_MS: u32 = 1000;
 const DOCUMENT_TIMEOUT_MS: u32 = 2000;
 const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
 /// Milliseconds for which an immutable document is kept: 24 days, longer than any event.
 const IMMUTABLE_MS: u32 = u32::MAX / 2;
 /// Milliseconds for which the keyring is used without asking for it again.
 const KEYRING_FRESH_MS: u32 = 60_000;
-/// Most documents of one kind that the core keeps parsed.
+/// Most documents of one kind that the core holds parsed.
 const HELD_MAX: usize = 256;
 
-/// The documents that the core keeps parsed between exchanges.
+/// The documents that the core holds parsed between exchanges.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    keyring: Option<(Rc<Keyring>, u64)>,
+    keyring: Option<(Rc<Keyring>, Since)>,
     keys: Shelf<Keys>,
     events: Shelf<Event>,
     flags: Shelf<Flags>,
     pods: Shelf<Pods>,
 }
 
-/// Parsed documents of one kind by what follows the kind in their names, with the time until which
-/// each is used; `None` is one that the origin does not have.
+/// The documents that one exchange has used so far.
+#[derive(Debug, Default)]
+pub(crate) struct Pinned {
+    keyring: Option<Rc<Keyring>>,
+    keys: Pins<Keys>,
+    events: Pins<Event>,
+    flags: Pins<Flags>,
+    pods: Pins<Pods>,
+}
+
+/// Parsed documents of one kind, by what follows the kind in their names.
 #[derive(Debug)]
-struct Shelf<T>(BTreeMap<String, (Option<Rc<T>>, u64)>);
+struct Shelf<T>(BTreeMap<String, Copy<T>>);
+
+/// Few: an exchange uses one or two documents of a kind.
+type Pins<T> = Vec<(String, Found<T>)>;
+
+/// A document as the core holds it.
+#[derive(Debug)]
+struct Copy<T> {
+    version: u64,
+    /// `None`: the origin says, signed, that there is none.
+    document: Option<Rc<T>>,
+    since: Since,
+}
+
+/// When something was looked for last. A clock that steps back makes it old, not eternal.
+#[derive(Debug, Clone, Copy)]
+struct Since(u64);
+
+impl Since {
+    fn is_within(self, now_ms: u64, span_ms: u32) -> bool {
+        now_ms.checked_sub(self.0).is_some_and(|age_ms| age_ms < u64::from(span_ms))
+    }
+}
+
+/// What there is of a document.
+#[derive(Debug)]
+pub(crate) enum Found<T> {
+    /// The document.
+    Here(Rc<T>),
+    /// The origin says, signed, that there is none.
+    Absent,
+    /// Nobody can say: no origin, no copy.
+    Unavailable,
+}
 
 /// See the module.
 pub(crate) struct Context<'a> {
     pub(crate) held: &'a mut Held,
+    pub(crate) pinned: &'a mut Pinned,
     pub(crate) request: &'a Request,
     /// What has come, by the key that it was wanted under.
     pub(crate) arrived: &'a BTreeMap<String, Got>,
@@ -64,49 +117,53 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     /// All keys.
     pub(crate) fn keyring(&mut self) -> Flow<Rc<Keyring>> {
+        if let Some(keyring) = &self.pinned.keyring {
+            return Ok(Rc::clone(keyring));
+        }
+        let keyring = self.held_keyring()?;
+        self.pinned.keyring = Some(Rc::clone(&keyring));
+        Ok(keyring)
+    }
+
+    fn held_keyring(&mut self) -> Flow<Rc<Keyring>> {
         const KEY: &str = "keyring";
-        if let Some((keyring, until_ms)) = &self.held.keyring
-            && self.request.now_ms < *until_ms
+        let now_ms = self.request.now_ms;
+        if let Some((keyring, since)) = &self.held.keyring
+            && since.is_within(now_ms, KEYRING_FRESH_MS)
         {
             return Ok(Rc::clone(keyring));
         }
-        let known = self.held.keyring.take().map(|(keyring, _)| keyring);
         let parsed = match self.arrived.get(KEY) {
-            None => {
-                self.held.keyring = known.map(|keyring| (keyring, 0));
-                return fetch(keyring_want(KEY));
-            }
+            None => return need(keyring_want(KEY)),
             Some(Got::Object(object)) if object.status == 200 => {
                 Keyring::parse(&object.body).ok().map(Rc::new)
             }
             Some(_) => None,
         };
-        let keyring = parsed.or(known).ok_or_else(|| respond(Problem::EdgeFailed.response()))?;
-        let until_ms = self.request.now_ms.saturating_add(u64::from(KEYRING_FRESH_MS));
-        self.held.keyring = Some((Rc::clone(&keyring), until_ms));
+        let known = || self.held.keyring.as_ref().map(|(keyring, _)| Rc::clone(keyring));
+        let Some(keyring) = parsed.or_else(known) else {
+            return refuse(Problem::EdgeFailed.response());
+        };
+        self.held.keyring = Some((Rc::clone(&keyring), Since(now_ms)));
         Ok(keyring)
     }
 
     /// The event and the keys in force for it, asked for together.
     pub(crate) fn event_and_keys(&mut self, event: &str) -> Flow<(Rc<Event>, Rc<Keys>)> {
-        let keyring = self.keyring()?;
-        let document = self.document::<Event>(event, &keyring);
-        let in_force = self.document::<Keys>(event, &keyring);
-        match (document, in_force) {
-            (Ok(Some(document)), Ok(Some(in_force))) => Ok((document, in_force)),
-            (Ok(None), _) | (_, Ok(None)) => stop(Problem::EventUnknown.response()),
-            (Err(one), Err(other)) => Err(both(*one, *other)),
-            (Err(step), _) | (_, Err(step)) => Err(step),
+        self.keyring()?;
+        match together(self.document::<Event>(event), self.document::<Keys>(event))? {
+            (Found::Here(event), Found::Here(keys)) => Ok((event, keys)),
+            (Found::Absent, _) | (_, Found::Absent) => refuse(Problem::EventUnknown.response()),
+            _ => refuse(self.unavailable()),
         }
     }
 
     /// The flags of an event or of `site`; none where they cannot be had, for a switch that nobody
     /// can read does not stop a match.
     pub(crate) fn flags(&mut self, scope: &str) -> Flow<Rc<Flags>> {
-        let keyring = self.keyring()?;
-        match self.document::<Flags>(scope, &keyring) {
-            Err(step) if matches!(*step, Step::Respond(_)) => Ok(Rc::default()),
-            other => Ok(other?.unwrap_or_default()),
+        match self.document::<Flags>(scope)? {
+            Found::Here(flags) => Ok(flags),
+            Found::Absent | Found::Unavailable => Ok(Rc::default()),
         }
     }
 
@@ -114,24 +171,23 @@ impl<'a> Context<'a> {
     pub(crate) fn pods(
         &mut self,
         event: &str,
-        revision: u64,
+        revision: &str,
         cohort: &str,
     ) -> Flow<Option<Rc<Pods>>> {
-        let keyring = self.keyring()?;
-        match self.document::<Pods>(&format!("{event}/{revision}/{cohort}"), &keyring) {
-            Err(step) if matches!(*step, Step::Respond(_)) => Ok(None),
-            other => other,
+        match self.document::<Pods>(&format!("{event}/{revision}/{cohort}"))? {
+            Found::Here(pods) => Ok(Some(pods)),
+            Found::Absent | Found::Unavailable => Ok(None),
         }
     }
 
-    /// The snapshot of an API path; `None` where there is none to be had. Not kept: it is looked at
+    /// The snapshot of an API path; `None` where there is none to be had. Not held: it is looked at
     /// while the origin is away.
     pub(crate) fn snapshot(&mut self, path: &str) -> Flow<Option<Snapshot>> {
         let keyring = self.keyring()?;
         let name = format!("snapshots{path}");
-        let want = document_want(&name);
+        let want = document_want(&name, event_of_api(path));
         Ok(match self.arrived.get(&want.key) {
-            None => return fetch(want),
+            None => return need(want),
             Some(Got::Object(object)) if object.status == 200 => {
                 document::read_json(&name, &object.body, &keyring).ok()
             }
@@ -139,72 +195,109 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// A document from its shelf, or from what has come; `None` where the origin says that there is
-    /// none.
-    fn document<T: Kept>(&mut self, id: &str, keyring: &Keyring) -> Flow<Option<Rc<T>>> {
-        let now_ms = self.request.now_ms;
-        let known = T::shelf(self.held).0.get(id).cloned();
-        if let Some((document, until_ms)) = &known
-            && now_ms < *until_ms
-        {
-            return Ok(document.clone());
+    /// What this exchange has used before, else what the core holds, else what has come.
+    fn document<T: Kept>(&mut self, id: &str) -> Flow<Found<T>> {
+        if let Some((_, found)) = T::pins(self.pinned).iter().find(|(pinned, _)| pinned == id) {
+            return Ok(found.clone());
         }
+        let found = self.held_document::<T>(id)?;
+        T::pins(self.pinned).push((id.to_owned(), found.clone()));
+        Ok(found)
+    }
+
+    fn held_document<T: Kept>(&mut self, id: &str) -> Flow<Found<T>> {
+        let now_ms = self.request.now_ms;
         let name = format!("{}/{id}", T::FOLDER);
-        let want = document_want(&name);
-        let read = |object: &Object| {
-            document::read_json::<T>(&name, &object.body, keyring).ok().filter(T::is_sound)
-        };
+        let want = document_want(&name, id.split('/').next().filter(|id| *id != "site"));
+        if let Some(copy) = T::shelf(self.held).0.get(id)
+            && copy.since.is_within(now_ms, copy.fresh_ms(&want))
+        {
+            return Ok(copy.found());
+        }
+        let keyring = self.keyring()?;
         let came = match self.arrived.get(&want.key) {
-            None => return fetch(want),
-            Some(Got::Object(object)) if object.status == 200 => {
-                read(object).map(|document| Some(Rc::new(document)))
-            }
-            Some(Got::Object(object)) if is_missing(object.status) => Some(None),
+            None => return need(want),
+            Some(Got::Object(object)) => Copy::read(&name, object, &keyring, now_ms),
             Some(_) => None,
         };
-        // A document that did not come, or is not genuine, leaves the one before it in force.
-        let document = match (came, known) {
-            (Some(came), _) => came,
-            (None, Some((Some(known), _))) => Some(known),
-            (None, _) => return stop(self.unavailable(Problem::OriginUnavailable, 2)),
-        };
-        let kept_ms = if document.is_some() { want.fresh_ms } else { DOCUMENT_MISSING_MS };
-        let until_ms = now_ms.saturating_add(u64::from(kept_ms));
-        T::shelf(self.held).put(id, document.clone(), until_ms);
-        Ok(document)
+        // What did not come, is not genuine or is older leaves the one before it in force.
+        let shelf = T::shelf(self.held);
+        match (came, shelf.0.get_mut(id)) {
+            (Some(came), known) if known.as_ref().is_none_or(|k| k.version <= came.version) => {
+                let found = came.found();
+                shelf.put(id, came);
+                Ok(found)
+            }
+            (_, Some(known)) => {
+                known.since = Since(now_ms);
+                Ok(known.found())
+            }
+            (_, None) => Ok(Found::Unavailable),
+        }
     }
 
     /// What came of a want, or the wait for it.
     pub(crate) fn want(&self, want: Want) -> Flow<&'a Got> {
         match self.arrived.get(&want.key) {
             Some(got) => Ok(got),
-            None => fetch(want),
+            None => need(want),
         }
+    }
+
+    /// Ends with a kept response, or goes on where there is none: `Ok(Err(_))` says that waiting
+    /// for another exchange failed, so that asking is of no use either.
+    pub(crate) fn serve(&self, serve: Serve) -> Flow<Result<NotKept, Failed>> {
+        match self.arrived.get(&serve.key) {
+            None => Err(Box::new(Stop::Serve(serve))),
+            Some(Got::Failed(_)) => Ok(Err(Failed)),
+            Some(_) => Ok(Ok(NotKept)),
+        }
+    }
+
+    /// Ends with a kept response in place of the one that cannot be made, where there is one.
+    pub(crate) fn stand_in(&self, serve: Serve) -> Flow<()> {
+        self.serve(serve).map(drop)
     }
 
     /// Streams an object past the core, or goes on with why that was not possible.
     pub(crate) fn relay(&self, relay: Relay) -> Flow<&'a Got> {
         match self.arrived.get(&relay.want.key) {
             Some(got) => Ok(got),
-            None => Err(Box::new(Step::Relay(relay))),
+            None => Err(Box::new(Stop::Relay(relay))),
         }
     }
 
-    /// A problem with a jittered `retry-after` of whole seconds, below `target_duration` where that
-    /// leaves a choice, so that the viewers of one failure do not come back at once.
-    pub(crate) fn unavailable(&self, problem: Problem, target_duration: u32) -> Response {
-        let choices = target_duration.saturating_sub(1).max(1);
-        problem
-            .retry_after(1 + u32::try_from(self.request.entropy % u64::from(choices)).unwrap_or(0))
+    /// 503. Its `retry-after` is the viewer's own, so that those of one failure do not come back
+    /// at once.
+    pub(crate) fn unavailable(&self) -> Response {
+        self.retry(Problem::OriginUnavailable)
+    }
+
+    /// A problem with a `retry-after` of 1 to [`RETRY_SPREAD_S`] seconds. The field takes whole
+    /// seconds only (RFC 9110, section 10.2.3), so what spreads viewers is their number.
+    pub(crate) fn retry(&self, problem: Problem) -> Response {
+        let extra_s = self.request.entropy % u64::from(RETRY_SPREAD_S);
+        problem.retry_after(1 + u32::try_from(extra_s).unwrap_or_default())
     }
 }
 
-/// A kind of document that is kept parsed.
+/// Seconds over which viewers of one failure are spread.
+const RETRY_SPREAD_S: u32 = 4;
+
+/// No response is kept, and this exchange may make one.
+pub(crate) struct NotKept;
+
+/// The exchange that led came to nothing.
+pub(crate) struct Failed;
+
+/// A kind of document that is held parsed.
 trait Kept: DeserializeOwned {
     /// What its names begin with.
     const FOLDER: &str;
-    /// Where it is kept.
+    /// Where the core holds it.
     fn shelf(held: &mut Held) -> &mut Shelf<Self>;
+    /// Where an exchange pins it.
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self>;
     /// Whether it says something that can be worked with.
     fn is_sound(&self) -> bool {
         true
@@ -216,6 +309,9 @@ impl Kept for Event {
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.events
     }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.events
+    }
     fn is_sound(&self) -> bool {
         self.fault().is_none()
     }
@@ -226,12 +322,18 @@ impl Kept for Keys {
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.keys
     }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.keys
+    }
 }
 
 impl Kept for Flags {
     const FOLDER: &str = "flags";
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.flags
+    }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.flags
     }
 }
 
@@ -240,8 +342,52 @@ impl Kept for Pods {
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.pods
     }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.pods
+    }
     fn is_sound(&self) -> bool {
         Self::is_sound(self)
+    }
+}
+
+impl<T> Clone for Found<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Here(document) => Self::Here(Rc::clone(document)),
+            Self::Absent => Self::Absent,
+            Self::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl<T: Kept> Copy<T> {
+    /// `None` for what is no document of that name, or cannot be worked with.
+    fn read(name: &str, object: &Object, keyring: &Keyring, now_ms: u64) -> Option<Self> {
+        if object.status != 200 {
+            return None;
+        }
+        let signed = document::read(name, &object.body, keyring).ok()?;
+        let document: Option<T> = serde_json::from_slice(signed.payload).ok()?;
+        let is_sound = document.as_ref().is_none_or(T::is_sound);
+        is_sound.then(|| Self {
+            version: signed.version,
+            document: document.map(Rc::new),
+            since: Since(now_ms),
+        })
+    }
+}
+
+impl<T> Copy<T> {
+    /// That there is none may change at any time, also where the document could not.
+    fn fresh_ms(&self, want: &Want) -> u32 {
+        match self.document {
+            Some(_) => want.fresh_ms,
+            None => want.fresh_ms.min(DOCUMENT_FRESH_MS),
+        }
+    }
+
+    fn found(&self) -> Found<T> {
+        self.document.as_ref().map_or(Found::Absent, |document| Found::Here(Rc::clone(document)))
     }
 }
 
@@ -252,38 +398,38 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    fn put(&mut self, id: &str, document: Option<Rc<T>>, until_ms: u64) {
+    fn put(&mut self, id: &str, copy: Copy<T>) {
         if self.0.len() >= HELD_MAX && !self.0.contains_key(id) {
-            let oldest =
-                self.0.iter().min_by_key(|(_, (_, until_ms))| *until_ms).map(|(id, _)| id.clone());
+            let oldest = self.0.iter().min_by_key(|(_, copy)| copy.since.0);
+            let oldest = oldest.map(|(id, _)| id.clone());
             oldest.and_then(|id| self.0.remove(&id));
         }
-        self.0.insert(id.to_owned(), (document, until_ms));
+        self.0.insert(id.to_owned(), copy);
     }
 }
 
-/// Stops with a want.
-fn fetch<T>(want: Want) -> Flow<T> {
-    Err(Box::new(Step::Fetch(vec![want])))
+/// Stops for a want.
+fn need<T>(want: Want) -> Flow<T> {
+    Err(Box::new(Stop::Need(vec![want])))
 }
 
-/// Stops with a response.
-pub(crate) fn stop<T>(response: Response) -> Flow<T> {
-    Err(respond(response))
+/// Stops with a refusal.
+pub(crate) fn refuse<T>(response: Response) -> Flow<T> {
+    Err(Box::new(Stop::Refuse(response)))
 }
 
-pub(crate) fn respond(response: Response) -> Box<Step> {
-    Box::new(Step::Respond(response))
-}
-
-/// One step for two that can go at the same time.
-fn both(one: Step, other: Step) -> Box<Step> {
+/// Both, whose wants go at the same time.
+fn together<A, B>(one: Flow<A>, other: Flow<B>) -> Flow<(A, B)> {
     match (one, other) {
-        (Step::Fetch(mut wants), Step::Fetch(more)) => {
-            wants.extend(more);
-            Box::new(Step::Fetch(wants))
-        }
-        (Step::Fetch(_), ready) | (ready, _) => Box::new(ready),
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err(match (*one, *other) {
+            (Stop::Need(mut wants), Stop::Need(more)) => {
+                wants.extend(more);
+                Box::new(Stop::Need(wants))
+            }
+            (Stop::Need(_), ready) | (ready, _) => Box::new(ready),
+        }),
+        (Err(stop), _) | (_, Err(stop)) => Err(stop),
     }
 }
 
@@ -291,42 +437,39 @@ pub(crate) fn is_missing(status: u16) -> bool {
     matches!(status, 404 | 410)
 }
 
-/// Whether the origin failed, as opposed to having said no.
-pub(crate) fn has_failed(got: &Got) -> bool {
-    match got {
-        Got::Object(object) => object.status >= 500,
-        Got::Missing => false,
-        Got::Failed(Failure::Timeout | Failure::Unreachable | Failure::TooLarge) => true,
-    }
+/// The event that an API path is about.
+pub(crate) fn event_of_api(path: &str) -> Option<&str> {
+    let event = path.strip_prefix("/api/events/")?.split('/').next()?;
+    crate::route::is_identifier(event).then_some(event)
 }
 
 fn keyring_want(key: &str) -> Want {
     Want {
         source: Source::Keyring,
         key: key.to_owned(),
+        event: None,
+        class: Class::Document,
+        sharing: Sharing::Everyone,
         fresh_ms: 0,
         stale_ms: 0,
-        stale_error_ms: 0,
         missing_ms: 0,
-        collapse: false,
         timeout_ms: DOCUMENT_TIMEOUT_MS,
-        forward: Vec::new(),
         max_bytes: DOCUMENT_BYTES_MAX,
     }
 }
 
-fn document_want(name: &str) -> Want {
+fn document_want(name: &str, event: Option<&str>) -> Want {
     let immutable = name.starts_with("pods/");
     Want {
         source: Source::Document(name.to_owned()),
         key: format!("document/{name}"),
+        event: event.map(str::to_owned),
+        class: Class::Document,
+        sharing: Sharing::Everyone,
         fresh_ms: if immutable { IMMUTABLE_MS } else { DOCUMENT_FRESH_MS },
         stale_ms: if immutable { 0 } else { DOCUMENT_STALE_MS },
-        stale_error_ms: if immutable { IMMUTABLE_MS } else { DOCUMENT_STALE_ERROR_MS },
-        missing_ms: if immutable { 0 } else { DOCUMENT_MISSING_MS },
-        collapse: true,
+        missing_ms: 0,
         timeout_ms: DOCUMENT_TIMEOUT_MS,
-        forward: Vec::new(),
         max_bytes: DOCUMENT_BYTES_MAX,
     }
 }

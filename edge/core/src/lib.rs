@@ -11,7 +11,6 @@ mod api;
 pub mod cohort;
 mod context;
 pub mod document;
-pub mod door;
 mod encoding;
 mod exchange;
 pub mod flags;
@@ -25,14 +24,14 @@ pub mod problem;
 pub mod route;
 pub mod signed_url;
 
-use context::{Context, Flow, Held, stop};
+use context::{Context, Flow, Held, Pinned, Stop, refuse};
 use problem::Problem;
 use route::{Route, Target};
 
 pub use api::API_BUDGET_MS;
 pub use exchange::{
-    Client, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response, Source, Step, Store,
-    Want,
+    Class, Client, Failure, Got, Object, Or, REQUEST_HEADERS, Relay, Request, Response, Serve,
+    Sharing, Source, Step, Store, Want,
 };
 
 /// Most steps of one exchange. The longest decision takes seven; more is a fault, and ends.
@@ -52,6 +51,7 @@ pub struct Exchange {
     /// Keys of what was asked for last, in the order of the wants.
     asked: Vec<String>,
     arrived: BTreeMap<String, Got>,
+    pinned: Pinned,
     steps: u32,
 }
 
@@ -64,16 +64,20 @@ impl Core {
 
     /// Starts the exchange for `request`.
     pub fn begin(&mut self, request: Request) -> (Exchange, Step) {
-        let mut exchange =
-            Exchange { request, asked: Vec::new(), arrived: BTreeMap::new(), steps: 0 };
+        let mut exchange = Exchange {
+            request,
+            asked: Vec::new(),
+            arrived: BTreeMap::new(),
+            pinned: Pinned::default(),
+            steps: 0,
+        };
         let step = exchange.step(self);
         (exchange, step)
     }
 }
 
 impl Exchange {
-    /// Goes on with what came of the last [`Step::Fetch`] or [`Step::Relay`], in its order. What is
-    /// left out has failed.
+    /// Goes on with what came of the last step, in its order. What is left out has failed.
     pub fn resume(&mut self, core: &mut Core, got: Vec<Got>) -> Step {
         let failed = std::iter::repeat(Got::Failed(Failure::Unreachable));
         let asked = std::mem::take(&mut self.asked);
@@ -86,18 +90,27 @@ impl Exchange {
         if self.steps > STEPS_MAX {
             return Step::Respond(Problem::EdgeFailed.response());
         }
-        let mut cx =
-            Context { held: &mut core.held, request: &self.request, arrived: &self.arrived };
-        let step = match decide(&mut cx) {
-            Ok(response) => Step::Respond(response),
-            Err(step) => *step,
+        let mut cx = Context {
+            held: &mut core.held,
+            pinned: &mut self.pinned,
+            request: &self.request,
+            arrived: &self.arrived,
         };
-        match &step {
-            Step::Fetch(wants) => self.asked.extend(wants.iter().map(|want| want.key.clone())),
-            Step::Relay(relay) => self.asked.push(relay.want.key.clone()),
-            Step::Respond(_) => {}
+        match decide(&mut cx).map_err(|stop| *stop) {
+            Ok(response) | Err(Stop::Refuse(response)) => Step::Respond(response),
+            Err(Stop::Need(wants)) => {
+                self.asked.extend(wants.iter().map(|want| want.key.clone()));
+                Step::Fetch(wants)
+            }
+            Err(Stop::Serve(serve)) => {
+                self.asked.push(serve.key.clone());
+                Step::Serve(serve)
+            }
+            Err(Stop::Relay(relay)) => {
+                self.asked.push(relay.want.key.clone());
+                Step::Relay(relay)
+            }
         }
-        step
     }
 }
 
@@ -105,15 +118,15 @@ impl Exchange {
 fn decide(cx: &mut Context<'_>) -> Flow<Response> {
     let request = cx.request;
     let Ok(target) = Target::parse(&request.target) else {
-        return stop(Problem::TargetAmbiguous.response());
+        return refuse(Problem::TargetAmbiguous.response());
     };
     let Some(route) = target.route() else {
-        return stop(Problem::RouteUnknown.response());
+        return refuse(Problem::RouteUnknown.response());
     };
     match request.method.as_str() {
         "GET" | "HEAD" => {}
         "OPTIONS" => return Ok(preflight()),
-        _ => return stop(Problem::MethodNotAllowed.response()),
+        _ => return refuse(Problem::MethodNotAllowed.response()),
     }
     match route {
         Route::Entry { event } => live::entry(cx, &target.path, event, target.query),
@@ -137,7 +150,7 @@ fn preflight() -> Response {
         live::header("access-control-allow-headers", "authorization, range"),
         live::header("access-control-max-age", "86400"),
     ];
-    Response { status: 204, headers, body: Vec::new(), store: Vec::new() }
+    Response { status: 204, headers, ..Response::default() }
 }
 
 impl Request {

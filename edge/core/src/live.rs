@@ -9,9 +9,9 @@ mod media;
 use std::rc::Rc;
 
 use crate::cohort;
-use crate::context::{Context, Flow, is_missing, stop};
+use crate::context::{Context, Flow, is_missing, refuse};
 use crate::document::{Event, Keys, Plan, RenditionKind};
-use crate::exchange::{Got, Relay, Response, Source, Want};
+use crate::exchange::{Class, Got, Relay, Response, Sharing, Source, Want};
 use crate::flags::{ADS, LOW_LATENCY, Subject};
 use crate::keyring::Purpose;
 use crate::multivariant::{Viewer, includes, multivariant};
@@ -53,11 +53,15 @@ pub(crate) fn entry(
     query: Option<&str>,
 ) -> Flow<Response> {
     let keyring = cx.keyring()?;
-    let claims =
-        or_stop(signed_url::verify(path, query.unwrap_or_default(), &keyring, cx.request.now_ms))?;
+    let claims = or_refuse(signed_url::verify(
+        path,
+        query.unwrap_or_default(),
+        &keyring,
+        cx.request.now_ms,
+    ))?;
     let (event, keys) = cx.event_and_keys(event_id)?;
     if !keys.url.iter().any(|kid| kid == claims.kid) {
-        return stop(Problem::UrlKeyUnknown.response());
+        return refuse(Problem::UrlKeyUnknown.response());
     }
     let plan = plan(&event, claims.get("plan"))?;
     let cohort = cohort::choose(&event, &claims, cx.request);
@@ -105,14 +109,14 @@ pub(crate) fn object(
     let want = Want {
         key: format!("origin{target}"),
         source: Source::Origin(target),
+        event: Some(event.to_owned()),
+        class: Class::Object,
+        sharing: Sharing::Everyone,
         fresh_ms: OBJECT_FRESH_MS,
         stale_ms: 0,
-        stale_error_ms: 0,
         missing_ms: OBJECT_MISSING_MS,
-        collapse: true,
         // The origin holds a request for a hinted part until the part is whole.
         timeout_ms: admitted.hold_ms().saturating_add(ORIGIN_TIMEOUT_MS),
-        forward: vec!["range".to_owned()],
         max_bytes: OBJECT_BYTES_MAX,
     };
     let headers = vec![
@@ -120,20 +124,22 @@ pub(crate) fn object(
         header("access-control-allow-origin", "*"),
     ];
     match cx.relay(Relay { want, headers })? {
-        Got::Object(object) if is_missing(object.status) => stop(Problem::ObjectUnknown.response()),
-        _ => stop(cx.unavailable(Problem::OriginUnavailable, admitted.event.target_duration)),
+        Got::Object(object) if is_missing(object.status) => {
+            refuse(Problem::ObjectUnknown.response())
+        }
+        _ => refuse(cx.unavailable()),
     }
 }
 
 fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
     let keyring = cx.keyring()?;
-    let bytes = or_stop(PassBytes::decode(text))?;
-    let pass = or_stop(bytes.authenticate(&keyring))?;
+    let bytes = or_refuse(PassBytes::decode(text))?;
+    let pass = or_refuse(bytes.authenticate(&keyring))?;
     if pass.event != event_id {
-        return stop(Problem::PassEvent.response());
+        return refuse(Problem::PassEvent.response());
     }
     let (event, keys) = cx.event_and_keys(event_id)?;
-    or_stop(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
+    or_refuse(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
     let plan = plan(&event, Some(pass.plan))?;
     let (cohort, session) = (pass.cohort.to_owned(), pass.session.to_owned());
     let language = pass.language.map(str::to_owned);
@@ -153,7 +159,7 @@ fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
 fn mint(cx: &mut Context<'_>, admitted: &Admitted) -> Flow<String> {
     let keyring = cx.keyring()?;
     let Some(key) = keyring.find(Purpose::Pass, &admitted.keys.mint) else {
-        return stop(Problem::EdgeFailed.response());
+        return refuse(Problem::EdgeFailed.response());
     };
     let now_ms = cx.request.now_ms;
     let pass = Pass {
@@ -185,7 +191,7 @@ fn multivariant_response(cx: &Context<'_>, admitted: &Admitted, folder: &str) ->
         status: 200,
         headers: playlist_headers("private, no-store".to_owned()),
         body,
-        store: Vec::new(),
+        ..Response::default()
     }
 }
 
@@ -202,7 +208,7 @@ impl Admitted {
 fn plan(event: &Event, id: Option<&str>) -> Flow<Plan> {
     match event.plan(id) {
         Some(plan) => Ok(plan.clone()),
-        None => stop(Problem::EdgeFailed.response()),
+        None => refuse(Problem::EdgeFailed.response()),
     }
 }
 
@@ -210,7 +216,7 @@ fn plan(event: &Event, id: Option<&str>) -> Flow<Plan> {
 /// need not ask.
 fn may_see(admitted: &Admitted, rendition: &str) -> Flow<()> {
     let Some(rendition) = admitted.event.rendition(rendition) else {
-        return stop(Problem::RenditionUnknown.response());
+        return refuse(Problem::RenditionUnknown.response());
     };
     let smallest = || {
         let video = admitted.event.renditions.iter().filter(|r| r.kind == RenditionKind::Video);
@@ -219,12 +225,12 @@ fn may_see(admitted: &Admitted, rendition: &str) -> Flow<()> {
     if includes(&admitted.plan, rendition) || smallest() {
         Ok(())
     } else {
-        stop(Problem::PlanExcludes.response())
+        refuse(Problem::PlanExcludes.response())
     }
 }
 
-fn or_stop<T>(result: Result<T, Problem>) -> Flow<T> {
-    result.or_else(|problem| stop(problem.response()))
+fn or_refuse<T>(result: Result<T, Problem>) -> Flow<T> {
+    result.or_else(|problem| refuse(problem.response()))
 }
 
 fn playlist_headers(cache_control: String) -> Vec<(String, String)> {

@@ -125,7 +125,7 @@ impl Problem {
         if self == Self::MethodNotAllowed {
             headers.push(("allow".to_owned(), "GET, HEAD, OPTIONS".to_owned()));
         }
-        Response { status: self.parts().0, headers, body: self.body(), store: Vec::new() }
+        Response { status: self.parts().0, headers, body: self.body(), ..Response::default() }
     }
 
     /// The response with `retry-after` in seconds.

@@ -26,7 +26,8 @@ const CONTENT: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-SIGHTSCREEN-LEDG
 struct World {
     core: Core,
     keyring: Keyring,
-    documents: BTreeMap<String, String>,
+    /// Version and payload.
+    documents: BTreeMap<String, (u64, String)>,
     origin: BTreeMap<String, Got>,
     results: BTreeMap<String, Response>,
     asked: Vec<String>,
@@ -44,7 +45,7 @@ impl World {
         Self {
             core: Core::new(),
             keyring: Keyring::parse(KEYRING.as_bytes()).unwrap(),
-            documents: documents.iter().map(|(n, d)| ((*n).into(), (*d).into())).collect(),
+            documents: documents.iter().map(|(n, d)| ((*n).into(), (1, (*d).into()))).collect(),
             origin: origin.into_iter().map(|(n, g)| (n.to_owned(), g)).collect(),
             results: BTreeMap::new(),
             asked: Vec::new(),
@@ -68,12 +69,11 @@ impl World {
                     return response;
                 }
                 Step::Relay(relay) => vec![self.answer(&relay.want)],
-                Step::Fetch(wants) => {
-                    if let Some(result) = self.results.get(&wants[0].key) {
-                        return result.clone();
-                    }
-                    wants.iter().map(|want| self.answer(want)).collect()
-                }
+                Step::Fetch(wants) => wants.iter().map(|want| self.answer(want)).collect(),
+                Step::Serve(serve) => match self.results.get(&serve.key) {
+                    Some(result) => return result.clone(),
+                    None => vec![Got::Missing],
+                },
             };
             step = exchange.resume(&mut self.core, got);
         }
@@ -83,20 +83,22 @@ impl World {
         self.asked.push(want.key.clone());
         match &want.source {
             Source::Keyring => got(200, KEYRING),
-            Source::Result => Got::Missing,
             Source::Origin(target) => self.origin.get(target).cloned().unwrap_or(got(404, "")),
-            Source::Document(name) => match self.documents.get(name) {
-                None => got(404, ""),
-                Some(payload) => {
-                    let key = self.keyring.first(Purpose::Document);
-                    Got::Object(Object {
-                        status: 200,
-                        headers: vec![],
-                        body: document::write(name, 1, payload.as_bytes(), key),
-                    })
-                }
-            },
+            Source::Document(name) => {
+                let key = self.keyring.first(Purpose::Document);
+                let body = match self.documents.get(name) {
+                    None => document::write(name, 0, b"null", key),
+                    Some((version, payload)) => {
+                        document::write(name, *version, payload.as_bytes(), key)
+                    }
+                };
+                Got::Object(Object::whole(body))
+            }
         }
+    }
+
+    fn publish(&mut self, name: &str, version: u64, payload: &str) {
+        self.documents.insert(name.to_owned(), (version, payload.to_owned()));
     }
 
     /// The path of the pass folder that an entry with these claims leads to.
@@ -182,8 +184,8 @@ fn plans_bind_more_than_the_offer() {
 fn documents_outlive_an_origin_that_fails() {
     let mut world = World::new();
     let folder = world.enter(&[]);
-    world.documents.insert("events/final".into(), "{".into());
-    world.documents.insert("keys/final".into(), "{".into());
+    world.publish("events/final", 2, "{");
+    world.publish("keys/final", 2, "{");
     assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 60_000).status, 200);
 }
 
@@ -194,8 +196,8 @@ fn without_the_frozen_decision_the_last_good_playlist_and_then_503() {
     let target = format!("{folder}720p/index.m3u8");
     let response = world.get(&target, NOW_MS);
     assert_eq!(response.status, 503);
-    assert!(response.headers.contains(&("retry-after".into(), "1".into())));
-    world.documents.insert("pods/final/3/35-plus".into(), PODS.replace("18-34", "35-plus"));
+    assert!(response.headers.contains(&("retry-after".into(), "2".into())));
+    world.publish("pods/final/3/35-plus", 1, &PODS.replace("18-34", "35-plus"));
     let good = world.get(&target, NOW_MS + 2000);
     assert_eq!(good.status, 200);
     world.results.retain(|key, _| key.starts_with("last/"));
@@ -215,7 +217,7 @@ fn snapshots_stand_in_for_the_api_in_three_bands() {
     let snapshot = format!(
         r#"{{"path":"{target}","taken_ms":{NOW_MS},"fresh_s":10,"stale_s":50,"content_type":"application/json","body":"[1]"}}"#
     );
-    world.documents.insert(format!("snapshots{target}"), snapshot);
+    world.publish(&format!("snapshots{target}"), 1, &snapshot);
     let band = |response: &Response| {
         response.headers.iter().find(|(n, _)| n == "sightscreen-snapshot").map(|(_, v)| v.clone())
     };
@@ -225,4 +227,72 @@ fn snapshots_stand_in_for_the_api_in_three_bands() {
     let expired = world.get(target, NOW_MS + 60_000);
     assert!(expired.status == 503 && text(&expired).contains("snapshot-expired"));
     assert_eq!(world.get(&format!("{target}?x=1"), NOW_MS).status, 404);
+}
+
+#[test]
+fn a_document_that_is_older_undoes_nothing() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    let retired = r#"{"mint":"k2","pass":["k2"],"url":["u1"]}"#;
+    world.publish("keys/final", 5, retired);
+    let refused = world.get(&format!("{folder}main.m3u8"), NOW_MS + 2000);
+    assert!(text(&refused).contains("pass-key-unknown"));
+    // What was signed once stays signed.
+    world.publish("keys/final", 4, r#"{"mint":"k1","pass":["k1"],"url":["u1"]}"#);
+    let refused = world.get(&format!("{folder}main.m3u8"), NOW_MS + 4000);
+    assert!(text(&refused).contains("pass-key-unknown"));
+}
+
+#[test]
+fn an_event_ends_by_a_signed_absence_alone() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    world.publish("events/final", 2, "null");
+    let gone = world.get(&format!("{folder}main.m3u8"), NOW_MS + 2000);
+    assert!(text(&gone).contains("event-unknown"));
+    world.publish("events/final", 1, EVENT);
+    assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 4000).status, 404);
+    world.publish("events/final", 3, EVENT);
+    assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 6000).status, 200);
+}
+
+#[test]
+fn a_clock_that_steps_back_freezes_no_document() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    world.publish("events/final", 2, "null");
+    // An hour back: within the pass's own skew nothing is valid, so the entry is what is asked.
+    let earlier = world.get(&format!("{folder}main.m3u8"), NOW_MS - 30_000);
+    assert!(text(&earlier).contains("event-unknown"));
+}
+
+#[test]
+fn an_exchange_goes_on_with_the_documents_that_it_began_with() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "18-34")]);
+    let request = Request {
+        method: "GET".into(),
+        target: format!("{folder}720p/index.m3u8"),
+        now_ms: NOW_MS,
+        entropy: 5,
+        ..Request::default()
+    };
+    let (mut exchange, step) = world.core.begin(request);
+    let Step::Serve(serve) = step else { panic!("{step:?}") };
+    // While it waits, another exchange brings a newer event.
+    let later = EVENT.replace("\"720p\"", "\"1081p\"");
+    world.publish("events/final", 2, &later);
+    let replaced = world.get(&format!("{folder}720p/index.m3u8"), NOW_MS + 2000);
+    assert_eq!(replaced.status, 404, "the rendition is gone");
+    let mut step = exchange.resume(&mut world.core, vec![Got::Missing]);
+    let response = loop {
+        let got = match step {
+            Step::Fetch(wants) => wants.iter().map(|want| world.answer(want)).collect(),
+            Step::Respond(response) => break response,
+            other => panic!("{other:?}"),
+        };
+        step = exchange.resume(&mut world.core, got);
+    };
+    assert_eq!(response.status, 200);
+    assert_eq!(response.store[0].key, serve.key);
 }

@@ -60,6 +60,11 @@ fn load(file: &Path, name: String) -> Result<Loaded, String> {
     if case.step.is_empty() {
         return Err("a case needs at least one [[step]]".into());
     }
+    if let Some(at) =
+        case.step.iter().position(|s| s.expect.status == 0 && s.leaves_after_ms.is_none())
+    {
+        return Err(format!("step {}: expected `expect` with a status", at + 1));
+    }
     if let Some(door) =
         case.not_at.keys().find(|door| !crate::doors::NAMES.contains(&door.as_str()))
     {

@@ -199,6 +199,9 @@ pub struct StepSpec {
     /// How many of the request go out at the same time.
     #[serde(default = "one_usize")]
     pub at_the_same_time: usize,
+    /// Milliseconds after which the client leaves, before the first byte of the answer: nothing is
+    /// expected of the step but what the origin is asked.
+    pub leaves_after_ms: Option<u64>,
     /// Whether the origin listens at all.
     #[serde(default)]
     pub origin_refuses: bool,
@@ -208,7 +211,8 @@ pub struct StepSpec {
     /// Origin answers that hold from this step.
     #[serde(default)]
     pub origin: Vec<OriginSpec>,
-    /// What must come of it.
+    /// What must come of it; needed unless the client leaves.
+    #[serde(default)]
     pub expect: Expect,
     /// Upstream requests by target. Documents may be fetched or not where they are not named;
     /// anything else unnamed is a failure.
@@ -219,7 +223,7 @@ pub struct StepSpec {
 }
 
 /// What must come of a request.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// HTTP status.

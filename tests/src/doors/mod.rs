@@ -3,7 +3,6 @@
 //! Owns names, capabilities and how a door is started and stopped. Invariant: every door is given
 //! the same origin, keyring and geo header, and nothing else.
 
-mod cache;
 mod cloudflare;
 mod fastly;
 mod host;
