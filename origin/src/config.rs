@@ -70,7 +70,7 @@ pub struct Config {
     pub snapshots: Vec<SnapshotRule>,
     /// Seconds between two takes of the snapshots.
     pub snapshot_every_s: u32,
-    /// Whether `/api/events/{event}/playback` signs for everyone.
+    /// Whether `/api/events/{event}/playback` signs for whoever asks.
     pub open_playback: bool,
 }
 
@@ -154,7 +154,7 @@ impl Config {
             snapshots: snapshots(reader, &event),
             event,
             snapshot_every_s: reader.number("snapshot-every", 15, 1..=3600),
-            open_playback: reader.flag("open-playback", true),
+            open_playback: reader.flag("open-playback", false),
             data,
         };
         config.check_together(reader);
@@ -361,6 +361,7 @@ mod tests {
         );
         assert_eq!(config.snapshots[2].path, "/api/events/final/score");
         assert!(config.operator_token_made && config.operator_token.0.len() == 32);
+        assert!(!config.open_playback);
     }
 
     #[test]

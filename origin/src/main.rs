@@ -111,7 +111,7 @@ struct Serve {
     /// A clip that fills what a pod leaves [built in].
     #[arg(long)]
     slate: Option<String>,
-    /// Whether the API signs playback URLs for everyone [true].
+    /// Whether the API signs playback URLs for whoever asks: for demonstrations [false].
     #[arg(long, value_name = "true|false")]
     open_playback: Option<String>,
     /// Seconds between two takes of the snapshots [15].
