@@ -71,13 +71,17 @@ impl Handler for Front {
 
 impl Front {
     fn document(&self, name: &str) -> Response<Bytes> {
-        let (body, cache) = match name.strip_prefix("pods/") {
-            Some(rest) => (self.pods(name, rest), IMMUTABLE),
-            None => (self.publisher.get(name), CHANGING),
-        };
-        let missing =
-            || problem(StatusCode::NOT_FOUND, "document-unknown", "There is no such document");
-        body.map_or_else(missing, |body| reply(StatusCode::OK, DOCUMENT_TYPE, cache, body))
+        if let Some(pods) = name.strip_prefix("pods/").and_then(|rest| self.pods(name, rest)) {
+            return reply(StatusCode::OK, DOCUMENT_TYPE, IMMUTABLE, pods);
+        }
+        match self.publisher.get(name) {
+            Some(body) => reply(StatusCode::OK, DOCUMENT_TYPE, CHANGING, body),
+            None => problem(
+                StatusCode::NOT_FOUND,
+                "document-name",
+                "No document can have this name",
+            ),
+        }
     }
 
     /// `{event}/{revision}/{cohort}`, rendered from the ledger.
