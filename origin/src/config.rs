@@ -70,6 +70,8 @@ pub struct Config {
     pub snapshots: Vec<SnapshotRule>,
     /// Seconds between two takes of the snapshots.
     pub snapshot_every_s: u32,
+    /// Of these an edge names one with every request for media or documents; none: all may ask.
+    pub edge_secrets: Vec<Secret>,
     /// Whether `/api/events/{event}/playback` signs for whoever asks.
     pub open_playback: bool,
 }
@@ -154,6 +156,7 @@ impl Config {
             snapshots: snapshots(reader, &event),
             event,
             snapshot_every_s: reader.number("snapshot-every", 15, 1..=3600),
+            edge_secrets: edge_secrets(reader),
             open_playback: reader.flag("open-playback", false),
             data,
         };
@@ -240,14 +243,32 @@ fn input(reader: &mut Reader) -> (Input, bool) {
     (input, shown)
 }
 
+/// One, or two while they change from one to the other.
+fn edge_secrets(reader: &mut Reader) -> Vec<Secret> {
+    const BYTES_MIN: usize = 16;
+    let secrets = reader.list("edge-secret", &[]);
+    if secrets.len() > 2 || !secrets.iter().all(|secret| is_secret(secret, BYTES_MIN)) {
+        let remedy = format!(
+            "give one, or two with a comma between, each at least {BYTES_MIN} of A-Z a-z 0-9 - _"
+        );
+        reader.fault("edge-secret", "is too short, has other characters, or is too many", &remedy);
+    }
+    secrets.into_iter().map(Secret).collect()
+}
+
+/// Whether it can be typed anywhere and is hard to guess.
+fn is_secret(text: &str, bytes_min: usize) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.len() >= bytes_min && text.bytes().all(plain)
+}
+
 /// A secret, and whether it was made because none was given.
 fn secret(reader: &mut Reader, key: &'static str) -> (String, bool) {
     const BYTES_MIN: usize = 8;
     let Some(given) = reader.optional(key) else {
         return (crate::keys::random_hex(16), true);
     };
-    let plain = given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if given.len() < BYTES_MIN || !plain {
+    if !is_secret(&given, BYTES_MIN) {
         let remedy =
             format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made");
         reader.fault(key, "is too short or has other characters", &remedy);
@@ -382,6 +403,23 @@ mod tests {
         assert!(faults.iter().any(|fault| fault.fault.contains("colour")));
         let text: String = faults.iter().map(ToString::to_string).collect();
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn one_or_two_edges_secrets() {
+        let secrets = |toml: &str| -> Result<usize, String> {
+            let config = read(toml, &[]).map_err(|faults| faults[0].to_string())?;
+            Ok(config.edge_secrets.len())
+        };
+        let (one, other) = ("0123456789abcdef", "the-next-one-to-come");
+        assert_eq!(secrets(""), Ok(0));
+        assert_eq!(secrets(&format!("edge-secret = \"{one}\"")), Ok(1));
+        assert_eq!(secrets(&format!("edge-secret = \"{one},{other}\"")), Ok(2));
+        assert_eq!(secrets(&format!("edge-secret = [\"{one}\", \"{other}\"]")), Ok(2));
+        for bad in ["short", "", &format!("{one},"), &format!("{one},{other},{one}x")] {
+            let fault = secrets(&format!("edge-secret = \"{bad}\"")).unwrap_err();
+            assert!(fault.contains("edge-secret") && !fault.contains(one), "{fault}");
+        }
     }
 
     #[test]

@@ -111,6 +111,9 @@ struct Serve {
     /// A clip that fills what a pod leaves [built in].
     #[arg(long)]
     slate: Option<String>,
+    /// Secret that edges name, or two with a comma between; none: all may ask for media.
+    #[arg(long, env = "SIGHTSCREEN_EDGE_SECRET", hide_env_values = true)]
+    edge_secret: Option<String>,
     /// Whether the API signs playback URLs for whoever asks: for demonstrations [false].
     #[arg(long, value_name = "true|false")]
     open_playback: Option<String>,
@@ -202,6 +205,7 @@ impl Serve {
             ("window", self.window),
             ("dvr", self.dvr),
             ("slate", self.slate),
+            ("edge-secret", self.edge_secret),
             ("open-playback", self.open_playback),
             ("snapshot-every", self.snapshot_every),
         ];

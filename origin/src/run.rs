@@ -127,6 +127,9 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let mut servers =
         servers(&config, base, &live, api, snapshots, (front_port, control_port), &stop);
     tracing::info!(event = config.event, listen = %config.listen, control = %config.control, "the origin is up");
+    if config.edge_secrets.is_empty() {
+        tracing::warn!("edge-secret is not set: whoever reaches this port gets media without a pass");
+    }
 
     let _ = stop.changed().await;
     tracing::info!("stopping");
@@ -280,6 +283,7 @@ fn servers(
         publisher: base.publisher,
         api,
         page: base.page,
+        edge_secrets: config.edge_secrets.clone(),
     };
     let mut servers = JoinSet::new();
     servers.spawn(http::serve(front_port, Arc::new(front), stop.clone()));
