@@ -158,7 +158,7 @@ impl Api {
         let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
         heights.sort_unstable();
         json!({
-            "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().epoch_ms,
+            "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().zero_ms,
             "languages": languages, "heights": heights, "creatives": self.live.creatives().names(),
             "playback": format!("/api/events/{}/playback", self.event), "score": format!("/api/events/{}/score", self.event),
         })
@@ -166,7 +166,7 @@ impl Api {
 
     fn score(&self) -> Value {
         let now_ms = now_ms();
-        let seconds = now_ms.saturating_sub(self.live.grid().epoch_ms) / 1000;
+        let seconds = now_ms.saturating_sub(self.live.grid().zero_ms) / 1000;
         let mut value = json!(score(seconds));
         value["state"] = json!(self.state());
         value["at_ms"] = json!(now_ms);

@@ -203,7 +203,7 @@ impl Control {
         let breaks: Vec<Value> =
             ledger.records().iter().rev().take(BREAKS_SHOWN).rev().map(shown).collect();
         json!({
-            "event": self.event, "state": self.api.state(), "media": self.live.status(),
+            "event": self.event, "epoch": self.live.epoch(), "state": self.api.state(), "media": self.live.status(),
             "live_edge": {"next_sequence": next, "program_date_time_ms": grid.start_ms(next)},
             "ledger": {"revision": ledger.revision()}, "breaks": breaks, "flags": self.flags(),
             "renditions": self.live.renditions(), "api": self.api_state(), "snapshots": self.snapshots.in_force(),

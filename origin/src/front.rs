@@ -101,14 +101,16 @@ impl Front {
         }
     }
 
-    /// `{event}/{revision}/{cohort}`, rendered from the ledger.
+    /// `{event}/{epoch}.{revision}/{cohort}`, rendered from the ledger.
     fn pods(&self, name: &str, rest: &str) -> Option<Bytes> {
         let mut parts = rest.split('/');
         let (event, revision, cohort) = (parts.next()?, parts.next()?, parts.next()?);
+        let (epoch, revision) = revision.split_once('.')?;
         let number: u64 = revision.parse().ok()?;
         let known =
             cohort == GENERIC || cohort == NONE || self.cohorts.iter().any(|known| known == cohort);
         if event != self.event
+            || epoch != self.live.epoch()
             || number.to_string() != revision
             || parts.next().is_some()
             || !known
