@@ -11,11 +11,11 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sightscreen_core::keyring::Key;
 use sightscreen_core::{route, signed_url};
 use tokio::sync::watch;
 
 use crate::http::{self as answers, not_found, problem};
+use crate::in_force::InForce;
 use crate::live::Live;
 use crate::package::packager::now_ms;
 use crate::score::score;
@@ -38,7 +38,7 @@ pub struct Api {
     /// Whether the first segments are out.
     pub(crate) ready: watch::Receiver<bool>,
     /// Signs playback URLs.
-    pub(crate) key: Key,
+    pub(crate) keys: Arc<InForce>,
     /// Names of the cohort dimensions.
     pub(crate) dimensions: Vec<String>,
     /// Whether playback signs for everyone.
@@ -192,7 +192,7 @@ impl Api {
             &format!("/live/{}/main.m3u8", self.event),
             &claims,
             expires_s,
-            &self.key,
+            &self.keys.url_key(),
         );
         ok(&json!({"event": self.event, "url": url, "expires": expires_s}))
     }

@@ -172,6 +172,17 @@ impl Publisher {
         self.signed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Signs all documents anew, and those to come, with another key. Versions stay: nothing else
+    /// is said.
+    pub fn sign_with(&self, key: Key) {
+        let mut signed = self.signed.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, document) in &mut signed.documents {
+            let payload = document.payload.as_bytes();
+            document.body = document::write(name, document.version, payload, &key).into();
+        }
+        signed.key = key;
+    }
+
     /// A document that is rendered anew each time from what cannot change; its version is always 1.
     ///
     /// # Errors
