@@ -409,9 +409,9 @@ mod tests {
             let event = event(folder.path(), grid, window_s);
             event.adopt(plan()).unwrap();
             let media = event.media.borrow().clone().unwrap();
-            let snapshot = media.snapshot(0, false).unwrap();
-            assert_eq!((snapshot.first, snapshot.cursor.msn), (first, 40));
-            assert!(snapshot.ended);
+            let listing = media.listing(0, false).unwrap();
+            assert_eq!((listing.first, listing.cursor.msn), (first, 40));
+            assert!(listing.ended);
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Front {
     pub(crate) cohorts: Vec<String>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) api: Arc<Api>,
-    pub(crate) page: Option<Page>,
+    pub(crate) page: Option<Arc<Page>>,
     pub(crate) edge_secrets: Vec<Secret>,
 }
 
@@ -93,11 +93,9 @@ impl Front {
         }
         match self.publisher.get(name) {
             Some(body) => reply(StatusCode::OK, DOCUMENT_TYPE, CHANGING, body),
-            None => problem(
-                StatusCode::NOT_FOUND,
-                "document-name",
-                "No document can have this name",
-            ),
+            None => {
+                problem(StatusCode::NOT_FOUND, "document-name", "No document can have this name")
+            }
         }
     }
 
@@ -138,7 +136,8 @@ mod tests {
         for given in ["the-one-that-goes", "the-one-that-comes"] {
             assert!(admits(&secrets, Some(given)), "{given}");
         }
-        for given in ["", "the-one-that", "the-one-that-cameX", "the-one-that-goes,the-one-that-comes"]
+        for given in
+            ["", "the-one-that", "the-one-that-cameX", "the-one-that-goes,the-one-that-comes"]
         {
             assert!(!admits(&secrets, Some(given)), "{given}");
         }

@@ -58,7 +58,9 @@ pub struct Told {
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// Nothing can be checked with this key.
-    #[error("there is no {purpose:?} key {kid:?} in the keyring: add it there first, at all edges too")]
+    #[error(
+        "there is no {purpose:?} key {kid:?} in the keyring: add it there first, at all edges too"
+    )]
     Unknown {
         /// What it would be for.
         purpose: Purpose,
@@ -72,7 +74,9 @@ pub enum ChangeError {
     #[error("{0:?} mints, so it must be one of pass")]
     NotAccepted(String),
     /// Edges still mint with it while the news is on the way.
-    #[error("{kid:?} still mints: let another key mint, and drop this one in {live_s} s, when its passes have ended")]
+    #[error(
+        "{kid:?} still mints: let another key mint, and drop this one in {live_s} s, when its passes have ended"
+    )]
     Mints {
         /// The key.
         kid: String,
@@ -317,7 +321,9 @@ mod tests {
     fn text(document: &[&str], pass: &[&str], url: &[&str]) -> String {
         // In the order given: the first is the one that signs.
         let of = |kids: &[&str]| {
-            let key = |kid: &&str| format!("{kid:?}:\"{:032x}\"", kid.len() as u64 + u64::from(kid.as_bytes()[1]));
+            let key = |kid: &&str| {
+                format!("{kid:?}:\"{:032x}\"", kid.len() as u64 + u64::from(kid.as_bytes()[1]))
+            };
             kids.iter().map(key).collect::<Vec<_>>().join(",")
         };
         let (document, pass, url) = (of(document), of(pass), of(url));
@@ -332,8 +338,7 @@ mod tests {
             let keyring = keys::read(&file).unwrap();
             let documents = folder.path().join("documents");
             let publisher = Arc::new(Publisher::open(&documents, &keyring).unwrap());
-            let in_force =
-                InForce::open("demo", file, keyring, Arc::clone(&publisher)).unwrap();
+            let in_force = InForce::open("demo", file, keyring, Arc::clone(&publisher)).unwrap();
             Self { folder, publisher, in_force }
         }
 
@@ -371,10 +376,7 @@ mod tests {
         assert!(told.passes_live_s.is_empty());
         assert_eq!(stage.told(), "k2 of k2; u1");
         // A life of 0 is to the session's end.
-        stage
-            .publisher
-            .publish("events/demo", &json!({"pass": {"session_s": 43_200}}))
-            .unwrap();
+        stage.publisher.publish("events/demo", &json!({"pass": {"session_s": 43_200}})).unwrap();
         let told = stage.change(json!({"pass": ["k2", "k1"]})).unwrap();
         assert_eq!(told.passes_live_s["k1"], 43_200);
     }
@@ -416,7 +418,10 @@ mod tests {
         stage.change(json!({"pass": ["k1", "k2"], "mint": "k2"})).unwrap();
         // What is no keyring changes nothing.
         assert!(stage.replace("{").is_err());
-        assert_eq!((signed_by("flags/demo"), stage.told()), ("d2".into(), "k2 of k1 k2; u1".into()));
+        assert_eq!(
+            (signed_by("flags/demo"), stage.told()),
+            ("d2".into(), "k2 of k1 k2; u1".into())
+        );
         // A key that is gone is in force no more.
         stage.replace(&text(&["d2"], &["k1"], &["u1", "u2"])).unwrap();
         assert_eq!(stage.told(), "k1 of k1; u1");

@@ -256,10 +256,8 @@ pub async fn ffmpeg_version() -> Result<&'static str, StartError> {
     static VERSION: OnceCell<String> = OnceCell::const_new();
     let read = async || {
         let run = ffmpeg().arg("-version").stderr(Stdio::null()).output().await;
-        let output = run.map_err(|error| StartError::Ffmpeg {
-            program: "ffmpeg",
-            reason: error.to_string(),
-        })?;
+        let output = run
+            .map_err(|error| StartError::Ffmpeg { program: "ffmpeg", reason: error.to_string() })?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
     VERSION.get_or_try_init(read).await.map(String::as_str)

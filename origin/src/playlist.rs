@@ -94,7 +94,10 @@ fn write_header(out: &mut String, listing: &Listing, delta: bool) -> std::fmt::R
         out,
         "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-INDEPENDENT-SEGMENTS"
     )?;
-    writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}.{revision}\n#EXT-X-MAP:URI=\"{epoch}-init.mp4\"")
+    writeln!(
+        out,
+        "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}.{revision}\n#EXT-X-MAP:URI=\"{epoch}-init.mp4\""
+    )
 }
 
 /// The hint, the reports and the end.

@@ -112,7 +112,8 @@ impl Publisher {
         let payload = serde_json::to_string(payload)
             .map_err(|error| PublishError::Io { path: path.clone(), source: error.into() })?;
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.read().documents.get(name).map(|known| (known.version, known.payload == payload));
+        let before =
+            self.read().documents.get(name).map(|known| (known.version, known.payload == payload));
         let version = match before {
             Some((version, true)) => return Ok(version),
             Some((version, false)) => after(version),

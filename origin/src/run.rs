@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
 use sightscreen_core::flags::ADS;
 use tokio::net::TcpListener;
@@ -96,7 +95,7 @@ struct Base {
     shelf: Shelf,
     desk: Arc<Desk>,
     cohorts: Vec<String>,
-    page: Option<Page>,
+    page: Option<Arc<Page>>,
 }
 
 /// Runs an origin until `stop` changes.
@@ -117,9 +116,12 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     let (ready, is_ready) = watch::channel(false);
     let api = Arc::new(api(&config, &base.keys, &live, is_ready));
     let snapshots = Arc::new(Snapshots {
+        event: config.event.clone(),
         api: Arc::clone(&api),
+        page: base.page.clone(),
         publisher: Arc::clone(&base.publisher),
         rules: config.snapshots.clone(),
+        every_s: config.snapshot_every_s,
         missed: Mutex::default(),
     });
     let mut jobs = jobs(&config, &base, &live, ready, &snapshots);
@@ -127,7 +129,9 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         servers(&config, base, &live, api, snapshots, (front_port, control_port), &stop);
     tracing::info!(event = config.event, listen = %config.listen, control = %config.control, "the origin is up");
     if config.edge_secrets.is_empty() {
-        tracing::warn!("edge-secret is not set: whoever reaches this port gets media without a pass");
+        tracing::warn!(
+            "edge-secret is not set: whoever reaches this port gets media without a pass"
+        );
     }
 
     let _ = stop.changed().await;
@@ -168,7 +172,8 @@ fn open(config: &Config) -> Result<Base, RunError> {
     let ledger = config.data.join("events").join(event).join("ledger.jsonl");
     let desk = Arc::new(Desk::open(&ledger, event, config.dvr_s, Arc::new(decide))?);
     let page = config.page.as_deref().map(|path| {
-        Page::open(path).map_err(|source| RunError::Page { path: path.to_owned(), source })
+        let page = Page::open(path).map(Arc::new);
+        page.map_err(|source| RunError::Page { path: path.to_owned(), source })
     });
     Ok(Base { keys, publisher, switches, shelf, desk, cohorts, page: page.transpose()? })
 }
@@ -214,7 +219,7 @@ fn jobs(
         (base.shelf.clone(), config.table.creatives(), config.slate.clone());
     let (library, grid) = (live.creatives(), live.grid());
     jobs.spawn(async move { shelf.keep_stocked(library, grid, names, slate).await });
-    jobs.spawn(Arc::clone(snapshots).keep(Duration::from_secs(u64::from(config.snapshot_every_s))));
+    jobs.spawn(Arc::clone(snapshots).keep());
     jobs.spawn(Arc::clone(&base.keys).follow_the_file());
     let (publisher, desk) = (Arc::clone(&base.publisher), Arc::clone(&base.desk));
     jobs.spawn(go_live(
