@@ -397,6 +397,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_epoch_lasts_as_long_as_the_data() {
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let open = async |folder: &tempfile::TempDir| {
+            let grid = Grid::new(0, (30, 1), 2000, 200).unwrap();
+            let config = LiveConfig {
+                input: Input::Rtmp {
+                    listen: ([127, 0, 0, 1], 0).into(),
+                    stream_key: crate::config::Secret("key-of-the-camera".to_owned()),
+                },
+                ..LiveConfig::clone(&event(folder.path(), grid, 60).config)
+            };
+            let (event, _) = Event::open(config, Arc::new(NoBreaks)).await.unwrap();
+            event.adopt(plan()).unwrap();
+            event.epoch.to_string()
+        };
+        let first = open(&one).await;
+        assert!(is_epoch(&first), "{first}");
+        assert_eq!(open(&one).await, first);
+        assert_ne!(open(&other).await, first);
+        // A folder from before there were epochs gets one, and keeps it.
+        let file = one.path().join("event.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let older = text.replace("zero_ms", "epoch_ms").replace("\"epoch\"", "\"unknown\"");
+        std::fs::write(&file, older).unwrap();
+        let second = open(&one).await;
+        assert!(is_epoch(&second) && second != first, "{second}");
+        assert_eq!(open(&one).await, second);
+    }
+
+    #[tokio::test]
     async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_window() {
         let folder = tempfile::tempdir().unwrap();
         // It ended long ago.
