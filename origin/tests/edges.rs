@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Origin, ask, ask_with, get, wait};
+use common::{Origin, TOKEN, ask, ask_with, binary, get, wait};
 use serde_json::{Value, json};
 
 const GOES: &str = "the-secret-that-goes";
@@ -129,4 +129,20 @@ fn keys_rotate_without_a_restart(origin: &Origin, keyring: &Path) {
     assert!(status == 409 && refused["type"] == "urn:sightscreen:problem:key-mints", "{refused}");
     let (status, told) = origin.change_keys(&json!({"pass": ["k2"]}));
     assert_eq!((status, &told["keys"]["pass"]), (200, &json!(["k2"])));
+
+    let command = |arguments: &[&str]| {
+        let control = format!("127.0.0.1:{}", origin.control);
+        let mut keys = binary();
+        keys.args(["keys", "--control", &control]).args(arguments);
+        keys.env("SIGHTSCREEN_OPERATOR_TOKEN", TOKEN).output().unwrap()
+    };
+    let shown = command(&["--pass", "k1,k2"]);
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["keys"]["pass"], json!(["k1", "k2"]));
+    let again: Value = serde_json::from_slice(&command(&[]).stdout).unwrap();
+    assert_eq!(again, shown);
+    let refused = command(&["--pass", "k1", "--mint", "k1"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("\"k2\" still mints"), "{said}");
 }

@@ -70,7 +70,8 @@ pub(super) fn pods(reader: &mut Reader, schema: &[Dimension]) -> Table {
             _ => {
                 let pattern = Pattern::parse(&cohort);
                 if !fits(&pattern, schema) {
-                    let remedy = "write generic, fallback, or one value or * for each of age.gender.metro.device.language";
+                    let remedy = "write generic, fallback, or one value or * for each of \
+                        age.gender.metro.device.language";
                     rows.fault(&format!("cohort {cohort:?} matches nobody"), remedy);
                 }
                 table.rules.push(Rule { pattern, creatives });
