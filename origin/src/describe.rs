@@ -22,6 +22,7 @@ pub fn event(config: &Config, live: &Live) -> Event {
     let plan = |id: &str, max_height| Plan { id: id.to_owned(), max_height };
     Event {
         event: config.event.clone(),
+        epoch: Some(live.epoch().to_owned()),
         title: config.title.clone(),
         target_duration: u32::try_from(live.grid().target_duration_s()).unwrap_or(u32::MAX),
         parts: u32::try_from(live.grid().most_parts()).ok(),

@@ -1,7 +1,7 @@
 //! The making of an event: its folder, its grid, and the hand-over from input to packager.
 //!
-//! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the
-//! event's life.
+//! `event.json` keeps the epoch, the grid and the plan; once written, they hold for the event's
+//! life.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sightscreen_core::route::is_epoch;
 use tokio::sync::watch;
 
 use crate::creative::Library;
@@ -17,6 +18,7 @@ use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
+use crate::keys::random_hex;
 use crate::ladder::{self, Plan, Shape};
 use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
 use crate::package::end::End;
@@ -27,12 +29,19 @@ use crate::store::Store;
 /// Frames a second of a publisher's event unless set.
 const PUBLISHER_FPS: (u32, u32) = (30, 1);
 
-/// A new event's epoch lies this far ahead, so that its first picture is frame 0.
+/// Random bytes of an epoch: few, because it is in every URI, and enough for the events that will
+/// ever have one name.
+const EPOCH_BYTES: usize = 4;
+
+/// A new event's grid begins this far ahead, so that its first picture is frame 0.
 const HEAD_START_MS: u64 = 200;
 
 /// What of an event never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Saved {
+    /// See [`crate::live::Live::epoch`]. None in a folder that an older version made.
+    #[serde(default)]
+    epoch: Option<String>,
     grid: Grid,
     plan: Option<Plan>,
     /// Segments that playlists list, as last set.
@@ -56,8 +65,9 @@ fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
 
 /// An event as its input and its handle see it. Clones are the same event.
 #[derive(Clone)]
-pub(crate) struct Event {
+pub(crate) struct LiveEvent {
     pub(crate) name: String,
+    pub(crate) epoch: Arc<str>,
     pub(crate) grid: Grid,
     pub(crate) counters: Arc<Counters>,
     pub(crate) library: Library,
@@ -77,7 +87,7 @@ pub(crate) struct Working {
 /// Runs an event's input for as long as it is polled.
 pub(crate) type InputTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Event {
+impl LiveEvent {
     /// Opens the event's folder and prepares its input.
     pub(crate) async fn open(
         config: LiveConfig,
@@ -102,9 +112,12 @@ impl Event {
             Input::TestMatch | Input::File(_) => None,
         };
         let grid = Grid::new(now_ms() + HEAD_START_MS, fps, config.segment_ms, config.part_ms)?;
-        let grid = same_settings(&config, saved.map_or(grid, |saved| saved.grid), grid)?;
+        let kept = saved.as_ref().map_or(grid, |saved| saved.grid);
+        let grid = same_settings(&config, kept, grid)?;
+        let epoch = saved.and_then(|saved| saved.epoch).filter(|epoch| is_epoch(epoch));
         let event = Self {
             name: config.event.clone(),
+            epoch: epoch.unwrap_or_else(|| random_hex(EPOCH_BYTES)).into(),
             grid,
             counters: Arc::default(),
             library: Library::new(grid, config.data.join("creatives")),
@@ -136,6 +149,7 @@ impl Event {
         let edge = end.before_end(self.grid.msn_at(now_ms()) + 1);
         let listed_from = listed_from(before.as_ref(), window_segments, edge);
         let saved = Saved {
+            epoch: Some(self.epoch.to_string()),
             grid: self.grid,
             plan: Some(plan.clone()),
             window: Some(window_segments),
@@ -151,6 +165,7 @@ impl Event {
             .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
             .collect();
         let media = Arc::new(Media {
+            epoch: Arc::clone(&self.epoch),
             grid: self.grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
@@ -211,23 +226,23 @@ fn shown_init(path: &Path) -> OnceLock<Bytes> {
     }
 }
 
-struct Source {
+struct Probed {
     shape: Shape,
     fps: (u32, u32),
     languages: usize,
 }
 
 /// What is known of the source before it runs; `None` for a publisher.
-async fn probe_source(config: &LiveConfig) -> Result<Option<Source>, StartError> {
+async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError> {
     Ok(match &config.input {
-        Input::TestMatch => Some(Source {
+        Input::TestMatch => Some(Probed {
             shape: testmatch::SHAPE,
             fps: testmatch::FPS,
             languages: config.languages.len(),
         }),
         Input::File(path) => {
             let file = ingest::probe_file(path).await?;
-            Some(Source { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
+            Some(Probed { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
         }
         Input::Rtmp { .. } => None,
     })
@@ -247,9 +262,9 @@ async fn make_plan(
     Ok(Plan { video, audio })
 }
 
-/// The kept grid, when the settings would make the same but for the epoch.
+/// The kept grid, when the settings would make the same but for where it starts.
 fn same_settings(config: &LiveConfig, kept: Grid, asked: Grid) -> Result<Grid, StartError> {
-    if (Grid { epoch_ms: kept.epoch_ms, ..asked }) == kept {
+    if (Grid { zero_ms: kept.zero_ms, ..asked }) == kept {
         return Ok(kept);
     }
     let say = |grid: Grid| {
@@ -310,7 +325,8 @@ mod tests {
     #[test]
     fn a_longer_window_brings_nothing_back() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let saved = |window, listed_from| Saved { grid, plan: None, window, listed_from };
+        let saved =
+            |window, listed_from| Saved { epoch: None, grid, plan: None, window, listed_from };
         let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1001);
         assert_eq!(from(None, 30), 0);
         assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
@@ -339,7 +355,7 @@ mod tests {
         Plan { video: vec![rung], audio: vec!["en".to_owned()] }
     }
 
-    fn event(data: &Path, grid: Grid, window_s: u32) -> Event {
+    fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {
         let config = LiveConfig {
             event: "demo".to_owned(),
             data: data.to_owned(),
@@ -352,8 +368,9 @@ mod tests {
             window_s,
             dvr_s: 600,
         };
-        Event {
+        LiveEvent {
             name: config.event.clone(),
+            epoch: "1a2b".into(),
             grid,
             counters: Arc::default(),
             library: Library::new(grid, data.join("creatives")),
@@ -381,6 +398,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_epoch_lasts_as_long_as_the_data() {
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let open = async |folder: &tempfile::TempDir| {
+            let grid = Grid::new(0, (30, 1), 2000, 200).unwrap();
+            let config = LiveConfig {
+                input: Input::Rtmp {
+                    listen: ([127, 0, 0, 1], 0).into(),
+                    stream_key: crate::config::Secret("key-of-the-camera".to_owned()),
+                },
+                ..LiveConfig::clone(&event(folder.path(), grid, 60).config)
+            };
+            let (event, _) = LiveEvent::open(config, Arc::new(NoBreaks)).await.unwrap();
+            event.adopt(plan()).unwrap();
+            event.epoch.to_string()
+        };
+        let first = open(&one).await;
+        assert!(is_epoch(&first), "{first}");
+        assert_eq!(open(&one).await, first);
+        assert_ne!(open(&other).await, first);
+        // A folder from before there were epochs gets one, and keeps it.
+        let file = one.path().join("event.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let older = text.replace("zero_ms", "epoch_ms").replace("\"epoch\"", "\"unknown\"");
+        std::fs::write(&file, older).unwrap();
+        let second = open(&one).await;
+        assert!(is_epoch(&second) && second != first, "{second}");
+        assert_eq!(open(&one).await, second);
+    }
+
+    #[tokio::test]
     async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_window() {
         let folder = tempfile::tempdir().unwrap();
         // It ended long ago.
@@ -393,9 +440,9 @@ mod tests {
             let event = event(folder.path(), grid, window_s);
             event.adopt(plan()).unwrap();
             let media = event.media.borrow().clone().unwrap();
-            let snapshot = media.snapshot(0, false).unwrap();
-            assert_eq!((snapshot.first, snapshot.cursor.msn), (first, 40));
-            assert!(snapshot.ended);
+            let listing = media.listing(0).unwrap();
+            assert_eq!((listing.first, listing.cursor.msn), (first, 40));
+            assert!(listing.ended);
         }
     }
 

@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use crate::grid::{Grid, Kind};
 use crate::live::{LadderLimits, StartError};
@@ -245,6 +246,21 @@ pub async fn check_installed() -> Result<(), StartError> {
         run.await.map_err(|error| StartError::Ffmpeg { program, reason: error.to_string() })?;
     }
     Ok(())
+}
+
+/// What ffmpeg says of itself, read once: another version encodes otherwise.
+///
+/// # Errors
+/// [`StartError::Ffmpeg`] when it cannot be started.
+pub async fn ffmpeg_version() -> Result<&'static str, StartError> {
+    static VERSION: OnceCell<String> = OnceCell::const_new();
+    let read = async || {
+        let run = ffmpeg().arg("-version").stderr(Stdio::null()).output().await;
+        let output = run
+            .map_err(|error| StartError::Ffmpeg { program: "ffmpeg", reason: error.to_string() })?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    VERSION.get_or_try_init(read).await.map(String::as_str)
 }
 
 /// An ffmpeg that reads no terminal, and dies with this process's handle.

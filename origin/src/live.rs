@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Secret;
 use crate::creative::Library;
-use crate::event::{Event, Working};
+use crate::event::{LiveEvent, Working};
 use crate::grid::{Grid, GridError, Kind};
 use crate::ladder::{AUDIO_BITRATE, Plan};
 use crate::package::end::{End, EndError};
@@ -264,12 +264,13 @@ pub struct Live {
 }
 
 struct Inner {
-    event: Event,
+    event: LiveEvent,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What an event has once its ladder is known.
 pub(crate) struct Media {
+    pub(crate) epoch: Arc<str>,
     pub(crate) grid: Grid,
     pub(crate) plan: Plan,
     pub(crate) tracks: Vec<Arc<Track>>,
@@ -289,9 +290,16 @@ impl Live {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: LiveConfig, breaks: Arc<dyn Breaks>) -> Result<Self, StartError> {
-        let (event, input) = Event::open(config, breaks).await?;
+        let (event, input) = LiveEvent::open(config, breaks).await?;
         let task = tokio::spawn(input);
         Ok(Self { inner: Arc::new(Inner { event, tasks: Mutex::new(vec![task]) }) })
+    }
+
+    /// What tells this event's media from that of an earlier event of the same name: made with the
+    /// event's data, and part of the names of its objects and pods.
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.inner.event.epoch
     }
 
     /// The event's time base.

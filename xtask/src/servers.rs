@@ -393,6 +393,8 @@ impl Servers {
             .arg(self.keyring())
             .arg("--page")
             .arg(paths::root().join("origin/page/dist"))
+            // The page asks the API for its entry URL.
+            .args(["--open-playback", "true"])
             // Not arguments: those are for every user of the machine to read.
             .env("SIGHTSCREEN_STREAM_KEY", &self.stream_key)
             .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);

@@ -119,6 +119,7 @@ mod tests {
             target_duration: 2,
             parts: None,
             plans: vec![],
+            epoch: None,
             default_plan: String::new(),
             cohorts: vec![age, metro, dimension("device", &["mobile", "other"], "other"), language],
             pass: PassPolicy { ttl_s: 1, session_s: 1 },

@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The cohort's pods as of a revision; `None` where they cannot be had.
+    /// The cohort's pods as of the revision of that name; `None` where they cannot be had.
     pub(crate) fn pods(
         &mut self,
         event: &str,

@@ -18,7 +18,7 @@ use crate::keyring::{Key, Keyring, Purpose, from_base64url, sha256_hex, to_base6
 pub use event::{Dimension, Event, GeoRule, PassPolicy, Plan, Rendition, RenditionKind};
 pub use keys::Keys;
 pub use pods::{Break, Playing, Pods, Slot};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotList};
 
 /// First word of the header line and of the signed fields; the number is the envelope's version.
 const LABEL: &str = "sightscreen-document-1";

@@ -15,12 +15,12 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::cut::{CodedTrack, Conditioned};
-use super::{Card, CreativeError, Source};
+use super::{Card, Clip, CreativeError};
 use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::ingest::probe_file;
-use crate::ladder::{OFFSET_S, Plan, last_line};
+use crate::ladder::{OFFSET_S, Plan, ffmpeg_version, last_line};
 use crate::live::StartError;
 use crate::package::read::{Item, Reader};
 use crate::package::write::{InitTrack, init};
@@ -78,18 +78,35 @@ impl Note {
     }
 }
 
-/// The identifier of what conditioning this source would give.
+/// Goes up with every change of how a clip is conditioned that [`recipe`] does not show.
+const CONDITIONING: u32 = 1;
+
+/// All that shapes what comes of a clip: the ladder, the grid, the encoder and what it is told. The
+/// grid's start has no part in it, because a creative is cut by phase and counts from its slot. So
+/// an event that starts anew finds its creatives.
+fn recipe(plan: &Plan, grid: &Grid, encoder: &str) -> String {
+    let outputs = plan.outputs(grid, 0, |track| track.to_string());
+    let (grid, tail) = (Grid { zero_ms: 0, ..*grid }, tail(plan, grid, 1));
+    format!("{CONDITIONING} {encoder} {plan:?} {grid:?} {outputs:?} {tail} {LOUDNESS}")
+}
+
+/// The identifier of what conditioning this clip would give. Caches keep a creative's objects under
+/// it for weeks, so it is a digest of the clip and of its [`recipe`]: other bytes have another
+/// identifier.
 pub(super) async fn identify(
-    source: &Source,
+    source: &Clip,
     plan: &Plan,
     grid: &Grid,
 ) -> Result<String, CreativeError> {
+    let encoder = ffmpeg_version().await.map_err(|error| CreativeError::Failed {
+        name: source.name(),
+        reason: error.to_string(),
+    })?;
     let mut hash = Sha256::new();
-    // The epoch has no part in it: an event that starts anew finds its creatives.
-    hash.update(format!("{plan:?}{:?}", Grid { epoch_ms: 0, ..*grid }));
+    hash.update(recipe(plan, grid, encoder));
     match source {
-        Source::Card(card) => hash.update(format!("{card:?}")),
-        Source::File(path) => {
+        Clip::Card(card) => hash.update(format!("{card:?}")),
+        Clip::File(path) => {
             let path = path.clone();
             let read = tokio::task::spawn_blocking(move || -> std::io::Result<Sha256> {
                 std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
@@ -108,12 +125,12 @@ pub(super) async fn identify(
 
 /// What is conditioned for a source, and how often it is repeated: a slate is one segment again and
 /// again.
-pub(super) fn unit(source: &Source, grid: &Grid) -> (Source, u64) {
+pub(super) fn unit(source: &Clip, grid: &Grid) -> (Clip, u64) {
     match source {
-        Source::Card(card) if card.tone_hz == 0 => {
+        Clip::Card(card) if card.tone_hz == 0 => {
             let length_ms = u32::try_from(grid.duration_ms(1)).unwrap_or(u32::MAX);
             let times = whole_segments(u64::from(card.length_ms), grid);
-            (Source::Card(Card { length_ms, ..card.clone() }), times)
+            (Clip::Card(Card { length_ms, ..card.clone() }), times)
         }
         other => (other.clone(), 1),
     }
@@ -121,7 +138,7 @@ pub(super) fn unit(source: &Source, grid: &Grid) -> (Source, u64) {
 
 /// Loads the creative from its folder, or makes it there.
 pub(super) async fn condition(
-    source: &Source,
+    source: &Clip,
     plan: &Plan,
     grid: &Grid,
     folder: &Path,
@@ -176,11 +193,11 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
 
 /// Whole segments, at least one: what is missing is filled with the last picture, a tail below half
 /// a segment is cut.
-async fn length(source: &Source, grid: &Grid) -> Result<u64, CreativeError> {
+async fn length(source: &Clip, grid: &Grid) -> Result<u64, CreativeError> {
     let name = source.name();
     let ms = match source {
-        Source::Card(card) => u64::from(card.length_ms),
-        Source::File(path) => {
+        Clip::Card(card) => u64::from(card.length_ms),
+        Clip::File(path) => {
             let file = probe_file(path).await.map_err(|error| match error {
                 StartError::Ffmpeg { .. } => {
                     CreativeError::Failed { name: name.clone(), reason: error.to_string() }
@@ -208,7 +225,7 @@ fn whole_segments(ms: u64, grid: &Grid) -> u64 {
 }
 
 async fn encode(
-    source: &Source,
+    source: &Clip,
     plan: &Plan,
     grid: &Grid,
     segments: u64,
@@ -218,8 +235,8 @@ async fn encode(
     let failed = |reason: String| CreativeError::Failed { name: name.clone(), reason };
     let texts = RunFolder::new().map_err(|error| failed(error.to_string()))?;
     let input = match source {
-        Source::File(path) => file_input(path).await,
-        Source::Card(card) => {
+        Clip::File(path) => file_input(path).await,
+        Clip::Card(card) => {
             card_input(card, grid, texts.path()).map_err(|error| failed(error.to_string()))?
         }
     };
@@ -247,8 +264,8 @@ async fn encode(
         .find(|line| !line.trim().is_empty())
         .map_or_else(|| last_line(&said), last_line);
     Err(match source {
-        Source::File(_) => CreativeError::Corrupt { name, reason },
-        Source::Card(_) => failed(reason),
+        Clip::File(_) => CreativeError::Corrupt { name, reason },
+        Clip::Card(_) => failed(reason),
     })
 }
 
@@ -396,4 +413,35 @@ fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, Strin
         }
     }
     Ok(track)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::ladder::Rung;
+
+    #[test]
+    fn a_recipe_knows_all_but_when_the_event_began() {
+        let plan = |height, bitrate, audio: &[&str]| Plan {
+            video: vec![Rung { width: 640, height, bitrate }],
+            audio: audio.iter().map(ToString::to_string).collect(),
+        };
+        let grid = |start, fps, segment, part| Grid::new(start, fps, segment, part).unwrap();
+        let usual = || (plan(360, 700_000, &["en"]), grid(0, (25, 1), 2000, 200));
+        let of = |(plan, grid): (Plan, Grid)| recipe(&plan, &grid, "ffmpeg 5");
+        let known = of(usual());
+        assert_eq!(of((usual().0, grid(1_700_000_000_000, (25, 1), 2000, 200))), known);
+        for other in [
+            (plan(480, 700_000, &["en"]), usual().1),
+            (plan(360, 800_000, &["en"]), usual().1),
+            (plan(360, 700_000, &["en", "hi"]), usual().1),
+            (usual().0, grid(0, (30, 1), 2000, 200)),
+            (usual().0, grid(0, (25, 1), 4000, 200)),
+            (usual().0, grid(0, (25, 1), 2000, 400)),
+        ] {
+            assert_ne!(of(other.clone()), known, "{other:?}");
+        }
+        assert_ne!(recipe(&usual().0, &usual().1, "ffmpeg 6"), known);
+    }
 }

@@ -10,6 +10,10 @@ const COHORTS_MAX: usize = 100;
 pub struct Event {
     /// The event's identifier; the same as in the document's name.
     pub event: String,
+    /// Tells this event from an earlier one of the same name, see [`crate::route::is_epoch`]: it is
+    /// in the names of the content's objects and of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
     /// For people.
     pub title: String,
     /// Seconds; `EXT-X-TARGETDURATION` of every playlist of the event.
@@ -150,7 +154,9 @@ impl Event {
     /// What is wrong with the document, in words; `None` when every rule of the schema holds.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        self.cohort_fault().or_else(|| self.rendition_fault()).or_else(|| {
+        let epoch = self.epoch.as_deref().filter(|epoch| !crate::route::is_epoch(epoch));
+        let epoch = epoch.map(|epoch| format!("epoch {epoch:?}: expected 1 to 16 of a-z 0-9"));
+        epoch.or_else(|| self.cohort_fault()).or_else(|| self.rendition_fault()).or_else(|| {
             self.plan(None)
                 .is_none()
                 .then(|| format!("default_plan {:?} is not one of plans", self.default_plan))
