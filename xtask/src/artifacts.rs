@@ -1,11 +1,10 @@
-//! Builds: servers for this machine, the core for each door, and the page.
+//! Builds: the servers for this machine, the core for each door, and the page.
 //!
-//! Owns the commands that `fastly.toml`, `wrangler.toml` and `spin.toml` call, and where each
-//! result lies.
+//! `fastly.toml`, `wrangler.toml` and `spin.toml` call these, and expect each result in its place.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -17,8 +16,13 @@ use crate::{paths, run, tools};
 
 /// What runs on this machine, and its tests. One choice for building and for testing, so that both
 /// share what is compiled.
-pub(crate) const PACKAGES: [&str; 4] =
-    ["sightscreen-core", "sightscreen-host", "sightscreen-origin", "sightscreen-tests"];
+pub(crate) const PACKAGES: [&str; 5] = [
+    "sightscreen-core",
+    "sightscreen-door",
+    "sightscreen-host",
+    "sightscreen-origin",
+    "sightscreen-tests",
+];
 
 type Build = fn() -> Result<PathBuf>;
 
@@ -108,13 +112,13 @@ pub(crate) fn spin() -> Result<PathBuf> {
 
 /// The Worker: JavaScript entry and Wasm, where `wrangler.toml` looks for them.
 pub(crate) fn cloudflare() -> Result<PathBuf> {
-    // The bundler knows nothing of what is up to date.
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(folder) = BUILT.get() {
-        return Ok(folder.clone());
+    // The bundler does not know what is up to date, and two at once would write the same files.
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*built {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(built.insert(worker()?).clone()),
     }
-    let folder = worker()?;
-    Ok(BUILT.get_or_init(|| folder).clone())
 }
 
 fn worker() -> Result<PathBuf> {
@@ -211,8 +215,12 @@ fn built(name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
+/// Replaced as a whole: a server that starts meanwhile reads the old file or the new one.
 fn copied(from: &Path, to: &Path) -> Result<PathBuf> {
-    std::fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    let partial = to.with_extension(format!("partial-{}", std::process::id()));
+    std::fs::copy(from, &partial)
+        .and_then(|_| std::fs::rename(&partial, to))
+        .with_context(|| format!("cannot write {}", to.display()))?;
     Ok(to.to_path_buf())
 }
 
