@@ -1,13 +1,14 @@
 //! `/api/...`: the origin within its time budget, else the stored snapshot.
 //!
-//! Owns when a snapshot stands in and how that is told. Invariant: a request about one user (it
-//! carries `authorization`) is never answered from, and never put into, anything that is shared;
-//! and a snapshot bound to places is not shown where the place is not known.
+//! A request about one user (it carries `authorization`) is never answered from, and never put
+//! into, anything that is shared. What is bound to countries is bound whoever answers: the event's
+//! document says which paths are, and is looked at before the origin is asked. So an outage changes
+//! nothing about who may see an answer. A snapshot's own countries hold as well.
 
-use crate::context::{Context, Flow, has_failed, is_missing, stop};
+use crate::context::{Context, Flow, Known, has_failed, is_missing, stop};
 use crate::document::Snapshot;
 use crate::exchange::{Got, Object, Response, Source, Want};
-use crate::flags::{Flags, PANIC, SNAPSHOTS, Subject};
+use crate::flags::{PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;
 
@@ -20,31 +21,60 @@ const API_BYTES_MAX: u32 = 1 << 20;
 const PERSONAL_TIMEOUT_MS: u32 = 10_000;
 /// Longest query of a shared API answer.
 const QUERY_BYTES_MAX: usize = 1024;
+/// Stands for no event: the flags of all.
+const SITE: &str = "site";
 /// A `retry-after` between 1 s and 4 s spreads those who come back.
 const RETRY_SPREAD_S: u32 = 5;
 
 /// An API request.
 pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> Flow<Response> {
     let target = target(path, query)?;
-    if cx.request.header("authorization").is_some() {
-        return personal(cx, target);
-    }
     let scope = scope(path);
-    let flags = cx.flags(scope)?;
+    let (event, flags) = match scope {
+        SITE => (Known::Absent, cx.flags(SITE)?),
+        event => cx.event_and_flags(event)?,
+    };
     let client = &cx.request.client;
+    let country = client.country.as_deref();
+    let bound = match &event {
+        Known::Is(event) if !event.shows(path, country) => {
+            return stop(Problem::RegionExcluded.response());
+        }
+        Known::Is(event) => event.binds(path),
+        Known::Absent => false,
+        Known::Unavailable => true,
+    };
+    // Without the event's bounds the origin's answer may be one that this viewer may not see. A
+    // snapshot has its own.
+    let may_ask = !matches!(event, Known::Unavailable);
+    if cx.request.header("authorization").is_some() {
+        return if may_ask { personal(cx, target) } else { unavailable(cx) };
+    }
     let subject = Subject {
         event: Some(scope),
-        country: client.country.as_deref(),
+        country,
         region: client.region.as_deref(),
         ..Subject::default()
     };
-    if !flags.is_on(PANIC, false, subject) {
+    if may_ask && !flags.is_on(PANIC, false, subject) {
         let got = cx.want(shared_want(target))?;
         if let (Got::Object(object), false) = (got, has_failed(got)) {
-            return Ok(from_origin(object, shared_for(object.status)));
+            return Ok(from_origin(object, shared_for(object.status, bound)));
         }
     }
-    stored(cx, path, query, &flags, subject)
+    let snapshot = match query {
+        None if flags.is_on(SNAPSHOTS, true, subject) => cx.snapshot(path)?,
+        // A snapshot is of a path alone: with a query it would be the answer to another question.
+        _ => None,
+    };
+    match snapshot.filter(|snapshot| snapshot.path == path) {
+        Some(snapshot) => stored(cx, snapshot, bound),
+        None => unavailable(cx),
+    }
+}
+
+fn unavailable<T>(cx: &Context<'_>) -> Flow<T> {
+    stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S))
 }
 
 /// Passed on as it is, refusals included, to the viewer alone.
@@ -62,7 +92,7 @@ fn personal(cx: &Context<'_>, target: String) -> Flow<Response> {
         got @ Got::Object(object) if !has_failed(got) => {
             Ok(from_origin(object, "private, no-store"))
         }
-        _ => stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S)),
+        _ => unavailable(cx),
     }
 }
 
@@ -82,9 +112,13 @@ fn shared_want(target: String) -> Want {
 }
 
 /// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at
-/// any moment.
-fn shared_for(status: u16) -> &'static str {
-    if status == 200 || is_missing(status) { "public, max-age=1" } else { "no-store" }
+/// any moment. What is for some countries only is for no cache that knows no places.
+fn shared_for(status: u16, bound: bool) -> &'static str {
+    match (status == 200 || is_missing(status), bound) {
+        (true, false) => "public, max-age=1",
+        (true, true) => "private, max-age=1",
+        (false, _) => "no-store",
+    }
 }
 
 fn from_origin(object: &Object, cache_control: &str) -> Response {
@@ -98,21 +132,7 @@ fn from_origin(object: &Object, cache_control: &str) -> Response {
     Response { status: object.status, headers, body: object.body.clone(), store: Vec::new() }
 }
 
-fn stored(
-    cx: &mut Context<'_>,
-    path: &str,
-    query: Option<&str>,
-    flags: &Flags,
-    subject: Subject<'_>,
-) -> Flow<Response> {
-    let snapshot = match query {
-        None if flags.is_on(SNAPSHOTS, true, subject) => cx.snapshot(path)?,
-        // A snapshot is of a path alone: with a query it would be the answer to another question.
-        _ => None,
-    };
-    let Some(snapshot) = snapshot.filter(|snapshot| snapshot.path == path) else {
-        return stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S));
-    };
+fn stored(cx: &Context<'_>, snapshot: Snapshot, bound: bool) -> Flow<Response> {
     if !may_see(&snapshot, cx.request.client.country.as_deref()) {
         return stop(Problem::RegionExcluded.response());
     }
@@ -123,9 +143,7 @@ fn stored(
         age if age < fresh_s.saturating_add(stale_s) => "stale",
         _ => return stop(cx.unavailable(Problem::SnapshotExpired, RETRY_SPREAD_S)),
     };
-    // What is for some places only is for no cache that knows no places.
-    let cache_control =
-        if snapshot.countries.is_empty() { "public, max-age=1" } else { "private, max-age=1" };
+    let cache_control = shared_for(200, bound || !snapshot.countries.is_empty());
     let headers = vec![
         ("content-type".to_owned(), snapshot.content_type),
         header("cache-control", cache_control),
@@ -155,8 +173,8 @@ fn target(path: &str, query: Option<&str>) -> Flow<String> {
     Ok(format!("{path}?{}", pairs.join("&")))
 }
 
-/// The event that the path is about, else `site`: whose flags hold.
+/// The event that the path is about, whose flags and bounds hold; else `site`.
 fn scope(path: &str) -> &str {
     let event = path.strip_prefix("/api/events/").and_then(|rest| rest.split('/').next());
-    event.filter(|event| crate::route::is_identifier(event)).unwrap_or("site")
+    event.filter(|event| crate::route::is_identifier(event)).unwrap_or(SITE)
 }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
+use crate::cohort::GENERIC;
 use crate::document::{self, Event, Keys, Pods, Snapshot};
 use crate::exchange::{Failure, Got, Object, Relay, Request, Response, Source, Step, Want};
 use crate::flags::Flags;
@@ -66,7 +67,7 @@ impl<'a> Context<'a> {
     pub(crate) fn keyring(&mut self) -> Flow<Rc<Keyring>> {
         const KEY: &str = "keyring";
         if let Some((keyring, until_ms)) = &self.held.keyring
-            && self.request.now_ms < *until_ms
+            && is_current(self.request.now_ms, *until_ms, KEYRING_FRESH_MS)
         {
             return Ok(Rc::clone(keyring));
         }
@@ -110,7 +111,24 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The cohort's pods as of a revision; `None` where they cannot be had.
+    /// An event, and its flags as [`Context::flags`] has them, asked for together.
+    pub(crate) fn event_and_flags(&mut self, event: &str) -> Flow<(Known<Event>, Rc<Flags>)> {
+        let keyring = self.keyring()?;
+        let document = match self.document::<Event>(event, &keyring) {
+            Ok(Some(document)) => Ok(Known::Is(document)),
+            Ok(None) => Ok(Known::Absent),
+            Err(step) if matches!(*step, Step::Respond(_)) => Ok(Known::Unavailable),
+            Err(step) => Err(step),
+        };
+        match (document, self.flags(event)) {
+            (Ok(document), Ok(flags)) => Ok((document, flags)),
+            (Err(one), Err(other)) => Err(both(*one, *other)),
+            (Err(step), _) | (_, Err(step)) => Err(step),
+        }
+    }
+
+    /// The cohort's pods as of a revision; `None` where they cannot be had. Where the origin says
+    /// that there are none for this cohort, which another schema may have had, those of `generic`.
     pub(crate) fn pods(
         &mut self,
         event: &str,
@@ -120,6 +138,7 @@ impl<'a> Context<'a> {
         let keyring = self.keyring()?;
         match self.document::<Pods>(&format!("{event}/{revision}/{cohort}"), &keyring) {
             Err(step) if matches!(*step, Step::Respond(_)) => Ok(None),
+            Ok(None) if cohort != GENERIC => self.pods(event, revision, GENERIC),
             other => other,
         }
     }
@@ -145,7 +164,7 @@ impl<'a> Context<'a> {
         let now_ms = self.request.now_ms;
         let known = T::shelf(self.held).0.get(id).cloned();
         if let Some((document, until_ms)) = &known
-            && now_ms < *until_ms
+            && is_current(now_ms, *until_ms, T::FRESH_MS)
         {
             return Ok(document.clone());
         }
@@ -199,10 +218,22 @@ impl<'a> Context<'a> {
     }
 }
 
+/// What is known of a document.
+pub(crate) enum Known<T> {
+    /// It is this.
+    Is(Rc<T>),
+    /// There is none, by the origin's word.
+    Absent,
+    /// It cannot be had now.
+    Unavailable,
+}
+
 /// A kind of document that is kept parsed.
 trait Kept: DeserializeOwned {
     /// What its names begin with.
     const FOLDER: &str;
+    /// The longest that one is used without looking for a newer one, in milliseconds.
+    const FRESH_MS: u32 = DOCUMENT_FRESH_MS;
     /// Where it is kept.
     fn shelf(held: &mut Held) -> &mut Shelf<Self>;
     /// Whether it says something that can be worked with.
@@ -237,6 +268,7 @@ impl Kept for Flags {
 
 impl Kept for Pods {
     const FOLDER: &str = "pods";
+    const FRESH_MS: u32 = IMMUTABLE_MS;
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.pods
     }
@@ -260,6 +292,12 @@ impl<T> Shelf<T> {
         }
         self.0.insert(id.to_owned(), (document, until_ms));
     }
+}
+
+/// Whether something may be used that was kept until `until_ms`, and for `at_most_ms` when it was
+/// kept. Where more than that is left, the clock has stepped back, and it may be old.
+fn is_current(now_ms: u64, until_ms: u64, at_most_ms: u32) -> bool {
+    until_ms.checked_sub(now_ms).is_some_and(|left| (1..=u64::from(at_most_ms)).contains(&left))
 }
 
 /// Stops with a want.

@@ -4,10 +4,12 @@
 //! after its signature over name, version and hash held, so a document cannot stand in for another,
 //! and any store on the way may be untrusted.
 
+mod dimension;
 mod event;
 mod keys;
 mod pods;
 mod snapshot;
+mod territories;
 
 use std::fmt;
 
@@ -15,10 +17,12 @@ use serde::de::DeserializeOwned;
 
 use crate::keyring::{Key, Keyring, Purpose, from_base64url, sha256_hex, to_base64url};
 
-pub use event::{Dimension, Event, GeoRule, PassPolicy, Plan, Rendition, RenditionKind};
+pub use dimension::{Dimension, GeoRule, Range};
+pub use event::{Bound, Consent, Event, PassPolicy, Plan, Rendition, RenditionKind};
 pub use keys::Keys;
 pub use pods::{Break, Playing, Pods, Slot};
 pub use snapshot::Snapshot;
+pub use territories::{Territories, Unknown};
 
 /// First word of the header line and of the signed fields; the number is the envelope's version.
 const LABEL: &str = "sightscreen-document-1";

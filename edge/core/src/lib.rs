@@ -16,6 +16,7 @@ mod encoding;
 mod exchange;
 pub mod flags;
 pub mod keyring;
+pub mod language;
 mod live;
 pub mod multivariant;
 mod page;

@@ -11,11 +11,12 @@ use std::rc::Rc;
 use crate::cohort;
 use crate::context::{Context, Flow, is_missing, stop};
 use crate::document::{Event, Keys, Plan, RenditionKind};
-use crate::exchange::{Got, Relay, Response, Source, Want};
+use crate::exchange::{Got, Relay, Request, Response, Source, Want};
 use crate::flags::{ADS, LOW_LATENCY, Subject};
 use crate::keyring::Purpose;
+use crate::language::Preferences;
 use crate::multivariant::{Viewer, includes, multivariant};
-use crate::pass::{Pass, PassBytes, after, is_language, not_before};
+use crate::pass::{Pass, PassBytes, after, expiry, not_before};
 use crate::problem::Problem;
 use crate::signed_url;
 
@@ -56,9 +57,10 @@ pub(crate) fn entry(
     let claims =
         or_stop(signed_url::verify(path, query.unwrap_or_default(), &keyring, cx.request.now_ms))?;
     let (event, keys) = cx.event_and_keys(event_id)?;
-    if !keys.url.iter().any(|kid| kid == claims.kid) {
+    if !keys.url.iter().any(|kid| kid == claims.kid()) {
         return stop(Problem::UrlKeyUnknown.response());
     }
+    may_watch(&event, cx.request)?;
     let plan = plan(&event, claims.get("plan"))?;
     let cohort = cohort::choose(&event, &claims, cx.request);
     let flags = cx.flags(event_id)?;
@@ -73,21 +75,19 @@ pub(crate) fn entry(
     let low_latency = flags.is_on(LOW_LATENCY, true, subject);
     // Pinned for the session: its URIs may not change once they were served.
     let cohort = if flags.is_on(ADS, true, subject) { cohort } else { cohort::NONE.to_owned() };
-    let language = claims.get("language").or_else(|| claims.get("lang"));
-    let language = language
-        .filter(|language| is_language(language) && event.has_language(language))
-        .map(str::to_owned);
+    let language = claims.get("language").and_then(|wanted| event.language(wanted));
+    let language = language.map(str::to_owned);
     let session = format!("{:016x}", cx.request.entropy);
     let end = after(cx.request.now_ms, event.pass.session_s);
     let admitted = Admitted { event, keys, cohort, plan, session, low_latency, language, end };
-    let pass = mint(cx, &admitted)?;
+    let pass = mint(cx, event_id, &admitted)?;
     Ok(multivariant_response(cx, &admitted, &format!("{pass}/")))
 }
 
 /// The multivariant playlist again, with a pass whose time counts from now.
 pub(crate) fn renewal(cx: &mut Context<'_>, event: &str, pass: &str) -> Flow<Response> {
     let admitted = admit(cx, event, pass)?;
-    let pass = mint(cx, &admitted)?;
+    let pass = mint(cx, event, &admitted)?;
     Ok(multivariant_response(cx, &admitted, &format!("../{pass}/")))
 }
 
@@ -134,6 +134,7 @@ fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
     }
     let (event, keys) = cx.event_and_keys(event_id)?;
     or_stop(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
+    may_watch(&event, cx.request)?;
     let plan = plan(&event, Some(pass.plan))?;
     let (cohort, session) = (pass.cohort.to_owned(), pass.session.to_owned());
     let language = pass.language.map(str::to_owned);
@@ -150,7 +151,7 @@ fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
 }
 
 /// A pass for as long as the event's policy says from now, and never past the session's end.
-fn mint(cx: &mut Context<'_>, admitted: &Admitted) -> Flow<String> {
+fn mint(cx: &mut Context<'_>, event: &str, admitted: &Admitted) -> Flow<String> {
     let keyring = cx.keyring()?;
     let Some(key) = keyring.find(Purpose::Pass, &admitted.keys.mint) else {
         return stop(Problem::EdgeFailed.response());
@@ -158,14 +159,14 @@ fn mint(cx: &mut Context<'_>, admitted: &Admitted) -> Flow<String> {
     let now_ms = cx.request.now_ms;
     let pass = Pass {
         kid: key.kid(),
-        event: &admitted.event.event,
+        event,
         cohort: &admitted.cohort,
         plan: &admitted.plan.id,
         session: &admitted.session,
         low_latency: admitted.low_latency,
         language: admitted.language.as_deref(),
         nbf: not_before(now_ms),
-        exp: after(now_ms, admitted.event.pass.ttl_s).min(admitted.end),
+        exp: expiry(now_ms, admitted.event.pass.ttl_s, admitted.end),
         end: admitted.end,
     };
     Ok(pass.mint(key))
@@ -173,7 +174,7 @@ fn mint(cx: &mut Context<'_>, admitted: &Admitted) -> Flow<String> {
 
 fn multivariant_response(cx: &Context<'_>, admitted: &Admitted, folder: &str) -> Response {
     let event = &admitted.event;
-    let accepted = || cohort::languages(cx.request).find(|language| event.has_language(language));
+    let accepted = || event.preferred(&Preferences::of(cx.request));
     let viewer = Viewer {
         plan: &admitted.plan,
         mobile: cohort::is_mobile(cx.request).unwrap_or(false),
@@ -203,6 +204,17 @@ fn plan(event: &Event, id: Option<&str>) -> Flow<Plan> {
     match event.plan(id) {
         Some(plan) => Ok(plan.clone()),
         None => stop(Problem::EdgeFailed.response()),
+    }
+}
+
+/// Whether the event may be seen where the viewer is. Asked with every request below a pass: the
+/// viewer may have moved, or the territories changed.
+fn may_watch(event: &Event, request: &Request) -> Flow<()> {
+    match &event.territories {
+        Some(territories) if !territories.admit(&request.client) => {
+            stop(Problem::RegionExcluded.response())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -48,7 +48,7 @@ pub enum Problem {
     UrlExpired,
     /// A signed URL whose time has not come.
     UrlNotYetValid,
-    /// A snapshot that this viewer's place may not see.
+    /// An event or an API answer that may not be seen where the viewer is.
     RegionExcluded,
     /// The origin gave no usable answer, and nothing stored may stand in.
     OriginUnavailable,

@@ -13,8 +13,8 @@ use sightscreen_core::{
 const NOW_MS: u64 = 1_790_000_000_000;
 const KEYRING: &str = r#"{"document":{"d1":"00112233445566778899aabbccddeeff"},"pass":{"k1":"00112233445566778899aabbccddeeff"},
     "url":{"u1":"00112233445566778899aabbccddeeff"}}"#;
-const EVENT: &str = r#"{"event":"final","title":"Final","target_duration":2,"plans":[{"id":"free","max_height":720}],"default_plan":"free",
-    "cohorts":[{"name":"age","values":["18-34","35-plus"],"default":"35-plus"}],"pass":{"ttl_s":600,"session_s":900},
+const EVENT: &str = r#"{"event":"final","title":"Final","target_duration":2,"plans":[{"id":"free","max_height":720}],
+    "consent":"assumed","cohorts":[{"name":"age","values":["18-34","35-plus"],"default":"35-plus"}],"pass":{"ttl_s":600,"session_s":900},
     "renditions":[{"id":"720p","kind":"video","codecs":"avc1.64001f","bandwidth":3000000,"average_bandwidth":2500000,"phases":1,"width":1280,"height":720,"frame_rate":25.0},
                   {"id":"1080p","kind":"video","codecs":"avc1.640028","bandwidth":6000000,"average_bandwidth":5500000,"phases":1,"width":1920,"height":1080,"frame_rate":25.0},
                   {"id":"audio-en","kind":"audio","codecs":"mp4a.40.2","bandwidth":130000,"average_bandwidth":128000,"phases":4,"language":"en","default":true}]}"#;
@@ -203,6 +203,42 @@ fn without_the_frozen_decision_the_last_good_playlist_and_then_503() {
     assert_eq!(world.get(&target, NOW_MS + 4000), good);
     world.results.clear();
     assert_eq!(world.get(&target, NOW_MS + 9000).status, 503);
+}
+
+#[test]
+fn a_pass_of_another_schema_sees_the_generic_pods() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "18-34")]);
+    world.documents.remove("pods/final/3/18-34");
+    let target = format!("{folder}720p/index.m3u8");
+    assert_eq!(world.get(&target, NOW_MS).status, 503, "there are no pods at all");
+    let generic = PODS.replace("18-34", "generic").replace("\"ad\"", "\"for-all\"");
+    world.documents.insert("pods/final/3/generic".into(), generic);
+    let playlist = world.get(&target, NOW_MS + 2000);
+    assert!(playlist.status == 200 && text(&playlist).contains("../ads/for-all/720p/0/0.m4s"));
+}
+
+#[test]
+fn a_clock_that_steps_back_keeps_no_switch() {
+    let mut world = World::new();
+    let target = "/api/events/final/score";
+    assert_eq!(world.get(target, NOW_MS).status, 200);
+    let panic = r#"{"flags":{"panic":{"state":"ENABLED","variants":{"on":true},"defaultVariant":"on"}}}"#;
+    world.documents.insert("flags/final".into(), panic.into());
+    assert_eq!(world.get(target, NOW_MS - 3_600_000).status, 503, "the switch was not looked at");
+}
+
+#[test]
+fn what_is_bound_to_countries_is_not_asked_for_while_the_event_is_not_known() {
+    let mut world = World::new();
+    let target = "/api/events/final/score";
+    world.documents.insert("events/final".into(), "{".into());
+    let snapshot = format!(
+        r#"{{"path":"{target}","taken_ms":{NOW_MS},"fresh_s":10,"stale_s":50,"content_type":"application/json","body":"[1]"}}"#
+    );
+    world.documents.insert(format!("snapshots{target}"), snapshot);
+    assert_eq!(text(&world.get(target, NOW_MS)), "[1]");
+    assert!(!world.asked.iter().any(|key| key.contains("origin/api")));
 }
 
 #[test]
