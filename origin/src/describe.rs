@@ -4,14 +4,14 @@
 //! Owns plans, pass lifetimes and the translation of the media's renditions. Invariant: the
 //! document passes the core's own check.
 
-use sightscreen_core::document::{Event, PassPolicy, Plan, Rendition, RenditionKind};
+use sightscreen_core::document::{Consent, Event, PassPolicy, Plan, Rendition, RenditionKind};
 
 use crate::config::Config;
 use crate::grid::Kind;
 use crate::live::{self, Live};
 
-/// Players do not load the multivariant playlist again, so a pass lasts as long as a match.
-const PASS: PassPolicy = PassPolicy { ttl_s: 4 * 3600, session_s: 12 * 3600 };
+/// Players do not load the multivariant playlist again, so a pass lasts as long as a session.
+const PASS: PassPolicy = PassPolicy { ttl_s: 0, session_s: 12 * 3600 };
 /// Lines of the plan that costs nothing.
 const FREE_HEIGHT: u32 = 480;
 const PAID_HEIGHT: u32 = 2160;
@@ -26,8 +26,10 @@ pub fn event(config: &Config, live: &Live) -> Event {
         target_duration: u32::try_from(live.grid().target_duration_s()).unwrap_or(u32::MAX),
         parts: u32::try_from(live.grid().most_parts()).ok(),
         plans: vec![plan("premium", PAID_HEIGHT), plan("free", FREE_HEIGHT)],
-        default_plan: "premium".to_owned(),
         cohorts: config.schema.clone(),
+        consent: Consent::Required,
+        territories: None,
+        bound: Vec::new(),
         pass: PASS,
         renditions: live.renditions().into_iter().map(rendition).collect(),
     }

@@ -73,7 +73,7 @@ fn signed(
 ) -> Result<Vec<String>, String> {
     let (claims, _) =
         signed_url::read(query).map_err(|problem| in_words("the signed URL", problem))?;
-    let mut lines = vec![line("signed URL for", path), line("kid", claims.kid)];
+    let mut lines = vec![line("signed URL for", path), line("kid", claims.kid())];
     for (name, value) in claims.iter().filter(|(name, _)| *name != "kid") {
         let time = ["expires", "nbf"].contains(&name).then(|| value.parse().ok()).flatten();
         lines.push(time.map_or_else(|| line(name, value), |at| when(name, at, now_ms)));

@@ -131,7 +131,8 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
     args.entry("expires").or_insert("+60");
     for (name, value) in args {
         let relative = matches!(name, "expires" | "nbf") && value.starts_with(['+', '-']);
-        let value = if relative { time(value, now_s)?.to_string() } else { value.to_owned() };
+        let value =
+            if relative { time(value, now_s)?.to_string() } else { value.replace("@space", " ") };
         parameters.insert(name.to_owned(), value);
     }
     parameters.retain(|_, value| value != "absent");
