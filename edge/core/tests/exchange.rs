@@ -223,7 +223,8 @@ fn a_clock_that_steps_back_keeps_no_switch() {
     let mut world = World::new();
     let target = "/api/events/final/score";
     assert_eq!(world.get(target, NOW_MS).status, 200);
-    let panic = r#"{"flags":{"panic":{"state":"ENABLED","variants":{"on":true},"defaultVariant":"on"}}}"#;
+    let panic =
+        r#"{"flags":{"panic":{"state":"ENABLED","variants":{"on":true},"defaultVariant":"on"}}}"#;
     world.documents.insert("flags/final".into(), panic.into());
     assert_eq!(world.get(target, NOW_MS - 3_600_000).status, 503, "the switch was not looked at");
 }
