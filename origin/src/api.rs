@@ -11,11 +11,11 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sightscreen_core::keyring::Key;
 use sightscreen_core::{route, signed_url};
 use tokio::sync::watch;
 
 use crate::http::{self as answers, not_found, problem};
+use crate::in_force::InForce;
 use crate::live::Live;
 use crate::package::packager::now_ms;
 use crate::score::score;
@@ -26,8 +26,9 @@ const PLAYBACK_TTL_S: u64 = 300;
 const HANG: Duration = Duration::from_secs(120);
 /// Answers change each second.
 const SHARED: &str = "public, max-age=1";
-/// Claims beyond the cohort's dimensions that playback signs.
-const OTHER_CLAIMS: [&str; 2] = ["plan", "consent"];
+/// The claim beyond the cohort's dimensions that playback signs. Not `plan`: whoever asks has proved
+/// nothing, so the plan is the operator's setting.
+const CONSENT: &str = "consent";
 
 /// The API of one event.
 pub struct Api {
@@ -37,11 +38,13 @@ pub struct Api {
     /// Whether the first segments are out.
     pub(crate) ready: watch::Receiver<bool>,
     /// Signs playback URLs.
-    pub(crate) key: Key,
+    pub(crate) keys: Arc<InForce>,
     /// Names of the cohort dimensions.
     pub(crate) dimensions: Vec<String>,
     /// Whether playback signs for everyone.
     pub(crate) open_playback: bool,
+    /// The plan that it signs then.
+    pub(crate) playback_plan: Option<String>,
     /// Whether the API answers at all.
     pub(crate) gate: RwLock<Gate>,
 }
@@ -157,7 +160,7 @@ impl Api {
         let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
         heights.sort_unstable();
         json!({
-            "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().epoch_ms,
+            "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().zero_ms,
             "languages": languages, "heights": heights, "creatives": self.live.creatives().names(),
             "playback": format!("/api/events/{}/playback", self.event), "score": format!("/api/events/{}/score", self.event),
         })
@@ -165,7 +168,7 @@ impl Api {
 
     fn score(&self) -> Value {
         let now_ms = now_ms();
-        let seconds = now_ms.saturating_sub(self.live.grid().epoch_ms) / 1000;
+        let seconds = now_ms.saturating_sub(self.live.grid().zero_ms) / 1000;
         let mut value = json!(score(seconds));
         value["state"] = json!(self.state());
         value["at_ms"] = json!(now_ms);
@@ -181,44 +184,66 @@ impl Api {
                 "Playback URLs are not given out here",
             );
         }
-        let Some(claims) = self.claims(query) else {
+        let Some(claims) = claims(query, &self.dimensions) else {
             return problem(StatusCode::BAD_REQUEST, "query-invalid", "The query is not valid");
         };
-        let claims: Vec<(&str, &str)> =
+        let mut claims: Vec<(&str, &str)> =
             claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        claims.extend(self.playback_plan.as_deref().map(|plan| ("plan", plan)));
         let expires_s = now_ms() / 1000 + PLAYBACK_TTL_S;
         let url = signed_url::sign(
             &format!("/live/{}/main.m3u8", self.event),
             &claims,
             expires_s,
-            &self.key,
+            &self.keys.url_key(),
         );
         ok(&json!({"event": self.event, "url": url, "expires": expires_s}))
     }
+}
 
-    /// The claims of a query that this event knows; `None` for a query with two readings.
-    fn claims(&self, query: &str) -> Option<Vec<(String, String)>> {
-        const VALUE_BYTES_MAX: usize = 32;
-        let mut claims: Vec<(String, String)> = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (route::decode(name)?, route::decode(value)?);
-            if value.len() > VALUE_BYTES_MAX || claims.iter().any(|(claim, _)| *claim == name) {
-                return None;
-            }
-            let known = self.dimensions.iter().any(|known| *known == name)
-                || OTHER_CLAIMS.contains(&name.as_ref());
-            if known && !value.is_empty() {
-                // The edge's spelling of a refusal.
-                let refused = name == "consent" && value == "off";
-                let value = if refused { "0".to_owned() } else { value.into_owned() };
-                claims.push((name.into_owned(), value));
-            }
+/// The claims of a query that an event with these dimensions knows; `None` for a query with two
+/// readings.
+fn claims(query: &str, dimensions: &[String]) -> Option<Vec<(String, String)>> {
+    const VALUE_BYTES_MAX: usize = 32;
+    let mut claims: Vec<(String, String)> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (route::decode(name)?, route::decode(value)?);
+        if value.len() > VALUE_BYTES_MAX || claims.iter().any(|(claim, _)| *claim == name) {
+            return None;
         }
-        Some(claims)
+        let known = name == CONSENT || dimensions.iter().any(|known| *known == name);
+        if known && !value.is_empty() {
+            // The edge's spelling of a refusal.
+            let refused = name == CONSENT && value == "off";
+            let value = if refused { "0".to_owned() } else { value.into_owned() };
+            claims.push((name.into_owned(), value));
+        }
     }
+    Some(claims)
 }
 
 fn ok(value: &Value) -> Response<Bytes> {
     answers::json(StatusCode::OK, SHARED, value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_decides_the_cohort_and_never_the_plan() {
+        let dimensions = ["age".to_owned(), "language".to_owned()];
+        let signed = |query: &str| {
+            let claims = claims(query, &dimensions)?;
+            Some(claims.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(
+            signed("age=18-34&plan=premium&consent=off&%70lan=premium&colour=red").unwrap(),
+            "age=18-34 consent=0"
+        );
+        assert_eq!(signed("language=&plan=premium").unwrap(), "");
+        assert_eq!(signed("age=18-34&age=35-plus"), None);
+    }
 }

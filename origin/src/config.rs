@@ -1,23 +1,29 @@
-//! The configuration: what the TOML file and the flags say, checked once, all faults together.
+//! Settings, from flags, the environment and a file.
 //!
-//! Owns every setting's name, default and limits. Opens nothing but the configuration file.
-//! Invariant: a [`Config`] that exists has been checked; a fault says what was expected and what to
-//! do, and never repeats a secret.
+//! A flag wins over the environment, that over the file, and the file over the default. All that is
+//! wrong is said at once, each with what to write instead and without a secret. A [`Config`] has
+//! been checked as far as that is possible without opening a port.
 
-mod pods;
+mod admission;
 mod reader;
+mod settings;
+mod tables;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use sightscreen_core::document::Dimension;
+use sightscreen_core::language::is_tag;
 use sightscreen_core::route::is_identifier;
+use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
-use crate::cohorts;
+use crate::describe;
 use crate::live::Input;
+pub use admission::Admission;
 pub use reader::Fault;
 use reader::{Field, Reader};
+use settings::Text;
+pub use settings::{Settings, with_defaults};
 
 /// All of `serve`'s settings.
 #[derive(Debug, Clone)]
@@ -60,8 +66,8 @@ pub struct Config {
     pub operator_token_made: bool,
     /// When breaks come by themselves.
     pub schedule: Schedule,
-    /// Cohort schema.
-    pub schema: Vec<Dimension>,
+    /// Who is let in and as what.
+    pub admission: Admission,
     /// Which cohorts see what.
     pub table: Table,
     /// A clip in place of the built-in slate.
@@ -70,8 +76,23 @@ pub struct Config {
     pub snapshots: Vec<SnapshotRule>,
     /// Seconds between two takes of the snapshots.
     pub snapshot_every_s: u32,
-    /// Whether `/api/events/{event}/playback` signs for everyone.
+    /// Of these an edge names one with every request for media or documents; none: all may ask.
+    pub edge_secrets: Vec<Secret>,
+    /// Whether `/api/events/{event}/playback` signs for whoever asks.
     pub open_playback: bool,
+    /// Shape of log lines.
+    pub log: LogFormat,
+    /// Directives of the log's filter, such as `info`.
+    pub log_level: String,
+}
+
+/// Shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Plain,
 }
 
 /// A secret that no log, error or debug output shows.
@@ -98,6 +119,8 @@ pub struct SnapshotRule {
     pub fresh_s: u32,
     /// Seconds after those for which it is stale but fine.
     pub stale_s: u32,
+    /// Countries that may see the answer, whoever gives it; empty: all.
+    pub countries: Vec<String>,
 }
 
 impl std::fmt::Debug for Secret {
@@ -107,54 +130,54 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Config {
-    /// Reads the file, if one is named, lets `flags` (setting and value) override it, and checks
-    /// everything.
+    /// Checks the settings of flags and environment, and of the file, if one is named.
     ///
     /// # Errors
     /// Every fault found, each with its remedy.
-    pub fn read(
-        file: Option<&Path>,
-        flags: Vec<(&'static str, String)>,
-    ) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::open(file, flags);
+    pub fn read(flags: Settings, file: Option<&Path>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(flags, file);
         let config = Self::from_reader(&mut reader);
         let faults = reader.finish();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
     fn from_reader(reader: &mut Reader) -> Self {
-        let data = PathBuf::from(reader.text("data", "var/origin"));
-        let keyring =
-            reader.optional("keyring").map_or_else(|| data.join("keyring.json"), PathBuf::from);
+        let data = PathBuf::from(reader.text(|s| &s.data));
+        let keyring = reader.optional(|s| &s.keyring);
         let (input, stream_key_made) = input(reader);
-        let (operator_token, operator_token_made) = secret(reader, "operator-token");
-        let schema = cohorts::schema();
+        let (operator_token, operator_token_made) =
+            secret(reader, "operator-token", |s| &s.operator_token);
+        let admission = admission::admission(reader);
         let event = event(reader);
+        let cpu_percent = reader.number("cpu-percent", |s| &s.cpu_percent, 1..=100);
         let config = Self {
-            listen: address(reader, "listen", "127.0.0.1:9080"),
-            control: address(reader, "control", "127.0.0.1:9081"),
-            title: reader.text("title", "Sightscreen test match"),
+            listen: address(reader, "listen", |s| &s.listen),
+            control: address(reader, "control", |s| &s.control),
+            title: reader.text(|s| &s.title),
             input,
             stream_key_made,
             languages: languages(reader),
-            max_height: reader.number("max-height", 720, 144..=2160),
-            cpu_share: f64::from(reader.number("cpu-percent", 25, 1..=100)) / 100.0,
-            segment_ms: reader.number("segment-ms", 2000, 1000..=10_000),
-            part_ms: reader.number("part-ms", 200, 100..=2000),
-            window_s: reader.number("window", 60, 12..=14_400),
-            dvr_s: reader.number("dvr", 600, 12..=86_400),
-            keyring,
+            max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
+            cpu_share: f64::from(cpu_percent) / 100.0,
+            segment_ms: reader.number("segment-ms", |s| &s.segment_ms, 1000..=10_000),
+            part_ms: reader.number("part-ms", |s| &s.part_ms, 100..=2000),
+            window_s: reader.number("window", |s| &s.window, 12..=14_400),
+            dvr_s: reader.number("dvr", |s| &s.dvr, 12..=86_400),
+            keyring: keyring.map_or_else(|| data.join("keyring.json"), PathBuf::from),
             page: page(reader),
             operator_token: Secret(operator_token),
             operator_token_made,
             schedule: schedule(reader),
-            table: pods::table(reader, &schema),
-            schema,
-            slate: reader.optional("slate"),
-            snapshots: snapshots(reader, &event),
+            table: tables::pods(reader, &admission.schema),
+            admission,
+            slate: reader.optional(|s| &s.slate),
+            snapshots: tables::snapshots(reader, &event),
             event,
-            snapshot_every_s: reader.number("snapshot-every", 15, 1..=3600),
-            open_playback: reader.flag("open-playback", true),
+            snapshot_every_s: reader.number("snapshot-every", |s| &s.snapshot_every, 1..=3600),
+            edge_secrets: edge_secrets(reader),
+            open_playback: open_playback(reader),
+            log: log(reader),
+            log_level: log_level(reader),
             data,
         };
         config.check_together(reader);
@@ -164,75 +187,106 @@ impl Config {
     /// What no setting shows alone.
     fn check_together(&self, reader: &mut Reader) {
         if self.listen == self.control && self.listen.port() != 0 {
-            reader.fault(
-                "control",
-                "is the same address as listen",
-                "give the control port another number",
-            );
+            let place = reader.place("control", |s| &s.control);
+            let remedy = "give the control port another number";
+            reader.fault(place, "is the same address as listen", remedy);
+        }
+        let plan = self.admission.playback_plan.as_ref();
+        if plan.is_some_and(|plan| !self.admission.plans.iter().any(|known| known.id == *plan)) {
+            let place = reader.place("playback-plan", |s| &s.playback_plan);
+            reader.fault(place, "is none of the plans", "name one that [[plans]] has");
+        }
+        // That of the event's name was told already.
+        let fault = describe::admission(self).fault().filter(|_| is_identifier(&self.event));
+        if let Some(fault) = fault {
+            let remedy = "change the setting that it comes from; edges would refuse the event";
+            reader.fault("the event's document".to_owned(), &fault, remedy);
         }
         if self.dvr_s < self.window_s {
-            reader.fault(
-                "dvr",
-                "is shorter than window",
-                "keep at least as many seconds on disk as playlists list",
-            );
+            let place = reader.place("dvr", |s| &s.dvr);
+            let remedy = "keep at least as many seconds on disk as playlists list";
+            reader.fault(place, "is shorter than window", remedy);
         }
         let Schedule { every_s, length_s, .. } = self.schedule;
         let room_s = self.segment_ms.div_ceil(1000) * 3;
         if every_s > 0 && every_s < length_s + room_s {
+            let place = reader.place("break-every", |s| &s.break_every);
             let remedy = format!(
                 "set it to break-length plus {room_s} s or more, so that content stands between two breaks"
             );
-            reader.fault("break-every", "leaves no content between two breaks", &remedy);
+            reader.fault(place, "leaves no content between two breaks", &remedy);
         }
     }
 }
 
-fn address(reader: &mut Reader, key: &'static str, default: &str) -> SocketAddr {
-    let text = reader.text(key, default);
-    text.parse().unwrap_or_else(|_| {
-        reader.fault(
-            key,
-            &format!("{text:?} is not an address and port"),
-            &format!("write it as {default}"),
-        );
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    })
+/// What holds where nothing is set.
+fn defaults() -> Settings {
+    let text = |text: &str| Some(Text::from(text));
+    Settings {
+        listen: text("127.0.0.1:9080"),
+        control: text("127.0.0.1:9081"),
+        data: text("var/origin"),
+        event: text("demo"),
+        title: text("Sightscreen test match"),
+        input: text("test"),
+        rtmp: text("127.0.0.1:1935"),
+        languages: Some("en,hi".into()),
+        max_height: text("720"),
+        cpu_percent: text("25"),
+        segment_ms: text("2000"),
+        part_ms: text("200"),
+        window: text("60"),
+        dvr: text("600"),
+        open_playback: text("false"),
+        consent: text("required"),
+        session: text("43200"),
+        pass_ttl: text("0"),
+        territories_unknown: text("deny"),
+        snapshot_every: text("15"),
+        first_break: text("0"),
+        break_every: text("0"),
+        break_length: text("20"),
+        log: text("plain"),
+        log_level: text("info"),
+        ..Settings::default()
+    }
+}
+
+fn address(reader: &mut Reader, name: &str, field: Field<Text>) -> SocketAddr {
+    let fault = format!("{:?} is not an address and port", reader.text(field));
+    let address = reader.value(name, field, &fault, "write it as 127.0.0.1:9080 or [::]:9080");
+    address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
 fn event(reader: &mut Reader) -> String {
-    let event = reader.text("event", "demo");
+    let event = reader.text(|s| &s.event);
     if !is_identifier(&event) || event == "site" {
+        let place = reader.place("event", |s| &s.event);
         let remedy = "use a-z, 0-9, . and -, at most 64 of them, and not the word site";
-        reader.fault("event", &format!("{event:?} is not an identifier"), remedy);
+        reader.fault(place, &format!("{event:?} is not an identifier"), remedy);
     }
     event
 }
 
 fn input(reader: &mut Reader) -> (Input, bool) {
-    let text = reader.text("input", "test");
-    let listen = address(reader, "rtmp", "127.0.0.1:1935");
-    let (stream_key, made) = secret(reader, "stream-key");
+    let text = reader.text(|s| &s.input);
+    let listen = address(reader, "rtmp", |s| &s.rtmp);
+    let (stream_key, made) = secret(reader, "stream-key", |s| &s.stream_key);
+    let place = reader.place("input", |s| &s.input);
     let input = match (text.as_str(), text.strip_prefix("file:")) {
         ("test", _) => Input::TestMatch,
         ("rtmp", _) => Input::Rtmp { listen, stream_key: Secret(stream_key) },
         (_, Some(file)) => {
             let path = PathBuf::from(file);
             if !path.is_file() {
-                reader.fault(
-                    "input",
-                    &format!("there is no file {file:?}"),
-                    "name a media file that exists",
-                );
+                let fault = format!("there is no file {file:?}");
+                reader.fault(place, &fault, "name a media file that exists");
             }
             Input::File(path)
         }
         _ => {
-            reader.fault(
-                "input",
-                &format!("{text:?} is not an input"),
-                "use test, rtmp or file:PATH",
-            );
+            let fault = format!("{text:?} is not an input");
+            reader.fault(place, &fault, "use test, rtmp or file:PATH");
             Input::TestMatch
         }
     };
@@ -240,115 +294,126 @@ fn input(reader: &mut Reader) -> (Input, bool) {
     (input, shown)
 }
 
+/// One, or two while they change from one to the other.
+fn edge_secrets(reader: &mut Reader) -> Vec<Secret> {
+    const BYTES_MIN: usize = 16;
+    let secrets = reader.found(|s| &s.edge_secret).map(|list| list.0).unwrap_or_default();
+    if secrets.len() > 2 || !secrets.iter().all(|secret| is_secret(secret, BYTES_MIN)) {
+        let place = reader.place("edge-secret", |s| &s.edge_secret);
+        let remedy =
+            format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, and a comma between two");
+        reader.fault(place, "is too short, has other characters, or is too many", &remedy);
+    }
+    secrets.into_iter().map(Secret).collect()
+}
+
+/// Whether it can be typed anywhere and is hard to guess.
+fn is_secret(text: &str, bytes_min: usize) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.len() >= bytes_min && text.bytes().all(plain)
+}
+
 /// A secret, and whether it was made because none was given.
-fn secret(reader: &mut Reader, key: &'static str) -> (String, bool) {
+fn secret(reader: &mut Reader, name: &str, field: Field<Text>) -> (String, bool) {
     const BYTES_MIN: usize = 8;
-    let Some(given) = reader.optional(key) else {
+    let Some(given) = reader.optional(field) else {
         return (crate::keys::random_hex(16), true);
     };
-    let plain = given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if given.len() < BYTES_MIN || !plain {
+    if !is_secret(&given, BYTES_MIN) {
+        let place = reader.place(name, field);
         let remedy =
             format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made");
-        reader.fault(key, "is too short or has other characters", &remedy);
+        reader.fault(place, "is too short or has other characters", &remedy);
     }
     (given, false)
 }
 
 fn languages(reader: &mut Reader) -> Vec<String> {
-    let languages = reader.list("languages", &["en", "hi"]);
-    let tag = |text: &String| {
-        (2..=12).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    let distinct = languages.iter().enumerate().all(|(at, one)| !languages[..at].contains(one));
-    if languages.is_empty() || languages.len() > 16 || !languages.iter().all(tag) || !distinct {
-        reader.fault(
-            "languages",
-            "is not a list of language tags",
-            "list 1 to 16 different tags in lower case, such as en,hi,ta",
-        );
+    let languages = reader.found(|s| &s.languages).map(|list| list.0).unwrap_or_default();
+    // Names of renditions are made of them in lower case.
+    let same = |one: &String, other: &String| one.eq_ignore_ascii_case(other);
+    let mut pairs = languages.iter().enumerate();
+    let distinct = pairs.all(|(at, one)| !languages[..at].iter().any(|other| same(one, other)));
+    let tags = languages.iter().all(|language| is_tag(language));
+    if languages.is_empty() || languages.len() > 16 || !tags || !distinct {
+        let place = reader.place("languages", |s| &s.languages);
+        let remedy = "list 1 to 16 different tags, such as en,hi,pt-BR";
+        reader.fault(place, "is not a list of language tags", remedy);
     }
     languages
 }
 
 fn page(reader: &mut Reader) -> Option<PathBuf> {
-    let page = PathBuf::from(reader.optional("page")?);
+    let page = PathBuf::from(reader.optional(|s| &s.page)?);
     if !page.join("index.html").is_file() {
+        let place = reader.place("page", |s| &s.page);
         let remedy = "build the page first, or leave the setting out to serve none";
-        reader.fault("page", &format!("{} has no index.html", page.display()), remedy);
+        reader.fault(place, &format!("{} has no index.html", page.display()), remedy);
     }
     Some(page)
 }
 
 fn schedule(reader: &mut Reader) -> Schedule {
     Schedule {
-        first_s: reader.number("first-break", 0, 0..=86_400),
-        every_s: reader.number("break-every", 0, 0..=86_400),
-        length_s: reader.number("break-length", 20, 2..=600),
+        first_s: reader.number("first-break", |s| &s.first_break, 0..=86_400),
+        every_s: reader.number("break-every", |s| &s.break_every, 0..=86_400),
+        length_s: reader.number("break-length", |s| &s.break_length, 2..=600),
     }
 }
 
-/// The stored API answers; without a list, all that one viewer's request does not shape.
-fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
-    let rule = |path: String| SnapshotRule { path, fresh_s: 30, stale_s: 6 * 3600 };
-    let rows = reader.tables(
-        "snapshots",
-        &[("path", Field::Text), ("fresh_s", Field::Number), ("stale_s", Field::Number)],
-    );
-    if rows.is_empty() {
-        let below = |tail| format!("/api/events{tail}");
-        return vec![
-            rule(below(String::new())),
-            rule(below(format!("/{event}"))),
-            rule(below(format!("/{event}/score"))),
-        ];
-    }
-    let mut rules = Vec::new();
-    for row in rows {
-        // Without one, that was said already.
-        let Some(path) = row.text("path") else {
-            continue;
-        };
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/.-".contains(&b);
-        if !path.starts_with("/api/") || !path.bytes().all(plain) || path.contains("..") {
-            reader.fault(
-                "snapshots",
-                &format!("{path:?} is not an API path"),
-                "write a path such as /api/events, of a-z 0-9 / . -",
-            );
+fn open_playback(reader: &mut Reader) -> bool {
+    let (fault, remedy) = ("is neither true nor false", "write true or false");
+    reader.value("open-playback", |s| &s.open_playback, fault, remedy).unwrap_or(false)
+}
+
+fn log(reader: &mut Reader) -> LogFormat {
+    match reader.text(|s| &s.log).as_str() {
+        "plain" => LogFormat::Plain,
+        "json" => LogFormat::Json,
+        other => {
+            let place = reader.place("log", |s| &s.log);
+            reader.fault(place, &format!("{other:?} is no shape of lines"), "write plain or json");
+            LogFormat::Plain
         }
-        let usual = rule(path);
-        let fresh_s = row.number("fresh_s").unwrap_or(usual.fresh_s);
-        rules.push(SnapshotRule {
-            fresh_s,
-            stale_s: row.number("stale_s").unwrap_or(usual.stale_s),
-            ..usual
-        });
     }
-    rules
+}
+
+fn log_level(reader: &mut Reader) -> String {
+    let remedy =
+        "write error, warn, info, debug, trace or off, or MODULE=LEVEL with commas between";
+    let field: Field<Text> = |s| &s.log_level;
+    let _: Option<EnvFilter> = reader.value("log-level", field, "is no level", remedy);
+    reader.text(field)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::Parser;
+
     use super::*;
 
-    fn read(toml: &str, flags: &[(&'static str, &str)]) -> Result<Config, Vec<Fault>> {
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    pub(super) fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("origin.toml");
         std::fs::write(&file, toml).unwrap();
-        Config::read(
-            Some(&file),
-            flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
-        )
+        let line = CommandLine::parse_from([&["origin"], flags].concat());
+        Config::read(line.settings, Some(&file))
     }
 
     #[test]
     fn defaults_file_and_flags_in_this_order() {
         let config = read(
-            "event = \"final\"\nbreak-every = 90\nlisten = \"127.0.0.1:1\"",
-            &[("listen", "127.0.0.1:2")],
+            "event = \"final\"\nbreak-every = 90\nlisten = \"127.0.0.1:1\"\nlanguages = [\"ta\"]",
+            &["--listen", "127.0.0.1:2"],
         )
         .unwrap();
         assert_eq!(
@@ -359,28 +424,106 @@ mod tests {
             (config.schedule.every_s, config.schedule.length_s, config.table.rules.len()),
             (90, 20, 4)
         );
+        assert_eq!(
+            (config.languages.as_slice(), config.log),
+            (&["ta".into()][..], LogFormat::Plain)
+        );
         assert_eq!(config.snapshots[2].path, "/api/events/final/score");
         assert!(config.operator_token_made && config.operator_token.0.len() == 32);
+        assert!(!config.open_playback);
+        let two = read("languages = [\"ta\"]", &["--languages", "en, hi"]).unwrap();
+        assert_eq!(two.languages, ["en", "hi"]);
     }
 
     #[test]
     fn all_faults_come_at_once_each_with_its_place_and_remedy() {
         let toml = "listen = \"here\"\nevent = \"../x\"\ncolour = \"red\"\noperator-token = \"hunter2\"\n\
+            open-playback = 1\ntitle = [\"a\"]\n\
             [[pods]]\ncohort = \"18-34.x.*.*.*\"\ncreatives = [\"built-in:nothing\"]\n";
-        let faults =
-            read(toml, &[("input", "file:/nowhere"), ("break-every", "21"), ("window", "many")])
-                .unwrap_err();
+        let faults = read(
+            toml,
+            &["--input=file:/nowhere", "--break-every=21", "--window=many", "--log-level=a=b"],
+        )
+        .unwrap_err();
         let places: Vec<&str> =
             faults.iter().map(|fault| fault.place.split(' ').next().unwrap()).collect();
-        for setting in
-            ["listen", "event", "operator-token", "pods", "--input", "--break-every", "--window"]
-        {
+        for setting in [
+            "listen",
+            "event",
+            "operator-token",
+            "open-playback",
+            "pods",
+            "--input",
+            "--break-every",
+            "--window",
+            "--log-level",
+        ] {
             assert!(places.contains(&setting), "{setting} is not in {places:?}");
         }
         assert_eq!(faults.iter().filter(|fault| fault.place.starts_with("pods")).count(), 2);
         assert!(faults.iter().any(|fault| fault.fault.contains("colour")));
         let text: String = faults.iter().map(ToString::to_string).collect();
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    /// The names of the settings in a file.
+    fn of_a_file() -> BTreeSet<String> {
+        let all = toml::Table::try_from(Settings {
+            stream_key: Some("".into()),
+            keyring: Some("".into()),
+            operator_token: Some("".into()),
+            edge_secret: Some("".into()),
+            playback_plan: Some("".into()),
+            territories_allow: Some("".into()),
+            territories_deny: Some("".into()),
+            page: Some("".into()),
+            slate: Some("".into()),
+            ..defaults()
+        });
+        all.unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_is_in_the_file_and_is_in_the_readme() {
+        let command = <CommandLine as clap::CommandFactory>::command();
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned);
+        assert_eq!(flags.collect::<BTreeSet<_>>(), of_a_file());
+        // The first column of the first table.
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("**sightscreen-origin serve**").unwrap();
+        let (table, _) = section.split_once("**sightscreen-edge**").unwrap();
+        let column = table.lines().filter_map(|line| line.split('|').nth(1));
+        let names = column.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        let names: BTreeSet<_> = names.filter(|n| !n.starts_with('[')).map(str::to_owned).collect();
+        assert_eq!(names, of_a_file());
+    }
+
+    #[test]
+    fn help_says_every_default() {
+        let command = <CommandLine as clap::CommandFactory>::command();
+        let help = with_defaults(command).render_long_help().to_string();
+        for default in ["127.0.0.1:9081", "var/origin", "en,hi", "720", "false", "plain"] {
+            assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
+        }
+    }
+
+    #[test]
+    fn one_or_two_edges_secrets() {
+        let secrets = |toml: &str| -> Result<usize, String> {
+            let config = read(toml, &[]).map_err(|faults| faults[0].to_string())?;
+            Ok(config.edge_secrets.len())
+        };
+        let (one, other) = ("0123456789abcdef", "the-next-one-to-come");
+        assert_eq!(secrets(""), Ok(0));
+        assert_eq!(secrets(&format!("edge-secret = \"{one}\"")), Ok(1));
+        assert_eq!(secrets(&format!("edge-secret = \"{one},{other}\"")), Ok(2));
+        assert_eq!(secrets(&format!("edge-secret = [\"{one}\", \"{other}\"]")), Ok(2));
+        for bad in
+            ["short", "", &format!("{one},"), &format!("{one},{other},{one}x"), "0123456789 abcdef"]
+        {
+            let fault = secrets(&format!("edge-secret = \"{bad}\"")).unwrap_err();
+            assert!(fault.contains("edge-secret") && !fault.contains(one), "{fault}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::breaks::log::LogError;
 use crate::config::Secret;
 use crate::flags::{SwitchError, Switches};
 use crate::http::{Handler, json as json_reply, not_found, problem};
+use crate::in_force::{Change, ChangeError, InForce};
 use crate::live::Live;
 use crate::package::end::EndError;
 use crate::publish::PublishError;
@@ -48,6 +49,7 @@ pub struct Control {
     pub(crate) live: Live,
     pub(crate) desk: Arc<Desk>,
     pub(crate) switches: Arc<Switches>,
+    pub(crate) keys: Arc<InForce>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) api: Arc<Api>,
 }
@@ -116,6 +118,7 @@ impl Control {
             (&Method::POST, ["breaks", id, "return"]) => self.return_early(id).await,
             (&Method::POST, ["end"]) => self.end().await,
             (&Method::POST, ["flags"]) => self.throw(read(body).await?).await,
+            (&Method::POST, ["keys"]) => self.change_keys(read(body).await?).await,
             (&Method::POST, ["snapshots"]) => {
                 Ok(ok(&json!({"snapshots": self.snapshots.take_apart().await})))
             }
@@ -177,6 +180,23 @@ impl Control {
         Ok(ok(&shown(&record)))
     }
 
+    async fn change_keys(&self, change: Change) -> Answer {
+        let keys = Arc::clone(&self.keys);
+        let error = match apart(move || keys.change(change)).await? {
+            Ok(told) => return Ok(ok(&json!(told))),
+            Err(error) => error,
+        };
+        let (status, code) = match &error {
+            ChangeError::Publish(error) => return Ok(unpublished(error)),
+            ChangeError::Unknown { .. } => (StatusCode::BAD_REQUEST, "key-unknown"),
+            ChangeError::List(_) | ChangeError::NotAccepted(_) => {
+                (StatusCode::BAD_REQUEST, "keys-invalid")
+            }
+            ChangeError::Mints { .. } => (StatusCode::CONFLICT, "key-mints"),
+        };
+        Ok(problem(status, code, &error.to_string()))
+    }
+
     async fn throw(&self, changes: BTreeMap<String, Value>) -> Answer {
         let switches = Arc::clone(&self.switches);
         match apart(move || switches.throw(&changes)).await? {
@@ -184,10 +204,7 @@ impl Control {
             Err(error @ SwitchError::Unknown(_)) => {
                 Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string()))
             }
-            Err(SwitchError::Publish(error @ PublishError::Io { .. })) => Ok(failed(DISK, &error)),
-            Err(SwitchError::Publish(error @ PublishError::Corrupt { .. })) => {
-                Ok(failed("document-damaged", &error))
-            }
+            Err(SwitchError::Publish(error)) => Ok(unpublished(&error)),
         }
     }
 
@@ -203,9 +220,9 @@ impl Control {
         let breaks: Vec<Value> =
             ledger.records().iter().rev().take(BREAKS_SHOWN).rev().map(shown).collect();
         json!({
-            "event": self.event, "state": self.api.state(), "media": self.live.status(),
+            "event": self.event, "epoch": self.live.epoch(), "state": self.api.state(), "media": self.live.status(),
             "live_edge": {"next_sequence": next, "program_date_time_ms": grid.start_ms(next)},
-            "ledger": {"revision": ledger.revision()}, "breaks": breaks, "flags": self.flags(),
+            "ledger": {"revision": ledger.revision()}, "breaks": breaks, "flags": self.flags(), "keys": self.keys.told(),
             "renditions": self.live.renditions(), "api": self.api_state(), "snapshots": self.snapshots.in_force(),
         })
     }
@@ -279,6 +296,14 @@ fn refused(error: &LogError) -> Box<Response<Bytes>> {
         LogError::Io { .. } => failed(DISK, error),
         LogError::Corrupt { .. } | LogError::TooLarge { .. } => failed("ledger-damaged", error),
     })
+}
+
+fn unpublished(error: &PublishError) -> Response<Bytes> {
+    let code = match error {
+        PublishError::Io { .. } => DISK,
+        PublishError::Corrupt { .. } => "document-damaged",
+    };
+    failed(code, error)
 }
 
 fn failed(code: &str, error: &dyn std::error::Error) -> Response<Bytes> {

@@ -343,7 +343,7 @@ impl Place {
         let index = match self.kind {
             Kind::Video => first + rounded(time * num, scale * den),
             Kind::Audio => {
-                // In audio samples since the epoch; the nearest AAC frame is at most 11 ms away.
+                // In audio samples since segment 0; the nearest AAC frame is at most 11 ms away.
                 let rate = i128::from(self.grid.audio_rate);
                 let start = rounded(first * den * rate, num);
                 rounded(start + rounded(time * rate, scale), i128::from(AAC_FRAME))

@@ -1,7 +1,6 @@
 //! The making of an event: its folder, its grid, and the hand-over from input to packager.
 //!
-//! Owns `event.json`. Invariant: the grid and the plan that were written there once hold for the
-//! event's life.
+//! `event.json` keeps the epoch, the grid and the plan; once written they hold for the event's life.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sightscreen_core::route::is_epoch;
 use tokio::sync::watch;
 
 use crate::creative::Library;
@@ -17,6 +17,7 @@ use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::Grid;
 use crate::ingest::{self, rtmp, testmatch};
+use crate::keys::random_hex;
 use crate::ladder::{self, Plan, Shape};
 use crate::live::{Breaks, Input, LiveConfig, Media, StartError};
 use crate::package::end::End;
@@ -27,12 +28,19 @@ use crate::store::Store;
 /// Frames a second of a publisher's event unless set.
 const PUBLISHER_FPS: (u32, u32) = (30, 1);
 
-/// A new event's epoch lies this far ahead, so that its first picture is frame 0.
+/// Random bytes of an epoch: few, because it is in every URI, and enough for the events that will
+/// ever have one name.
+const EPOCH_BYTES: usize = 4;
+
+/// A new event's grid begins this far ahead, so that its first picture is frame 0.
 const HEAD_START_MS: u64 = 200;
 
 /// What of an event never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Saved {
+    /// See [`crate::live::Live::epoch`]. None in a folder that an older version made.
+    #[serde(default)]
+    epoch: Option<String>,
     grid: Grid,
     plan: Option<Plan>,
     /// Segments that playlists list, as last set.
@@ -58,6 +66,7 @@ fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
 #[derive(Clone)]
 pub(crate) struct Event {
     pub(crate) name: String,
+    pub(crate) epoch: Arc<str>,
     pub(crate) grid: Grid,
     pub(crate) counters: Arc<Counters>,
     pub(crate) library: Library,
@@ -102,9 +111,12 @@ impl Event {
             Input::TestMatch | Input::File(_) => None,
         };
         let grid = Grid::new(now_ms() + HEAD_START_MS, fps, config.segment_ms, config.part_ms)?;
-        let grid = same_settings(&config, saved.map_or(grid, |saved| saved.grid), grid)?;
+        let kept = saved.as_ref().map_or(grid, |saved| saved.grid);
+        let grid = same_settings(&config, kept, grid)?;
+        let epoch = saved.and_then(|saved| saved.epoch).filter(|epoch| is_epoch(epoch));
         let event = Self {
             name: config.event.clone(),
+            epoch: epoch.unwrap_or_else(|| random_hex(EPOCH_BYTES)).into(),
             grid,
             counters: Arc::default(),
             library: Library::new(grid, config.data.join("creatives")),
@@ -136,6 +148,7 @@ impl Event {
         let edge = end.before_end(self.grid.msn_at(now_ms()) + 1);
         let listed_from = listed_from(before.as_ref(), window_segments, edge);
         let saved = Saved {
+            epoch: Some(self.epoch.to_string()),
             grid: self.grid,
             plan: Some(plan.clone()),
             window: Some(window_segments),
@@ -151,6 +164,7 @@ impl Event {
             .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
             .collect();
         let media = Arc::new(Media {
+            epoch: Arc::clone(&self.epoch),
             grid: self.grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
@@ -247,9 +261,9 @@ async fn make_plan(
     Ok(Plan { video, audio })
 }
 
-/// The kept grid, when the settings would make the same but for the epoch.
+/// The kept grid, when the settings would make the same but for where it starts.
 fn same_settings(config: &LiveConfig, kept: Grid, asked: Grid) -> Result<Grid, StartError> {
-    if (Grid { epoch_ms: kept.epoch_ms, ..asked }) == kept {
+    if (Grid { zero_ms: kept.zero_ms, ..asked }) == kept {
         return Ok(kept);
     }
     let say = |grid: Grid| {
@@ -310,7 +324,8 @@ mod tests {
     #[test]
     fn a_longer_window_brings_nothing_back() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let saved = |window, listed_from| Saved { grid, plan: None, window, listed_from };
+        let saved =
+            |window, listed_from| Saved { epoch: None, grid, plan: None, window, listed_from };
         let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1001);
         assert_eq!(from(None, 30), 0);
         assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
@@ -354,6 +369,7 @@ mod tests {
         };
         Event {
             name: config.event.clone(),
+            epoch: "1a2b".into(),
             grid,
             counters: Arc::default(),
             library: Library::new(grid, data.join("creatives")),
@@ -393,9 +409,9 @@ mod tests {
             let event = event(folder.path(), grid, window_s);
             event.adopt(plan()).unwrap();
             let media = event.media.borrow().clone().unwrap();
-            let snapshot = media.snapshot(0, false).unwrap();
-            assert_eq!((snapshot.first, snapshot.cursor.msn), (first, 40));
-            assert!(snapshot.ended);
+            let listing = media.listing(0, false).unwrap();
+            assert_eq!((listing.first, listing.cursor.msn), (first, 40));
+            assert!(listing.ended);
         }
     }
 

@@ -1,23 +1,26 @@
 //! The main port: media, documents, API and page, by prefix.
 //!
-//! Owns the dispatch and the documents' cache times. Invariant: a request for one event never
-//! reaches another's media, and only GET and HEAD get past here.
+//! Media and documents are for edges alone where a secret is set; the API and the page are open.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use sightscreen_core::route::is_identifier;
+use subtle::{Choice, ConstantTimeEq};
 
 use crate::api::Api;
 use crate::breaks::desk::Desk;
 use crate::breaks::ledger::{GENERIC, NONE};
+use crate::config::Secret;
 use crate::http::{Handler, not_found, problem, reply};
 use crate::live::Live;
 use crate::page::Page;
 use crate::publish::Publisher;
 
+/// Header in which an edge names the secret that it shares with the origin.
+const EDGE_SECRET: &str = "sightscreen-edge-secret";
 const DOCUMENT_TYPE: &str = "application/vnd.sightscreen.document";
 /// Documents are looked at again each second.
 const CHANGING: &str = "public, max-age=1";
@@ -32,7 +35,8 @@ pub struct Front {
     pub(crate) cohorts: Vec<String>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) api: Arc<Api>,
-    pub(crate) page: Option<Page>,
+    pub(crate) page: Option<Arc<Page>>,
+    pub(crate) edge_secrets: Vec<Secret>,
 }
 
 impl Handler for Front {
@@ -49,10 +53,15 @@ impl Handler for Front {
                 "The method is not allowed",
             ));
         }
-        if let Some(name) = path.strip_prefix("/documents/") {
+        let (name, media) = (path.strip_prefix("/documents/"), path.strip_prefix("/live/"));
+        if (name.is_some() || media.is_some()) && !is_edge(&self.edge_secrets, &head.headers) {
+            let title = "Media and documents are for the edges that name the shared secret";
+            return Some(problem(StatusCode::FORBIDDEN, "edge-secret", title));
+        }
+        if let Some(name) = name {
             return Some(self.document(name));
         }
-        if let Some(rest) = path.strip_prefix("/live/") {
+        if let Some(rest) = media {
             let ours =
                 rest.strip_prefix(self.event.as_str()).is_some_and(|rest| rest.starts_with('/'));
             return Some(if ours {
@@ -69,25 +78,37 @@ impl Handler for Front {
     }
 }
 
+/// Whether the request names one of the secrets, or none is asked for. Takes the same time whatever
+/// is wrong with a name of the right length.
+fn is_edge(secrets: &[Secret], headers: &HeaderMap) -> bool {
+    let given = headers.get(EDGE_SECRET).map_or(&b""[..], |value| value.as_bytes());
+    let known = |known, secret: &Secret| known | secret.0.as_bytes().ct_eq(given);
+    secrets.is_empty() || secrets.iter().fold(Choice::from(0), known).into()
+}
+
 impl Front {
     fn document(&self, name: &str) -> Response<Bytes> {
-        let (body, cache) = match name.strip_prefix("pods/") {
-            Some(rest) => (self.pods(name, rest), IMMUTABLE),
-            None => (self.publisher.get(name), CHANGING),
-        };
-        let missing =
-            || problem(StatusCode::NOT_FOUND, "document-unknown", "There is no such document");
-        body.map_or_else(missing, |body| reply(StatusCode::OK, DOCUMENT_TYPE, cache, body))
+        if let Some(pods) = name.strip_prefix("pods/").and_then(|rest| self.pods(name, rest)) {
+            return reply(StatusCode::OK, DOCUMENT_TYPE, IMMUTABLE, pods);
+        }
+        match self.publisher.get(name) {
+            Some(body) => reply(StatusCode::OK, DOCUMENT_TYPE, CHANGING, body),
+            None => {
+                problem(StatusCode::NOT_FOUND, "document-name", "No document can have this name")
+            }
+        }
     }
 
-    /// `{event}/{revision}/{cohort}`, rendered from the ledger.
+    /// `{event}/{epoch}.{revision}/{cohort}`, rendered from the ledger.
     fn pods(&self, name: &str, rest: &str) -> Option<Bytes> {
         let mut parts = rest.split('/');
         let (event, revision, cohort) = (parts.next()?, parts.next()?, parts.next()?);
+        let (epoch, revision) = revision.split_once('.')?;
         let number: u64 = revision.parse().ok()?;
         let known =
             cohort == GENERIC || cohort == NONE || self.cohorts.iter().any(|known| known == cohort);
         if event != self.event
+            || epoch != self.live.epoch()
             || number.to_string() != revision
             || parts.next().is_some()
             || !known
@@ -97,5 +118,30 @@ impl Front {
         }
         let pods = self.desk.pods(number, cohort)?;
         self.publisher.immutable(name, &pods).ok()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_names_one_of_the_secrets() {
+        let secrets = ["the-one-that-goes", "the-one-that-comes"].map(|text| Secret(text.into()));
+        let admits = |secrets: &[Secret], given: Option<&str>| {
+            let headers = given.map(|given| (EDGE_SECRET.parse().unwrap(), given.parse().unwrap()));
+            is_edge(secrets, &headers.into_iter().collect())
+        };
+        for given in ["the-one-that-goes", "the-one-that-comes"] {
+            assert!(admits(&secrets, Some(given)), "{given}");
+        }
+        for given in
+            ["", "the-one-that", "the-one-that-cameX", "the-one-that-goes,the-one-that-comes"]
+        {
+            assert!(!admits(&secrets, Some(given)), "{given}");
+        }
+        assert!(!admits(&secrets, None));
+        assert!(admits(&[], None) && admits(&[], Some("whatever")));
     }
 }

@@ -1,8 +1,7 @@
 //! The wall-clock grid of an event: which sample belongs to which segment and part.
 //!
-//! Owns the arithmetic between Unix time, media sequence numbers, samples (video frames and AAC
-//! frames) and parts. Owns no media. Invariant: everything is exact integer arithmetic from the
-//! epoch, so that two processes with the same grid never disagree.
+//! All of it is exact integer arithmetic from the start of segment 0, so that two processes with the
+//! same grid never disagree. A sample is a video frame or an AAC frame.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +16,8 @@ const PART_FLOOR_PERCENT: u64 = 85;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grid {
     /// Unix milliseconds at which segment 0 starts.
-    pub epoch_ms: u64,
+    #[serde(alias = "epoch_ms")]
+    pub zero_ms: u64,
     /// Frames a second as numerator and denominator: `(30000, 1001)`.
     pub fps: (u32, u32),
     /// Video frames in every segment.
@@ -63,7 +63,7 @@ impl Grid {
     /// # Errors
     /// When the frame rate is out of range or the lengths do not fit each other.
     pub fn new(
-        epoch_ms: u64,
+        zero_ms: u64,
         fps: (u32, u32),
         segment_ms: u32,
         part_ms: u32,
@@ -81,7 +81,7 @@ impl Grid {
         let part_frames =
             (1..=most).rev().find(|n| segment_frames.is_multiple_of(*n)).ok_or(lengths)?;
         let grid = Self {
-            epoch_ms,
+            zero_ms,
             fps,
             segment_frames: u32::try_from(segment_frames).map_err(|_| lengths)?,
             part_frames: u32::try_from(part_frames).map_err(|_| lengths)?,
@@ -120,14 +120,14 @@ impl Grid {
     pub fn start_ms(&self, msn: u64) -> u64 {
         let (num, den) = self.segment_duration();
         let since = u128::from(msn) * u128::from(num) * 1000 / u128::from(den);
-        self.epoch_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        self.zero_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
-    /// The segment that holds this Unix time; 0 for times before the epoch.
+    /// The segment that holds this Unix time; 0 for times before segment 0.
     #[must_use]
     pub fn msn_at(&self, unix_ms: u64) -> u64 {
         let (num, den) = self.segment_duration();
-        let since = u128::from(unix_ms.saturating_sub(self.epoch_ms));
+        let since = u128::from(unix_ms.saturating_sub(self.zero_ms));
         u64::try_from(since * u128::from(den) / (u128::from(num) * 1000)).unwrap_or(u64::MAX)
     }
 
@@ -142,7 +142,7 @@ impl Grid {
     /// Milliseconds that `segments` segments last, rounded down.
     #[must_use]
     pub fn duration_ms(&self, segments: u64) -> u64 {
-        self.start_ms(segments) - self.epoch_ms
+        self.start_ms(segments) - self.zero_ms
     }
 
     /// After how many segments the cut of this kind repeats: 1 for video, 4 for audio in segments
@@ -158,7 +158,7 @@ impl Grid {
         }
     }
 
-    /// Index since the epoch of the first sample whose start lies in segment `msn`.
+    /// Index, counted from segment 0, of the first sample whose start lies in segment `msn`.
     #[must_use]
     pub fn first_sample(&self, kind: Kind, msn: u64) -> u64 {
         match kind {
@@ -245,7 +245,7 @@ impl Grid {
     /// Index of the first sample that starts at or after this Unix time.
     #[must_use]
     pub fn sample_at(&self, kind: Kind, unix_ms: u64) -> u64 {
-        let since = u128::from(unix_ms.saturating_sub(self.epoch_ms));
+        let since = u128::from(unix_ms.saturating_sub(self.zero_ms));
         let scale = u128::from(self.timescale(kind));
         let each = u128::from(self.sample_duration(kind)) * 1000;
         u64::try_from((since * scale).div_ceil(each)).unwrap_or(u64::MAX)
@@ -256,7 +256,7 @@ impl Grid {
     pub fn sample_ms(&self, kind: Kind, index: u64) -> u64 {
         let units = u128::from(index) * u128::from(self.sample_duration(kind)) * 1000;
         let since = units / u128::from(self.timescale(kind));
-        self.epoch_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        self.zero_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
     /// AAC frames in one segment as numerator and denominator.
@@ -289,7 +289,7 @@ mod tests {
         for (fps, part) in [(25, 5), (30, 6), (50, 10), (60, 12), (24, 4)] {
             let grid = grid((fps, 1));
             assert_eq!((grid.segment_frames, grid.part_frames), (2 * fps, part));
-            assert_eq!(grid.start_ms(3) - grid.epoch_ms, 6000);
+            assert_eq!(grid.start_ms(3) - grid.zero_ms, 6000);
             assert_eq!(grid.phases(Kind::Audio), 4);
             assert_eq!(grid.target_duration_s(), 2);
         }
@@ -300,7 +300,7 @@ mod tests {
         for (num, frames, part) in [(30_000, 60, 6), (60_000, 120, 12)] {
             let grid = grid((num, 1001));
             assert_eq!((grid.segment_frames, grid.part_frames), (frames, part));
-            assert_eq!(grid.start_ms(43_200) - grid.epoch_ms, 43_200 * 2002);
+            assert_eq!(grid.start_ms(43_200) - grid.zero_ms, 43_200 * 2002);
             assert_eq!(grid.phases(Kind::Audio), 32);
             assert_eq!(grid.target_duration_s(), 2);
             assert_eq!(grid.part_target(), (u64::from(part) * 1001, u64::from(num)));

@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use crate::grid::{Grid, Kind};
 use crate::live::{LadderLimits, StartError};
@@ -60,12 +61,18 @@ pub struct Shape {
     pub height: u32,
 }
 
+/// The identifier of the audio rendition in that language.
+#[must_use]
+pub(crate) fn audio_id(language: &str) -> String {
+    format!("a-{}", language.to_ascii_lowercase())
+}
+
 impl Plan {
     /// Identifier and kind of each track, in the order of all that counts tracks.
     #[must_use]
     pub fn tracks(&self) -> Vec<(String, Kind)> {
         let video = self.video.iter().map(|rung| (format!("v{}", rung.height), Kind::Video));
-        let audio = self.audio.iter().map(|language| (format!("a-{language}"), Kind::Audio));
+        let audio = self.audio.iter().map(|language| (audio_id(language), Kind::Audio));
         video.chain(audio).collect()
     }
 
@@ -245,6 +252,21 @@ pub async fn check_installed() -> Result<(), StartError> {
         run.await.map_err(|error| StartError::Ffmpeg { program, reason: error.to_string() })?;
     }
     Ok(())
+}
+
+/// What ffmpeg says of itself, read once: another version encodes otherwise.
+///
+/// # Errors
+/// [`StartError::Ffmpeg`] when it cannot be started.
+pub async fn ffmpeg_version() -> Result<&'static str, StartError> {
+    static VERSION: OnceCell<String> = OnceCell::const_new();
+    let read = async || {
+        let run = ffmpeg().arg("-version").stderr(Stdio::null()).output().await;
+        let output = run
+            .map_err(|error| StartError::Ffmpeg { program: "ffmpeg", reason: error.to_string() })?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    VERSION.get_or_try_init(read).await.map(String::as_str)
 }
 
 /// An ffmpeg that reads no terminal, and dies with this process's handle.

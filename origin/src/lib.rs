@@ -15,6 +15,7 @@ pub mod flags;
 pub mod front;
 pub mod grid;
 pub mod http;
+pub mod in_force;
 pub mod ingest;
 pub mod keys;
 pub mod ladder;

@@ -18,7 +18,7 @@ use crate::config::Secret;
 use crate::creative::Library;
 use crate::event::{Event, Working};
 use crate::grid::{Grid, GridError, Kind};
-use crate::ladder::{AUDIO_BITRATE, Plan};
+use crate::ladder::{AUDIO_BITRATE, Plan, audio_id};
 use crate::package::end::{End, EndError};
 use crate::package::write::codec;
 use crate::serve;
@@ -270,6 +270,7 @@ struct Inner {
 
 /// What an event has once its ladder is known.
 pub(crate) struct Media {
+    pub(crate) epoch: Arc<str>,
     pub(crate) grid: Grid,
     pub(crate) plan: Plan,
     pub(crate) tracks: Vec<Arc<Track>>,
@@ -292,6 +293,13 @@ impl Live {
         let (event, input) = Event::open(config, breaks).await?;
         let task = tokio::spawn(input);
         Ok(Self { inner: Arc::new(Inner { event, tasks: Mutex::new(vec![task]) }) })
+    }
+
+    /// What tells this event's media from that of an earlier event of the same name: made with the
+    /// event's data, and part of the names of its objects and pods.
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.inner.event.epoch
     }
 
     /// The event's time base.
@@ -488,7 +496,7 @@ impl Media {
             default: i == 0,
         });
         let audio = self.plan.audio.iter().enumerate().map(|(i, language)| Rendition {
-            id: format!("a-{language}"),
+            id: audio_id(language),
             kind: Kind::Audio,
             codecs: String::new(),
             width: None,

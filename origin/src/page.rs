@@ -1,7 +1,5 @@
-//! The page's files, from one folder.
-//!
-//! Owns their content types and which paths are files. Invariant: nothing outside of the folder is
-//! read, whatever the path says or the folder links to.
+//! The page's files, from one folder. Nothing outside of it is read, whatever a path says or the
+//! folder links to.
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +34,31 @@ impl Page {
             }
             None => not_found(),
         }
+    }
+
+    /// The files of text that lie in the folder itself: name, content type and text. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn texts(&self) -> std::io::Result<Vec<(String, &'static str, String)>> {
+        let mut texts = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let Some(name) =
+                entry.file_name().to_str().filter(|name| is_plain(name)).map(str::to_owned)
+            else {
+                continue;
+            };
+            let metadata = entry.metadata()?;
+            if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+                continue;
+            }
+            if let Ok(text) = String::from_utf8(std::fs::read(entry.path())?) {
+                texts.push((name.clone(), content_type(&name), text));
+            }
+        }
+        texts.sort();
+        Ok(texts)
     }
 
     async fn read(&self, path: &str) -> Option<Vec<u8>> {
@@ -98,6 +121,9 @@ mod tests {
             (b"text/html; charset=utf-8".as_slice(), b"index".as_slice())
         );
         assert_eq!(page.answer("js/a.js").await.status(), 200);
+        std::fs::write(folder.path().join("page/dot.png"), b"\x89PNG\xff").unwrap();
+        let index = ("index.html".to_owned(), "text/html; charset=utf-8", "index".to_owned());
+        assert_eq!(page.texts().unwrap(), [index]);
         for path in [
             "../keyring.json",
             "..",

@@ -1,8 +1,7 @@
 //! The content's media playlists.
 //!
-//! Owns their text, as a pure function of a [`Snapshot`]; knows no clock and no request. Invariant:
-//! a segment, part, date or break that was written once is written alike in every later playlist
-//! that still lists it.
+//! Their text is a pure function of a [`Listing`]. A segment, part, date or break that was written
+//! once is written alike in every later playlist that still lists it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,7 +26,9 @@ const SKIP_VERSION: u32 = 9;
 
 /// All that a playlist says.
 #[derive(Debug, Clone)]
-pub struct Snapshot {
+pub struct Listing {
+    /// The event's epoch.
+    pub epoch: Arc<str>,
     /// The event's time base.
     pub grid: Grid,
     /// Picture or sound.
@@ -50,35 +51,35 @@ pub struct Snapshot {
 
 /// Writes the playlist.
 #[must_use]
-pub fn render(snapshot: &Snapshot) -> String {
+pub fn render(listing: &Listing) -> String {
     let mut out = String::with_capacity(16 << 10);
     // Writing into a String does not fail.
-    let _ = write_playlist(&mut out, snapshot);
+    let _ = write_playlist(&mut out, listing);
     out
 }
 
-fn write_playlist(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    let Snapshot { grid, cursor, first, .. } = snapshot;
-    let skipped = skipped(snapshot);
-    write_header(out, snapshot, skipped > 0)?;
+fn write_playlist(out: &mut String, listing: &Listing) -> std::fmt::Result {
+    let Listing { grid, cursor, first, .. } = listing;
+    let skipped = skipped(listing);
+    write_header(out, listing, skipped > 0)?;
     let window = (grid.start_ms(*first), grid.start_ms(cursor.msn + 2));
-    for range in &snapshot.breaks.dateranges {
+    for range in &listing.breaks.dateranges {
         write_daterange(out, range, window)?;
     }
     if skipped > 0 {
         writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
     }
     for msn in first + skipped..cursor.msn + u64::from(cursor.part > 0) {
-        write_segment(out, snapshot, msn)?;
+        write_segment(out, listing, msn)?;
     }
-    write_tail(out, snapshot)
+    write_tail(out, listing)
 }
 
 /// All that stands before the first segment but for the breaks.
-fn write_header(out: &mut String, snapshot: &Snapshot, delta: bool) -> std::fmt::Result {
-    let (first, revision) = (snapshot.first, snapshot.breaks.revision);
-    let target = snapshot.grid.target_duration_s();
-    let part = snapshot.grid.part_target();
+fn write_header(out: &mut String, listing: &Listing, delta: bool) -> std::fmt::Result {
+    let (first, epoch, revision) = (listing.first, &listing.epoch, listing.breaks.revision);
+    let target = listing.grid.target_duration_s();
+    let part = listing.grid.part_target();
     let version = if delta { SKIP_VERSION } else { VERSION };
     writeln!(out, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}")?;
     writeln!(
@@ -93,42 +94,45 @@ fn write_header(out: &mut String, snapshot: &Snapshot, delta: bool) -> std::fmt:
         out,
         "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-INDEPENDENT-SEGMENTS"
     )?;
-    writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{revision}\n#EXT-X-MAP:URI=\"init.mp4\"")
+    writeln!(
+        out,
+        "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}.{revision}\n#EXT-X-MAP:URI=\"{epoch}-init.mp4\""
+    )
 }
 
 /// The hint, the reports and the end.
-fn write_tail(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    let Cursor { msn, part } = snapshot.cursor;
-    if !snapshot.ended {
-        writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{msn}.{part}.m4s\"")?;
+fn write_tail(out: &mut String, listing: &Listing) -> std::fmt::Result {
+    let Cursor { msn, part } = listing.cursor;
+    if !listing.ended {
+        writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}-{msn}.{part}.m4s\"", listing.epoch)?;
     }
-    for (id, kind, cursor) in &snapshot.reports {
-        if let Some((msn, part)) = last_part(&snapshot.grid, *kind, *cursor) {
+    for (id, kind, cursor) in &listing.reports {
+        if let Some((msn, part)) = last_part(&listing.grid, *kind, *cursor) {
             writeln!(
                 out,
                 "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={msn},LAST-PART={part}"
             )?;
         }
     }
-    if snapshot.ended {
+    if listing.ended {
         writeln!(out, "#EXT-X-ENDLIST")?;
     }
     Ok(())
 }
 
 /// How many segments from the start lie before the skip boundary.
-fn skipped(snapshot: &Snapshot) -> u64 {
-    if !snapshot.skip {
+fn skipped(listing: &Listing) -> u64 {
+    if !listing.skip {
         return 0;
     }
     let kept =
-        snapshot.grid.segments_in_ms(SKIP_UNTIL * snapshot.grid.target_duration_s() * 1000) + 1;
-    snapshot.cursor.msn.saturating_sub(kept).saturating_sub(snapshot.first)
+        listing.grid.segments_in_ms(SKIP_UNTIL * listing.grid.target_duration_s() * 1000) + 1;
+    listing.cursor.msn.saturating_sub(kept).saturating_sub(listing.first)
 }
 
-fn write_segment(out: &mut String, snapshot: &Snapshot, msn: u64) -> std::fmt::Result {
-    let Snapshot { grid, kind, cursor, .. } = snapshot;
-    let segment = snapshot.segments.get(&msn);
+fn write_segment(out: &mut String, listing: &Listing, msn: u64) -> std::fmt::Result {
+    let Listing { epoch, grid, kind, cursor, .. } = listing;
+    let segment = listing.segments.get(&msn);
     let whole = msn < cursor.msn;
     if segment.is_none_or(|segment| segment.gap()) {
         writeln!(out, "#EXT-X-GAP")?;
@@ -147,7 +151,7 @@ fn write_segment(out: &mut String, snapshot: &Snapshot, msn: u64) -> std::fmt::R
             let samples = grid.part(*kind, msn, index as u64).1;
             write!(
                 out,
-                "#EXT-X-PART:DURATION={},URI=\"{msn}.{index}.m4s\"",
+                "#EXT-X-PART:DURATION={},URI=\"{epoch}-{msn}.{index}.m4s\"",
                 length(grid, *kind, samples)
             )?;
             out.push_str(match (part.gap, part.independent) {
@@ -158,7 +162,8 @@ fn write_segment(out: &mut String, snapshot: &Snapshot, msn: u64) -> std::fmt::R
         }
     }
     if whole {
-        writeln!(out, "#EXTINF:{},\n{msn}.m4s", length(grid, *kind, grid.samples(*kind, msn)))?;
+        let length = length(grid, *kind, grid.samples(*kind, msn));
+        writeln!(out, "#EXTINF:{length},\n{epoch}-{msn}.m4s")?;
     }
     Ok(())
 }
@@ -246,7 +251,7 @@ mod tests {
     }
 
     /// Ten seconds in, parts of half a second, segment 1 lost as a whole, segment 3 in part.
-    fn snapshot() -> Snapshot {
+    fn listing() -> Listing {
         let grid = Grid::new(1_700_000_000_000, (30_000, 1001), 1000, 500).unwrap();
         let range = DateRange {
             id: "b1".to_owned(),
@@ -257,7 +262,8 @@ mod tests {
             scte35_in: None,
         };
         let past = DateRange { id: "b0".to_owned(), start_ms: 1_699_999_000_000, ..range.clone() };
-        Snapshot {
+        Listing {
+            epoch: "1a2b".into(),
             grid,
             kind: Kind::Video,
             first: 0,
@@ -283,19 +289,19 @@ mod tests {
     #[test]
     fn an_ended_playlist_says_so_and_hints_at_nothing() {
         let text =
-            render(&Snapshot { ended: true, cursor: Cursor { msn: 5, part: 0 }, ..snapshot() });
+            render(&Listing { ended: true, cursor: Cursor { msn: 5, part: 0 }, ..listing() });
         assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
         assert!(!text.contains("PRELOAD-HINT"), "{text}");
     }
 
     #[test]
     fn the_playlist_is_written_by_the_rules() {
-        assert_eq!(render(&snapshot()), include_str!("playlist.golden.m3u8"));
+        assert_eq!(render(&listing()), include_str!("playlist.golden.m3u8"));
     }
 
     #[test]
     fn a_delta_update_keeps_six_target_durations() {
-        let mut long = snapshot();
+        let mut long = listing();
         long.cursor = Cursor { msn: 40, part: 1 };
         long.skip = true;
         let text = render(&long);
@@ -303,7 +309,7 @@ mod tests {
         assert!(text.contains("#EXT-X-VERSION:9\n"), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("#EXTINF")).count(), 7);
         // Too short to skip anything: the full playlist.
-        assert_eq!(render(&Snapshot { skip: true, ..snapshot() }), render(&snapshot()));
+        assert_eq!(render(&Listing { skip: true, ..listing() }), render(&listing()));
     }
 
     #[test]

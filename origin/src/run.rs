@@ -5,11 +5,8 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
-use sightscreen_core::document::Keys;
 use sightscreen_core::flags::ADS;
-use sightscreen_core::keyring::{Keyring, Purpose};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,6 +22,7 @@ use crate::describe;
 use crate::flags::Switches;
 use crate::front::Front;
 use crate::http::{self, ListenError};
+use crate::in_force::InForce;
 use crate::keys::{self, KeyringFileError};
 use crate::live::{LadderLimits, Live, LiveConfig, StartError};
 use crate::page::Page;
@@ -91,13 +89,13 @@ impl Decide for StaticDecision {
 
 /// What is opened before the media starts.
 struct Base {
-    keyring: Keyring,
+    keys: Arc<InForce>,
     publisher: Arc<Publisher>,
     switches: Arc<Switches>,
     shelf: Shelf,
     desk: Arc<Desk>,
     cohorts: Vec<String>,
-    page: Option<Page>,
+    page: Option<Arc<Page>>,
 }
 
 /// Runs an origin until `stop` changes.
@@ -116,17 +114,25 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
     base.desk.resume_at(live.position().next_msn);
 
     let (ready, is_ready) = watch::channel(false);
-    let api = Arc::new(api(&config, &base.keyring, &live, is_ready));
+    let api = Arc::new(api(&config, &base.keys, &live, is_ready));
     let snapshots = Arc::new(Snapshots {
+        event: config.event.clone(),
         api: Arc::clone(&api),
+        page: base.page.clone(),
         publisher: Arc::clone(&base.publisher),
         rules: config.snapshots.clone(),
+        every_s: config.snapshot_every_s,
         missed: Mutex::default(),
     });
     let mut jobs = jobs(&config, &base, &live, ready, &snapshots);
     let mut servers =
         servers(&config, base, &live, api, snapshots, (front_port, control_port), &stop);
     tracing::info!(event = config.event, listen = %config.listen, control = %config.control, "the origin is up");
+    if config.edge_secrets.is_empty() {
+        tracing::warn!(
+            "edge-secret is not set: whoever reaches this port gets media without a pass"
+        );
+    }
 
     let _ = stop.changed().await;
     tracing::info!("stopping");
@@ -154,14 +160,9 @@ fn open(config: &Config) -> Result<Base, RunError> {
     let keyring = keys::read_or_make(&config.keyring)?;
     let publisher = Arc::new(Publisher::open(&config.data.join("documents"), &keyring)?);
     let switches = Arc::new(Switches::open(event, Arc::clone(&publisher))?);
-    let names = keys::names(&config.keyring)?;
-    let in_force = Keys {
-        mint: keyring.first(Purpose::Pass).kid().to_owned(),
-        pass: names.pass,
-        url: names.url,
-    };
-    publisher.publish(&format!("keys/{event}"), &in_force)?;
-    let (cohorts, shelf) = (cohorts::all(&config.schema), Shelf::default());
+    let file = config.keyring.clone();
+    let keys = Arc::new(InForce::open(event, file, keyring, Arc::clone(&publisher))?);
+    let (cohorts, shelf) = (cohorts::all(&config.admission.schema), Shelf::default());
     let decide = StaticDecision {
         table: config.table.clone(),
         cohorts: cohorts.clone(),
@@ -171,9 +172,10 @@ fn open(config: &Config) -> Result<Base, RunError> {
     let ledger = config.data.join("events").join(event).join("ledger.jsonl");
     let desk = Arc::new(Desk::open(&ledger, event, config.dvr_s, Arc::new(decide))?);
     let page = config.page.as_deref().map(|path| {
-        Page::open(path).map_err(|source| RunError::Page { path: path.to_owned(), source })
+        let page = Page::open(path).map(Arc::new);
+        page.map_err(|source| RunError::Page { path: path.to_owned(), source })
     });
-    Ok(Base { keyring, publisher, switches, shelf, desk, cohorts, page: page.transpose()? })
+    Ok(Base { keys, publisher, switches, shelf, desk, cohorts, page: page.transpose()? })
 }
 
 fn live_config(config: &Config) -> LiveConfig {
@@ -191,15 +193,21 @@ fn live_config(config: &Config) -> LiveConfig {
     }
 }
 
-fn api(config: &Config, keyring: &Keyring, live: &Live, ready: watch::Receiver<bool>) -> Api {
+fn api(config: &Config, keys: &Arc<InForce>, live: &Live, ready: watch::Receiver<bool>) -> Api {
     Api {
         event: config.event.clone(),
         title: config.title.clone(),
         live: live.clone(),
         ready,
-        key: keyring.first(Purpose::Url).clone(),
-        dimensions: config.schema.iter().map(|dimension| dimension.name.clone()).collect(),
+        keys: Arc::clone(keys),
+        dimensions: config
+            .admission
+            .schema
+            .iter()
+            .map(|dimension| dimension.name.clone())
+            .collect(),
         open_playback: config.open_playback,
+        playback_plan: config.admission.playback_plan.clone(),
         gate: RwLock::new(Gate::Up),
     }
 }
@@ -217,7 +225,8 @@ fn jobs(
         (base.shelf.clone(), config.table.creatives(), config.slate.clone());
     let (library, grid) = (live.creatives(), live.grid());
     jobs.spawn(async move { shelf.keep_stocked(library, grid, names, slate).await });
-    jobs.spawn(Arc::clone(snapshots).keep(Duration::from_secs(u64::from(config.snapshot_every_s))));
+    jobs.spawn(Arc::clone(snapshots).keep());
+    jobs.spawn(Arc::clone(&base.keys).follow_the_file());
     let (publisher, desk) = (Arc::clone(&base.publisher), Arc::clone(&base.desk));
     jobs.spawn(go_live(
         config.clone(),
@@ -243,9 +252,16 @@ async fn go_live(
     let document = describe::event(&config, &live);
     let renditions = document.renditions.len();
     let name = format!("events/{}", config.event);
-    let published = tokio::task::spawn_blocking(move || publisher.publish(&name, &document)).await;
-    if let Ok(Err(error)) = published {
-        tracing::error!(%error, "the event's document could not be stored; doors keep the one before");
+    if let Some(fault) = document.fault() {
+        tracing::error!(
+            fault,
+            "edges would refuse the event's document, so it is not published; they keep the one before"
+        );
+    } else {
+        let publish = move || publisher.publish(&name, &document);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(publish).await {
+            tracing::error!(%error, "the event's document could not be stored; doors keep the one before");
+        }
     }
     ready.send_replace(true);
     // Those from before say that the event is not live yet.
@@ -269,6 +285,7 @@ fn servers(
         live: live.clone(),
         desk: Arc::clone(&base.desk),
         switches: base.switches,
+        keys: base.keys,
         snapshots,
         api: Arc::clone(&api),
     };
@@ -280,6 +297,7 @@ fn servers(
         publisher: base.publisher,
         api,
         page: base.page,
+        edge_secrets: config.edge_secrets.clone(),
     };
     let mut servers = JoinSet::new();
     servers.spawn(http::serve(front_port, Arc::new(front), stop.clone()));

@@ -16,11 +16,11 @@ pub struct Score {
     pub wickets: u64,
     /// Overs and balls.
     pub overs: String,
-    /// Minutes and seconds since the event's epoch.
+    /// Minutes and seconds since the event began.
     pub clock: String,
 }
 
-/// The score `seconds` after the event's epoch.
+/// The score `seconds` after the event began.
 #[must_use]
 pub fn score(seconds: u64) -> Score {
     Score {

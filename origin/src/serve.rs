@@ -3,6 +3,7 @@
 //! Owns the rules of blocking reload, and what a cache may do with each answer. Invariant: nobody
 //! who waits costs more than a timer: all wait on the track's cursor, and none asks again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use crate::grid::{Grid, Kind};
 use crate::http::problem;
 use crate::live::Media;
-use crate::playlist::{Snapshot, render};
+use crate::playlist::{Listing, render};
 use crate::store::{Cursor, Found, Track};
 
 /// Segments, parts and init segments never change.
@@ -52,14 +53,23 @@ async fn route(media: &Media, request: &Request<()>, path: &str) -> Answer {
                 "index.m3u8" => {
                     playlist(media, track, request.uri().query().unwrap_or_default()).await
                 }
-                "init.mp4" => {
-                    let init = media.inits.get(track).and_then(|init| init.get()).cloned();
-                    object_response(request, object, init.ok_or(not_found(1))?)
-                }
-                _ => segment_or_part(media, track, request, object).await,
+                _ => content(media, track, request, object).await,
             }
         }
         _ => Err(not_found(0)),
+    }
+}
+
+/// `{epoch}-` and the object's name. Of another epoch there is nothing here: caches must not take
+/// this event's media for that of an earlier one.
+async fn content(media: &Media, track: usize, request: &Request<()>, object: &str) -> Answer {
+    let name = object.strip_prefix(media.epoch.as_ref()).and_then(|rest| rest.strip_prefix('-'));
+    match name.ok_or(not_found(0))? {
+        "init.mp4" => {
+            let init = media.inits.get(track).and_then(|init| init.get()).cloned();
+            object_response(request, object, init.ok_or(not_found(1))?)
+        }
+        name => segment_or_part(media, track, request, name).await,
     }
 }
 
@@ -129,7 +139,7 @@ async fn playlist(media: &Media, index: usize, query: &str) -> Answer {
         }
         None => format!("public, max-age={}", (target / 2).max(1)),
     };
-    let body = media.snapshot(index, asked.skip).map(|snapshot| render(&snapshot));
+    let body = media.listing(index, asked.skip).map(|listing| render(&listing));
     let body = body.ok_or(refusal(
         StatusCode::SERVICE_UNAVAILABLE,
         "starting",
@@ -208,7 +218,7 @@ fn hold(grid: &Grid) -> Duration {
 
 impl Media {
     /// What the playlist of this track says now; `None` before the first media.
-    pub(crate) fn snapshot(&self, index: usize, skip: bool) -> Option<Snapshot> {
+    pub(crate) fn listing(&self, index: usize, skip: bool) -> Option<Listing> {
         let track = self.tracks.get(index)?;
         let cursor = track.cursor();
         let first = cursor
@@ -227,7 +237,8 @@ impl Media {
         let ended = self.end.is_reached(cursor);
         // Read after the cursor, so that the revision knows all that is visible.
         let breaks = self.breaks.view();
-        Some(Snapshot {
+        Some(Listing {
+            epoch: Arc::clone(&self.epoch),
             grid: self.grid,
             kind: track.kind,
             first,

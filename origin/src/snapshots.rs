@@ -1,29 +1,39 @@
-//! The snapshot job: API answers, stored for when the API cannot answer.
-//!
-//! Owns which paths are taken and when. Invariant: a take that fails leaves the one before it in
-//! force.
+//! The snapshot job: API answers and the page's files, stored for when the origin cannot answer, and
+//! the list of them. A take that fails leaves the one before it in force.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use sightscreen_core::document::Snapshot;
+use sightscreen_core::document::{Snapshot, SnapshotList};
 use tokio::time::MissedTickBehavior;
 
 use crate::api::Api;
 use crate::config::SnapshotRule;
 use crate::package::packager::now_ms;
-use crate::publish::Publisher;
+use crate::page::Page;
+use crate::publish::{PublishError, Publisher};
+
+/// Largest file of the page that is stored: edges take no document of more than 1 MiB.
+const FILE_BYTES_MAX: usize = 900 << 10;
+/// What the documents of the page's files begin with.
+const PAGE: &str = "snapshots/page/";
 
 /// The job of one origin.
 pub struct Snapshots {
+    /// The event under whose name they are listed.
+    pub(crate) event: String,
     /// Whose answers are taken.
     pub(crate) api: Arc<Api>,
+    /// Whose files are taken.
+    pub(crate) page: Option<Arc<Page>>,
     /// Where they are published.
     pub(crate) publisher: Arc<Publisher>,
-    /// Which.
+    /// Which answers.
     pub(crate) rules: Vec<SnapshotRule>,
+    /// Seconds between two takes.
+    pub(crate) every_s: u32,
     /// Paths that the last try did not bring.
     pub(crate) missed: Mutex<BTreeSet<String>>,
 }
@@ -43,9 +53,10 @@ pub struct Taken {
 }
 
 impl Snapshots {
-    /// Takes all paths now and every `every` from then on.
-    pub async fn keep(self: Arc<Self>, every: Duration) {
-        let mut ticks = tokio::time::interval(every);
+    /// Takes all paths now and from then on.
+    pub async fn keep(self: Arc<Self>) {
+        let every_s = u64::from(self.every_s);
+        let mut ticks = tokio::time::interval(Duration::from_secs(every_s));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -65,13 +76,75 @@ impl Snapshots {
 
     /// Takes all paths now. Blocks until they are on disk.
     pub fn take(&self) -> Vec<Taken> {
-        self.rules.iter().map(|rule| self.take_one(rule)).collect()
+        let taken = self.rules.iter().map(|rule| self.take_one(rule)).collect();
+        if let Err(error) = self.take_page().and_then(|()| self.list()) {
+            tracing::error!(%error, "the page or the list of snapshots could not be stored");
+        }
+        taken
     }
 
     /// What is in force.
     #[must_use]
     pub fn in_force(&self) -> Vec<Taken> {
         self.rules.iter().map(|rule| self.known(rule)).collect()
+    }
+
+    /// Stores the files that changed. They carry no time of their own: a file that stays the same is
+    /// the same document.
+    fn take_page(&self) -> Result<(), PublishError> {
+        let files = match self.page.as_ref().map(|page| page.texts()) {
+            Some(Ok(files)) => files,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the page cannot be read; its snapshots stay");
+                return Ok(());
+            }
+            None => Vec::new(),
+        };
+        let fits = |text: &str| text.len() <= FILE_BYTES_MAX;
+        let gone = |name: &String| {
+            let file = name.strip_prefix(PAGE);
+            file.is_some_and(|file| {
+                !files.iter().any(|(known, _, text)| known == file && fits(text))
+            })
+        };
+        for name in self.publisher.names().iter().filter(|name| gone(name)) {
+            self.publisher.withdraw(name)?;
+        }
+        for (file, content_type, text) in files.into_iter().filter(|(_, _, text)| fits(text)) {
+            let name = format!("{PAGE}{file}");
+            let known = self.stored(&name);
+            if known.is_some_and(|known| known.body == text && known.content_type == content_type) {
+                continue;
+            }
+            let snapshot = Snapshot {
+                path: format!("/page/{file}"),
+                taken_ms: now_ms(),
+                fresh_s: u32::MAX,
+                stale_s: 0,
+                content_type: content_type.to_owned(),
+                countries: Vec::new(),
+                body: text,
+            };
+            self.publisher.publish(&name, &snapshot)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes which there are, and withdraws those of paths that no setting names any more.
+    fn list(&self) -> Result<(), PublishError> {
+        let names = self.publisher.names();
+        let is_named = |path: &str| self.rules.iter().any(|rule| rule.path == path);
+        let (mut paths, mut page) = (Vec::new(), Vec::new());
+        for name in &names {
+            match (name.strip_prefix(PAGE), name.strip_prefix("snapshots")) {
+                (Some(file), _) => page.push(file.to_owned()),
+                (None, Some(path)) if is_named(path) => paths.push(path.to_owned()),
+                (None, Some(path)) if path.starts_with("/api/") => self.publisher.withdraw(name)?,
+                _ => {}
+            }
+        }
+        let list = SnapshotList { paths, page, every_s: self.every_s };
+        self.publisher.publish(&format!("snapshots/{}", self.event), &list).map(drop)
     }
 
     fn take_one(&self, rule: &SnapshotRule) -> Taken {
@@ -97,7 +170,7 @@ impl Snapshots {
             fresh_s: rule.fresh_s,
             stale_s: rule.stale_s,
             content_type,
-            countries: Vec::new(),
+            countries: rule.countries.clone(),
             body,
         };
         let published = self.publisher.publish(&name(rule), &snapshot);
@@ -107,12 +180,14 @@ impl Snapshots {
         published.is_ok()
     }
 
+    fn stored(&self, name: &str) -> Option<Snapshot> {
+        let (_, payload) = self.publisher.payload(name)?;
+        serde_json::from_str(&payload).ok()
+    }
+
     fn known(&self, rule: &SnapshotRule) -> Taken {
         let known = self.publisher.payload(&name(rule));
-        let taken_ms = known
-            .as_ref()
-            .and_then(|(_, payload)| serde_json::from_str::<Snapshot>(payload).ok())
-            .map(|s| s.taken_ms);
+        let taken_ms = self.stored(&name(rule)).map(|snapshot| snapshot.taken_ms);
         let missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         Taken {
             path: rule.path.clone(),

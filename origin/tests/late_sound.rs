@@ -139,7 +139,8 @@ fn sound_that_begins_late_is_heard() {
     assert_eq!(state["media"]["encoder_starts"], 2, "{state}");
     assert_eq!(state["media"]["state"], "live", "{state}");
     let last = state["live_edge"]["next_sequence"].as_u64().unwrap() - 2;
-    let of = |object: &str| get(main, &format!("/live/demo/a-en/{object}")).unwrap();
+    let epoch = state["epoch"].as_str().unwrap();
+    let of = |object: &str| get(main, &format!("/live/demo/a-en/{epoch}-{object}")).unwrap();
     let (init, segment) = (of("init.mp4"), of(&format!("{last}.m4s")));
     assert_eq!((init.0, segment.0), (200, 200), "{state}");
     let loudest = loudest(&init.1, &segment.1, folder.path());

@@ -110,15 +110,20 @@ fn decode(file: &Path) -> u64 {
     digits.parse().unwrap()
 }
 
+/// The path of one of the content's objects.
+fn object(live: &Live, rendition: &str, name: &str) -> String {
+    format!("{rendition}/{}-{name}", live.epoch())
+}
+
 /// Three segments of a track: contiguous on the grid, parts and whole equal, decodable.
 async fn check_track(live: &Live, id: &str, kind: Kind, folder: &Path) {
     let grid = live.grid();
-    let mut stream = bytes(live, &format!("{id}/init.mp4")).await.to_vec();
+    let mut stream = bytes(live, &object(live, id, "init.mp4")).await.to_vec();
     for msn in 0..3 {
-        let whole = bytes(live, &format!("{id}/{msn}.m4s")).await;
+        let whole = bytes(live, &object(live, id, &format!("{msn}.m4s"))).await;
         let mut glued = Vec::new();
         for part in 0..grid.parts(kind, msn) {
-            glued.extend(bytes(live, &format!("{id}/{msn}.{part}.m4s")).await);
+            glued.extend(bytes(live, &object(live, id, &format!("{msn}.{part}.m4s"))).await);
         }
         assert_eq!(whole, glued, "{id}/{msn}");
         stream.extend(whole);
@@ -162,18 +167,21 @@ async fn the_test_match_is_published_on_the_grid() {
     for rendition in &renditions {
         check_track(&live, &rendition.id, rendition.kind, &folder.0).await;
     }
-    assert_ne!(bytes(&live, "a-en/1.m4s").await, bytes(&live, "a-hi/1.m4s").await);
+    let [en, hi] = ["a-en", "a-hi"].map(|id| object(&live, id, "1.m4s"));
+    assert_ne!(bytes(&live, &en).await, bytes(&live, &hi).await);
 
     // Blocking reload: the answer holds what was asked for; a hinted part comes whole.
     let next = live.position().next_msn;
     let body = text(&live, &format!("v360/index.m3u8?_HLS_msn={next}&_HLS_part=2")).await;
-    assert!(body.contains(&format!("URI=\"{next}.2.m4s\"")), "{body}");
+    assert!(body.contains(&format!("-{next}.2.m4s\"")), "{body}");
     let hint = body.split("TYPE=PART,URI=\"").nth(1).unwrap().split('"').next().unwrap();
     assert!(!bytes(&live, &format!("v360/{hint}")).await.is_empty());
     for (path, status) in [
         ("v360/index.m3u8?_HLS_part=1", StatusCode::BAD_REQUEST),
         ("v360/index.m3u8?_HLS_msn=999999", StatusCode::BAD_REQUEST),
-        ("v360/999999.m4s", StatusCode::NOT_FOUND),
+        (&object(&live, "v360", "999999.m4s"), StatusCode::NOT_FOUND),
+        ("v360/0000-1.m4s", StatusCode::NOT_FOUND),
+        ("v360/1.m4s", StatusCode::NOT_FOUND),
         ("v1/index.m3u8", StatusCode::NOT_FOUND),
         ("ads/none/v360/0/init.mp4", StatusCode::NOT_FOUND),
     ] {
@@ -181,16 +189,17 @@ async fn the_test_match_is_published_on_the_grid() {
     }
 
     // A restart keeps what was published, byte for byte, and the sequence goes on.
-    let before = (live.grid(), live.position(), bytes(&live, "v360/2.m4s").await);
+    let second = object(&live, "v360", "2.m4s");
+    let before = (live.grid(), live.position(), bytes(&live, &second).await);
     live.shutdown().await;
     drop(live);
     let live = Live::start(config(&data), Arc::new(Counting::default())).await.unwrap();
     assert_eq!(live.grid(), before.0);
-    assert_eq!(bytes(&live, "v360/2.m4s").await, before.2);
+    assert_eq!(bytes(&live, &second).await, before.2);
     let until = before.1.next_msn;
     let body = text(&live, &format!("a-en/index.m3u8?_HLS_msn={until}")).await;
     assert!(
-        live.position().next_msn > before.1.next_msn && body.contains(&format!("\n{until}.m4s")),
+        live.position().next_msn > before.1.next_msn && body.contains(&format!("-{until}.m4s\n")),
         "{body}"
     );
     check_end(live, &data).await;
@@ -216,9 +225,10 @@ async fn check_end(live: Live, data: &Path) {
     for id in &ids {
         let body = text(&live, &format!("{id}/index.m3u8?_HLS_msn=999999&_HLS_skip=YES")).await;
         assert!(body.ends_with("#EXT-X-ENDLIST\n") && !body.contains("PRELOAD-HINT"), "{body}");
-        assert!(body.contains(&format!("\n{}.m4s\n", end - 1)), "{body}");
-        assert!(!body.contains(&format!("\"{end}.0.m4s")), "{body}");
-        assert_eq!(get(&live, &format!("{id}/{end}.0.m4s")).await.0, StatusCode::NOT_FOUND);
+        assert!(body.contains(&format!("-{}.m4s\n", end - 1)), "{body}");
+        assert!(!body.contains(&format!("-{end}.0.m4s")), "{body}");
+        let never = object(&live, id, &format!("{end}.0.m4s"));
+        assert_eq!(get(&live, &never).await.0, StatusCode::NOT_FOUND);
         said.push(body);
     }
     assert!(live.is_over());
@@ -345,9 +355,9 @@ async fn check_loop(live: &Live, id: &str, kind: Kind, folder: &Path) {
     let first: u64 = first.parse().unwrap();
     let whole = after("#EXTINF:").count() as u64;
     assert!(whole >= 12, "{body}");
-    let mut stream = bytes(live, &format!("{id}/init.mp4")).await.to_vec();
+    let mut stream = bytes(live, &object(live, id, "init.mp4")).await.to_vec();
     for msn in first..first + whole {
-        stream.extend(bytes(live, &format!("{id}/{msn}.m4s")).await);
+        stream.extend(bytes(live, &object(live, id, &format!("{msn}.m4s"))).await);
     }
     let file = folder.join(format!("{id}.mp4"));
     std::fs::write(&file, &stream).unwrap();
@@ -358,8 +368,8 @@ async fn check_loop(live: &Live, id: &str, kind: Kind, folder: &Path) {
 
 /// The loudest sample of a segment, in decibels.
 async fn loudest(live: &Live, id: &str, msn: u64, folder: &Path) -> f64 {
-    let mut stream = bytes(live, &format!("{id}/init.mp4")).await.to_vec();
-    stream.extend(bytes(live, &format!("{id}/{msn}.m4s")).await);
+    let mut stream = bytes(live, &object(live, id, "init.mp4")).await.to_vec();
+    stream.extend(bytes(live, &object(live, id, &format!("{msn}.m4s"))).await);
     let file = folder.join("sound.mp4");
     std::fs::write(&file, stream).unwrap();
     let heard = Command::new("ffmpeg")

@@ -35,6 +35,50 @@ fn told(answer: &Value) -> Vec<(u64, bool)> {
 
 const SCORE: &str = "/documents/snapshots/api/events/demo/score";
 
+/// Version and payload of a document.
+fn document(origin: &Origin, name: &str) -> (u64, Value) {
+    let (status, body) = get(origin.main, &format!("/documents/{name}")).unwrap();
+    assert_eq!(status, 200, "{name}");
+    let text = String::from_utf8(body).unwrap();
+    let (header, payload) = text.split_once('\n').unwrap();
+    let version = header.split("version=").nth(1).unwrap().split(' ').next().unwrap();
+    (version.parse().unwrap(), serde_json::from_str(payload).unwrap())
+}
+
+#[test]
+fn a_list_says_which_snapshots_there_are_the_pages_files_among_them() {
+    let page = tempfile::tempdir().unwrap();
+    for (name, text) in [("index.html", "<p>first"), ("a.js", "1"), (".secret", "hidden")] {
+        std::fs::write(page.path().join(name), text).unwrap();
+    }
+    let folder = page.path().to_str().unwrap();
+    let origin = Origin::start(&["--snapshot-every", "3600", "--page", folder]);
+    let list = || document(&origin, "snapshots/demo").1;
+    assert_eq!(
+        list(),
+        json!({
+            "paths": ["/api/events", "/api/events/demo", "/api/events/demo/score"],
+            "page": ["a.js", "index.html"], "every_s": 3600,
+        })
+    );
+    let (first, index) = document(&origin, "snapshots/page/index.html");
+    assert_eq!(index["body"], "<p>first");
+    assert_eq!(index["content_type"], "text/html; charset=utf-8");
+    assert_eq!(index["path"], "/page/index.html");
+    // What stays the same is the same document.
+    origin.take();
+    assert_eq!(document(&origin, "snapshots/page/index.html").0, first);
+    std::fs::write(page.path().join("index.html"), "<p>second").unwrap();
+    std::fs::remove_file(page.path().join("a.js")).unwrap();
+    origin.take();
+    let (second, index) = document(&origin, "snapshots/page/index.html");
+    assert!(second > first && index["body"] == "<p>second");
+    let (gone, absent) = document(&origin, "snapshots/page/a.js");
+    assert!(gone > first && absent.is_null());
+    assert_eq!(list()["page"], json!(["index.html"]));
+    assert_eq!(document(&origin, "snapshots/page/.secret"), (0, Value::Null));
+}
+
 #[test]
 fn snapshots_are_taken_on_demand_and_those_before_stay_when_the_api_is_down() {
     let origin = Origin::start(&["--snapshot-every", "3600"]);

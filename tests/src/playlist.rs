@@ -25,6 +25,8 @@ pub struct ContentSpec {
     pub with_parts: u64,
     /// Ledger revision; none: the tag is left out.
     pub ledger: Option<u64>,
+    /// The event's epoch, in the revision's name and the objects'; none: they have none.
+    pub epoch: Option<String>,
     /// Media sequence numbers without media.
     pub gaps: Vec<u64>,
     /// Durations of segments in milliseconds, by media sequence number modulo their count.
@@ -46,6 +48,7 @@ impl Default for ContentSpec {
             open_parts: 0,
             with_parts: 2,
             ledger: Some(1),
+            epoch: None,
             gaps: Vec::new(),
             durations_ms: vec![2000],
             reports: Vec::new(),
@@ -61,13 +64,13 @@ impl ContentSpec {
     pub fn render(&self) -> String {
         let mut out = String::new();
         self.header(&mut out);
-        let end = self.first + self.segments;
+        let (end, epoch) = (self.first + self.segments, self.epoch_before("-"));
         for msn in self.first..end {
             self.tags(&mut out, msn);
             if msn + self.with_parts >= end {
                 self.part_lines(&mut out, msn, self.parts);
             }
-            let _ = writeln!(out, "#EXTINF:{},\n{msn}.m4s", seconds(self.duration_ms(msn)));
+            let _ = writeln!(out, "#EXTINF:{},\n{epoch}{msn}.m4s", seconds(self.duration_ms(msn)));
         }
         if self.ended {
             out.push_str("#EXT-X-ENDLIST\n");
@@ -80,7 +83,7 @@ impl ContentSpec {
         if self.parts > 0 {
             let _ = writeln!(
                 out,
-                "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{end}.{}.m4s\"",
+                "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{epoch}{end}.{}.m4s\"",
                 self.open_parts
             );
         }
@@ -103,12 +106,18 @@ impl ContentSpec {
             writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:0", self.first);
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         if let Some(ledger) = self.ledger {
-            let _ = writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{ledger}");
+            let epoch = self.epoch_before(".");
+            let _ = writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}{ledger}");
         }
         for line in &self.dateranges {
             let _ = writeln!(out, "{line}");
         }
-        out.push_str("#EXT-X-MAP:URI=\"init.mp4\"\n");
+        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}init.mp4\"", self.epoch_before("-"));
+    }
+
+    /// The epoch and what stands between it and a name, or nothing.
+    fn epoch_before(&self, between: &str) -> String {
+        self.epoch.as_ref().map(|epoch| format!("{epoch}{between}")).unwrap_or_default()
     }
 
     fn tags(&self, out: &mut String, msn: u64) {
@@ -121,7 +130,7 @@ impl ContentSpec {
 
     fn part_lines(&self, out: &mut String, msn: u64, count: u64) {
         let gap = if self.gaps.contains(&msn) { ",GAP=YES" } else { "" };
-        let whole = self.duration_ms(msn);
+        let (whole, epoch) = (self.duration_ms(msn), self.epoch_before("-"));
         for part in 0..count.min(self.parts) {
             // The last part takes what the others leave.
             let each = self.part_ms();
@@ -130,7 +139,7 @@ impl ContentSpec {
             let independent = if part == 0 { ",INDEPENDENT=YES" } else { "" };
             let _ = writeln!(
                 out,
-                "#EXT-X-PART:DURATION={},URI=\"{msn}.{part}.m4s\"{independent}{gap}",
+                "#EXT-X-PART:DURATION={},URI=\"{epoch}{msn}.{part}.m4s\"{independent}{gap}",
                 seconds(duration)
             );
         }

@@ -308,6 +308,8 @@ fn hostile_line() -> impl Strategy<Value = String> {
         "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:00Z",
         "#EXT-X-DISCONTINUITY-SEQUENCE:4",
         "9007199254740993.m4s",
+        "1a2b-1003.m4s",
+        "-1003.m4s",
     ]);
     prop_oneof![3 => known.prop_map(str::to_owned), 1 => "\\PC{0,40}"]
 }

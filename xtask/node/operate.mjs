@@ -162,7 +162,7 @@ async function apiAway(page) {
 function mediaOf(page) {
   const fetched = [];
   page.on('request', (request) => {
-    const found = /\/([av][a-z0-9-]*)\/(?:\d+\/)?[\d.]+\.m4s$/.exec(new URL(request.url()).pathname);
+    const found = /\/([av][a-z0-9-]*)\/(?:\d+\/)?(?:[a-z0-9]+-)?[\d.]+\.m4s$/.exec(new URL(request.url()).pathname);
     if (found !== null) fetched.push(found[1]);
   });
   return fetched;

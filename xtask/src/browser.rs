@@ -357,8 +357,9 @@ pub(crate) fn pods(servers: &Servers, report: &Value) -> Result<Value> {
     let revision = state["ledger"]["revision"]
         .as_u64()
         .with_context(|| format!("the control API told no revision: {state}"))?;
-    let document =
-        live::get(&format!("{}/documents/pods/demo/{revision}/{cohort}", servers.origin_url()))?;
+    let epoch = state["epoch"].as_str().context("the control API told no epoch")?;
+    let name = format!("pods/demo/{epoch}.{revision}/{cohort}");
+    let document = live::get(&format!("{}/documents/{name}", servers.origin_url()))?;
     let (_, payload) = document.split_once('\n').context("the pods document has no header line")?;
     Ok(serde_json::from_str(payload)?)
 }

@@ -77,9 +77,9 @@ pub(crate) fn post_as(url: &str, token: &str, body: &Value) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// A signed entry URL for a viewer who told nothing, by the API at the edge.
+/// A signed entry URL for a viewer who consented and told nothing more, by the API at the edge.
 pub(crate) fn entry(edge: &str) -> Result<String> {
-    entry_of(edge, "")
+    entry_of(edge, "consent=1")
 }
 
 /// The same for one who told this, as a query.

@@ -127,12 +127,13 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The cohort's pods as of a revision; `None` where they cannot be had. Where the origin says
-    /// that there are none for this cohort, which another schema may have had, those of `generic`.
+    /// The cohort's pods as of the revision of that name; `None` where they cannot be had. Where the
+    /// origin says that there are none for this cohort, which another schema may have had, those of
+    /// `generic`.
     pub(crate) fn pods(
         &mut self,
         event: &str,
-        revision: u64,
+        revision: &str,
         cohort: &str,
     ) -> Flow<Option<Rc<Pods>>> {
         let keyring = self.keyring()?;

@@ -21,7 +21,7 @@ pub use dimension::{Dimension, GeoRule, Range};
 pub use event::{Bound, Consent, Event, PassPolicy, Plan, Rendition, RenditionKind};
 pub use keys::Keys;
 pub use pods::{Break, Playing, Pods, Slot};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotList};
 pub use territories::{Territories, Unknown};
 
 /// First word of the header line and of the signed fields; the number is the envelope's version.

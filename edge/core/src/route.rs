@@ -13,6 +13,8 @@ pub const TARGET_BYTES_MAX: usize = 4096;
 const NEVER_RAW: &[u8] = b"\"#<>\\";
 /// Longest identifier, in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
+/// Longest epoch of an event, in bytes.
+const EPOCH_BYTES_MAX: usize = 16;
 
 /// A target with one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +122,7 @@ fn live(rest: &str) -> Option<Route<'_>> {
         let mut parts = creative.split('/');
         let (creative, rendition, phase, object) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        // Not the content's: what a creative is made of is in its identifier.
         let whole = parts.next().is_none()
             && is_identifier(creative)
             && is_number(phase)
@@ -136,7 +139,11 @@ fn live(rest: &str) -> Option<Route<'_>> {
     if object == "index.m3u8" {
         return Some(Route::MediaPlaylist { event, pass, rendition });
     }
-    is_object(object).then_some(Route::Object { event, pass, rendition, path })
+    let name = match object.split_once('-') {
+        Some((epoch, name)) if is_epoch(epoch) => name,
+        _ => object,
+    };
+    is_object(name).then_some(Route::Object { event, pass, rendition, path })
 }
 
 /// Whether `text` may name an event, a rendition, a creative, a cohort or a plan.
@@ -156,6 +163,14 @@ pub fn is_identifier(text: &str) -> bool {
         before = Some(byte);
     }
     true
+}
+
+/// Whether `text` may be the epoch of an event, which tells one match from another under the same
+/// name.
+#[must_use]
+pub fn is_epoch(text: &str) -> bool {
+    (1..=EPOCH_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 /// `init.mp4`, `{number}.m4s` or `{number}.{number}.m4s`.
@@ -301,6 +316,8 @@ mod tests {
         has("/live/e/PASS/main.m3u8", "Multivariant");
         has("/live/e/PASS/720p/index.m3u8", "MediaPlaylist");
         has("/live/e/PASS/720p/12.3.m4s", "Object");
+        has("/live/e/PASS/720p/1a2b-12.3.m4s", "Object");
+        has("/live/e/PASS/720p/1a2b-init.mp4", "Object");
         has("/live/e/PASS/ads/c/720p/0/init.mp4", "Object");
         has("/api/events", "Api");
         has("/", "Page(\"index.html\")");
@@ -311,6 +328,11 @@ mod tests {
             "/live/E/main.m3u8",
             "/live/e/P/720p/12.m3u8",
             "/live/e/P/720p/012.m4s",
+            "/live/e/P/720p/-12.m4s",
+            "/live/e/P/720p/1A2B-12.m4s",
+            "/live/e/P/720p/0123456789abcdefg-12.m4s",
+            "/live/e/P/720p/a-b-12.m4s",
+            "/live/e/P/ads/c/720p/0/1a2b-0.m4s",
             "/live/e/P/ads/c/720p/init.mp4",
             "/live/e/P/ads/c/720p/0/x/init.mp4",
             "/api",

@@ -1,14 +1,14 @@
 // Reads a media playlist as hls.js holds it: where the playhead is, what plays there, and what is announced.
 
 const CREATIVE = /\/ads\/([^/]+)\//;
-const REVISION = /^#EXT-X-SIGHTSCREEN-LEDGER:(\d+)/m;
+const REVISION = /^#EXT-X-SIGHTSCREEN-LEDGER:(?:[a-z0-9]+\.)?(\d+)\s*$/m;
 
 /** The creative that a fragment belongs to, or null for content. */
 export function creativeOf(fragment) {
   return CREATIVE.exec(fragment.url)?.[1] ?? null;
 }
 
-/** The ledger revision that a playlist was written under, or null. */
+/** The ledger revision that a playlist was written under, without the event's epoch, or null. */
 export function revisionOf(details) {
   const found = REVISION.exec(details.m3u8);
   return found === null ? null : Number(found[1]);

@@ -20,7 +20,7 @@ use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::ingest::probe_file;
-use crate::ladder::{OFFSET_S, Plan, last_line};
+use crate::ladder::{OFFSET_S, Plan, ffmpeg_version, last_line};
 use crate::live::StartError;
 use crate::package::read::{Item, Reader};
 use crate::package::write::{InitTrack, init};
@@ -78,15 +78,32 @@ impl Note {
     }
 }
 
-/// The identifier of what conditioning this source would give.
+/// Goes up with every change of how a clip is conditioned that [`recipe`] does not show.
+const CONDITIONING: u32 = 1;
+
+/// All that shapes what comes of a clip: the ladder, the grid, the encoder and what it is told. The
+/// grid's start has no part in it, because a creative is cut by phase and counts from its slot. So
+/// an event that starts anew finds its creatives.
+fn recipe(plan: &Plan, grid: &Grid, encoder: &str) -> String {
+    let outputs = plan.outputs(grid, 0, |track| track.to_string());
+    let (grid, tail) = (Grid { zero_ms: 0, ..*grid }, tail(plan, grid, 1));
+    format!("{CONDITIONING} {encoder} {plan:?} {grid:?} {outputs:?} {tail} {LOUDNESS}")
+}
+
+/// The identifier of what conditioning this source would give. Caches keep a creative's objects
+/// under it for weeks, so it is a digest of the clip and of its [`recipe`]: other bytes have another
+/// identifier.
 pub(super) async fn identify(
     source: &Source,
     plan: &Plan,
     grid: &Grid,
 ) -> Result<String, CreativeError> {
+    let encoder = ffmpeg_version().await.map_err(|error| CreativeError::Failed {
+        name: source.name(),
+        reason: error.to_string(),
+    })?;
     let mut hash = Sha256::new();
-    // The epoch has no part in it: an event that starts anew finds its creatives.
-    hash.update(format!("{plan:?}{:?}", Grid { epoch_ms: 0, ..*grid }));
+    hash.update(recipe(plan, grid, encoder));
     match source {
         Source::Card(card) => hash.update(format!("{card:?}")),
         Source::File(path) => {
@@ -396,4 +413,35 @@ fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, Strin
         }
     }
     Ok(track)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::ladder::Rung;
+
+    #[test]
+    fn a_recipe_knows_all_but_when_the_event_began() {
+        let plan = |height, bitrate, audio: &[&str]| Plan {
+            video: vec![Rung { width: 640, height, bitrate }],
+            audio: audio.iter().map(ToString::to_string).collect(),
+        };
+        let grid = |start, fps, segment, part| Grid::new(start, fps, segment, part).unwrap();
+        let usual = || (plan(360, 700_000, &["en"]), grid(0, (25, 1), 2000, 200));
+        let of = |(plan, grid): (Plan, Grid)| recipe(&plan, &grid, "ffmpeg 5");
+        let known = of(usual());
+        assert_eq!(of((usual().0, grid(1_700_000_000_000, (25, 1), 2000, 200))), known);
+        for other in [
+            (plan(480, 700_000, &["en"]), usual().1),
+            (plan(360, 800_000, &["en"]), usual().1),
+            (plan(360, 700_000, &["en", "hi"]), usual().1),
+            (usual().0, grid(0, (30, 1), 2000, 200)),
+            (usual().0, grid(0, (25, 1), 4000, 200)),
+            (usual().0, grid(0, (25, 1), 2000, 400)),
+        ] {
+            assert_ne!(of(other.clone()), known, "{other:?}");
+        }
+        assert_ne!(recipe(&usual().0, &usual().1, "ffmpeg 6"), known);
+    }
 }

@@ -8,8 +8,8 @@
 //! Along the top edge lie [`STRIP_SQUARES`] squares, each `width / 32` wide and high; the first
 //! begins at `x = width / 8`. Read at their centres, left to right: white, black, then 20 bits of
 //! the frame number from the most significant (white is 1), then black, white. The frame number
-//! counts from the event's epoch, modulo 2^20, so that the picture's time is `epoch + frame * 1000
-//! * den / num` milliseconds for a rate of `num/den`. The four fixed squares tell the strip from
+//! counts from the start of the grid, modulo 2^20, so that the picture's time is `start + frame *
+//! 1000 * den / num` milliseconds for a rate of `num/den`. The four fixed squares tell the strip from
 //! another picture.
 
 use std::path::Path;
@@ -51,7 +51,7 @@ pub fn arguments(
     };
     input(format!("color=c=0x2f7d3b:s={width}x{height}:r={num}/{den},format=yuv420p"));
     let start =
-        (grid.sample_ms(crate::grid::Kind::Video, first_frame) - grid.epoch_ms) as f64 / 1000.0;
+        (grid.sample_ms(crate::grid::Kind::Video, first_frame) - grid.zero_ms) as f64 / 1000.0;
     for note in NOTES.iter().cycle().take(plan.audio.len()) {
         // A bell on each second of the event, an octave higher on every tenth.
         input(format!(

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 use super::*;
 use crate::creative::Library;
@@ -85,10 +85,11 @@ impl Stage {
         let tracks = [("v".to_owned(), Kind::Video)];
         let store = Store::open(folder.path(), grid, &tracks, 20).unwrap();
         let media = Media {
+            epoch: "1a2b".into(),
             grid,
             plan: Plan { video: Vec::new(), audio: Vec::new() },
             tracks: store.tracks().to_vec(),
-            inits: Vec::new(),
+            inits: vec![OnceLock::new()],
             window_segments: 8,
             listed_from: 0,
             end: Arc::new(End::open(folder.path()).unwrap()),
@@ -115,8 +116,8 @@ impl Stage {
 fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
     let mut stage = Stage::new();
     let listed = |stage: &Stage| {
-        let snapshot = stage.media.snapshot(0, false).unwrap();
-        (snapshot.first, snapshot.cursor.msn)
+        let listing = stage.media.listing(0, false).unwrap();
+        (listing.first, listing.cursor.msn)
     };
     // Nothing was before the event began.
     stage.publish(5);
@@ -124,7 +125,7 @@ fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
     stage.publish(6);
     stage.publish(100);
     assert_eq!(listed(&stage), (93, 101));
-    let text = render(&stage.media.snapshot(0, false).unwrap());
+    let text = render(&stage.media.listing(0, false).unwrap());
     assert_eq!(text.matches("#EXT-X-GAP\n").count(), 7, "{text}");
 }
 
@@ -179,4 +180,32 @@ async fn when_the_encoder_stands_still_who_waits_is_told_so_and_no_stale_playlis
     assert_eq!(ask(&stage.media, "").await.0, 200);
     stage.publish(8);
     assert_eq!(ask(&stage.media, asked[0]).await.0, 200);
+}
+
+#[tokio::test]
+async fn objects_of_another_epoch_are_not_there() {
+    let mut stage = Stage::new();
+    stage.publish(7);
+    let media = &stage.media;
+    media.inits[0].set(Bytes::from_static(b"init")).unwrap();
+    let status = async |object: &str| {
+        let request = Request::get(format!("/live/demo/v/{object}")).body(()).unwrap();
+        answer(media, &request, &format!("v/{object}")).await.status().as_u16()
+    };
+    for object in ["1a2b-7.m4s", "1a2b-7.0.m4s", "1a2b-init.mp4"] {
+        assert_eq!(status(object).await, 200, "{object}");
+    }
+    for object in [
+        "7.m4s",
+        "7.0.m4s",
+        "init.mp4",
+        "-7.m4s",
+        "3c4d-7.m4s",
+        "1a2-7.m4s",
+        "1a2bc-7.m4s",
+        "3c4d-init.mp4",
+        "1a2b-1a2b-7.m4s",
+    ] {
+        assert_eq!(status(object).await, 404, "{object}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::servers::Servers;
 use crate::{live, up};
 
 /// A viewer whose cohort is known without reading a pass.
-const CLAIMS: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi";
+const CLAIMS: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi&consent=1";
 const COHORTS: [&str; 2] = ["generic", "18-34.f.metro.mobile.hi"];
 /// Longer than three restarts take.
 const BREAK_S: u64 = 120;
@@ -185,7 +185,7 @@ impl Kept {
                 .context("no content before the break")?;
             urls.extend([ad, content].map(|line| resolved(&one.url, &line.uri)));
         }
-        let revision = viewer.playlists[0].seen.revision;
+        let revision = &viewer.playlists[0].seen.revision;
         let origin = servers.origin_url();
         urls.extend(
             COHORTS.map(|cohort| format!("{origin}/documents/pods/demo/{revision}/{cohort}")),

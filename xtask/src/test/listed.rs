@@ -32,8 +32,8 @@ impl Line {
 pub(super) struct Listed {
     media_sequence: u64,
     discontinuity_sequence: u64,
-    /// The ledger's revision.
-    pub(super) revision: u64,
+    /// Name of the ledger's revision.
+    pub(super) revision: String,
     /// By sequence number.
     pub(super) lines: BTreeMap<u64, Line>,
     /// Breaks, as written, by their ID.
@@ -64,7 +64,7 @@ impl Listed {
                     listed.discontinuity_sequence = value.parse()?;
                     discontinuities = listed.discontinuity_sequence;
                 }
-                "#EXT-X-SIGHTSCREEN-LEDGER" => listed.revision = value.parse()?,
+                "#EXT-X-SIGHTSCREEN-LEDGER" => value.clone_into(&mut listed.revision),
                 "#EXT-X-DATERANGE" => {
                     let id = value.split('"').nth(1).context("a date range has no ID")?;
                     listed.ranges.insert(id.to_owned(), value.to_owned());

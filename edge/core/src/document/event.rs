@@ -13,6 +13,10 @@ use crate::language::Preferences;
 pub struct Event {
     /// The event's identifier; the same as in the document's name.
     pub event: String,
+    /// Tells this event from an earlier one of the same name, see [`crate::route::is_epoch`]: it is
+    /// in the names of the content's objects and of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
     /// For people.
     pub title: String,
     /// Seconds; `EXT-X-TARGETDURATION` of every playlist of the event.

@@ -1,4 +1,4 @@
-//! `pods/{event}/{revision}/{cohort}`: the frozen ads of one cohort, as of one ledger revision.
+//! `pods/{event}/{epoch}.{revision}/{cohort}`: the frozen ads of one cohort, as of one ledger revision.
 //! Immutable.
 //!
 //! Owns the arithmetic of breaks on the segment grid: which creative plays at a media sequence
@@ -7,12 +7,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Payload of `pods/{event}/{revision}/{cohort}`.
+/// Payload of `pods/{event}/{epoch}.{revision}/{cohort}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pods {
     /// The event's identifier.
     pub event: String,
-    /// The ledger revision.
+    /// The ledger revision, without the epoch.
     pub revision: u64,
     /// The cohort.
     pub cohort: String,

@@ -1,11 +1,12 @@
-//! `snapshots/api/...`: the stored answer of one API path, for when the origin has none.
+//! `snapshots/api/...` and `snapshots/page/...`: stored answers of API paths and the page's files, for
+//! when the origin has none. `snapshots/{event}` lists them, so that edges fetch them in time.
 
 use serde::{Deserialize, Serialize};
 
 /// Payload of `snapshots{path}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The API path, such as `/api/events/demo/score`.
+    /// The path, such as `/api/events/demo/score` or `/page/index.html`.
     pub path: String,
     /// Unix milliseconds at which the answer was taken.
     pub taken_ms: u64,
@@ -21,4 +22,17 @@ pub struct Snapshot {
     pub countries: Vec<String>,
     /// The answer's body.
     pub body: String,
+}
+
+/// Payload of `snapshots/{event}`: what an edge keeps fresh while the origin answers, because a dead
+/// origin has no snapshots to give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotList {
+    /// API paths; the snapshot of each is the document `snapshots{path}`.
+    pub paths: Vec<String>,
+    /// Files of the page; each is the document `snapshots/page/{file}`. Those of a page do not age:
+    /// a new version comes with a new file.
+    pub page: Vec<String>,
+    /// Seconds between two versions of the same API path.
+    pub every_s: u32,
 }

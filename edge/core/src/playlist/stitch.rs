@@ -6,6 +6,7 @@
 
 use super::lines::{Line, Lines, attribute, number};
 use crate::document::{Playing, Pods};
+use crate::route::is_epoch;
 
 /// The origin's tag that names the ledger revision a playlist was written under.
 const LEDGER_TAG: &str = "#EXT-X-SIGHTSCREEN-LEDGER:";
@@ -43,20 +44,41 @@ pub enum PlaylistError {
     MediaSequence,
     /// No `EXT-X-MAP` before the first segment.
     Map,
-    /// A URI is not of the form `{sequence}[.{part}].m4s` with the sequence number of its place.
+    /// A URI is not of the form `[{epoch}-]{sequence}[.{part}].m4s` with the sequence number of its
+    /// place.
     Uri,
 }
 
-/// The ledger revision that the playlist names; `None` when it names none.
+/// The name of the ledger revision that the playlist was written under; `None` when it names none.
 ///
 /// # Errors
 /// [`PlaylistError::NotAPlaylist`].
-pub fn ledger_revision(playlist: &[u8]) -> Result<Option<u64>, PlaylistError> {
+pub fn ledger_revision(playlist: &[u8]) -> Result<Option<&str>, PlaylistError> {
     if !playlist.starts_with(b"#EXTM3U") {
         return Err(PlaylistError::NotAPlaylist);
     }
     let header = Lines::new(playlist).take_while(|line| !line.is_uri());
-    Ok(header.filter_map(|line| line.after(LEDGER_TAG)).find_map(number))
+    Ok(header.filter_map(|line| line.after(LEDGER_TAG)).find_map(revision_name))
+}
+
+/// `{epoch}.{revision}`, or the revision alone: a name whose parts mean nothing here.
+fn revision_name(text: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(text).ok()?;
+    match text.split_once('.') {
+        Some((epoch, revision)) => {
+            (is_epoch(epoch) && number(revision.as_bytes()).is_some()).then_some(text)
+        }
+        None => is_epoch(text).then_some(text),
+    }
+}
+
+/// The name of one of the content's objects without the epoch before it, if there is one.
+fn without_epoch(name: &[u8]) -> &[u8] {
+    let Some(dash) = memchr::memchr(b'-', name) else {
+        return name;
+    };
+    let epoch = std::str::from_utf8(&name[..dash]).is_ok_and(is_epoch);
+    if epoch { &name[dash + 1..] } else { name }
 }
 
 /// Appends the stitched playlist to `out`.
@@ -329,20 +351,22 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
-    /// `../ads/{creative}/{rendition}/{phase}/{index}[.{part}].m4s` for `{sequence}[.{part}].m4s`.
+    /// `../ads/{creative}/{rendition}/{phase}/{index}[.{part}].m4s` in the place of
+    /// `[{epoch}-]{sequence}[.{part}].m4s`.
     fn creative_uri(
         &mut self,
         uri: &[u8],
         sequence: Option<u64>,
         playing: Playing<'_>,
     ) -> Result<(), PlaylistError> {
-        let dot = memchr::memchr(b'.', uri).ok_or(PlaylistError::Uri)?;
-        if number(&uri[..dot]) != sequence {
+        let name = without_epoch(uri);
+        let dot = memchr::memchr(b'.', name).ok_or(PlaylistError::Uri)?;
+        if number(&name[..dot]) != sequence {
             return Err(PlaylistError::Uri);
         }
         self.creative_folder(playing);
         push_number(self.out, playing.index);
-        self.out.extend_from_slice(&uri[dot..]);
+        self.out.extend_from_slice(&name[dot..]);
         Ok(())
     }
 

@@ -75,10 +75,10 @@ impl Stage {
         Self { packager, ledger, grid, folder }
     }
 
-    /// Samples of a track up to this time after the epoch.
+    /// Samples of a track up to this time after segment 0 starts.
     fn feed(&mut self, track: usize, from_ms: u64, until_ms: u64) {
         let kind = self.packager.store_kind(track);
-        let at = |ms| self.grid.sample_at(kind, self.grid.epoch_ms + ms);
+        let at = |ms| self.grid.sample_at(kind, self.grid.zero_ms + ms);
         for index in at(from_ms)..at(until_ms) {
             self.packager.take(Message::Sample {
                 track,

@@ -6,7 +6,7 @@ use super::{Event, Rendition, RenditionKind};
 use crate::document::dimension::repeated;
 use crate::document::territories::is_country;
 use crate::language::is_tag;
-use crate::route::{IDENTIFIER_BYTES_MAX, is_identifier};
+use crate::route::{IDENTIFIER_BYTES_MAX, is_epoch, is_identifier};
 
 /// Most cohorts that a schema may span. What a cache holds grows with it.
 const COHORTS_MAX: usize = 100;
@@ -32,6 +32,9 @@ impl Event {
     }
 
     fn name_fault(&self) -> Option<String> {
+        if let Some(epoch) = self.epoch.as_deref().filter(|epoch| !is_epoch(epoch)) {
+            return Some(format!("epoch {epoch:?}: expected 1 to 16 of a-z 0-9"));
+        }
         (!is_identifier(&self.event) || self.event == SITE)
             .then(|| format!("event {:?}: expected an identifier other than {SITE}", self.event))
     }

@@ -145,8 +145,61 @@ fn faults_of_the_origin_are_named() {
 }
 
 #[test]
+fn the_content_keeps_its_epoch_and_creatives_have_none() {
+    let content = CONTENT
+        .replace("LEDGER:4", "LEDGER:1a2b.4")
+        .replace("init.mp4", "1a2b-init.mp4")
+        .replace("\n9.m4s", "\n1a2b-9.m4s")
+        .replace("10.m4s", "1a2b-10.m4s")
+        .replace("\"10.", "\"1a2b-10.")
+        .replace("\"11.", "\"1a2b-11.");
+    let out = stitched(&content, &pods(10, 1, &[(0, "ad", 1)]), Latency::Low);
+    assert_eq!(
+        segments_of(&out),
+        "#EXT-X-MAP:URI=\"1a2b-init.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:18.000Z
+#EXTINF:2.000,
+1a2b-9.m4s
+#EXT-X-DISCONTINUITY
+#EXT-X-MAP:URI=\"../ads/ad/720p/2/init.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:20.000Z
+#EXT-X-PART:DURATION=1.0,INDEPENDENT=YES,URI=\"../ads/ad/720p/2/0.0.m4s\"
+#EXT-X-PART:DURATION=1.0,URI=\"../ads/ad/720p/2/0.1.m4s\"
+#EXTINF:2.000,
+../ads/ad/720p/2/0.m4s
+#EXT-X-DISCONTINUITY
+#EXT-X-MAP:URI=\"1a2b-init.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:22.000Z
+#EXT-X-PART:DURATION=1.0,INDEPENDENT=YES,URI=\"1a2b-11.0.m4s\"
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"1a2b-11.1.m4s\"
+#EXT-X-RENDITION-REPORT:URI=\"../a-en/index.m3u8\",LAST-MSN=11,LAST-PART=0
+"
+    );
+    let how = Stitch {
+        rendition: "720p",
+        phases: 4,
+        pods: Some(&pods(9, 2, &[(0, "ad", 2)])),
+        latency: Latency::Low,
+    };
+    for bad in ["1A2b-9.m4s", "-9.m4s", "1a2b-x-9.m4s", "1a2b-8.m4s"] {
+        let torn = content.replace("1a2b-9.m4s", bad);
+        let made = stitch(torn.as_bytes(), how, &mut Vec::new());
+        assert_eq!(made, Err(PlaylistError::Uri), "{bad}");
+    }
+}
+
+#[test]
 fn the_revision_is_found_in_the_header() {
-    assert_eq!(ledger_revision(CONTENT.as_bytes()), Ok(Some(4)));
+    let named = |text: &str| {
+        let playlist = CONTENT.replace("LEDGER:4", &format!("LEDGER:{text}"));
+        ledger_revision(playlist.as_bytes()).map(|found| found.map(str::to_owned))
+    };
+    for name in ["4", "1a2b.17", "0123456789abcdef.0"] {
+        assert_eq!(named(name), Ok(Some(name.to_owned())));
+    }
+    for bad in ["", ".4", "1a2b.", "1a2b.x", "1A2b.4", "../x", "1a2b.4.5", "0123456789abcdefg.4"] {
+        assert_eq!(named(bad), Ok(None), "{bad}");
+    }
     assert_eq!(ledger_revision(b"#EXTM3U\n1.m4s\n#EXT-X-SIGHTSCREEN-LEDGER:4\n"), Ok(None));
     assert_eq!(ledger_revision(b"no"), Err(PlaylistError::NotAPlaylist));
 }

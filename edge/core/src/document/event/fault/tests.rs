@@ -68,6 +68,7 @@ fn every_trap_is_named() {
     let many: Vec<String> = (0..101).map(|n| format!("v{n}")).collect();
     for (at, value, told) in [
         ("/event", json!("Final"), "expected an identifier"),
+        ("/epoch", json!("A1"), "expected 1 to 16"),
         ("/event", json!("site"), "expected an identifier other than site"),
         ("/target_duration", json!(0), "expected 1 to 60 seconds"),
         ("/target_duration", json!(61), "expected 1 to 60 seconds"),

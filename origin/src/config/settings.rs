@@ -1,0 +1,247 @@
+//! Settings as they are written: one struct that flags, environment and file are read into.
+//!
+//! Every value is text here, so that one wrong value does not hide the next;
+//! [`Config`](super::Config) reads them all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::Args;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Value;
+
+use super::Fault;
+
+/// Largest configuration file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// One value, however it was written.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub(super) struct Text(pub(super) String);
+
+/// Several values: in the file a list, elsewhere with commas between.
+#[derive(Clone)]
+pub(super) struct List(pub(super) Vec<String>);
+
+/// All settings; `None` where nobody set one.
+#[derive(Clone, Default, Args, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Media, documents, API and page, for the edges
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: Option<Text>,
+    /// The operator's interface; keep it private
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) control: Option<Text>,
+    /// Folder for all that is kept
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<Text>,
+    /// Identifier of the event
+    #[arg(long, value_name = "NAME")]
+    pub(super) event: Option<Text>,
+    /// The event's name, for people
+    #[arg(long, value_name = "TEXT")]
+    pub(super) title: Option<Text>,
+
+    /// Where picture and sound come from: test, rtmp or file:PATH
+    #[arg(long, value_name = "INPUT")]
+    pub(super) input: Option<Text>,
+    /// Where a publisher connects
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) rtmp: Option<Text>,
+    /// Secret that a publisher names [default: made and printed]; better in the environment, for a
+    /// flag can be read by all users of the machine
+    #[arg(long, value_name = "SECRET", env = "SIGHTSCREEN_STREAM_KEY", hide_env_values = true)]
+    pub(super) stream_key: Option<Text>,
+    /// Audio languages, the default first
+    #[arg(long, value_name = "TAG,TAG")]
+    pub(super) languages: Option<List>,
+    /// Tallest picture, in lines
+    #[arg(long, value_name = "N")]
+    pub(super) max_height: Option<Text>,
+    /// Percent of the machine that encoding may take
+    #[arg(long, value_name = "N")]
+    pub(super) cpu_percent: Option<Text>,
+    /// Segment duration asked for, in milliseconds; rounded to whole frames
+    #[arg(long, value_name = "N")]
+    pub(super) segment_ms: Option<Text>,
+    /// Part target asked for, in milliseconds; rounded to whole frames
+    #[arg(long, value_name = "N")]
+    pub(super) part_ms: Option<Text>,
+    /// Seconds that a playlist lists
+    #[arg(long, value_name = "N")]
+    pub(super) window: Option<Text>,
+    /// Seconds that stay on disk
+    #[arg(long, value_name = "N")]
+    pub(super) dvr: Option<Text>,
+
+    /// Keyring (secret) [default: DATA/keyring.json]; made when absent, read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(super) keyring: Option<Text>,
+    /// Token of the operator [default: made and printed]; better in the environment
+    #[arg(long, value_name = "SECRET", env = "SIGHTSCREEN_OPERATOR_TOKEN", hide_env_values = true)]
+    pub(super) operator_token: Option<Text>,
+    /// Secret that edges send, or two while they change; without one, whoever reaches the port gets
+    /// media; better in the environment
+    #[arg(
+        long,
+        value_name = "SECRET,SECRET",
+        env = "SIGHTSCREEN_EDGE_SECRET",
+        hide_env_values = true
+    )]
+    pub(super) edge_secret: Option<List>,
+    /// Whether the API signs entry URLs for whoever asks, without a plan: for demonstrations
+    #[arg(long, value_name = "true|false")]
+    pub(super) open_playback: Option<Text>,
+    /// Plan of the entry URLs that the API signs for whoever asks [default: none, which is the
+    /// least]
+    #[arg(long, value_name = "PLAN")]
+    pub(super) playback_plan: Option<Text>,
+    /// Whether viewers may be told apart who did not say so: required (they may not) or assumed
+    #[arg(long, value_name = "WORD")]
+    pub(super) consent: Option<Text>,
+    /// Seconds from entry to the end of a session
+    #[arg(long, value_name = "N")]
+    pub(super) session: Option<Text>,
+    /// Seconds that a pass lasts; 0 is to the session's end. Native players do not renew one
+    #[arg(long, value_name = "N")]
+    pub(super) pass_ttl: Option<Text>,
+    /// Countries (IN) and regions (IN-MH) where the event may be seen [default: all]
+    #[arg(long, value_name = "PLACE,PLACE")]
+    pub(super) territories_allow: Option<List>,
+    /// Countries and regions where the event may not be seen [default: none]
+    #[arg(long, value_name = "PLACE,PLACE")]
+    pub(super) territories_deny: Option<List>,
+    /// What these lists mean for viewers whose place is not known: deny or allow
+    #[arg(long, value_name = "WORD")]
+    pub(super) territories_unknown: Option<Text>,
+    /// Folder of the page
+    #[arg(long, value_name = "DIR")]
+    pub(super) page: Option<Text>,
+    /// Seconds between two takes of the snapshots
+    #[arg(long, value_name = "N")]
+    pub(super) snapshot_every: Option<Text>,
+
+    /// Seconds from the first segments to the first break of the schedule; 0 is none
+    #[arg(long, value_name = "N")]
+    pub(super) first_break: Option<Text>,
+    /// Seconds from one break of the schedule to the next; 0 is none
+    #[arg(long, value_name = "N")]
+    pub(super) break_every: Option<Text>,
+    /// Seconds that a break of the schedule lasts
+    #[arg(long, value_name = "N")]
+    pub(super) break_length: Option<Text>,
+    /// Clip that fills what a pod leaves [default: built in]
+    #[arg(long, value_name = "FILE")]
+    pub(super) slate: Option<Text>,
+
+    /// Shape of log lines: plain or json
+    #[arg(long, value_name = "SHAPE")]
+    pub(super) log: Option<Text>,
+    /// Least level of log lines: error, warn, info, debug, trace or off, also by module
+    #[arg(long, value_name = "LEVEL", env = "SIGHTSCREEN_LOG")]
+    pub(super) log_level: Option<Text>,
+
+    /// Tables of who sees what; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) pods: Option<Value>,
+    /// Tables of plans; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) plans: Option<Value>,
+    /// Tables of the cohort schema; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) cohorts: Option<Value>,
+    /// Tables of which API answers are stored; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) snapshots: Option<Value>,
+    /// What a file has beside them.
+    #[arg(skip)]
+    #[serde(flatten)]
+    pub(super) unknown: BTreeMap<String, Value>,
+}
+
+impl Settings {
+    /// The settings of a file, or why there are none.
+    pub(super) fn of_file(path: &Path) -> Result<Self, Fault> {
+        let fault = |fault: String, remedy: &str| Fault {
+            place: path.display().to_string(),
+            fault,
+            remedy: remedy.to_owned(),
+        };
+        const LOOK: &str = "name a TOML file that can be read";
+        let size = std::fs::metadata(path).map_err(|error| fault(error.to_string(), LOOK))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(fault(
+                format!("has {size} bytes, at most {FILE_BYTES_MAX} are read"),
+                LOOK,
+            ));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string(), LOOK))?;
+        toml::from_str(&text).map_err(|error| {
+            // What the error prints of itself quotes the line, which may hold a secret.
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..at].matches('\n').count() + 1;
+            let (message, remedy) = (error.message(), "mend that line");
+            fault(format!("is not TOML (line {line}: {message})"), remedy)
+        })
+    }
+}
+
+/// `--help` of this command says every default.
+#[must_use]
+pub fn with_defaults(command: clap::Command) -> clap::Command {
+    let defaults = toml::Table::try_from(super::defaults()).unwrap_or_default();
+    command.mut_args(|arg| {
+        let default = arg.get_long().and_then(|long| defaults.get(long)?.as_str());
+        match (default, arg.get_help().map(ToString::to_string)) {
+            (Some(default), Some(help)) => arg.help(format!("{help} [default: {default}]")),
+            _ => arg,
+        }
+    })
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<&str> for List {
+    fn from(text: &str) -> Self {
+        Self(text.split(',').map(|item| item.trim().to_owned()).collect())
+    }
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.join(","))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(plain(Value::deserialize(deserializer)?)))
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Value::deserialize(deserializer)? {
+            Value::Array(items) => Self(items.into_iter().map(plain).collect()),
+            other => plain(other).as_str().into(),
+        })
+    }
+}
+
+/// A value as a flag would write it. A list or a table is written as TOML, which no setting takes.
+fn plain(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
