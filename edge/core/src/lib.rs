@@ -140,7 +140,7 @@ fn decide(cx: &mut Context<'_>) -> Flow<Response> {
 }
 
 /// Request headers of a player on another site. CTA-5004 has four of its own.
-const ALLOWED_HEADERS: &str = "authorization, range, if-none-match, if-modified-since, \
+const ALLOWED_HEADERS: &str = "authorization, if-modified-since, if-none-match, range, \
     cmcd-object, cmcd-request, cmcd-session, cmcd-status";
 
 /// CORS: players on other sites may play.
