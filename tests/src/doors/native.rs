@@ -25,37 +25,32 @@ pub(super) struct Native {
     cache: Cache,
 }
 
-/// Threads that wait for a request, each with a core of its own.
-type Idle = Arc<Mutex<Vec<mpsc::Sender<TcpStream>>>>;
+/// Threads, each with a core of its own; more than any case sends at the same time.
+const THREADS: usize = 48;
 
 /// Starts the door on a free port; it serves until the process ends.
 pub(super) fn start(origin: SocketAddr, keyring: &str) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
     let door = Arc::new(Native { origin, keyring: keyring.to_owned(), cache: Cache::default() });
-    let idle = Idle::default();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // The last one to become idle: requests that follow each other meet one core.
-            let last = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            drop(last.unwrap_or_else(|| worker(&door, &idle)).send(stream));
-        }
-    });
+    let (sender, receiver) = mpsc::channel::<TcpStream>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 0..THREADS {
+        let (door, receiver) = (Arc::clone(&door), Arc::clone(&receiver));
+        thread::spawn(move || work(&door, &receiver));
+    }
+    thread::spawn(move || listener.incoming().flatten().try_for_each(|stream| sender.send(stream)));
     Ok(addr)
 }
 
-fn worker(door: &Arc<Native>, idle: &Idle) -> mpsc::Sender<TcpStream> {
-    let (sender, receiver) = mpsc::channel::<TcpStream>();
-    let (door, idle, waiting) = (Arc::clone(door), Arc::clone(idle), sender.clone());
-    thread::spawn(move || {
-        let mut core = Core::new();
-        for stream in receiver {
-            // A client that left is no fault of the door's.
-            drop(door.serve(&mut core, stream));
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(waiting.clone());
-        }
-    });
-    sender
+fn work(door: &Arc<Native>, receiver: &Mutex<mpsc::Receiver<TcpStream>>) {
+    let mut core = Core::new();
+    loop {
+        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(stream) = next else { return };
+        // A client that left is no fault of the door's.
+        drop(door.serve(&mut core, stream));
+    }
 }
 
 /// What a door sends for a request, and where the leads that it took end.

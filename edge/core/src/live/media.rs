@@ -89,10 +89,6 @@ impl Playlist<'_> {
                 &object.body
             }
             Got::Object(object) if object.status == 400 => {
-                // The next request of this kind is refused here.
-                if self.position.is_none() {
-                    self.newest(cx)?;
-                }
                 return stop(shared(Problem::DirectiveInvalid.response(), &key));
             }
             Got::Object(object) if is_missing(object.status) => {
@@ -134,29 +130,26 @@ impl Playlist<'_> {
 
     /// How the request is answered.
     ///
-    /// A viewer may name any number, and must not make the origin look at each. What is too far
-    /// ahead of where this core saw the playlist end last is held against the plain playlist, one
-    /// for all; it alone says that the request is refused.
+    /// A viewer may name any number, and must not make the origin look at each. A blocking request
+    /// goes on to the origin where this core has seen the playlist end near what it asks for.
+    /// Otherwise it is held against the plain playlist, one for all, first.
     fn way(&self, cx: &mut Context<'_>) -> Flow<Way> {
         let judge = |position| self.directives.judge(position);
-        if self.position.and_then(judge) != Some(Asked::TooFar) {
+        let is_near = |position| judge(position) != Some(Asked::TooFar);
+        if self.directives.msn.is_none() || self.position.is_some_and(is_near) {
             return Ok(Way::Ask(self.directives));
         }
-        let newest = self.newest(cx)?;
-        Ok(match newest.and_then(judge) {
-            Some(Asked::Ahead) => Way::Ask(self.directives),
-            Some(Asked::TooFar) => Way::Refuse,
-            Some(Asked::Old) => Way::AsPlain,
-            Some(Asked::Listed) | None => Way::Ask(self.directives.plain()),
-        })
-    }
-
-    /// Where the origin's plain playlist ends; `None` where it gives none.
-    fn newest(&self, cx: &mut Context<'_>) -> Flow<Option<Position>> {
         let plain = self.directives.plain();
-        Ok(match cx.want(self.origin_want(plain))? {
+        let newest = match cx.want(self.origin_want(plain))? {
             Got::Object(object) => self.note(cx, object, plain),
             _ => None,
+        };
+        Ok(match newest.and_then(judge) {
+            Some(Asked::Listed | Asked::Ahead) => Way::Ask(self.directives),
+            Some(Asked::TooFar) => Way::Refuse,
+            Some(Asked::Old) => Way::AsPlain,
+            // What is wrong with the plain playlist is the answer.
+            None => Way::Ask(plain),
         })
     }
 
