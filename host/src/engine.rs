@@ -150,7 +150,8 @@ impl Engine {
 
     /// A new instance.
     pub(crate) fn instance(&self) -> Result<Instance, Fault> {
-        let mut store = Store::new(self.pre.engine(), Limits { memory: 0, clock: Clock::default() });
+        let mut store =
+            Store::new(self.pre.engine(), Limits { memory: 0, clock: Clock::default() });
         store.limiter(|limits| limits);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().clock.look(computed())));
         store.set_epoch_deadline(LOOK_TICKS);

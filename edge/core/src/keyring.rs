@@ -433,9 +433,21 @@ mod tests {
     #[test]
     fn keys_are_derived_as_documented() {
         for (purpose, kid, hex) in [
-            (Purpose::Document, "r1.1", "bfc6f96978a92e494e1dc2b54ba6b4dfc30ce8b545e58727dfa59328361651f0"),
-            (Purpose::Pass, "r1.1", "89c1667571fa639acd92b9afbc82d4842af5c861e0c9944b653af4e3b69f35cc"),
-            (Purpose::Url, "r1.2027-final", "29aea1a044f5b044a32609617cd4dabb5f1f938e68f1ed8eb71f7f0649ee9b1e"),
+            (
+                Purpose::Document,
+                "r1.1",
+                "bfc6f96978a92e494e1dc2b54ba6b4dfc30ce8b545e58727dfa59328361651f0",
+            ),
+            (
+                Purpose::Pass,
+                "r1.1",
+                "89c1667571fa639acd92b9afbc82d4842af5c861e0c9944b653af4e3b69f35cc",
+            ),
+            (
+                Purpose::Url,
+                "r1.2027-final",
+                "29aea1a044f5b044a32609617cd4dabb5f1f938e68f1ed8eb71f7f0649ee9b1e",
+            ),
         ] {
             let expected = Key::from_hex(kid.to_owned(), hex).unwrap();
             let derived = rooted().find(purpose, kid).unwrap().into_owned();
@@ -455,7 +467,8 @@ mod tests {
 
     #[test]
     fn a_listed_key_comes_before_a_derived_one_of_its_name() {
-        let listed = r#"{"roots":{"r1":"ROOT"},"pass":{"r1.1":"00112233445566778899aabbccddeeff"}}"#;
+        let listed =
+            r#"{"roots":{"r1":"ROOT"},"pass":{"r1.1":"00112233445566778899aabbccddeeff"}}"#;
         let keyring = Keyring::parse(listed.replace("ROOT", ROOT).as_bytes()).unwrap();
         let tag = |keyring: &Keyring, kid| keyring.find(Purpose::Pass, kid).unwrap().tag(&[]);
         assert_ne!(tag(&keyring, "r1.1"), tag(&rooted(), "r1.1"));

@@ -258,7 +258,8 @@ fn pass_by(keyring: &Keyring, kid: &str) -> String {
     pass.mint(&key)
 }
 
-const ROOTS: &str = r#"{"roots":{"r1":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"}}"#;
+const ROOTS: &str =
+    r#"{"roots":{"r1":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"}}"#;
 
 /// A world whose keyring has a root alone.
 fn rooted() -> World {

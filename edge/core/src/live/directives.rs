@@ -94,7 +94,9 @@ mod tests {
         ] {
             assert_eq!(Directives::parse(query), Ok(asked), "{query}");
         }
-        for query in ["_HLS_msn=+7", "_HLS_msn=", "_HLS_msn=281474976710656", "_HLS_msn=7&_HLS_msn=7"] {
+        for query in
+            ["_HLS_msn=+7", "_HLS_msn=", "_HLS_msn=281474976710656", "_HLS_msn=7&_HLS_msn=7"]
+        {
             assert_eq!(Directives::parse(query), Err(Problem::DirectiveInvalid), "{query}");
         }
     }

@@ -226,11 +226,7 @@ impl Playlist<'_> {
         Want {
             key: format!("origin{target}"),
             source: Source::Origin(target),
-            fresh_ms: if directives.msn.is_some() {
-                blocking_ms
-            } else {
-                ORIGIN_PLAYLIST_FRESH_MS
-            },
+            fresh_ms: if directives.msn.is_some() { blocking_ms } else { ORIGIN_PLAYLIST_FRESH_MS },
             stale_ms: 0,
             stale_error_ms: 0,
             missing_ms: 0,

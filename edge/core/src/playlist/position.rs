@@ -119,7 +119,8 @@ mod tests {
 
     /// Segments 100 to 119, the last with its ten parts, then three parts of 120.
     fn playlist() -> String {
-        let mut text = "#EXTM3U\n#EXT-X-PART-INF:PART-TARGET=0.2\n#EXT-X-MEDIA-SEQUENCE:100\n".to_owned();
+        let mut text =
+            "#EXTM3U\n#EXT-X-PART-INF:PART-TARGET=0.2\n#EXT-X-MEDIA-SEQUENCE:100\n".to_owned();
         let parts = |text: &mut String, msn: u64, count: u64| {
             for part in 0..count {
                 text.push_str(&format!("#EXT-X-PART:DURATION=0.2,URI=\"{msn}.{part}.m4s\"\n"));
