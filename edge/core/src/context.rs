@@ -132,20 +132,20 @@ impl<'a> Context<'a> {
     pub(crate) fn newer_keys(&mut self, event: &str) -> Flow<Option<Rc<Keys>>> {
         let want = document_want(&format!("keys/{event}"));
         let want = Want { key: format!("{}/newer", want.key), stale_ms: 0, ..want };
+        let now_ms = self.request.now_ms;
         let sought = self.held.sought.0.get(event);
         let just_now = sought.is_some_and(|(_, at_ms)| self.is_within(*at_ms, LOOK_AGAIN_MS));
         match self.arrived.get(&want.key) {
-            None if just_now => {}
-            None => {
-                self.held.sought.put(event, (), self.request.now_ms);
-                return fetch(want);
-            }
             Some(got) => {
+                // Only now: an exchange that a door begins anew while it waits asks again.
+                self.held.sought.put(event, (), now_ms);
                 if let Some(keys) = self.read::<Keys>(&format!("keys/{event}"), got)? {
-                    let until_ms = self.request.now_ms.saturating_add(u64::from(want.fresh_ms));
+                    let until_ms = now_ms.saturating_add(u64::from(want.fresh_ms));
                     self.held.keys.put(event, Some(Rc::new(keys)), until_ms);
                 }
             }
+            None if just_now => {}
+            None => return fetch(want),
         }
         Ok(self.held.keys.0.get(event).and_then(|(keys, _)| keys.clone()))
     }
