@@ -4,13 +4,15 @@
 //! Invariant: never changed once made, so that any number of viewers read the same bytes.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
 
 /// Headers of an origin's answer that are kept with it.
-const KEPT: [HeaderName; 3] = [CONTENT_TYPE, ETAG, RETRY_AFTER];
+const KEPT: [HeaderName; 4] = [CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER];
 
 /// Memory of an entry beside its body and its headers' texts: the map of headers, the tables'
 /// slots, counts.
@@ -35,11 +37,11 @@ impl Stored {
 
     /// Headers that the component is told of.
     pub(crate) fn told_headers(&self) -> Vec<(&str, &str)> {
-        let told = [CONTENT_TYPE, RETRY_AFTER].into_iter().filter_map(|name| {
-            let value = std::str::from_utf8(self.headers.get(&name)?.as_bytes()).ok()?;
-            Some((if name == CONTENT_TYPE { "content-type" } else { "retry-after" }, value))
-        });
-        told.collect()
+        let told = ["cache-control", "content-type", "retry-after"].into_iter();
+        told.filter_map(|name| {
+            Some((name, std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()?))
+        })
+        .collect()
     }
 
     /// Bytes that it takes in a cache, roughly.

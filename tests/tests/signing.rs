@@ -98,6 +98,17 @@ fn the_python_of_the_document_makes_the_same_urls() {
     assert_eq!((&made["key"], &made["url"]), (&root["key"], &root["url"]));
 }
 
+/// The key that the document derives is the one that the core derives.
+#[test]
+fn the_core_admits_by_the_key_from_a_root() {
+    let (_, root) = vectors();
+    let ring = json!({"roots": {"r1": root["root"]}});
+    let ring = Keyring::parse(ring.to_string().as_bytes()).unwrap();
+    let (path, query) = text(&root["url"]).split_once('?').unwrap();
+    let admitted = signed_url::verify(path, query, &ring, 0).unwrap();
+    assert_eq!((admitted.kid(), admitted.get("plan")), (text(&root["kid"]), Some("premium")));
+}
+
 /// The message that the document writes out is the one that the first vector's signature is of.
 #[test]
 fn the_first_message_is_as_written() {

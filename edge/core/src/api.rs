@@ -7,7 +7,7 @@
 
 use crate::context::{Context, Flow, Known, has_failed, is_missing, stop};
 use crate::document::Snapshot;
-use crate::exchange::{Got, Object, Response, Source, Want};
+use crate::exchange::{Got, Object, Response, Source, Want, forbids_sharing};
 use crate::flags::{PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;
@@ -59,7 +59,7 @@ pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> F
     if may_ask && !flags.is_on(PANIC, false, subject) {
         let got = cx.want(shared_want(target))?;
         if let (Got::Object(object), false) = (got, has_failed(got)) {
-            return Ok(from_origin(object, shared_for(object.status, bound)));
+            return Ok(from_origin(object, kept_for(object, bound)));
         }
     }
     let snapshot = match query {
@@ -112,18 +112,24 @@ fn shared_want(target: String) -> Want {
 }
 
 /// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at
-/// any moment. What is for some countries only is for no cache that knows no places.
-fn shared_for(status: u16, bound: bool) -> &'static str {
-    match (status == 200 || is_missing(status), bound) {
-        (true, false) => "public, max-age=1",
-        (true, true) => "private, max-age=1",
-        (false, _) => "no-store",
+/// any moment, and not what the origin says is for one viewer alone.
+fn kept_for(object: &Object, bound: bool) -> &'static str {
+    if object.header("cache-control").is_some_and(forbids_sharing) {
+        "private, no-store"
+    } else if object.status == 200 || is_missing(object.status) {
+        shared_for(bound)
+    } else {
+        "no-store"
     }
 }
 
+/// What is for some countries only is for no cache that knows no places.
+fn shared_for(bound: bool) -> &'static str {
+    if bound { "private, max-age=1" } else { "public, max-age=1" }
+}
+
 fn from_origin(object: &Object, cache_control: &str) -> Response {
-    let content_type = object.headers.iter().find(|(name, _)| name == "content-type");
-    let content_type = content_type.map_or("application/json", |(_, value)| value);
+    let content_type = object.header("content-type").unwrap_or("application/json");
     let headers = vec![
         header("content-type", content_type),
         header("cache-control", cache_control),
@@ -143,7 +149,7 @@ fn stored(cx: &Context<'_>, snapshot: Snapshot, bound: bool) -> Flow<Response> {
         age if age < fresh_s.saturating_add(stale_s) => "stale",
         _ => return stop(cx.unavailable(Problem::SnapshotExpired, RETRY_SPREAD_S)),
     };
-    let cache_control = shared_for(200, bound || !snapshot.countries.is_empty());
+    let cache_control = shared_for(bound || !snapshot.countries.is_empty());
     let headers = vec![
         ("content-type".to_owned(), snapshot.content_type),
         header("cache-control", cache_control),

@@ -12,10 +12,11 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 
 use crate::cohort::GENERIC;
-use crate::document::{self, Event, Keys, Pods, Snapshot};
-use crate::exchange::{Failure, Got, Object, Relay, Request, Response, Source, Step, Want};
+use crate::document::{self, DocumentError, Event, Keys, Pods, Snapshot};
+use crate::exchange::{Failure, Got, Relay, Request, Response, Source, Step, Want};
 use crate::flags::Flags;
 use crate::keyring::Keyring;
+use crate::playlist::Position;
 use crate::problem::Problem;
 
 /// The rest of a decision, or the step with which it stops here.
@@ -36,14 +37,22 @@ const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
 const IMMUTABLE_MS: u32 = u32::MAX / 2;
 /// Milliseconds for which the keyring is used without asking for it again.
 const KEYRING_FRESH_MS: u32 = 60_000;
+/// Milliseconds between two looks for what is newer than the keyring and the keys in use, for a
+/// key that they do not have. A stranger may name one with every request.
+const LOOK_AGAIN_MS: u32 = 1000;
 /// Most documents of one kind that the core keeps parsed.
 const HELD_MAX: usize = 256;
 
 /// The documents that the core keeps parsed between exchanges.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
+    /// With the time when it was read.
     keyring: Option<(Rc<Keyring>, u64)>,
     keys: Shelf<Keys>,
+    /// When newer keys were looked for, by event.
+    sought: Latest<()>,
+    /// Where the origin's playlists ended when they were last seen, by event and rendition.
+    positions: Latest<Position>,
     events: Shelf<Event>,
     flags: Shelf<Flags>,
     pods: Shelf<Pods>,
@@ -54,9 +63,20 @@ pub(crate) struct Held {
 #[derive(Debug)]
 struct Shelf<T>(BTreeMap<String, (Option<Rc<T>>, u64)>);
 
+/// What one exchange has used, so that all its runs see the same.
+#[derive(Debug, Default)]
+pub(crate) struct Pinned {
+    position: Option<Option<Position>>,
+}
+
+/// The latest of something by name, with its time. The oldest makes room.
+#[derive(Debug)]
+struct Latest<T>(BTreeMap<String, (T, u64)>);
+
 /// See the module.
 pub(crate) struct Context<'a> {
     pub(crate) held: &'a mut Held,
+    pub(crate) pinned: &'a mut Pinned,
     pub(crate) request: &'a Request,
     /// What has come, by the key that it was wanted under.
     pub(crate) arrived: &'a BTreeMap<String, Got>,
@@ -65,34 +85,77 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     /// All keys.
     pub(crate) fn keyring(&mut self) -> Flow<Rc<Keyring>> {
-        const KEY: &str = "keyring";
-        if let Some((keyring, until_ms)) = &self.held.keyring
-            && is_current(self.request.now_ms, *until_ms, KEYRING_FRESH_MS)
-        {
-            return Ok(Rc::clone(keyring));
-        }
-        let known = self.held.keyring.take().map(|(keyring, _)| keyring);
-        let parsed = match self.arrived.get(KEY) {
-            None => {
-                self.held.keyring = known.map(|keyring| (keyring, 0));
-                return fetch(keyring_want(KEY));
+        match &self.held.keyring {
+            Some((keyring, read_ms)) if self.is_within(*read_ms, KEYRING_FRESH_MS) => {
+                Ok(Rc::clone(keyring))
             }
+            _ => self.read_keyring(),
+        }
+    }
+
+    /// All keys, read anew, for a key that the keyring in use does not have. `None` where it was
+    /// read just now.
+    pub(crate) fn newer_keyring(&mut self) -> Flow<Option<Rc<Keyring>>> {
+        match &self.held.keyring {
+            Some((_, read_ms)) if self.is_within(*read_ms, LOOK_AGAIN_MS) => Ok(None),
+            _ => self.read_keyring().map(Some),
+        }
+    }
+
+    fn read_keyring(&mut self) -> Flow<Rc<Keyring>> {
+        const KEY: &str = "keyring";
+        let parsed = match self.arrived.get(KEY) {
+            None => return fetch(keyring_want(KEY)),
             Some(Got::Object(object)) if object.status == 200 => {
                 Keyring::parse(&object.body).ok().map(Rc::new)
             }
             Some(_) => None,
         };
-        let keyring = parsed.or(known).ok_or_else(|| respond(Problem::EdgeFailed.response()))?;
-        let until_ms = self.request.now_ms.saturating_add(u64::from(KEYRING_FRESH_MS));
-        self.held.keyring = Some((Rc::clone(&keyring), until_ms));
+        let known = || self.held.keyring.as_ref().map(|(keyring, _)| Rc::clone(keyring));
+        let Some(keyring) = parsed.or_else(known) else {
+            return stop(Problem::EdgeFailed.response());
+        };
+        self.held.keyring = Some((Rc::clone(&keyring), self.request.now_ms));
         Ok(keyring)
+    }
+
+    /// Whether a moment is less than `span_ms` ago. A clock that steps back makes it long ago.
+    fn is_within(&self, moment_ms: u64, span_ms: u32) -> bool {
+        self.request.now_ms.checked_sub(moment_ms).is_some_and(|age| age < u64::from(span_ms))
+    }
+
+    /// The newest keys in force for the event, for a key that those in use do not accept. They are
+    /// looked for at most once in [`LOOK_AGAIN_MS`]; in between, what is held is the newest.
+    ///
+    /// The want has a cache key of its own, because under the usual one a door would answer from
+    /// what it keeps. All instances behind one cache share what comes, so that made-up keys cost
+    /// the origin one request a second and not one each.
+    pub(crate) fn newer_keys(&mut self, event: &str) -> Flow<Option<Rc<Keys>>> {
+        let want = document_want(&format!("keys/{event}"));
+        let want = Want { key: format!("{}/newer", want.key), stale_ms: 0, ..want };
+        let now_ms = self.request.now_ms;
+        let sought = self.held.sought.0.get(event);
+        let just_now = sought.is_some_and(|(_, at_ms)| self.is_within(*at_ms, LOOK_AGAIN_MS));
+        match self.arrived.get(&want.key) {
+            Some(got) => {
+                // Only now: an exchange that a door begins anew while it waits asks again.
+                self.held.sought.put(event, (), now_ms);
+                if let Some(keys) = self.read::<Keys>(&format!("keys/{event}"), got)? {
+                    let until_ms = now_ms.saturating_add(u64::from(want.fresh_ms));
+                    self.held.keys.put(event, Some(Rc::new(keys)), until_ms);
+                }
+            }
+            None if just_now => {}
+            None => return fetch(want),
+        }
+        Ok(self.held.keys.0.get(event).and_then(|(keys, _)| keys.clone()))
     }
 
     /// The event and the keys in force for it, asked for together.
     pub(crate) fn event_and_keys(&mut self, event: &str) -> Flow<(Rc<Event>, Rc<Keys>)> {
-        let keyring = self.keyring()?;
-        let document = self.document::<Event>(event, &keyring);
-        let in_force = self.document::<Keys>(event, &keyring);
+        self.keyring()?;
+        let document = self.document::<Event>(event);
+        let in_force = self.document::<Keys>(event);
         match (document, in_force) {
             (Ok(Some(document)), Ok(Some(in_force))) => Ok((document, in_force)),
             (Ok(None), _) | (_, Ok(None)) => stop(Problem::EventUnknown.response()),
@@ -104,8 +167,7 @@ impl<'a> Context<'a> {
     /// The flags of an event or of `site`; none where they cannot be had, for a switch that nobody
     /// can read does not stop a match.
     pub(crate) fn flags(&mut self, scope: &str) -> Flow<Rc<Flags>> {
-        let keyring = self.keyring()?;
-        match self.document::<Flags>(scope, &keyring) {
+        match self.document::<Flags>(scope) {
             Err(step) if matches!(*step, Step::Respond(_)) => Ok(Rc::default()),
             other => Ok(other?.unwrap_or_default()),
         }
@@ -113,8 +175,8 @@ impl<'a> Context<'a> {
 
     /// An event, and its flags as [`Context::flags`] has them, asked for together.
     pub(crate) fn event_and_flags(&mut self, event: &str) -> Flow<(Known<Event>, Rc<Flags>)> {
-        let keyring = self.keyring()?;
-        let document = match self.document::<Event>(event, &keyring) {
+        self.keyring()?;
+        let document = match self.document::<Event>(event) {
             Ok(Some(document)) => Ok(Known::Is(document)),
             Ok(None) => Ok(Known::Absent),
             Err(step) if matches!(*step, Step::Respond(_)) => Ok(Known::Unavailable),
@@ -136,8 +198,7 @@ impl<'a> Context<'a> {
         revision: &str,
         cohort: &str,
     ) -> Flow<Option<Rc<Pods>>> {
-        let keyring = self.keyring()?;
-        match self.document::<Pods>(&format!("{event}/{revision}/{cohort}"), &keyring) {
+        match self.document::<Pods>(&format!("{event}/{revision}/{cohort}")) {
             Err(step) if matches!(*step, Step::Respond(_)) => Ok(None),
             Ok(None) if cohort != GENERIC => self.pods(event, revision, GENERIC),
             other => other,
@@ -161,7 +222,7 @@ impl<'a> Context<'a> {
 
     /// A document from its shelf, or from what has come; `None` where the origin says that there is
     /// none.
-    fn document<T: Kept>(&mut self, id: &str, keyring: &Keyring) -> Flow<Option<Rc<T>>> {
+    fn document<T: Kept>(&mut self, id: &str) -> Flow<Option<Rc<T>>> {
         let now_ms = self.request.now_ms;
         let known = T::shelf(self.held).0.get(id).cloned();
         if let Some((document, until_ms)) = &known
@@ -171,16 +232,10 @@ impl<'a> Context<'a> {
         }
         let name = format!("{}/{id}", T::FOLDER);
         let want = document_want(&name);
-        let read = |object: &Object| {
-            document::read_json::<T>(&name, &object.body, keyring).ok().filter(T::is_sound)
-        };
         let came = match self.arrived.get(&want.key) {
             None => return fetch(want),
-            Some(Got::Object(object)) if object.status == 200 => {
-                read(object).map(|document| Some(Rc::new(document)))
-            }
             Some(Got::Object(object)) if is_missing(object.status) => Some(None),
-            Some(_) => None,
+            Some(got) => self.read::<T>(&name, got)?.map(|document| Some(Rc::new(document))),
         };
         // A document that did not come, or is not genuine, leaves the one before it in force.
         let document = match (came, known) {
@@ -192,6 +247,43 @@ impl<'a> Context<'a> {
         let until_ms = now_ms.saturating_add(u64::from(kept_ms));
         T::shelf(self.held).put(id, document.clone(), until_ms);
         Ok(document)
+    }
+
+    /// The document that came, if it is genuine and can be worked with.
+    fn read<T: Kept>(&mut self, name: &str, got: &Got) -> Flow<Option<T>> {
+        let Got::Object(object) = got else { return Ok(None) };
+        if object.status != 200 {
+            return Ok(None);
+        }
+        let mut keyring = self.keyring()?;
+        if document::read(name, &object.body, &keyring) == Err(DocumentError::UnknownKey) {
+            self.newer_keyring()?;
+            keyring = self.keyring()?;
+        }
+        Ok(document::read_json::<T>(name, &object.body, &keyring).ok().filter(T::is_sound))
+    }
+
+    /// Where the origin's playlist of the rendition ended when this exchange began to look.
+    pub(crate) fn position(&mut self, event: &str, rendition: &str) -> Option<Position> {
+        *self.pinned.position.get_or_insert_with(|| {
+            let name = format!("{event}/{rendition}");
+            self.held.positions.0.get(&name).map(|(position, _)| *position)
+        })
+    }
+
+    /// Notes where the origin's playlist ends. One that may be old does not take it back.
+    pub(crate) fn note_position(
+        &mut self,
+        event: &str,
+        rendition: &str,
+        position: Position,
+        is_newest: bool,
+    ) {
+        let name = format!("{event}/{rendition}");
+        let known = self.held.positions.0.get(&name).map(|(known, _)| known);
+        if is_newest || known.is_none_or(|known| position.reaches(known)) {
+            self.held.positions.put(&name, position, self.request.now_ms);
+        }
     }
 
     /// What came of a want, or the wait for it.
@@ -258,6 +350,9 @@ impl Kept for Keys {
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.keys
     }
+    fn is_sound(&self) -> bool {
+        self.fault().is_none()
+    }
 }
 
 impl Kept for Flags {
@@ -295,6 +390,23 @@ impl<T> Shelf<T> {
     }
 }
 
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Latest<T> {
+    fn put(&mut self, name: &str, latest: T, now_ms: u64) {
+        if self.0.len() >= HELD_MAX && !self.0.contains_key(name) {
+            let oldest = self.0.iter().min_by_key(|(_, (_, at_ms))| *at_ms);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.0.remove(&name));
+        }
+        self.0.insert(name.to_owned(), (latest, now_ms));
+    }
+}
+
 /// Whether something may be used that was kept until `until_ms`, and for `at_most_ms` when it was
 /// kept. Where more than that is left, the clock has stepped back, and it may be old.
 fn is_current(now_ms: u64, until_ms: u64, at_most_ms: u32) -> bool {
@@ -318,7 +430,8 @@ pub(crate) fn respond(response: Response) -> Box<Step> {
 /// One step for two that can go at the same time.
 fn both(one: Step, other: Step) -> Box<Step> {
     match (one, other) {
-        (Step::Fetch(mut wants), Step::Fetch(more)) => {
+        (Step::Fetch(mut wants), Step::Fetch(mut more)) => {
+            more.retain(|want| wants.iter().all(|known| known.key != want.key));
             wants.extend(more);
             Box::new(Step::Fetch(wants))
         }

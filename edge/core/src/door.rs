@@ -16,7 +16,7 @@ pub use led::Led;
 pub use stamp::Stamp;
 
 use crate::keyring::Keyring;
-use crate::{Failure, Relay, Source, Want, document};
+use crate::{Failure, Relay, Source, Want, document, forbids_sharing};
 
 /// What a door's platform gives. A reader sees here what is missing at a door; the bytes of an
 /// answer never depend on it.
@@ -52,7 +52,7 @@ pub enum Reach {
 }
 
 /// Headers of an upstream answer that become part of an [`Object`](crate::Object).
-pub const OBJECT_HEADERS: &[&str] = &["content-type", "etag", "retry-after"];
+pub const OBJECT_HEADERS: &[&str] = &["cache-control", "content-type", "etag", "retry-after"];
 
 /// Headers of an upstream answer that a relay passes on, unless the core sets them.
 pub const RELAY_HEADERS: &[&str] = &["content-type", "content-length", "content-range", "etag"];
@@ -175,7 +175,7 @@ impl Lifetime {
     /// A lifetime of zero is an answer for those who already wait for it, and for nobody else.
     #[must_use]
     pub fn of(want: &Want, status: u16, cache_control: Option<&str>) -> Option<Self> {
-        if !is_shared(want) || cache_control.is_some_and(forbids_storing) {
+        if !is_shared(want) || cache_control.is_some_and(forbids_sharing) {
             return None;
         }
         Some(match status {
@@ -227,13 +227,6 @@ pub fn held(want: &Want) -> Lifetime {
 #[must_use]
 pub fn is_failure(status: Option<u16>) -> bool {
     status.is_none_or(|status| status >= 500)
-}
-
-fn forbids_storing(cache_control: &str) -> bool {
-    cache_control.split(',').any(|directive| {
-        let name = directive.split('=').next().unwrap_or_default().trim();
-        name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("private")
-    })
 }
 
 /// What a `range` header asks of a whole of known length (RFC 9110, section 14).

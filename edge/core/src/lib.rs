@@ -26,14 +26,14 @@ pub mod problem;
 pub mod route;
 pub mod signed_url;
 
-use context::{Context, Flow, Held, stop};
+use context::{Context, Flow, Held, Pinned, stop};
 use problem::Problem;
 use route::{Route, Target};
 
 pub use api::API_BUDGET_MS;
 pub use exchange::{
     Client, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response, Source, Step, Store,
-    Want,
+    Want, forbids_sharing,
 };
 
 /// Most steps of one exchange. The longest decision takes seven; more is a fault, and ends.
@@ -53,6 +53,7 @@ pub struct Exchange {
     /// Keys of what was asked for last, in the order of the wants.
     asked: Vec<String>,
     arrived: BTreeMap<String, Got>,
+    pinned: Pinned,
     steps: u32,
 }
 
@@ -65,8 +66,13 @@ impl Core {
 
     /// Starts the exchange for `request`.
     pub fn begin(&mut self, request: Request) -> (Exchange, Step) {
-        let mut exchange =
-            Exchange { request, asked: Vec::new(), arrived: BTreeMap::new(), steps: 0 };
+        let mut exchange = Exchange {
+            request,
+            asked: Vec::new(),
+            arrived: BTreeMap::new(),
+            pinned: Pinned::default(),
+            steps: 0,
+        };
         let step = exchange.step(self);
         (exchange, step)
     }
@@ -87,8 +93,12 @@ impl Exchange {
         if self.steps > STEPS_MAX {
             return Step::Respond(Problem::EdgeFailed.response());
         }
-        let mut cx =
-            Context { held: &mut core.held, request: &self.request, arrived: &self.arrived };
+        let mut cx = Context {
+            held: &mut core.held,
+            pinned: &mut self.pinned,
+            request: &self.request,
+            arrived: &self.arrived,
+        };
         let step = match decide(&mut cx) {
             Ok(response) => Step::Respond(response),
             Err(step) => *step,
@@ -130,12 +140,16 @@ fn decide(cx: &mut Context<'_>) -> Flow<Response> {
     }
 }
 
+/// Request headers of a player on another site. CTA-5004 has four of its own.
+const ALLOWED_HEADERS: &str = "authorization, if-modified-since, if-none-match, range, \
+    cmcd-object, cmcd-request, cmcd-session, cmcd-status";
+
 /// CORS: players on other sites may play.
 fn preflight() -> Response {
     let headers = vec![
         live::header("access-control-allow-origin", "*"),
         live::header("access-control-allow-methods", "GET, HEAD, OPTIONS"),
-        live::header("access-control-allow-headers", "authorization, range"),
+        live::header("access-control-allow-headers", ALLOWED_HEADERS),
         live::header("access-control-max-age", "86400"),
     ];
     Response { status: 204, headers, body: Vec::new(), store: Vec::new() }

@@ -257,7 +257,7 @@ fn fetch(origin: SocketAddr, want: &Want, target: &str, headers: Headers) -> Got
 }
 
 fn passed(headers: &Headers) -> Headers {
-    headers.iter().filter(|(n, _)| n == "content-type" || n == "retry-after").cloned().collect()
+    door::object_headers(|name| wire::header(headers, name).map(str::to_owned))
 }
 
 fn failure(e: &io::Error) -> Failure {
