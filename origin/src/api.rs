@@ -26,8 +26,8 @@ const PLAYBACK_TTL_S: u64 = 300;
 const HANG: Duration = Duration::from_secs(120);
 /// Answers change each second.
 const SHARED: &str = "public, max-age=1";
-/// The claim beyond the cohort's dimensions that playback signs. Not `plan`: whoever asks has
-/// proved nothing, so a plan comes only with a URL that the operator signed.
+/// The claim beyond the cohort's dimensions that playback signs. Not `plan`: whoever asks has proved
+/// nothing, so the plan is the operator's setting.
 const CONSENT: &str = "consent";
 
 /// The API of one event.
@@ -43,6 +43,8 @@ pub struct Api {
     pub(crate) dimensions: Vec<String>,
     /// Whether playback signs for everyone.
     pub(crate) open_playback: bool,
+    /// The plan that it signs then.
+    pub(crate) playback_plan: Option<String>,
     /// Whether the API answers at all.
     pub(crate) gate: RwLock<Gate>,
 }
@@ -185,8 +187,9 @@ impl Api {
         let Some(claims) = claims(query, &self.dimensions) else {
             return problem(StatusCode::BAD_REQUEST, "query-invalid", "The query is not valid");
         };
-        let claims: Vec<(&str, &str)> =
+        let mut claims: Vec<(&str, &str)> =
             claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        claims.extend(self.playback_plan.as_deref().map(|plan| ("plan", plan)));
         let expires_s = now_ms() / 1000 + PLAYBACK_TTL_S;
         let url = signed_url::sign(
             &format!("/live/{}/main.m3u8", self.event),

@@ -4,7 +4,7 @@
 //! edge does. Invariant: a cohort is one value of each dimension in order, joined by dots, as the
 //! edge writes it.
 
-use sightscreen_core::document::{Dimension, GeoRule};
+use sightscreen_core::document::{Dimension, GeoRule, Range};
 
 /// Indian languages that the demonstration sums up as `regional`.
 const REGIONAL: [&str; 12] =
@@ -23,13 +23,15 @@ pub fn schema() -> Vec<Dimension> {
     };
     metro.geo = METRO_REGIONS.map(rule).into();
     let regional = REGIONAL.map(|language| (language, "regional"));
-    vec![
-        dimension("age", &["18-34", "35-plus"], "35-plus", &[("35+", "35-plus")]),
-        dimension("gender", &["m", "f", "u"], "u", &[("M", "m"), ("F", "f"), ("unknown", "u")]),
-        metro,
-        dimension("device", &["mobile", "other"], "other", &[]),
-        dimension("language", &["hi", "en", "regional"], "en", &regional),
-    ]
+    // There is no group of people under 18: a claim of 17 leads to the generic cohort.
+    let mut age = dimension("age", &["18-34", "35-plus"], "35-plus", &[("35+", "35-plus")]);
+    let range = |from, to, value: &str| Range { from, to, value: value.into() };
+    age.ranges = vec![range(18, 34, "18-34"), range(35, 150, "35-plus")];
+    let genders = &[("M", "m"), ("F", "f"), ("unknown", "u")];
+    let gender = dimension("gender", &["m", "f", "u"], "u", genders);
+    let device = dimension("device", &["mobile", "other"], "other", &[]);
+    let language = dimension("language", &["hi", "en", "regional"], "en", &regional);
+    vec![age, or_default(gender), or_default(metro), or_default(device), or_default(language)]
 }
 
 /// Every cohort of a schema.
@@ -54,9 +56,16 @@ fn dimension(name: &str, values: &[&str], default: &str, aliases: &[(&str, &str)
         name: name.to_owned(),
         values: values.iter().map(|value| (*value).to_owned()).collect(),
         default: default.to_owned(),
+        unknown: None,
         aliases: aliases.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+        ranges: Vec::new(),
         geo: Vec::new(),
     }
+}
+
+/// The dimension with its default for claims that it does not know: it tells nobody apart.
+fn or_default(dimension: Dimension) -> Dimension {
+    Dimension { unknown: Some(dimension.default.clone()), ..dimension }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! wrong is said at once, each with what to write instead and without a secret. A [`Config`] has
 //! been checked as far as that is possible without opening a port.
 
+mod admission;
 mod reader;
 mod settings;
 mod tables;
@@ -11,13 +12,14 @@ mod tables;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use sightscreen_core::document::Dimension;
+use sightscreen_core::language::is_tag;
 use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
-use crate::cohorts;
+use crate::describe;
 use crate::live::Input;
+pub use admission::Admission;
 pub use reader::Fault;
 use reader::{Field, Reader};
 use settings::Text;
@@ -64,8 +66,8 @@ pub struct Config {
     pub operator_token_made: bool,
     /// When breaks come by themselves.
     pub schedule: Schedule,
-    /// Cohort schema.
-    pub schema: Vec<Dimension>,
+    /// Who is let in and as what.
+    pub admission: Admission,
     /// Which cohorts see what.
     pub table: Table,
     /// A clip in place of the built-in slate.
@@ -117,6 +119,8 @@ pub struct SnapshotRule {
     pub fresh_s: u32,
     /// Seconds after those for which it is stale but fine.
     pub stale_s: u32,
+    /// Countries that may see the answer, whoever gives it; empty: all.
+    pub countries: Vec<String>,
 }
 
 impl std::fmt::Debug for Secret {
@@ -143,7 +147,7 @@ impl Config {
         let (input, stream_key_made) = input(reader);
         let (operator_token, operator_token_made) =
             secret(reader, "operator-token", |s| &s.operator_token);
-        let schema = cohorts::schema();
+        let admission = admission::admission(reader);
         let event = event(reader);
         let cpu_percent = reader.number("cpu-percent", |s| &s.cpu_percent, 1..=100);
         let config = Self {
@@ -164,8 +168,8 @@ impl Config {
             operator_token: Secret(operator_token),
             operator_token_made,
             schedule: schedule(reader),
-            table: tables::pods(reader, &schema),
-            schema,
+            table: tables::pods(reader, &admission.schema),
+            admission,
             slate: reader.optional(|s| &s.slate),
             snapshots: tables::snapshots(reader, &event),
             event,
@@ -186,6 +190,17 @@ impl Config {
             let place = reader.place("control", |s| &s.control);
             let remedy = "give the control port another number";
             reader.fault(place, "is the same address as listen", remedy);
+        }
+        let plan = self.admission.playback_plan.as_ref();
+        if plan.is_some_and(|plan| !self.admission.plans.iter().any(|known| known.id == *plan)) {
+            let place = reader.place("playback-plan", |s| &s.playback_plan);
+            reader.fault(place, "is none of the plans", "name one that [[plans]] has");
+        }
+        // That of the event's name was told already.
+        let fault = describe::admission(self).fault().filter(|_| is_identifier(&self.event));
+        if let Some(fault) = fault {
+            let remedy = "change the setting that it comes from; edges would refuse the event";
+            reader.fault("the event's document".to_owned(), &fault, remedy);
         }
         if self.dvr_s < self.window_s {
             let place = reader.place("dvr", |s| &s.dvr);
@@ -223,6 +238,10 @@ fn defaults() -> Settings {
         window: text("60"),
         dvr: text("600"),
         open_playback: text("false"),
+        consent: text("required"),
+        session: text("43200"),
+        pass_ttl: text("0"),
+        territories_unknown: text("deny"),
         snapshot_every: text("15"),
         first_break: text("0"),
         break_every: text("0"),
@@ -311,14 +330,14 @@ fn secret(reader: &mut Reader, name: &str, field: Field<Text>) -> (String, bool)
 
 fn languages(reader: &mut Reader) -> Vec<String> {
     let languages = reader.found(|s| &s.languages).map(|list| list.0).unwrap_or_default();
-    let tag = |text: &String| {
-        (2..=12).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    let distinct = languages.iter().enumerate().all(|(at, one)| !languages[..at].contains(one));
-    if languages.is_empty() || languages.len() > 16 || !languages.iter().all(tag) || !distinct {
+    // Names of renditions are made of them in lower case.
+    let same = |one: &String, other: &String| one.eq_ignore_ascii_case(other);
+    let mut pairs = languages.iter().enumerate();
+    let distinct = pairs.all(|(at, one)| !languages[..at].iter().any(|other| same(one, other)));
+    let tags = languages.iter().all(|language| is_tag(language));
+    if languages.is_empty() || languages.len() > 16 || !tags || !distinct {
         let place = reader.place("languages", |s| &s.languages);
-        let remedy = "list 1 to 16 different tags in lower case, such as en,hi,ta";
+        let remedy = "list 1 to 16 different tags, such as en,hi,pt-BR";
         reader.fault(place, "is not a list of language tags", remedy);
     }
     languages
@@ -382,7 +401,7 @@ mod tests {
         settings: Settings,
     }
 
-    fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
+    pub(super) fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("origin.toml");
         std::fs::write(&file, toml).unwrap();
@@ -454,6 +473,9 @@ mod tests {
             keyring: Some("".into()),
             operator_token: Some("".into()),
             edge_secret: Some("".into()),
+            playback_plan: Some("".into()),
+            territories_allow: Some("".into()),
+            territories_deny: Some("".into()),
             page: Some("".into()),
             slate: Some("".into()),
             ..defaults()

@@ -1,36 +1,63 @@
 //! The event's document: what the edges must know of an event to admit viewers and write its
 //! multivariant playlist.
-//!
-//! Owns plans, pass lifetimes and the translation of the media's renditions. Invariant: the
-//! document passes the core's own check.
 
-use sightscreen_core::document::{Event, PassPolicy, Plan, Rendition, RenditionKind};
+use sightscreen_core::document::{Bound, Event, Rendition, RenditionKind};
 
 use crate::config::Config;
 use crate::grid::Kind;
 use crate::live::{self, Live};
 
-/// Players do not load the multivariant playlist again, so a pass lasts as long as a match.
-const PASS: PassPolicy = PassPolicy { ttl_s: 4 * 3600, session_s: 12 * 3600 };
-/// Lines of the plan that costs nothing.
-const FREE_HEIGHT: u32 = 480;
-const PAID_HEIGHT: u32 = 2160;
-
 /// Payload of `events/{event}`.
 #[must_use]
 pub fn event(config: &Config, live: &Live) -> Event {
-    let plan = |id: &str, max_height| Plan { id: id.to_owned(), max_height };
     Event {
-        event: config.event.clone(),
         epoch: Some(live.epoch().to_owned()),
-        title: config.title.clone(),
         target_duration: u32::try_from(live.grid().target_duration_s()).unwrap_or(u32::MAX),
         parts: u32::try_from(live.grid().most_parts()).ok(),
-        plans: vec![plan("premium", PAID_HEIGHT), plan("free", FREE_HEIGHT)],
-        default_plan: "premium".to_owned(),
-        cohorts: config.schema.clone(),
-        pass: PASS,
         renditions: live.renditions().into_iter().map(rendition).collect(),
+        ..admission(config)
+    }
+}
+
+/// The same with a rendition in place of those that the media will have: what the settings say of
+/// viewers can be checked before there is media.
+#[must_use]
+pub fn admission(config: &Config) -> Event {
+    let admission = config.admission.clone();
+    let bound = config.snapshots.iter().filter(|rule| !rule.countries.is_empty());
+    let bound =
+        bound.map(|rule| Bound { path: rule.path.clone(), countries: rule.countries.clone() });
+    Event {
+        event: config.event.clone(),
+        epoch: None,
+        title: config.title.clone(),
+        target_duration: 1,
+        parts: None,
+        plans: admission.plans,
+        cohorts: admission.schema,
+        consent: admission.consent,
+        territories: admission.territories,
+        bound: bound.collect(),
+        pass: admission.pass,
+        renditions: vec![some_rendition()],
+    }
+}
+
+fn some_rendition() -> Rendition {
+    Rendition {
+        id: "v".to_owned(),
+        kind: RenditionKind::Video,
+        codecs: "avc1".to_owned(),
+        bandwidth: 1,
+        average_bandwidth: 1,
+        phases: 1,
+        width: Some(1),
+        height: Some(1),
+        frame_rate: None,
+        language: None,
+        name: None,
+        channels: None,
+        default: false,
     }
 }
 
@@ -50,6 +77,6 @@ fn rendition(from: live::Rendition) -> Rendition {
         language: from.language,
         name: audio.then_some(from.name),
         channels: from.channels.map(u32::from),
-        default: from.default,
+        default: audio && from.default,
     }
 }

@@ -61,12 +61,18 @@ pub struct Shape {
     pub height: u32,
 }
 
+/// The identifier of the audio rendition in that language.
+#[must_use]
+pub(crate) fn audio_id(language: &str) -> String {
+    format!("a-{}", language.to_ascii_lowercase())
+}
+
 impl Plan {
     /// Identifier and kind of each track, in the order of all that counts tracks.
     #[must_use]
     pub fn tracks(&self) -> Vec<(String, Kind)> {
         let video = self.video.iter().map(|rung| (format!("v{}", rung.height), Kind::Video));
-        let audio = self.audio.iter().map(|language| (format!("a-{language}"), Kind::Audio));
+        let audio = self.audio.iter().map(|language| (audio_id(language), Kind::Audio));
         video.chain(audio).collect()
     }
 

@@ -18,7 +18,7 @@ use crate::config::Secret;
 use crate::creative::Library;
 use crate::event::{LiveEvent, Working};
 use crate::grid::{Grid, GridError, Kind};
-use crate::ladder::{AUDIO_BITRATE, Plan};
+use crate::ladder::{AUDIO_BITRATE, Plan, audio_id};
 use crate::package::end::{End, EndError};
 use crate::package::write::codec;
 use crate::serve;
@@ -496,7 +496,7 @@ impl Media {
             default: i == 0,
         });
         let audio = self.plan.audio.iter().enumerate().map(|(i, language)| Rendition {
-            id: format!("a-{language}"),
+            id: audio_id(language),
             kind: Kind::Audio,
             codecs: String::new(),
             width: None,

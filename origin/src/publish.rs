@@ -108,7 +108,7 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Io`]; what was published before stays.
     pub fn publish(&self, name: &str, payload: &impl Serialize) -> Result<u64, PublishError> {
-        let path = self.folder.join(format!("{}.json", name.replace('/', "~")));
+        let path = file_of(&self.folder, name);
         let payload = serde_json::to_string(payload)
             .map_err(|error| PublishError::Io { path: path.clone(), source: error.into() })?;
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,6 +196,21 @@ impl Publisher {
 /// The version that follows `last`. The time makes up for a `last` that was lost.
 fn after(last: u64) -> u64 {
     last.saturating_add(1).max(now_ms())
+}
+
+/// The payload of the document of that name in the folder of a publisher that need not run; `None`
+/// where there is none.
+///
+/// # Errors
+/// See [`PublishError`].
+pub fn kept(folder: &Path, name: &str) -> Result<Option<String>, PublishError> {
+    let path = file_of(folder, name);
+    let payload = if path.exists() { Some(load(&path)?.payload) } else { None };
+    Ok(payload.filter(|payload| payload != ABSENT))
+}
+
+fn file_of(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{}.json", name.replace('/', "~")))
 }
 
 fn sign(stored: Stored, key: &Key) -> Document {

@@ -162,7 +162,7 @@ fn open(config: &Config) -> Result<Base, RunError> {
     let switches = Arc::new(Switches::open(event, Arc::clone(&publisher))?);
     let file = config.keyring.clone();
     let keys = Arc::new(InForce::open(event, file, keyring, Arc::clone(&publisher))?);
-    let (cohorts, shelf) = (cohorts::all(&config.schema), Shelf::default());
+    let (cohorts, shelf) = (cohorts::all(&config.admission.schema), Shelf::default());
     let decide = StaticDecision {
         table: config.table.clone(),
         cohorts: cohorts.clone(),
@@ -200,8 +200,14 @@ fn api(config: &Config, keys: &Arc<InForce>, live: &Live, ready: watch::Receiver
         live: live.clone(),
         ready,
         keys: Arc::clone(keys),
-        dimensions: config.schema.iter().map(|dimension| dimension.name.clone()).collect(),
+        dimensions: config
+            .admission
+            .schema
+            .iter()
+            .map(|dimension| dimension.name.clone())
+            .collect(),
         open_playback: config.open_playback,
+        playback_plan: config.admission.playback_plan.clone(),
         gate: RwLock::new(Gate::Up),
     }
 }
@@ -246,9 +252,16 @@ async fn go_live(
     let document = describe::event(&config, &live);
     let renditions = document.renditions.len();
     let name = format!("events/{}", config.event);
-    let published = tokio::task::spawn_blocking(move || publisher.publish(&name, &document)).await;
-    if let Ok(Err(error)) = published {
-        tracing::error!(%error, "the event's document could not be stored; doors keep the one before");
+    if let Some(fault) = document.fault() {
+        tracing::error!(
+            fault,
+            "edges would refuse the event's document, so it is not published; they keep the one before"
+        );
+    } else {
+        let publish = move || publisher.publish(&name, &document);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(publish).await {
+            tracing::error!(%error, "the event's document could not be stored; doors keep the one before");
+        }
     }
     ready.send_replace(true);
     // Those from before say that the event is not live yet.

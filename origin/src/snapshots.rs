@@ -170,7 +170,7 @@ impl Snapshots {
             fresh_s: rule.fresh_s,
             stale_s: rule.stale_s,
             content_type,
-            countries: Vec::new(),
+            countries: rule.countries.clone(),
             body,
         };
         let published = self.publisher.publish(&name(rule), &snapshot);

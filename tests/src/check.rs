@@ -230,6 +230,7 @@ impl Checked<'_> {
     fn range(&self, count: &Count) -> (usize, usize) {
         match count {
             Count::Exactly(times) => (*times, *times),
+            Count::Between(least, most) => (*least, *most),
             Count::Unless(unless) => {
                 let lacking = unless
                     .without

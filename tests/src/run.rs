@@ -150,7 +150,7 @@ impl Runner<'_> {
     ) -> Result<(), String> {
         let name = expander.expand(&spec.name)?;
         let payload = expander.expand(&self.payload(spec)?)?;
-        let body = envelope(&name, spec.version, payload.as_bytes(), spec.flaw);
+        let body = envelope(&name, spec.version, payload.as_bytes(), &spec.kid, spec.flaw);
         let answer = answer(&spec.answer, Some(body), loaded, expander)?;
         self.origin.script(format!("/documents/{name}"), vec![answer]);
         Ok(())
@@ -262,6 +262,7 @@ impl DocumentSpec {
             payload: None,
             set: BTreeMap::new(),
             version: 1,
+            kid: "d1".into(),
             flaw: None,
             answer: AnswerSpec::default(),
         }

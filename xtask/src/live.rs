@@ -104,9 +104,9 @@ pub(crate) fn ask(
     serde_json::from_str(&text).with_context(|| format!("{method} {url} answered no JSON: {text}"))
 }
 
-/// A signed entry URL from the API at the edge, for a viewer who says nothing about himself.
+/// A signed entry URL for a viewer who consented and told nothing more, by the API at the edge.
 pub(crate) fn entry(edge: &str) -> Result<String> {
-    entry_of(edge, "")
+    entry_of(edge, "consent=1")
 }
 
 /// The same for a viewer who says this, as a query.

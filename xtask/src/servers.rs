@@ -193,7 +193,15 @@ impl Servers {
     /// event has begun.
     pub(crate) fn signed_entry(&self) -> Result<String> {
         let edge = self.edge_url();
-        self.origin_says(&["sign", "--ttl", ENTRY_TTL, "--base", &edge])
+        self.origin_says(&[
+            "sign",
+            "--ttl",
+            ENTRY_TTL,
+            "--base",
+            &edge,
+            "plan=premium",
+            "consent=1",
+        ])
     }
 
     /// What the origin's program says of a pass or a signed URL, its signature checked.
@@ -393,7 +401,7 @@ impl Servers {
             .arg("--page")
             .arg(paths::root().join("origin/page/dist"))
             // The page asks the API for its entry URL.
-            .args(["--open-playback", "true"])
+            .args(["--open-playback", "true", "--playback-plan", "premium"])
             // Not arguments: those are for every user of the machine to read.
             .env("SIGHTSCREEN_STREAM_KEY", &self.stream_key)
             .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);

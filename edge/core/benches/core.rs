@@ -201,5 +201,5 @@ fn answer(want: &Want, keyring: &Keyring) -> Got {
     }
 }
 
-const EVENT: &str = r#"{"event":"final","title":"Final","target_duration":2,"plans":[{"id":"free","max_height":720}],"default_plan":"free","cohorts":[],
+const EVENT: &str = r#"{"event":"final","title":"Final","target_duration":2,"plans":[{"id":"free","max_height":720}],"cohorts":[],
     "pass":{"ttl_s":3600,"session_s":7200},"renditions":[{"id":"720p","kind":"video","codecs":"avc1.64001f","bandwidth":3000000,"average_bandwidth":2500000,"phases":1,"width":1280,"height":720,"frame_rate":25.0}]}"#;

@@ -1,13 +1,16 @@
 //! `/api/...`: the origin within its time budget, else the stored snapshot.
 //!
-//! Owns when a snapshot stands in and how that is told. Invariant: a request about one user (it
-//! carries `authorization`) is never answered from, and never put into, anything that is shared;
-//! and a snapshot bound to places is not shown where the place is not known.
+//! A request about one user (it carries `authorization`) is never answered from, and never put
+//! into, anything that is shared. What is bound to countries is bound whoever answers: the event's
+//! document says which paths are, and is looked at before the origin is asked. So an outage changes
+//! nothing about who may see an answer. A snapshot's own countries hold as well.
 
-use crate::context::{Context, Flow, event_of_api, is_missing, refuse};
+use crate::context::{Context, Flow, Found, event_of_api, is_missing, refuse};
 use crate::document::Snapshot;
-use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want};
-use crate::flags::{Flags, PANIC, SNAPSHOTS, Subject};
+use crate::exchange::{
+    Class, Got, Object, Response, Sharing, Source, Want, forbids_sharing,
+};
+use crate::flags::{PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;
 
@@ -20,30 +23,57 @@ const API_BYTES_MAX: u32 = 1 << 20;
 const PERSONAL_TIMEOUT_MS: u32 = 10_000;
 /// Longest query of a shared API answer.
 const QUERY_BYTES_MAX: usize = 1024;
+/// Stands for no event: the flags of all.
+const SITE: &str = "site";
 
 /// An API request.
 pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> Flow<Response> {
     let target = target(path, query)?;
-    if cx.request.header("authorization").is_some() {
-        return personal(cx, path, target);
-    }
-    let scope = scope(path);
-    let flags = cx.flags(scope)?;
+    let (scope, event, flags) = match event_of_api(path) {
+        Some(id) => {
+            let (event, flags) = cx.event_and_flags(id)?;
+            (id, event, flags)
+        }
+        None => (SITE, Found::Absent, cx.flags(SITE)?),
+    };
     let client = &cx.request.client;
+    let country = client.country.as_deref();
+    let bound = match &event {
+        Found::Here(event) if !event.shows(path, country) => {
+            return refuse(Problem::RegionExcluded.response());
+        }
+        Found::Here(event) => event.binds(path),
+        Found::Absent => false,
+        Found::Unavailable => true,
+    };
+    // Without the event's bounds the origin's answer may be one that this viewer may not see. A
+    // snapshot has its own.
+    let may_ask = !matches!(event, Found::Unavailable);
+    if cx.request.header("authorization").is_some() {
+        return if may_ask { personal(cx, path, target) } else { refuse(cx.unavailable()) };
+    }
     let subject = Subject {
         event: Some(scope),
-        country: client.country.as_deref(),
+        country,
         region: client.region.as_deref(),
         ..Subject::default()
     };
-    if !flags.is_on(PANIC, false, subject) {
-        if let Got::Object(object) = cx.want(shared_want(path, target))?
-            && !Class::Api.is_failure(object.status)
-        {
-            return Ok(from_origin(object, shared_for(object.status)));
-        }
+    if may_ask
+        && !flags.is_on(PANIC, false, subject)
+        && let Got::Object(object) = cx.want(shared_want(path, target))?
+        && !Class::Api.is_failure(object.status)
+    {
+        return Ok(from_origin(object, kept_for(object, bound)));
     }
-    stored(cx, path, query, &flags, subject)
+    let snapshot = match query {
+        None if flags.is_on(SNAPSHOTS, true, subject) => cx.snapshot(path)?,
+        // A snapshot is of a path alone: with a query it would be the answer to another question.
+        _ => None,
+    };
+    match snapshot.filter(|snapshot| snapshot.path == path) {
+        Some(snapshot) => stored(cx, snapshot, bound),
+        None => refuse(cx.unavailable()),
+    }
 }
 
 /// Passed on as it is, refusals included, to the viewer alone.
@@ -81,14 +111,24 @@ fn shared_want(path: &str, target: String) -> Want {
 }
 
 /// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at
-/// any moment.
-fn shared_for(status: u16) -> &'static str {
-    if status == 200 || is_missing(status) { "public, max-age=1" } else { "no-store" }
+/// any moment, and not what the origin says is for one viewer alone.
+fn kept_for(object: &Object, bound: bool) -> &'static str {
+    if object.header("cache-control").is_some_and(forbids_sharing) {
+        "private, no-store"
+    } else if object.status == 200 || is_missing(object.status) {
+        shared_for(bound)
+    } else {
+        "no-store"
+    }
+}
+
+/// What is for some countries only is for no cache that knows no places.
+fn shared_for(bound: bool) -> &'static str {
+    if bound { "private, max-age=1" } else { "public, max-age=1" }
 }
 
 fn from_origin(object: &Object, cache_control: &str) -> Response {
-    let content_type = object.headers.iter().find(|(name, _)| name == "content-type");
-    let content_type = content_type.map_or("application/json", |(_, value)| value);
+    let content_type = object.header("content-type").unwrap_or("application/json");
     let headers = vec![
         header("content-type", content_type),
         header("cache-control", cache_control),
@@ -97,21 +137,7 @@ fn from_origin(object: &Object, cache_control: &str) -> Response {
     Response { status: object.status, headers, body: object.body.clone(), ..Response::default() }
 }
 
-fn stored(
-    cx: &mut Context<'_>,
-    path: &str,
-    query: Option<&str>,
-    flags: &Flags,
-    subject: Subject<'_>,
-) -> Flow<Response> {
-    let snapshot = match query {
-        None if flags.is_on(SNAPSHOTS, true, subject) => cx.snapshot(path)?,
-        // A snapshot is of a path alone: with a query it would be the answer to another question.
-        _ => None,
-    };
-    let Some(snapshot) = snapshot.filter(|snapshot| snapshot.path == path) else {
-        return refuse(cx.unavailable());
-    };
+fn stored(cx: &Context<'_>, snapshot: Snapshot, bound: bool) -> Flow<Response> {
     if !may_see(&snapshot, cx.request.client.country.as_deref()) {
         return refuse(Problem::RegionExcluded.response());
     }
@@ -122,9 +148,7 @@ fn stored(
         age if age < fresh_s.saturating_add(stale_s) => "stale",
         _ => return refuse(cx.retry(Problem::SnapshotExpired)),
     };
-    // What is for some places only is for no cache that knows no places.
-    let cache_control =
-        if snapshot.countries.is_empty() { "public, max-age=1" } else { "private, max-age=1" };
+    let cache_control = shared_for(bound || !snapshot.countries.is_empty());
     let headers = vec![
         ("content-type".to_owned(), snapshot.content_type),
         header("cache-control", cache_control),
@@ -152,9 +176,4 @@ fn target(path: &str, query: Option<&str>) -> Flow<String> {
     let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
     pairs.sort_unstable();
     Ok(format!("{path}?{}", pairs.join("&")))
-}
-
-/// The event that the path is about, else `site`: whose flags hold.
-fn scope(path: &str) -> &str {
-    event_of_api(path).unwrap_or("site")
 }

@@ -1,48 +1,57 @@
 //! Cohorts: which of the event's demographic groups a viewer is shown as, for a whole session.
 //!
-//! Owns the choice. Invariant: the cohort is one value of every dimension of the event's schema, or
-//! [`GENERIC`], so the number of playlists that caches hold is bounded by the schema and no viewer
-//! can be told from the rest of the cohort.
+//! A cohort is one value of every dimension of the event's schema, or [`GENERIC`]. So the schema
+//! bounds the number of playlists that caches hold, and no viewer can be told from the rest of the
+//! cohort.
 
-use crate::document::{Dimension, Event};
+use crate::document::{Consent, Dimension, Event};
 use crate::exchange::Request;
+use crate::language::Preferences;
 use crate::signed_url::Claims;
 
-/// The cohort of viewers who have not consented to being told apart. Its pods always exist.
+/// The cohort of viewers who may not be told apart. Its pods always exist.
 pub const GENERIC: &str = "generic";
 /// The cohort of sessions without ads.
 pub const NONE: &str = "none";
+
+/// The dimension whose claims and values are languages.
+const LANGUAGE: &str = "language";
 
 /// The cohort of a viewer who enters `event`: the claims decide first, then the request, then the
 /// schema's default.
 #[must_use]
 pub fn choose(event: &Event, claims: &Claims<'_>, request: &Request) -> String {
-    // A claim of which this cannot be sure is a refusal.
-    let refused = claims.get("consent").is_some_and(|consent| consent != "1")
-        || request.header("sec-gpc") == Some("1");
-    if refused || event.cohorts.is_empty() {
+    if event.cohorts.is_empty() || !has_consented(event, claims, request) {
         return GENERIC.to_owned();
     }
-    let values: Vec<&str> =
-        event.cohorts.iter().map(|dimension| value(dimension, claims, request)).collect();
-    values.join(".")
+    let values = event.cohorts.iter().map(|dimension| value(dimension, claims, request));
+    let values: Option<Vec<&str>> = values.collect();
+    values.map_or_else(|| GENERIC.to_owned(), |values| values.join("."))
 }
 
-fn value<'a>(dimension: &'a Dimension, claims: &Claims<'_>, request: &Request) -> &'a str {
-    claims
-        .get(&dimension.name)
-        .and_then(|said| known(dimension, said))
-        .or_else(|| by_place(dimension, request))
-        .or_else(|| by_request(dimension, request))
-        .unwrap_or(&dimension.default)
+fn has_consented(event: &Event, claims: &Claims<'_>, request: &Request) -> bool {
+    let said = match claims.get("consent") {
+        // What cannot be read is a refusal.
+        Some(consent) => consent == "1",
+        None => event.consent == Consent::Assumed,
+    };
+    said && request.header("sec-gpc") != Some("1")
 }
 
-/// The dimension's value for what somebody said, if it has one.
-fn known<'a>(dimension: &'a Dimension, said: &str) -> Option<&'a str> {
-    let value = dimension.values.iter().find(|value| *value == said);
-    let alias =
-        || dimension.aliases.iter().find(|(spelling, _)| spelling == said).map(|(_, value)| value);
-    value.or_else(alias).map(String::as_str)
+/// `None`: a claim says what the schema does not know, and the schema has no value for that.
+fn value<'a>(dimension: &'a Dimension, claims: &Claims<'_>, request: &Request) -> Option<&'a str> {
+    match claims.get(&dimension.name) {
+        Some(said) => by_claim(dimension, said).or(dimension.unknown.as_deref()),
+        None => by_place(dimension, request)
+            .or_else(|| by_request(dimension, request))
+            .or(Some(&dimension.default)),
+    }
+}
+
+/// The dimension's value for what a claim says, if it has one.
+pub(crate) fn by_claim<'a>(dimension: &'a Dimension, said: &str) -> Option<&'a str> {
+    let language = || look_up(dimension, &Preferences::one(said));
+    dimension.read(said).or_else(|| (dimension.name == LANGUAGE).then(language).flatten())
 }
 
 fn by_place<'a>(dimension: &'a Dimension, request: &Request) -> Option<&'a str> {
@@ -57,10 +66,20 @@ fn by_place<'a>(dimension: &'a Dimension, request: &Request) -> Option<&'a str> 
 
 fn by_request<'a>(dimension: &'a Dimension, request: &Request) -> Option<&'a str> {
     match dimension.name.as_str() {
-        "device" => known(dimension, if is_mobile(request)? { "mobile" } else { "other" }),
-        "language" => languages(request).find_map(|language| known(dimension, language)),
+        "device" => dimension.read(if is_mobile(request)? { "mobile" } else { "other" }),
+        LANGUAGE => look_up(dimension, &Preferences::of(request)),
         _ => None,
     }
+}
+
+fn look_up<'a>(dimension: &'a Dimension, preferences: &Preferences<'_>) -> Option<&'a str> {
+    preferences.look_up(|range| {
+        let value = || dimension.values.iter().find(|value| value.eq_ignore_ascii_case(range));
+        let alias = |(spelling, value)| range.eq_ignore_ascii_case(spelling).then_some(value);
+        value()
+            .or_else(|| dimension.aliases.iter().find_map(|(s, v)| alias((s, v))))
+            .map(String::as_str)
+    })
 }
 
 /// Whether the viewer holds a phone: what the platform detected, else the client hint, else the
@@ -78,63 +97,42 @@ pub fn is_mobile(request: &Request) -> Option<bool> {
     request.client.mobile.or_else(hint).or_else(agent)
 }
 
-/// The primary language tags of `accept-language` in the order sent, which is the order of
-/// preference in all browsers.
-pub fn languages(request: &Request) -> impl Iterator<Item = &str> {
-    const LANGUAGES_MAX: usize = 8;
-    let tag = |item: &'_ str| item.split([';', '-']).next().unwrap_or_default().trim().len();
-    let items = request.list("accept-language");
-    items.take(LANGUAGES_MAX).map(move |item| {
-        let item = item.trim();
-        &item[..tag(item)]
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may end where it fails")]
     use super::*;
-    use crate::document::{GeoRule, PassPolicy};
 
     fn event() -> Event {
-        let dimension = |name: &str, values: &[&str], default: &str| Dimension {
-            name: name.into(),
-            values: values.iter().map(ToString::to_string).collect(),
-            default: default.into(),
-            aliases: vec![],
-            geo: vec![],
-        };
-        let mut metro = dimension("metro", &["metro", "rest"], "rest");
-        metro.geo.push(GeoRule {
-            country: "IN".into(),
-            region: Some("MH".into()),
-            value: "metro".into(),
-        });
-        let mut language = dimension("language", &["hi", "en", "regional"], "en");
-        language.aliases.push(("ta".into(), "regional".into()));
-        let age = dimension("age", &["18-34", "35-plus"], "35-plus");
-        Event {
-            event: "e".into(),
-            title: String::new(),
-            target_duration: 2,
-            parts: None,
-            plans: vec![],
-            epoch: None,
-            default_plan: String::new(),
-            cohorts: vec![age, metro, dimension("device", &["mobile", "other"], "other"), language],
-            pass: PassPolicy { ttl_s: 1, session_s: 1 },
-            renditions: vec![],
-        }
+        let text = r#"{"event":"e","title":"","target_duration":2,"plans":[],"consent":"assumed",
+            "cohorts":[
+                {"name":"age","values":["18-34","35-plus"],"default":"35-plus",
+                    "ranges":[{"from":18,"to":34,"value":"18-34"},{"from":35,"to":120,"value":"35-plus"}]},
+                {"name":"metro","values":["metro","rest"],"default":"rest",
+                    "geo":[{"country":"IN","region":"MH","value":"metro"}]},
+                {"name":"device","values":["mobile","other"],"default":"other","unknown":"other"},
+                {"name":"language","values":["hi","en","regional"],"default":"en","unknown":"en",
+                    "aliases":[["ta","regional"],["zh-Hant","regional"]]}],
+            "pass":{"session_s":600},"renditions":[]}"#;
+        serde_json::from_str(text).unwrap()
     }
 
-    fn cohort(query: &str, headers: &[(&str, &str)], place: Option<(&str, &str)>) -> String {
+    fn cohort_of(
+        event: &Event,
+        query: &str,
+        headers: &[(&str, &str)],
+        place: Option<(&str, &str)>,
+    ) -> String {
         let query = format!("kid=u&sig=s&{query}");
-        let (claims, _) = crate::signed_url::read(query.trim_end_matches('&')).unwrap();
+        let (claims, _) = crate::signed_url::read(&query).unwrap();
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let mut request = Request { headers, ..Request::default() };
         request.client.country = place.map(|(country, _)| country.into());
         request.client.region = place.map(|(_, region)| region.into());
-        choose(&event(), &claims, &request)
+        choose(event, &claims, &request)
+    }
+
+    fn cohort(query: &str, headers: &[(&str, &str)], place: Option<(&str, &str)>) -> String {
+        cohort_of(&event(), query, headers, place)
     }
 
     #[test]
@@ -152,15 +150,30 @@ mod tests {
             cohort("age=18-34&device=other&metro=rest", &[phone], Some(("IN", "MH"))),
             "18-34.rest.other.en"
         );
-        assert_eq!(
-            cohort("age=99&device=watch", &[("sec-ch-ua-mobile", "?1")], Some(("IN", "KA"))),
-            "35-plus.rest.mobile.en"
-        );
+    }
+
+    #[test]
+    fn a_claim_is_a_value_an_alias_a_number_within_bounds_or_unknown() {
+        assert_eq!(cohort("age=18", &[], None), "18-34.rest.other.en");
+        assert_eq!(cohort("age=120", &[], None), "35-plus.rest.other.en");
+        for age in ["17", "121", "-18", "18.5", "99999999999", "adult", ""] {
+            assert_eq!(cohort(&format!("age={age}"), &[], None), GENERIC, "{age:?}");
+        }
+        // What the request says does not mend a claim.
+        let phone = ("sec-ch-ua-mobile", "?1");
+        assert_eq!(cohort("device=watch", &[phone], None), "35-plus.rest.other.en");
+        assert_eq!(cohort("language=zh-hant-TW", &[], None), "35-plus.rest.other.regional");
+        assert_eq!(cohort("language=fr", &[], None), "35-plus.rest.other.en");
     }
 
     #[test]
     fn without_consent_nobody_is_told_apart() {
         assert_eq!(cohort("consent=0&age=18-34", &[], None), GENERIC);
         assert_eq!(cohort("age=18-34", &[("sec-gpc", "1")], None), GENERIC);
+        let required = Event { consent: Consent::default(), ..event() };
+        let cohort = |query, headers: &[_]| cohort_of(&required, query, headers, None);
+        assert_eq!(cohort("age=18-34", &[]), GENERIC);
+        assert_eq!(cohort("age=18-34&consent=1", &[]), "18-34.rest.other.en");
+        assert_eq!(cohort("age=18-34&consent=1", &[("sec-gpc", "1")]), GENERIC);
     }
 }

@@ -12,10 +12,12 @@ use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
-use crate::document::{self, Event, Keys, Pods, Snapshot};
+use crate::cohort::GENERIC;
+use crate::document::{self, DocumentError, Event, Keys, Pods, Snapshot};
 use crate::exchange::{Class, Got, Object, Relay, Request, Response, Serve, Sharing, Source, Want};
 use crate::flags::Flags;
 use crate::keyring::Keyring;
+use crate::playlist::Position;
 use crate::problem::Problem;
 
 /// The rest of a decision, or why it stops here.
@@ -45,6 +47,9 @@ const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
 const IMMUTABLE_MS: u32 = u32::MAX / 2;
 /// Milliseconds for which the keyring is used without asking for it again.
 const KEYRING_FRESH_MS: u32 = 60_000;
+/// Milliseconds between two looks for what is newer than the keyring and the keys in use, for a
+/// key that they do not have. A stranger may name one with every request.
+const LOOK_AGAIN_MS: u32 = 1000;
 /// Most documents of one kind that the core holds parsed.
 const HELD_MAX: usize = 256;
 
@@ -53,15 +58,20 @@ const HELD_MAX: usize = 256;
 pub(crate) struct Held {
     keyring: Option<(Rc<Keyring>, Since)>,
     keys: Shelf<Keys>,
+    /// When newer keys were looked for, by event.
+    sought: Latest<()>,
+    /// Where the origin's playlists ended when they were last seen, by event and rendition.
+    positions: Latest<Position>,
     events: Shelf<Event>,
     flags: Shelf<Flags>,
     pods: Shelf<Pods>,
 }
 
-/// The documents that one exchange has used so far.
+/// What one exchange has used so far, so that all its runs see the same.
 #[derive(Debug, Default)]
 pub(crate) struct Pinned {
     keyring: Option<Rc<Keyring>>,
+    position: Option<Option<Position>>,
     keys: Pins<Keys>,
     events: Pins<Event>,
     flags: Pins<Flags>,
@@ -71,6 +81,10 @@ pub(crate) struct Pinned {
 /// Parsed documents of one kind, by what follows the kind in their names.
 #[derive(Debug)]
 struct Shelf<T>(BTreeMap<String, Copy<T>>);
+
+/// The latest of something by name. The oldest makes room.
+#[derive(Debug)]
+struct Latest<T>(BTreeMap<String, (T, Since)>);
 
 /// Few: an exchange uses one or two documents of a kind.
 type Pins<T> = Vec<(String, Found<T>)>;
@@ -126,13 +140,33 @@ impl<'a> Context<'a> {
     }
 
     fn held_keyring(&mut self) -> Flow<Rc<Keyring>> {
-        const KEY: &str = "keyring";
-        let now_ms = self.request.now_ms;
-        if let Some((keyring, since)) = &self.held.keyring
-            && since.is_within(now_ms, KEYRING_FRESH_MS)
-        {
-            return Ok(Rc::clone(keyring));
+        match &self.held.keyring {
+            Some((keyring, since)) if since.is_within(self.request.now_ms, KEYRING_FRESH_MS) => {
+                Ok(Rc::clone(keyring))
+            }
+            _ => self.read_keyring(),
         }
+    }
+
+    /// All keys, read anew, for a key that the keyring in use does not have. `None` where it was
+    /// read just now.
+    pub(crate) fn newer_keyring(&mut self) -> Flow<Option<Rc<Keyring>>> {
+        let newer = match &self.held.keyring {
+            Some((keyring, since)) if since.is_within(self.request.now_ms, LOOK_AGAIN_MS) => {
+                let is_in_use = self.pinned.keyring.as_ref().is_some_and(|k| Rc::ptr_eq(k, keyring));
+                if is_in_use {
+                    return Ok(None);
+                }
+                Rc::clone(keyring)
+            }
+            _ => self.read_keyring()?,
+        };
+        self.pinned.keyring = Some(Rc::clone(&newer));
+        Ok(Some(newer))
+    }
+
+    fn read_keyring(&mut self) -> Flow<Rc<Keyring>> {
+        const KEY: &str = "keyring";
         let parsed = match self.arrived.get(KEY) {
             None => return need(keyring_want(KEY)),
             Some(Got::Object(object)) if object.status == 200 => {
@@ -144,8 +178,39 @@ impl<'a> Context<'a> {
         let Some(keyring) = parsed.or_else(known) else {
             return refuse(Problem::EdgeFailed.response());
         };
-        self.held.keyring = Some((Rc::clone(&keyring), Since(now_ms)));
+        self.held.keyring = Some((Rc::clone(&keyring), Since(self.request.now_ms)));
         Ok(keyring)
+    }
+
+    /// The newest keys in force for the event, for a key that those in use do not accept. They are
+    /// looked for at most once in [`LOOK_AGAIN_MS`]; in between, what is held is the newest.
+    ///
+    /// The want has a cache key of its own, because under the usual one a door would answer from
+    /// what it keeps. All instances behind one cache share what comes, so that made-up keys cost
+    /// the origin one request a second and not one each.
+    pub(crate) fn newer_keys(&mut self, event: &str) -> Flow<Option<Rc<Keys>>> {
+        let name = format!("keys/{event}");
+        let want = document_want(&name, Some(event));
+        let want = Want { key: format!("{}/newer", want.key), stale_ms: 0, ..want };
+        let now_ms = self.request.now_ms;
+        let sought = self.held.sought.0.get(event);
+        match self.arrived.get(&want.key) {
+            Some(got) => {
+                // Only now: an exchange that a door begins anew while it waits asks again.
+                self.held.sought.put(event, (), now_ms);
+                let came = self.read::<Keys>(&name, got)?;
+                self.hold(event, came);
+            }
+            None if sought.is_some_and(|(_, at)| at.is_within(now_ms, LOOK_AGAIN_MS)) => {}
+            None => return need(want),
+        }
+        let Some(copy) = self.held.keys.0.get(event) else { return Ok(None) };
+        let (document, found) = (copy.document.clone(), copy.found());
+        match self.pinned.keys.iter_mut().find(|(pinned, _)| pinned == event) {
+            Some((_, pinned)) => *pinned = found,
+            None => self.pinned.keys.push((event.to_owned(), found)),
+        }
+        Ok(document)
     }
 
     /// The event and the keys in force for it, asked for together.
@@ -167,7 +232,15 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The cohort's pods as of the revision of that name; `None` where they cannot be had.
+    /// An event, and its flags as [`Context::flags`] has them, asked for together.
+    pub(crate) fn event_and_flags(&mut self, event: &str) -> Flow<(Found<Event>, Rc<Flags>)> {
+        self.keyring()?;
+        together(self.document::<Event>(event), self.flags(event))
+    }
+
+    /// The cohort's pods as of the revision of that name; `None` where they cannot be had. Where
+    /// the origin says that there are none for this cohort, which another schema may have had,
+    /// those of `generic`.
     pub(crate) fn pods(
         &mut self,
         event: &str,
@@ -176,6 +249,7 @@ impl<'a> Context<'a> {
     ) -> Flow<Option<Rc<Pods>>> {
         match self.document::<Pods>(&format!("{event}/{revision}/{cohort}"))? {
             Found::Here(pods) => Ok(Some(pods)),
+            Found::Absent if cohort != GENERIC => self.pods(event, revision, GENERIC),
             Found::Absent | Found::Unavailable => Ok(None),
         }
     }
@@ -214,25 +288,60 @@ impl<'a> Context<'a> {
         {
             return Ok(copy.found());
         }
-        let keyring = self.keyring()?;
         let came = match self.arrived.get(&want.key) {
             None => return need(want),
-            Some(Got::Object(object)) => Copy::read(&name, object, &keyring, now_ms),
-            Some(_) => None,
+            Some(got) => self.read::<T>(&name, got)?,
         };
-        // What did not come, is not genuine or is older leaves the one before it in force.
+        self.hold(id, came);
+        Ok(T::shelf(self.held).0.get(id).map_or(Found::Unavailable, Copy::found))
+    }
+
+    /// Holds what came. What did not come, is not genuine or is older leaves the one before it in
+    /// force.
+    fn hold<T: Kept>(&mut self, id: &str, came: Option<Copy<T>>) {
+        let now_ms = self.request.now_ms;
         let shelf = T::shelf(self.held);
         match (came, shelf.0.get_mut(id)) {
             (Some(came), known) if known.as_ref().is_none_or(|k| k.version <= came.version) => {
-                let found = came.found();
                 shelf.put(id, came);
-                Ok(found)
             }
-            (_, Some(known)) => {
-                known.since = Since(now_ms);
-                Ok(known.found())
-            }
-            (_, None) => Ok(Found::Unavailable),
+            (_, Some(known)) => known.since = Since(now_ms),
+            (_, None) => {}
+        }
+    }
+
+    /// The document that came, if it is genuine and can be worked with.
+    fn read<T: Kept>(&mut self, name: &str, got: &Got) -> Flow<Option<Copy<T>>> {
+        let Got::Object(object) = got else { return Ok(None) };
+        let mut keyring = self.keyring()?;
+        if document::read(name, &object.body, &keyring) == Err(DocumentError::UnknownKey)
+            && let Some(newer) = self.newer_keyring()?
+        {
+            keyring = newer;
+        }
+        Ok(Copy::read(name, object, &keyring, self.request.now_ms))
+    }
+
+    /// Where the origin's playlist of the rendition ended when this exchange began to look.
+    pub(crate) fn position(&mut self, event: &str, rendition: &str) -> Option<Position> {
+        *self.pinned.position.get_or_insert_with(|| {
+            let name = format!("{event}/{rendition}");
+            self.held.positions.0.get(&name).map(|(position, _)| *position)
+        })
+    }
+
+    /// Notes where the origin's playlist ends. One that may be old does not take it back.
+    pub(crate) fn note_position(
+        &mut self,
+        event: &str,
+        rendition: &str,
+        position: Position,
+        is_newest: bool,
+    ) {
+        let name = format!("{event}/{rendition}");
+        let known = self.held.positions.0.get(&name).map(|(known, _)| known);
+        if is_newest || known.is_none_or(|known| position.reaches(known)) {
+            self.held.positions.put(&name, position, self.request.now_ms);
         }
     }
 
@@ -325,6 +434,9 @@ impl Kept for Keys {
     fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
         &mut pinned.keys
     }
+    fn is_sound(&self) -> bool {
+        self.fault().is_none()
+    }
 }
 
 impl Kept for Flags {
@@ -408,6 +520,23 @@ impl<T> Shelf<T> {
     }
 }
 
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Latest<T> {
+    fn put(&mut self, name: &str, latest: T, now_ms: u64) {
+        if self.0.len() >= HELD_MAX && !self.0.contains_key(name) {
+            let oldest = self.0.iter().min_by_key(|(_, (_, at))| at.0);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.0.remove(&name));
+        }
+        self.0.insert(name.to_owned(), (latest, Since(now_ms)));
+    }
+}
+
 /// Stops for a want.
 fn need<T>(want: Want) -> Flow<T> {
     Err(Box::new(Stop::Need(vec![want])))
@@ -423,7 +552,8 @@ fn together<A, B>(one: Flow<A>, other: Flow<B>) -> Flow<(A, B)> {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
         (Err(one), Err(other)) => Err(match (*one, *other) {
-            (Stop::Need(mut wants), Stop::Need(more)) => {
+            (Stop::Need(mut wants), Stop::Need(mut more)) => {
+                more.retain(|want| wants.iter().all(|known| known.key != want.key));
                 wants.extend(more);
                 Box::new(Stop::Need(wants))
             }

@@ -4,21 +4,25 @@
 //! after its signature over name, version and hash held, so a document cannot stand in for another,
 //! and any store on the way may be untrusted.
 
+mod dimension;
 mod event;
 mod keys;
 mod pods;
 mod snapshot;
+mod territories;
 
 use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::keyring::{Key, Keyring, Purpose, from_base64url, sha256_hex, to_base64url};
+use crate::keyring::{Key, Keyring, Mismatch, Purpose, from_base64url, sha256_hex, to_base64url};
 
-pub use event::{Dimension, Event, GeoRule, PassPolicy, Plan, Rendition, RenditionKind};
+pub use dimension::{Dimension, GeoRule, Range};
+pub use event::{Bound, Consent, Event, PassPolicy, Plan, Rendition, RenditionKind};
 pub use keys::Keys;
 pub use pods::{Break, Playing, Pods, Slot};
 pub use snapshot::{Snapshot, SnapshotList};
+pub use territories::{Territories, Unknown};
 
 /// First word of the header line and of the signed fields; the number is the envelope's version.
 const LABEL: &str = "sightscreen-document-1";
@@ -85,12 +89,12 @@ pub fn read<'a>(
     if fields.next().is_some() || version.to_string() != decimal {
         return Err(DocumentError::Envelope);
     }
-    let key = keyring.find(Purpose::Document, kid).ok_or(DocumentError::UnknownKey)?;
     let sig = from_base64url(sig).ok_or(DocumentError::Signature)?;
-    if !key.verify(&[LABEL.as_bytes(), name.as_bytes(), decimal.as_bytes(), hash.as_bytes()], &sig)
-    {
-        return Err(DocumentError::Signature);
-    }
+    let fields = [LABEL, name, decimal, hash].map(str::as_bytes);
+    keyring.verify(Purpose::Document, kid, &fields, &sig).map_err(|mismatch| match mismatch {
+        Mismatch::UnknownKey => DocumentError::UnknownKey,
+        Mismatch::Tag => DocumentError::Signature,
+    })?;
     if sha256_hex(payload) != hash {
         return Err(DocumentError::Hash);
     }

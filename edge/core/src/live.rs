@@ -4,6 +4,7 @@
 //! cohort, rendition and sequence are left of the viewer, in cache keys and towards the origin
 //! alike.
 
+mod directives;
 mod media;
 
 use std::rc::Rc;
@@ -11,11 +12,12 @@ use std::rc::Rc;
 use crate::cohort;
 use crate::context::{Context, Flow, is_missing, refuse};
 use crate::document::{Event, Keys, Plan, RenditionKind};
-use crate::exchange::{Class, Got, Relay, Response, Sharing, Source, Want};
+use crate::exchange::{Class, Got, Relay, Request, Response, Sharing, Source, Want};
 use crate::flags::{ADS, LOW_LATENCY, Subject};
-use crate::keyring::Purpose;
+use crate::keyring::Keyring;
+use crate::language::Preferences;
 use crate::multivariant::{Viewer, includes, multivariant};
-use crate::pass::{Pass, PassBytes, after, is_language, not_before};
+use crate::pass::{Pass, PassBytes, after, expiry, not_before};
 use crate::problem::Problem;
 use crate::signed_url;
 
@@ -52,17 +54,14 @@ pub(crate) fn entry(
     event_id: &str,
     query: Option<&str>,
 ) -> Flow<Response> {
-    let keyring = cx.keyring()?;
-    let claims = or_refuse(signed_url::verify(
-        path,
-        query.unwrap_or_default(),
-        &keyring,
-        cx.request.now_ms,
-    ))?;
-    let (event, keys) = cx.event_and_keys(event_id)?;
-    if !keys.url.iter().any(|kid| kid == claims.kid) {
+    let (query, now_ms) = (query.unwrap_or_default(), cx.request.now_ms);
+    let claims = with_keyring(cx, |keyring| signed_url::verify(path, query, keyring, now_ms))?;
+    let accepts = |keys: &Keys| keys.url.iter().any(|kid| kid == claims.kid());
+    let (event, keys) = event_and_keys(cx, event_id, accepts)?;
+    if !accepts(&keys) {
         return refuse(Problem::UrlKeyUnknown.response());
     }
+    may_watch(&event, cx.request)?;
     let plan = plan(&event, claims.get("plan"))?;
     let cohort = cohort::choose(&event, &claims, cx.request);
     let flags = cx.flags(event_id)?;
@@ -77,21 +76,19 @@ pub(crate) fn entry(
     let low_latency = flags.is_on(LOW_LATENCY, true, subject);
     // Pinned for the session: its URIs may not change once they were served.
     let cohort = if flags.is_on(ADS, true, subject) { cohort } else { cohort::NONE.to_owned() };
-    let language = claims.get("language").or_else(|| claims.get("lang"));
-    let language = language
-        .filter(|language| is_language(language) && event.has_language(language))
-        .map(str::to_owned);
+    let language = claims.get("language").and_then(|wanted| event.language(wanted));
+    let language = language.map(str::to_owned);
     let session = format!("{:016x}", cx.request.entropy);
     let end = after(cx.request.now_ms, event.pass.session_s);
     let admitted = Admitted { event, keys, cohort, plan, session, low_latency, language, end };
-    let pass = mint(cx, &admitted)?;
+    let pass = mint(cx, event_id, &admitted)?;
     Ok(multivariant_response(cx, &admitted, &format!("{pass}/")))
 }
 
 /// The multivariant playlist again, with a pass whose time counts from now.
 pub(crate) fn renewal(cx: &mut Context<'_>, event: &str, pass: &str) -> Flow<Response> {
     let admitted = admit(cx, event, pass)?;
-    let pass = mint(cx, &admitted)?;
+    let pass = mint(cx, event, &admitted)?;
     Ok(multivariant_response(cx, &admitted, &format!("../{pass}/")))
 }
 
@@ -122,6 +119,7 @@ pub(crate) fn object(
     let headers = vec![
         header("cache-control", "public, max-age=31536000, immutable"),
         header("access-control-allow-origin", "*"),
+        header("access-control-expose-headers", "content-range, etag"),
     ];
     match cx.relay(Relay { want, headers })? {
         Got::Object(object) if is_missing(object.status) => {
@@ -132,14 +130,15 @@ pub(crate) fn object(
 }
 
 fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
-    let keyring = cx.keyring()?;
     let bytes = or_refuse(PassBytes::decode(text))?;
-    let pass = or_refuse(bytes.authenticate(&keyring))?;
+    let pass = with_keyring(cx, |keyring| bytes.authenticate(keyring))?;
     if pass.event != event_id {
         return refuse(Problem::PassEvent.response());
     }
-    let (event, keys) = cx.event_and_keys(event_id)?;
+    let accepts = |keys: &Keys| keys.pass.iter().any(|kid| kid == pass.kid);
+    let (event, keys) = event_and_keys(cx, event_id, accepts)?;
     or_refuse(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
+    may_watch(&event, cx.request)?;
     let plan = plan(&event, Some(pass.plan))?;
     let (cohort, session) = (pass.cohort.to_owned(), pass.session.to_owned());
     let language = pass.language.map(str::to_owned);
@@ -155,31 +154,68 @@ fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
     })
 }
 
-/// A pass for as long as the event's policy says from now, and never past the session's end.
-fn mint(cx: &mut Context<'_>, admitted: &Admitted) -> Flow<String> {
+/// What `check` says with the keyring, or with a newer one where the key is not in it.
+fn with_keyring<T>(
+    cx: &mut Context<'_>,
+    check: impl Fn(&Keyring) -> Result<T, Problem>,
+) -> Flow<T> {
     let keyring = cx.keyring()?;
-    let Some(key) = keyring.find(Purpose::Pass, &admitted.keys.mint) else {
+    let mut result = check(&keyring);
+    if matches!(result, Err(Problem::PassKeyUnknown | Problem::UrlKeyUnknown))
+        && let Some(newer) = cx.newer_keyring()?
+    {
+        result = check(&newer);
+    }
+    or_refuse(result)
+}
+
+/// The event and the keys in force for it: newer ones, where those at hand do not accept the
+/// viewer's key. It may have come into force a moment ago, and another edge has heard of it.
+fn event_and_keys(
+    cx: &mut Context<'_>,
+    event_id: &str,
+    accepts: impl Fn(&Keys) -> bool,
+) -> Flow<(Rc<Event>, Rc<Keys>)> {
+    let (event, keys) = cx.event_and_keys(event_id)?;
+    if accepts(&keys) {
+        return Ok((event, keys));
+    }
+    let newer = cx.newer_keys(event_id)?;
+    Ok((event, newer.unwrap_or(keys)))
+}
+
+/// A pass for as long as the event's policy says from now, and never past the session's end.
+fn mint(cx: &mut Context<'_>, event: &str, admitted: &Admitted) -> Flow<String> {
+    let keys = &admitted.keys;
+    let mut keyring = cx.keyring()?;
+    if keys.minting(&keyring).is_none()
+        && let Some(newer) = cx.newer_keyring()?
+    {
+        keyring = newer;
+    }
+    let Some(key) = keys.minting(&keyring) else {
+        // The keyring has none of the keys in force: nobody could be let in.
         return refuse(Problem::EdgeFailed.response());
     };
     let now_ms = cx.request.now_ms;
     let pass = Pass {
         kid: key.kid(),
-        event: &admitted.event.event,
+        event,
         cohort: &admitted.cohort,
         plan: &admitted.plan.id,
         session: &admitted.session,
         low_latency: admitted.low_latency,
         language: admitted.language.as_deref(),
         nbf: not_before(now_ms),
-        exp: after(now_ms, admitted.event.pass.ttl_s).min(admitted.end),
+        exp: expiry(now_ms, admitted.event.pass.ttl_s, admitted.end),
         end: admitted.end,
     };
-    Ok(pass.mint(key))
+    Ok(pass.mint(&key))
 }
 
 fn multivariant_response(cx: &Context<'_>, admitted: &Admitted, folder: &str) -> Response {
     let event = &admitted.event;
-    let accepted = || cohort::languages(cx.request).find(|language| event.has_language(language));
+    let accepted = || event.preferred(&Preferences::of(cx.request));
     let viewer = Viewer {
         plan: &admitted.plan,
         mobile: cohort::is_mobile(cx.request).unwrap_or(false),
@@ -212,6 +248,17 @@ fn plan(event: &Event, id: Option<&str>) -> Flow<Plan> {
     }
 }
 
+/// Whether the event may be seen where the viewer is. Asked with every request below a pass: the
+/// viewer may have moved, or the territories changed.
+fn may_watch(event: &Event, request: &Request) -> Flow<()> {
+    match &event.territories {
+        Some(territories) if !territories.admit(&request.client) => {
+            refuse(Problem::RegionExcluded.response())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether the event has the rendition and the plan includes it, which a player that was offered it
 /// need not ask.
 fn may_see(admitted: &Admitted, rendition: &str) -> Flow<()> {
@@ -238,6 +285,8 @@ fn playlist_headers(cache_control: String) -> Vec<(String, String)> {
         header("content-type", "application/vnd.apple.mpegurl"),
         ("cache-control".to_owned(), cache_control),
         header("access-control-allow-origin", "*"),
+        // From caches on the way: players tell their latency by them.
+        header("access-control-expose-headers", "age, date"),
     ]
 }
 

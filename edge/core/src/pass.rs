@@ -10,7 +10,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::keyring::{Key, Keyring, Purpose, TAG_BYTES, to_base64url};
+use crate::keyring::{Key, Keyring, Mismatch, Purpose, TAG_BYTES, to_base64url};
+use crate::language::is_tag;
 use crate::problem::Problem;
 use crate::route::is_identifier;
 
@@ -20,8 +21,6 @@ const FLAG_LOW_LATENCY: u8 = 1;
 /// Longest pass as text; keeps hostile ones off the decoder.
 const TEXT_BYTES_MAX: usize = 512;
 const BYTES_MAX: usize = TEXT_BYTES_MAX / 4 * 3;
-/// The longest language tag that RFC 5646 asks implementations to take (section 4.4.1).
-const LANGUAGE_BYTES_MAX: usize = 35;
 /// Seconds by which another edge's clock may be behind the one that minted.
 const CLOCK_SKEW_S: u64 = 60;
 
@@ -91,11 +90,11 @@ impl PassBytes {
     pub fn authenticate(&self, keyring: &Keyring) -> Result<Pass<'_>, Problem> {
         let (body, tag) = self.split()?;
         let pass = parse(body).ok_or(Problem::PassMalformed)?;
-        let key = keyring.find(Purpose::Pass, pass.kid).ok_or(Problem::PassKeyUnknown)?;
-        if !key.verify(&[LABEL, body], tag) {
-            return Err(Problem::PassSignature);
+        match keyring.verify(Purpose::Pass, pass.kid, &[LABEL, body], tag) {
+            Ok(()) => Ok(pass),
+            Err(Mismatch::UnknownKey) => Err(Problem::PassKeyUnknown),
+            Err(Mismatch::Tag) => Err(Problem::PassSignature),
         }
-        Ok(pass)
     }
 
     fn split(&self) -> Result<(&[u8], &[u8]), Problem> {
@@ -155,6 +154,13 @@ pub fn not_before(now_ms: u64) -> u32 {
     seconds((now_ms / 1000).saturating_sub(CLOCK_SKEW_S))
 }
 
+/// Unix seconds at which a pass expires that is minted at `now_ms` for a session until `end`:
+/// `ttl_s` later, or with the session where `ttl_s` is 0 or reaches past it.
+#[must_use]
+pub fn expiry(now_ms: u64, ttl_s: u32, end: u32) -> u32 {
+    if ttl_s == 0 { end } else { after(now_ms, ttl_s).min(end) }
+}
+
 /// Unix seconds, `seconds_on` after `now_ms`.
 #[must_use]
 pub fn after(now_ms: u64, seconds_on: u32) -> u32 {
@@ -176,7 +182,7 @@ fn parse(body: &[u8]) -> Option<Pass<'_>> {
     let (kid, event, cohort, plan, session) = (text()?, text()?, text()?, text()?, text()?);
     let language = Some(text()?).filter(|language| !language.is_empty());
     let are_plain = [kid, event, cohort, plan, session].iter().all(|id| is_identifier(id));
-    if !are_plain || !language.is_none_or(is_language) {
+    if !are_plain || !language.is_none_or(is_tag) {
         return None;
     }
     let (&flags, times) = rest.split_first()?;
@@ -196,11 +202,6 @@ fn parse(body: &[u8]) -> Option<Pass<'_>> {
         exp: time(4)?,
         end: time(8)?,
     })
-}
-
-/// Whether a pass can carry the language: a tag (RFC 5646), as far as a pass cares.
-pub(crate) fn is_language(text: &str) -> bool {
-    text.len() <= LANGUAGE_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub enum Problem {
     UrlExpired,
     /// A signed URL whose time has not come.
     UrlNotYetValid,
-    /// A snapshot that this viewer's place may not see.
+    /// An event or an API answer that may not be seen where the viewer is.
     RegionExcluded,
     /// The origin gave no usable answer, and nothing stored may stand in.
     OriginUnavailable,
@@ -133,6 +133,8 @@ impl Problem {
     pub fn retry_after(self, seconds: u32) -> Response {
         let mut response = self.response();
         response.headers.push(("retry-after".to_owned(), seconds.to_string()));
+        let exposed = ("access-control-expose-headers".to_owned(), "retry-after".to_owned());
+        response.headers.push(exposed);
         response
     }
 }

@@ -8,7 +8,7 @@ const FIELDS = [
   { id: 'metro', label: 'Home', values: [['', 'not told'], ['metro', 'metro'], ['non-metro', 'elsewhere']] },
   { id: 'device', label: 'Device', values: [['', 'as detected'], ['mobile', 'mobile'], ['other', 'other']] },
   { id: 'language', label: 'Language', values: [['', 'as the browser'], ['en', 'English'], ['hi', 'Hindi'], ['regional', 'regional']] },
-  { id: 'consent', label: 'Consent', values: [['', 'given'], ['off', 'refused']] },
+  { id: 'consent', label: 'Consent', values: [['1', 'given'], ['0', 'refused']] },
 ];
 
 export class Cohort {
@@ -18,7 +18,8 @@ export class Cohort {
     this.values = {};
     for (const field of FIELDS) {
       const value = asked.get(field.id) ?? '';
-      this.values[field.id] = field.values.some(([known]) => known === value) ? value : '';
+      const [[first]] = field.values;
+      this.values[field.id] = field.values.some(([known]) => known === value) ? value : first;
       form.append(this.#select(field));
     }
   }

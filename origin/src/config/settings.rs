@@ -94,6 +94,28 @@ pub struct Settings {
     /// Whether the API signs entry URLs for whoever asks, without a plan: for demonstrations
     #[arg(long, value_name = "true|false")]
     pub(super) open_playback: Option<Text>,
+    /// Plan of the entry URLs that the API signs for whoever asks [default: none, which is the
+    /// least]
+    #[arg(long, value_name = "PLAN")]
+    pub(super) playback_plan: Option<Text>,
+    /// Whether viewers may be told apart who did not say so: required (they may not) or assumed
+    #[arg(long, value_name = "WORD")]
+    pub(super) consent: Option<Text>,
+    /// Seconds from entry to the end of a session
+    #[arg(long, value_name = "N")]
+    pub(super) session: Option<Text>,
+    /// Seconds that a pass lasts; 0 is to the session's end. Native players do not renew one
+    #[arg(long, value_name = "N")]
+    pub(super) pass_ttl: Option<Text>,
+    /// Countries (IN) and regions (IN-MH) where the event may be seen [default: all]
+    #[arg(long, value_name = "PLACE,PLACE")]
+    pub(super) territories_allow: Option<List>,
+    /// Countries and regions where the event may not be seen [default: none]
+    #[arg(long, value_name = "PLACE,PLACE")]
+    pub(super) territories_deny: Option<List>,
+    /// What these lists mean for viewers whose place is not known: deny or allow
+    #[arg(long, value_name = "WORD")]
+    pub(super) territories_unknown: Option<Text>,
     /// Folder of the page
     #[arg(long, value_name = "DIR")]
     pub(super) page: Option<Text>,
@@ -125,6 +147,14 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing)]
     pub(super) pods: Option<Value>,
+    /// Tables of plans; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) plans: Option<Value>,
+    /// Tables of the cohort schema; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) cohorts: Option<Value>,
     /// Tables of which API answers are stored; in the file alone.
     #[arg(skip)]
     #[serde(skip_serializing)]

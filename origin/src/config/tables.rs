@@ -29,6 +29,7 @@ struct SnapshotRow {
     path: Option<Value>,
     fresh_s: Option<Value>,
     stale_s: Option<Value>,
+    countries: Option<Value>,
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
 }
@@ -43,7 +44,8 @@ struct Rows<'a> {
 }
 
 const PODS: &str = "write [[pods]] and below it cohort = \"...\" and creatives = [\"...\"]";
-const SNAPSHOTS: &str = "write [[snapshots]] and below it path = \"/api/...\", fresh_s, stale_s";
+const SNAPSHOTS: &str =
+    "write [[snapshots]] and below it path = \"/api/...\", fresh_s, stale_s, countries";
 
 /// The table of pods; without one, that of the demonstration.
 pub(super) fn pods(reader: &mut Reader, schema: &[Dimension]) -> Table {
@@ -70,9 +72,12 @@ pub(super) fn pods(reader: &mut Reader, schema: &[Dimension]) -> Table {
             _ => {
                 let pattern = Pattern::parse(&cohort);
                 if !fits(&pattern, schema) {
-                    let remedy = "write generic, fallback, or one value or * for each of \
-                        age.gender.metro.device.language";
-                    rows.fault(&format!("cohort {cohort:?} matches nobody"), remedy);
+                    let names: Vec<&str> = schema.iter().map(|d| d.name.as_str()).collect();
+                    let remedy = format!(
+                        "write generic, fallback, or one value or * for each of {}",
+                        names.join(".")
+                    );
+                    rows.fault(&format!("cohort {cohort:?} matches nobody"), &remedy);
                 }
                 table.rules.push(Rule { pattern, creatives });
             }
@@ -83,7 +88,8 @@ pub(super) fn pods(reader: &mut Reader, schema: &[Dimension]) -> Table {
 
 /// Which API answers are stored; without tables, all that no viewer's request shapes.
 pub(super) fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
-    let usual = |path: String| SnapshotRule { path, fresh_s: 30, stale_s: 6 * 3600 };
+    let usual =
+        |path: String| SnapshotRule { path, fresh_s: 30, stale_s: 6 * 3600, countries: Vec::new() };
     let tables: Vec<SnapshotRow> = reader.tables("snapshots", |s| &s.snapshots, SNAPSHOTS);
     if tables.is_empty() {
         let below = |tail: String| usual(format!("/api/events{tail}"));
@@ -97,6 +103,7 @@ pub(super) fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
         rows.next(&row.unknown);
         let (fresh_s, stale_s) =
             (rows.seconds("fresh_s", row.fresh_s), rows.seconds("stale_s", row.stale_s));
+        let countries = rows.texts("countries", row.countries);
         let Some(path) = rows.text("path", row.path) else {
             continue;
         };
@@ -109,6 +116,7 @@ pub(super) fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
         rules.push(SnapshotRule {
             fresh_s: fresh_s.unwrap_or(usual.fresh_s),
             stale_s: stale_s.unwrap_or(usual.stale_s),
+            countries,
             ..usual
         });
     }

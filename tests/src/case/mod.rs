@@ -78,6 +78,9 @@ pub struct DocumentSpec {
     /// The envelope's version.
     #[serde(default = "one")]
     pub version: u64,
+    /// The key that signs it.
+    #[serde(default = "d1")]
+    pub kid: String,
     /// The envelope's flaw, if it has one.
     pub flaw: Option<Flaw>,
     /// How the origin answers; 200 with the envelope when nothing is said.
@@ -271,6 +274,8 @@ pub struct Expect {
 pub enum Count {
     /// Exactly so often, at every door.
     Exactly(usize),
+    /// At least and at most so often, at every door.
+    Between(usize, usize),
     /// So often, but otherwise at doors that lack a capability.
     Unless(CountUnless),
 }
@@ -302,6 +307,10 @@ pub struct Carried {
 
 fn yes() -> bool {
     true
+}
+
+fn d1() -> String {
+    "d1".to_owned()
 }
 
 fn one() -> u64 {

@@ -14,7 +14,7 @@ use crate::servers::Servers;
 use crate::{live, up};
 
 /// A viewer whose cohort is known without reading a pass.
-const CLAIMS: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi";
+const CLAIMS: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi&consent=1";
 const COHORTS: [&str; 2] = ["generic", "18-34.f.metro.mobile.hi"];
 /// Longer than three restarts take.
 const BREAK_S: u64 = 120;

@@ -14,7 +14,7 @@ use crate::servers::Servers;
 use crate::{live, paths, tools, up};
 
 /// The first viewer's choices, in the page's address. The second viewer picks them on the page.
-const QUERY: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi";
+const QUERY: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi&consent=1";
 const COHORT: &str = "18-34.f.metro.mobile.hi";
 const LIMIT: Duration = Duration::from_secs(360);
 

@@ -1,9 +1,12 @@
 //! `events/{event}`: what is on the air and who may see what.
 
+mod fault;
+
 use serde::{Deserialize, Serialize};
 
-/// Most cohorts that a schema may span. What a cache holds grows with it.
-const COHORTS_MAX: usize = 100;
+use super::dimension::Dimension;
+use super::territories::Territories;
+use crate::language::Preferences;
 
 /// Payload of `events/{event}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,12 +24,21 @@ pub struct Event {
     /// Most parts that a segment of any rendition has; none where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<u32>,
-    /// Plans by identifier.
+    /// Plans by identifier. A token that names none, or one that is not listed, has the least: the
+    /// one with the smallest `max_height`.
     pub plans: Vec<Plan>,
-    /// The plan of a token that names none, or one that is not listed.
-    pub default_plan: String,
     /// The cohort schema; the cohort is one value of each dimension, in this order.
     pub cohorts: Vec<Dimension>,
+    /// Whether viewers may be told apart who did not say so.
+    #[serde(default)]
+    pub consent: Consent,
+    /// Where the event may be seen; none: everywhere. It holds for entry and for everything below a
+    /// pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub territories: Option<Territories>,
+    /// API paths that some countries alone may see, whether the origin answers or a snapshot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound: Vec<Bound>,
     /// Life of passes.
     pub pass: PassPolicy,
     /// All renditions, in the origin's order.
@@ -42,44 +54,36 @@ pub struct Plan {
     pub max_height: u32,
 }
 
-/// One dimension of the cohort schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dimension {
-    /// Name; a claim of the same name decides first. `device` and `language` may also come from the
-    /// request.
-    pub name: String,
-    /// Values, each `[a-z0-9-]+`.
-    pub values: Vec<String>,
-    /// The value when nothing is known; one of `values`.
-    pub default: String,
-    /// Other spellings: from what a claim or the request says to one of `values` (`ta` to
-    /// `regional`).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub aliases: Vec<(String, String)>,
-    /// Value by geography; the first rule that holds decides.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub geo: Vec<GeoRule>,
-}
-
-/// A value for viewers in a place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GeoRule {
-    /// ISO 3166-1 alpha-2, capitals.
-    pub country: String,
-    /// ISO 3166-2 subdivision without the country; absent: the whole country.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
-    /// One of the dimension's values.
-    pub value: String,
+/// Whether a viewer who did not say so may be told apart from others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consent {
+    /// Only with the claim `consent=1`; everybody else is of the cohort `generic`.
+    #[default]
+    Required,
+    /// Unless the claim `consent` says otherwise.
+    Assumed,
 }
 
 /// Life of passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassPolicy {
-    /// Seconds from minting or renewal until a pass expires.
+    /// Seconds from minting or renewal until a pass expires; 0: it lasts to the session's end.
+    /// Players that do not load the multivariant playlist again, which is how a pass is renewed,
+    /// stop when it expires.
+    #[serde(default)]
     pub ttl_s: u32,
-    /// Seconds from entry after which no renewal goes.
+    /// Seconds from entry to the session's end, past which no renewal goes.
     pub session_s: u32,
+}
+
+/// API paths that some countries alone may see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// An API path of the event, such as `/api/events/demo/score`; all below it is bound as well.
+    pub path: String,
+    /// ISO 3166-1 countries that may see it. A viewer whose country is unknown sees nothing.
+    pub countries: Vec<String>,
 }
 
 /// One rendition.
@@ -138,81 +142,48 @@ impl Event {
         self.renditions.iter().find(|rendition| rendition.id == id)
     }
 
-    /// Whether there is audio in that language.
+    /// The language of audio that a viewer who asks for `wanted` hears, as the rendition spells it;
+    /// `None` where there is none for that.
     #[must_use]
-    pub fn has_language(&self, language: &str) -> bool {
-        self.renditions.iter().any(|rendition| rendition.language.as_deref() == Some(language))
+    pub fn language(&self, wanted: &str) -> Option<&str> {
+        self.preferred(&Preferences::one(wanted))
     }
 
-    /// The plan of that identifier, else the default plan.
+    /// The language of audio that fits the viewer's preferences best, as the rendition spells it.
+    #[must_use]
+    pub fn preferred(&self, preferences: &Preferences<'_>) -> Option<&str> {
+        let tags = || self.renditions.iter().filter_map(|r| r.language.as_deref());
+        preferences.look_up(|range| tags().find(|tag| tag.eq_ignore_ascii_case(range)))
+    }
+
+    /// The plan of that identifier; the least one where there is none of that name, or none is
+    /// named. `None` in an event without plans, which is not sound.
     #[must_use]
     pub fn plan(&self, id: Option<&str>) -> Option<&Plan> {
-        let by_id = |id: &str| self.plans.iter().find(|plan| plan.id == id);
-        id.and_then(by_id).or_else(|| by_id(&self.default_plan))
+        let named = self.plans.iter().find(|plan| Some(plan.id.as_str()) == id);
+        named.or_else(|| self.plans.iter().min_by_key(|plan| plan.max_height))
     }
 
-    /// What is wrong with the document, in words; `None` when every rule of the schema holds.
+    /// Whether the API path is bound to countries.
     #[must_use]
-    pub fn fault(&self) -> Option<String> {
-        let epoch = self.epoch.as_deref().filter(|epoch| !crate::route::is_epoch(epoch));
-        let epoch = epoch.map(|epoch| format!("epoch {epoch:?}: expected 1 to 16 of a-z 0-9"));
-        epoch.or_else(|| self.cohort_fault()).or_else(|| self.rendition_fault()).or_else(|| {
-            self.plan(None)
-                .is_none()
-                .then(|| format!("default_plan {:?} is not one of plans", self.default_plan))
-        })
+    pub fn binds(&self, path: &str) -> bool {
+        self.bounds(path).next().is_some()
     }
 
-    fn cohort_fault(&self) -> Option<String> {
-        let mut cohorts = 1_usize;
-        for dimension in &self.cohorts {
-            cohorts = cohorts.saturating_mul(dimension.values.len());
-            if let Some(fault) = dimension.fault() {
-                return Some(format!("cohort dimension {:?}: {fault}", dimension.name));
-            }
-        }
-        (cohorts > COHORTS_MAX)
-            .then(|| format!("the schema spans {cohorts} cohorts; at most {COHORTS_MAX}"))
+    /// Whether a viewer in that country may see the API path.
+    #[must_use]
+    pub fn shows(&self, path: &str, country: Option<&str>) -> bool {
+        let among = |countries: &[String]| {
+            country.is_some_and(|country| countries.iter().any(|listed| listed == country))
+        };
+        self.bounds(path).all(|bound| among(&bound.countries))
     }
 
-    fn rendition_fault(&self) -> Option<String> {
-        let bad = |r: &&Rendition| {
-            !crate::route::is_identifier(&r.id)
-                || r.phases == 0
-                || r.codecs.contains(['"', '\n', '\r'])
+    fn bounds(&self, path: &str) -> impl Iterator<Item = &Bound> {
+        let covers = move |bound: &&Bound| {
+            path.strip_prefix(bound.path.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let quoted = |r: &&Rendition| {
-            r.name.iter().chain(&r.language).any(|text| text.contains(['"', '\n', '\r']))
-        };
-        let fault =
-            self.renditions.iter().find(bad).or_else(|| self.renditions.iter().find(quoted));
-        fault.map(|r| {
-            format!(
-                "rendition {:?}: an identifier, at least one phase, no quotes or line ends",
-                r.id
-            )
-        })
-    }
-}
-
-impl Dimension {
-    fn fault(&self) -> Option<String> {
-        let known = |value: &String| self.values.contains(value);
-        let plain = |value: &String| {
-            !value.is_empty()
-                && value.len() <= 16
-                && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        };
-        if let Some(value) = self.values.iter().find(|value| !plain(value)) {
-            return Some(format!("value {value:?}: expected 1 to 16 of a-z 0-9 -"));
-        }
-        let named = [&self.default]
-            .into_iter()
-            .chain(self.aliases.iter().map(|(_, v)| v))
-            .chain(self.geo.iter().map(|g| &g.value));
-        named
-            .into_iter()
-            .find(|value| !known(value))
-            .map(|value| format!("{value:?} is not one of its values"))
+        self.bound.iter().filter(covers)
     }
 }
