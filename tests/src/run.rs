@@ -211,6 +211,7 @@ impl Runner<'_> {
             check::no_secrets(&seen, &expander.secrets())?;
             return self.no_stray(&seen);
         }
+        check::spread(step, replies.iter().filter_map(|(reply, _)| reply.as_ref().ok()))?;
         for (reply, took) in replies {
             let checked =
                 Checked { step, loaded, expander, door: self.door, seen: &seen, bless: self.bless };

@@ -35,7 +35,7 @@ pub use exchange::{
     Sharing, Source, Step, Store, Want, forbids_sharing,
 };
 
-/// Most steps of one exchange. The longest decision takes seven; more is a fault, and ends.
+/// Most steps of one exchange. The longest decision takes eleven; more is a fault, and ends.
 const STEPS_MAX: u32 = 16;
 
 /// The core with the parsed documents that it keeps between exchanges; one a thread or instance,

@@ -266,6 +266,8 @@ pub struct Expect {
     pub within_ms: Option<u64>,
     /// A number in whole seconds within this range in `retry-after`.
     pub retry_after: Option<(u64, u64)>,
+    /// Of requests at the same time: at least so many different values of `retry-after`.
+    pub retry_after_values: Option<usize>,
 }
 
 /// How often an upstream request must be seen.
