@@ -77,7 +77,7 @@ async fn their_bytes_stay_within_the_budget() {
     assert!(edge.metric("sightscreen_connections_unread_total") >= 1);
     // Without a budget it is the gibibyte.
     assert!(grown < 3 * limit, "{} MiB for {answered} answers", grown / MIB);
-    let other = get(edge.listen, "/relay?class=object&origin=/b&key=b&max=4194304");
+    let other = get(edge.listen, "/relay?class=object&origin=/b&key=b&max=4194304&timeout=20000");
     assert_eq!((other.status, other.body.len() as u64), (200, 2 * MIB));
 }
 
@@ -165,7 +165,7 @@ fn the_cache_takes_its_budget_and_no_more() {
                     let reply = get(
                         edge.listen,
                         &format!(
-                            "/relay?class=object&origin=/{name}&key={name}&fresh=600000&max=4194304"
+                            "/relay?class=object&origin=/{name}&key={name}&fresh=600000&max=4194304&timeout=60000"
                         ),
                     );
                     assert_eq!(reply.body.len() as u64, size);
