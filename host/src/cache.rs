@@ -6,7 +6,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use quick_cache::sync::{Cache as Lru, DefaultLifecycle};
@@ -207,6 +207,17 @@ impl Cache {
     /// Bytes in use.
     pub(crate) fn weight(&self) -> u64 {
         self.entries.weight()
+    }
+
+    /// Forgets all keys that `takes` takes, and says how many entries that were.
+    pub(crate) fn forget(&self, takes: impl Fn(&str) -> bool) -> usize {
+        let gone = AtomicUsize::new(0);
+        self.entries.retain(|key, _| {
+            let stays = !takes(&key.name);
+            gone.fetch_add(usize::from(!stays), Ordering::Relaxed);
+            stays
+        });
+        gone.into_inner()
     }
 
     fn get(&self, kind: Kind, name: &str) -> Option<Arc<Entry>> {

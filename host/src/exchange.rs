@@ -221,8 +221,8 @@ impl Worker {
     fn respond(&self, response: core::Response, mut leads: Vec<Lead>) -> Response<Body> {
         let status =
             StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let stored =
-            Stored { status, headers: header_map(&response.headers), body: response.body.into() };
+        let body = self.node.memory.count(response.body);
+        let stored = Stored { status, headers: header_map(&response.headers), body };
         let answer = stored.response();
         for keep in response.store {
             let entry = self.node.keep_result(&keep.key, stored.clone(), keep.fresh_ms);

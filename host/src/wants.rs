@@ -131,9 +131,11 @@ impl Worker {
         let limits = Limits { head: left, whole: left, bytes: want.max_bytes.into() };
         let transfer = Transfer::default();
         match self.upstream.fill(want, forwarded(want, viewer), limits, &transfer, |_| ()).await {
-            Ok(()) => transfer.so_far().map_or(Answer::Failed(Failure::Unreachable), |stored| {
-                Answer::Object(Arc::new(Entry::unkept(stored)))
-            }),
+            Ok(()) => transfer
+                .so_far(&self.node.memory)
+                .map_or(Answer::Failed(Failure::Unreachable), |stored| {
+                    Answer::Object(Arc::new(Entry::unkept(stored)))
+                }),
             Err(failure) => Answer::Failed(failure),
         }
     }
@@ -150,10 +152,14 @@ impl Worker {
         };
         let want = want.clone();
         tokio::spawn(async move {
-            let Landing { worker, transfer, .. } = &landing;
+            let Landing { worker, key, transfer } = &landing;
             let limits = Purpose::Relay.limits(&want);
-            let filled = worker.upstream.fill(&want, headers, limits, transfer, |_| ()).await;
-            match filled.map(|()| transfer.so_far()) {
+            let fill = worker.upstream.fill(&want, headers, limits, transfer, |_| ());
+            let filled = tokio::select! {
+                filled = fill => filled,
+                () = worker.abandoned(key, transfer) => Err(Failure::Unreachable),
+            };
+            match filled.map(|()| transfer.so_far(&worker.node.memory)) {
                 Ok(Some(stored)) => transfer.finish(Arc::new(Entry::unkept(stored))),
                 Ok(None) => {}
                 Err(failure) => transfer.fail(failure),
@@ -221,12 +227,20 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
             worker.node.transfers.end(key, transfer);
         }
     };
-    match worker.upstream.fill(&want, HeaderMap::new(), limits, transfer, at_head).await {
+    let fill = worker.upstream.fill(&want, HeaderMap::new(), limits, transfer, at_head);
+    let filled = tokio::select! {
+        filled = fill => filled,
+        () = worker.abandoned(key, transfer), if purpose == Purpose::Relay => Err(Failure::Unreachable),
+    };
+    match filled {
         Ok(()) => {
-            let Some(stored) = transfer.so_far() else {
+            let Some(stored) = transfer.so_far(&worker.node.memory) else {
                 return;
             };
-            match worker.land(&want, stored, private).await {
+            // What was purged while it arrived is not kept; a document proves its own age.
+            let is_document = matches!(want.source, Source::Document(_));
+            let purged = !is_document && !worker.node.transfers.is_current(key, transfer);
+            match worker.land(&want, stored, private || purged).await {
                 Ok(entry) => {
                     worker.node.transfers.end(key, transfer);
                     transfer.finish(entry);
@@ -261,6 +275,21 @@ impl Drop for Landing {
 }
 
 impl Worker {
+    /// Waits until nobody has waited for `transfer` for the settings' time.
+    async fn abandoned(&self, key: &str, transfer: &Arc<Transfer>) {
+        let limit = self.node.limits.abandoned;
+        let mut since = Instant::now();
+        while since.elapsed() < limit {
+            tokio::time::sleep(limit / 8).await;
+            // The one that fills it holds it, and so may the table of flights.
+            let own = 1 + usize::from(self.node.transfers.is_current(key, transfer));
+            if Arc::strong_count(transfer) > own {
+                since = Instant::now();
+            }
+        }
+        self.node.metrics.abandoned.inc();
+    }
+
     /// Keeps an answer as far as the want and the origin allow.
     async fn land(
         self: &Arc<Self>,
