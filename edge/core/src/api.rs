@@ -7,9 +7,7 @@
 
 use crate::context::{Context, Flow, Found, event_of_api, is_missing, refuse};
 use crate::document::Snapshot;
-use crate::exchange::{
-    Class, Got, Object, Response, Sharing, Source, Want, forbids_sharing,
-};
+use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want, forbids_sharing};
 use crate::flags::{PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;

@@ -153,7 +153,8 @@ impl<'a> Context<'a> {
     pub(crate) fn newer_keyring(&mut self) -> Flow<Option<Rc<Keyring>>> {
         let newer = match &self.held.keyring {
             Some((keyring, since)) if since.is_within(self.request.now_ms, LOOK_AGAIN_MS) => {
-                let is_in_use = self.pinned.keyring.as_ref().is_some_and(|k| Rc::ptr_eq(k, keyring));
+                let is_in_use =
+                    self.pinned.keyring.as_ref().is_some_and(|k| Rc::ptr_eq(k, keyring));
                 if is_in_use {
                     return Ok(None);
                 }

@@ -234,7 +234,7 @@ fn a_pass_of_another_schema_sees_the_generic_pods() {
     let target = format!("{folder}720p/index.m3u8");
     assert_eq!(world.get(&target, NOW_MS).status, 503, "there are no pods at all");
     let generic = PODS.replace("18-34", "generic").replace("\"ad\"", "\"for-all\"");
-    world.documents.insert("pods/final/3/generic".into(), generic);
+    world.publish("pods/final/3/generic", 1, &generic);
     let playlist = world.get(&target, NOW_MS + 2000);
     assert!(playlist.status == 200 && text(&playlist).contains("../ads/for-all/720p/0/0.m4s"));
 }
@@ -254,11 +254,11 @@ fn a_clock_that_steps_back_keeps_no_switch() {
 fn what_is_bound_to_countries_is_not_asked_for_while_the_event_is_not_known() {
     let mut world = World::new();
     let target = "/api/events/final/score";
-    world.documents.insert("events/final".into(), "{".into());
+    world.publish("events/final", 1, "{");
     let snapshot = format!(
         r#"{{"path":"{target}","taken_ms":{NOW_MS},"fresh_s":10,"stale_s":50,"content_type":"application/json","body":"[1]"}}"#
     );
-    world.documents.insert(format!("snapshots{target}"), snapshot);
+    world.publish(&format!("snapshots{target}"), 1, &snapshot);
     assert_eq!(text(&world.get(target, NOW_MS)), "[1]");
     assert!(!world.asked.iter().any(|key| key.contains("origin/api")));
 }
