@@ -13,7 +13,7 @@ use sightscreen_core as core;
 use wasmtime::component::{Component, Linker, ResourceAny};
 use wasmtime::{
     Cache, CacheConfig, Config, Engine as Wasmtime, InstanceAllocationStrategy, OptLevel,
-    PoolingAllocationConfig, ResourceLimiter, Store, Trap,
+    PoolingAllocationConfig, ResourceLimiter, Store, Trap, UpdateDeadline,
 };
 
 use crate::bindings::{self, Edge, EdgePre, wit};
@@ -33,8 +33,15 @@ const EXCHANGES_MAX: u32 = 100_000;
 /// Bytes of an instance's memory kept resident for the next.
 const RESIDENT: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(10);
-/// Ticks that one call may take. Stitching the longest playlist takes under one.
-const DEADLINE_TICKS: u64 = 25;
+/// Ticks after which a call is looked at, again and again. Stitching the longest playlist takes
+/// under one.
+const LOOK_TICKS: u64 = 25;
+/// What a call may compute from the first look on. Time in which its thread had no processor does
+/// not count: a machine with too much to do is no fault of the component's.
+const COMPUTE_MAX: Duration = Duration::from_millis(250);
+/// Looks after which a call is ended however little it computed: ten seconds, by when every viewer
+/// has given up.
+const LOOKS_MAX: u32 = 40;
 
 /// A compiled component, ready to make instances of.
 pub(crate) struct Engine {
@@ -79,6 +86,36 @@ pub(crate) struct Begun {
 
 struct Limits {
     memory: usize,
+    clock: Clock,
+}
+
+/// The time of one call.
+#[derive(Default)]
+struct Clock {
+    looks: u32,
+    /// What the thread had computed at the first look.
+    first: Option<Duration>,
+}
+
+impl Clock {
+    /// Whether the call goes on, by what its thread has computed so far. Where the system does not
+    /// tell, it goes on once.
+    fn look(&mut self, computed: Option<Duration>) -> UpdateDeadline {
+        self.looks += 1;
+        let first = *self.first.get_or_insert(computed.unwrap_or_default());
+        let since = computed.map_or(Duration::MAX, |now| now.saturating_sub(first));
+        if self.looks == 1 || (since < COMPUTE_MAX && self.looks < LOOKS_MAX) {
+            UpdateDeadline::Continue(LOOK_TICKS)
+        } else {
+            UpdateDeadline::Interrupt
+        }
+    }
+}
+
+/// What this thread has computed since it began.
+fn computed() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
 impl ResourceLimiter for Limits {
@@ -128,9 +165,11 @@ impl Engine {
 
     /// A new instance.
     fn instance(&self) -> Result<Instance, Fault> {
-        let mut store = Store::new(self.pre.engine(), Limits { memory: 0 });
+        let mut store =
+            Store::new(self.pre.engine(), Limits { memory: 0, clock: Clock::default() });
         store.limiter(|limits| limits);
-        store.set_epoch_deadline(DEADLINE_TICKS);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().clock.look(computed())));
+        store.set_epoch_deadline(LOOK_TICKS);
         let edge = self.pre.instantiate(&mut store).map_err(|error| {
             tracing::error!(%error, "no instance of the component");
             Fault::Trapped
@@ -244,7 +283,7 @@ impl Instance {
     fn begin(&mut self, request: wit::Request<'_>) -> Result<ResourceAny, Fault> {
         self.exchanges += 1;
         self.open += 1;
-        self.store.set_epoch_deadline(DEADLINE_TICKS);
+        self.start_clock();
         self.edge
             .sightscreen_edge_exchanges()
             .exchange()
@@ -257,7 +296,7 @@ impl Instance {
         exchange: ResourceAny,
         got: &[wit::Got<'_>],
     ) -> Result<core::Step, Fault> {
-        self.store.set_epoch_deadline(DEADLINE_TICKS);
+        self.start_clock();
         let exchanges = self.edge.sightscreen_edge_exchanges();
         let step = exchanges.exchange().call_advance(&mut self.store, exchange, got);
         step.map(bindings::step).map_err(|error| self.fault(&error))
@@ -272,6 +311,11 @@ impl Instance {
     fn is_worn(&self) -> bool {
         self.open == 0
             && (self.exchanges >= EXCHANGES_MAX || self.store.data().memory >= MEMORY_RECYCLE)
+    }
+
+    fn start_clock(&mut self) {
+        self.store.data_mut().clock = Clock::default();
+        self.store.set_epoch_deadline(LOOK_TICKS);
     }
 
     fn fault(&self, error: &wasmtime::Error) -> Fault {
@@ -289,5 +333,33 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.metrics.instances.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goes_on(clock: &mut Clock, computed_ms: Option<u64>) -> bool {
+        let computed = computed_ms.map(Duration::from_millis);
+        matches!(clock.look(computed), UpdateDeadline::Continue(_))
+    }
+
+    #[test]
+    fn a_call_is_ended_by_what_it_computes_and_not_by_what_others_do() {
+        let mut starved = Clock::default();
+        for computed_ms in [5000, 5010, 5100, 5249] {
+            assert!(goes_on(&mut starved, Some(computed_ms)));
+        }
+        assert!(!goes_on(&mut starved, Some(5250)));
+    }
+
+    #[test]
+    fn a_call_ends_also_where_the_system_does_not_tell() {
+        let mut untold = Clock::default();
+        assert!(goes_on(&mut untold, None) && !goes_on(&mut untold, None));
+        let mut stuck = Clock::default();
+        assert!((1..LOOKS_MAX).all(|_| goes_on(&mut stuck, Some(0))));
+        assert!(!goes_on(&mut stuck, Some(0)));
     }
 }

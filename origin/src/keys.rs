@@ -1,13 +1,13 @@
-//! The keyring's file: read, or made on the first start.
+//! The keyring's file: read, or made on the first start with one root.
 //!
-//! Owns the file. The format and all use of keys are the core's. Invariant: a file that is made
-//! here can be read by its owner alone, and is whole.
+//! A file that is made here can be read by its owner alone, and is whole. The format and all use of
+//! keys are the core's.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sightscreen_core::keyring::{Keyring, KeyringError, to_hex};
+use sightscreen_core::keyring::{Keyring, KeyringError, Purpose, ROOT_BYTES_MIN, to_hex};
 
 use crate::disk::{sync_folder, write_synced};
 
@@ -45,7 +45,7 @@ pub fn read(path: &Path) -> Result<Keyring, KeyringFileError> {
         .map_err(|source| KeyringFileError::Content { path: path.to_owned(), source })
 }
 
-/// Reads the keyring, or makes one with random keys where there is no file.
+/// Reads the keyring, or makes one with a random root where there is no file.
 ///
 /// # Errors
 /// See [`KeyringFileError`].
@@ -59,9 +59,7 @@ pub fn read_or_make(path: &Path) -> Result<Keyring, KeyringFileError> {
 /// Writes it beside and links it into place, so that a kill leaves a whole keyring or none, and of
 /// two that are made at once the first one counts.
 fn make(path: &Path) -> std::io::Result<()> {
-    let key = || random_hex(32);
-    let text =
-        serde_json::json!({"document": {"d1": key()}, "pass": {"k1": key()}, "url": {"u1": key()}});
+    let text = serde_json::json!({"roots": {"r1": random_hex(ROOT_BYTES_MIN)}});
     let beside = path.with_extension(format!("new-{}", random_hex(4)));
     let mut private = OpenOptions::new();
     private.write(true).create_new(true).mode(0o600);
@@ -109,22 +107,15 @@ pub struct Names {
     pub url: Vec<String>,
 }
 
-/// The names in a keyring that [`read`] accepts.
+/// The names in a keyring that [`read`] accepts, in its order; of a purpose for which it lists no
+/// key, the one that signs.
 ///
 /// # Errors
 /// See [`KeyringFileError`].
 pub fn names(path: &Path) -> Result<Names, KeyringFileError> {
-    let text = std::fs::read(path)
-        .map_err(|source| KeyringFileError::Io { path: path.to_owned(), source })?;
-    let malformed = |e: serde_json::Error| KeyringFileError::Content {
-        path: path.to_owned(),
-        source: KeyringError::Malformed { line: e.line(), column: e.column() },
-    };
-    let keyring: serde_json::Value = serde_json::from_slice(&text).map_err(malformed)?;
-    let of = |purpose: &str| {
-        keyring[purpose].as_object().map_or_else(Vec::new, |keys| keys.keys().cloned().collect())
-    };
-    Ok(Names { pass: of("pass"), url: of("url") })
+    let keyring = read(path)?;
+    let of = |purpose| keyring.kids(purpose).map(str::to_owned).collect();
+    Ok(Names { pass: of(Purpose::Pass), url: of(Purpose::Url) })
 }
 
 #[cfg(test)]
@@ -146,7 +137,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(
             names(&path).unwrap(),
-            Names { pass: vec!["k1".into()], url: vec!["u1".into()] }
+            Names { pass: vec!["r1.1".into()], url: vec!["r1.1".into()] }
         );
     }
 

@@ -1,5 +1,6 @@
 //! `sign`: a signed entry URL, as whoever sells access would make it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,9 @@ pub(crate) struct Sign {
     /// Keyring file.
     #[arg(long, default_value = "var/origin/keyring.json")]
     keyring: PathBuf,
+    /// URL key that signs, such as r1.2 [the keyring's first].
+    #[arg(long)]
+    kid: Option<String>,
     /// Scheme, host and port of the door.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     base: String,
@@ -62,14 +66,15 @@ impl Sign {
             claims.push((name, value));
         }
         let keyring = keys::read(&self.keyring).map_err(|error| error.to_string())?;
+        let key = match &self.kid {
+            None => Cow::Borrowed(keyring.first(Purpose::Url)),
+            Some(kid) => keyring
+                .find(Purpose::Url, kid)
+                .ok_or_else(|| format!("--kid {kid:?}: the keyring has no such URL key"))?,
+        };
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let path = format!("/live/{}/main.m3u8", self.event);
-        let target = signed_url::sign(
-            &path,
-            &claims,
-            now_s.saturating_add(ttl_s),
-            keyring.first(Purpose::Url),
-        );
+        let target = signed_url::sign(&path, &claims, now_s.saturating_add(ttl_s), &key);
         Ok(format!("{}{target}", self.base.trim_end_matches('/')))
     }
 }

@@ -67,7 +67,7 @@ pub fn token(data: &[u8]) {
         if let Ok(pass) = bytes.authenticate(&RING) {
             let key = RING.find(Purpose::Pass, pass.kid);
             assert_eq!(
-                key.map(|key| pass.mint(key)).as_deref(),
+                key.map(|key| pass.mint(&key)).as_deref(),
                 Some(text),
                 "a pass has a second spelling"
             );
@@ -118,7 +118,7 @@ pub fn payload(data: &[u8]) {
             || data.starts_with(b"sightscreen-document 1 ")
     );
     let name = "events/e";
-    let body = envelope(name, 1, data, None);
+    let body = envelope(name, 1, data, "d1", None);
     let read = document::read(name, &body, &RING);
     assert_eq!(read.map(|document| document.payload), Ok(data), "a genuine document is not read");
     if let Ok(event) = document::read_json::<Event>(name, &body, &RING) {
@@ -174,7 +174,7 @@ fn answer(want: &Want, block: Option<&[u8]>) -> Got {
     let object = |body: Vec<u8>| Got::Object(Object { status: 200, headers: Vec::new(), body });
     match (&want.source, block) {
         (Source::Keyring, _) => object(keyring_json().into_bytes()),
-        (Source::Document(name), Some(block)) => object(envelope(name, 1, block, None)),
+        (Source::Document(name), Some(block)) => object(envelope(name, 1, block, "d1", None)),
         (Source::Origin(_), Some(block)) => object(block.to_vec()),
         (_, None) => Got::Object(Object { status: 404, headers: Vec::new(), body: Vec::new() }),
     }

@@ -150,7 +150,7 @@ impl Runner<'_> {
     ) -> Result<(), String> {
         let name = expander.expand(&spec.name)?;
         let payload = expander.expand(&self.payload(spec)?)?;
-        let body = envelope(&name, spec.version, payload.as_bytes(), spec.flaw);
+        let body = envelope(&name, spec.version, payload.as_bytes(), &spec.kid, spec.flaw);
         let answer = answer(&spec.answer, Some(body), loaded, expander)?;
         self.origin.script(format!("/documents/{name}"), vec![answer]);
         Ok(())
@@ -211,6 +211,7 @@ impl Runner<'_> {
             check::no_secrets(&seen, &expander.secrets())?;
             return self.no_stray(&seen);
         }
+        check::spread(step, replies.iter().filter_map(|(reply, _)| reply.as_ref().ok()))?;
         for (reply, took) in replies {
             let checked =
                 Checked { step, loaded, expander, door: self.door, seen: &seen, bless: self.bless };
@@ -262,6 +263,7 @@ impl DocumentSpec {
             payload: None,
             set: BTreeMap::new(),
             version: 1,
+            kid: "d1".into(),
             flaw: None,
             answer: AnswerSpec::default(),
         }

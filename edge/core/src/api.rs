@@ -6,7 +6,7 @@
 
 use crate::context::{Context, Flow, event_of_api, is_missing, refuse};
 use crate::document::Snapshot;
-use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want};
+use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want, forbids_sharing};
 use crate::flags::{Flags, PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;
@@ -40,7 +40,7 @@ pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> F
         if let Got::Object(object) = cx.want(shared_want(path, target))?
             && !Class::Api.is_failure(object.status)
         {
-            return Ok(from_origin(object, shared_for(object.status)));
+            return Ok(from_origin(object, shared_for(object)));
         }
     }
     stored(cx, path, query, &flags, subject)
@@ -81,14 +81,19 @@ fn shared_want(path: &str, target: String) -> Want {
 }
 
 /// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at
-/// any moment.
-fn shared_for(status: u16) -> &'static str {
-    if status == 200 || is_missing(status) { "public, max-age=1" } else { "no-store" }
+/// any moment, and not what the origin says is for one viewer alone.
+fn shared_for(object: &Object) -> &'static str {
+    if object.header("cache-control").is_some_and(forbids_sharing) {
+        "private, no-store"
+    } else if object.status == 200 || is_missing(object.status) {
+        "public, max-age=1"
+    } else {
+        "no-store"
+    }
 }
 
 fn from_origin(object: &Object, cache_control: &str) -> Response {
-    let content_type = object.headers.iter().find(|(name, _)| name == "content-type");
-    let content_type = content_type.map_or("application/json", |(_, value)| value);
+    let content_type = object.header("content-type").unwrap_or("application/json");
     let headers = vec![
         header("content-type", content_type),
         header("cache-control", cache_control),

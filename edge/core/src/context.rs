@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::document::{self, Event, Keys, Pods, Snapshot};
 use crate::exchange::{Class, Got, Object, Relay, Request, Response, Serve, Sharing, Source, Want};
 use crate::flags::Flags;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, Purpose};
+use crate::playlist::Position;
 use crate::problem::Problem;
 
 /// The rest of a decision, or why it stops here.
@@ -45,6 +46,9 @@ const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
 const IMMUTABLE_MS: u32 = u32::MAX / 2;
 /// Milliseconds for which the keyring is used without asking for it again.
 const KEYRING_FRESH_MS: u32 = 60_000;
+/// Milliseconds between two looks for what is newer than the keyring and the keys in use, for a
+/// key that they do not have. A stranger may name one with every request.
+const LOOK_AGAIN_MS: u32 = 1000;
 /// Most documents of one kind that the core holds parsed.
 const HELD_MAX: usize = 256;
 
@@ -56,6 +60,10 @@ pub(crate) struct Held {
     events: Shelf<Event>,
     flags: Shelf<Flags>,
     pods: Shelf<Pods>,
+    /// When newer keys were looked for, by event.
+    sought: Latest<()>,
+    /// Where the origin's playlists ended when they were last seen, by event and rendition.
+    positions: Latest<Position>,
 }
 
 /// The documents that one exchange has used so far.
@@ -66,7 +74,12 @@ pub(crate) struct Pinned {
     events: Pins<Event>,
     flags: Pins<Flags>,
     pods: Pins<Pods>,
+    position: Option<Option<Position>>,
 }
+
+/// The latest of something by name, with its time. The oldest makes room.
+#[derive(Debug)]
+struct Latest<T>(BTreeMap<String, (T, Since)>);
 
 /// Parsed documents of one kind, by what follows the kind in their names.
 #[derive(Debug)]
@@ -125,14 +138,34 @@ impl<'a> Context<'a> {
         Ok(keyring)
     }
 
+    /// All keys, read anew, for a key that the keyring in use does not have. `None` where it was
+    /// read just now.
+    pub(crate) fn newer_keyring(&mut self) -> Flow<Option<Rc<Keyring>>> {
+        let newer = match &self.held.keyring {
+            Some((held, since)) if since.is_within(self.request.now_ms, LOOK_AGAIN_MS) => {
+                let in_use = self.pinned.keyring.as_ref();
+                in_use.is_none_or(|pinned| !Rc::ptr_eq(pinned, held)).then(|| Rc::clone(held))
+            }
+            _ => Some(self.read_keyring()?),
+        };
+        if newer.is_some() {
+            self.pinned.keyring.clone_from(&newer);
+        }
+        Ok(newer)
+    }
+
     fn held_keyring(&mut self) -> Flow<Rc<Keyring>> {
+        match &self.held.keyring {
+            Some((keyring, since)) if since.is_within(self.request.now_ms, KEYRING_FRESH_MS) => {
+                Ok(Rc::clone(keyring))
+            }
+            _ => self.read_keyring(),
+        }
+    }
+
+    fn read_keyring(&mut self) -> Flow<Rc<Keyring>> {
         const KEY: &str = "keyring";
         let now_ms = self.request.now_ms;
-        if let Some((keyring, since)) = &self.held.keyring
-            && since.is_within(now_ms, KEYRING_FRESH_MS)
-        {
-            return Ok(Rc::clone(keyring));
-        }
         let parsed = match self.arrived.get(KEY) {
             None => return need(keyring_want(KEY)),
             Some(Got::Object(object)) if object.status == 200 => {
@@ -156,6 +189,34 @@ impl<'a> Context<'a> {
             (Found::Absent, _) | (_, Found::Absent) => refuse(Problem::EventUnknown.response()),
             _ => refuse(self.unavailable()),
         }
+    }
+
+    /// The newest keys in force for the event, for a key that those in use do not accept. They are
+    /// looked for at most once in [`LOOK_AGAIN_MS`]; in between, what is held is the newest.
+    ///
+    /// The want has a cache key of its own, because under the usual one a door would answer from
+    /// what it keeps. All instances behind one cache share what comes, so that made-up keys cost
+    /// the origin one request a second and not one each.
+    pub(crate) fn newer_keys(&mut self, event: &str) -> Flow<Option<Rc<Keys>>> {
+        let name = format!("keys/{event}");
+        let want = document_want(&name, Some(event));
+        let want = Want { key: format!("{}/newer", want.key), stale_ms: 0, ..want };
+        let now_ms = self.request.now_ms;
+        match self.arrived.get(&want.key) {
+            Some(got) => {
+                self.held.sought.put(event, (), now_ms);
+                let came = self.came::<Keys>(&name, got)?;
+                self.newest(event, came);
+            }
+            None if self.held.sought.is_within(event, now_ms, LOOK_AGAIN_MS) => {}
+            None => return need(want),
+        }
+        let newest = self.held.keys.0.get(event).and_then(|copy| copy.document.clone());
+        if let Some(keys) = &newest {
+            self.pinned.keys.retain(|(pinned, _)| pinned != event);
+            self.pinned.keys.push((event.to_owned(), Found::Here(Rc::clone(keys))));
+        }
+        Ok(newest)
     }
 
     /// The flags of an event or of `site`; none where they cannot be had, for a switch that nobody
@@ -214,25 +275,65 @@ impl<'a> Context<'a> {
         {
             return Ok(copy.found());
         }
-        let keyring = self.keyring()?;
         let came = match self.arrived.get(&want.key) {
             None => return need(want),
-            Some(Got::Object(object)) => Copy::read(&name, object, &keyring, now_ms),
-            Some(_) => None,
+            Some(got) => self.came(&name, got)?,
         };
+        Ok(self.newest(id, came))
+    }
+
+    /// What came, if it is genuine and can be worked with.
+    fn came<T: Kept>(&mut self, name: &str, got: &Got) -> Flow<Option<Copy<T>>> {
+        let Got::Object(object) = got else { return Ok(None) };
+        let mut keyring = self.keyring()?;
+        if document::kid(&object.body)
+            .is_some_and(|kid| keyring.find(Purpose::Document, kid).is_none())
+        {
+            self.newer_keyring()?;
+            keyring = self.keyring()?;
+        }
+        Ok(Copy::read(name, object, &keyring, self.request.now_ms))
+    }
+
+    /// The newest of what came and what the core holds, which it holds from here on.
+    fn newest<T: Kept>(&mut self, id: &str, came: Option<Copy<T>>) -> Found<T> {
+        let now_ms = self.request.now_ms;
         // What did not come, is not genuine or is older leaves the one before it in force.
         let shelf = T::shelf(self.held);
         match (came, shelf.0.get_mut(id)) {
             (Some(came), known) if known.as_ref().is_none_or(|k| k.version <= came.version) => {
                 let found = came.found();
                 shelf.put(id, came);
-                Ok(found)
+                found
             }
             (_, Some(known)) => {
                 known.since = Since(now_ms);
-                Ok(known.found())
+                known.found()
             }
-            (_, None) => Ok(Found::Unavailable),
+            (_, None) => Found::Unavailable,
+        }
+    }
+
+    /// Where the origin's playlist of the rendition ended when this exchange began to look.
+    pub(crate) fn position(&mut self, event: &str, rendition: &str) -> Option<Position> {
+        *self.pinned.position.get_or_insert_with(|| {
+            let name = format!("{event}/{rendition}");
+            self.held.positions.0.get(&name).map(|(position, _)| *position)
+        })
+    }
+
+    /// Notes where the origin's playlist ends. One that may be old does not take it back.
+    pub(crate) fn note_position(
+        &mut self,
+        event: &str,
+        rendition: &str,
+        position: Position,
+        is_newest: bool,
+    ) {
+        let name = format!("{event}/{rendition}");
+        let known = self.held.positions.0.get(&name).map(|(known, _)| known);
+        if is_newest || known.is_none_or(|known| position.reaches(known)) {
+            self.held.positions.put(&name, position, self.request.now_ms);
         }
     }
 
@@ -325,6 +426,9 @@ impl Kept for Keys {
     fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
         &mut pinned.keys
     }
+    fn is_sound(&self) -> bool {
+        self.fault().is_none()
+    }
 }
 
 impl Kept for Flags {
@@ -408,6 +512,27 @@ impl<T> Shelf<T> {
     }
 }
 
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Latest<T> {
+    fn put(&mut self, name: &str, latest: T, now_ms: u64) {
+        if self.0.len() >= HELD_MAX && !self.0.contains_key(name) {
+            let oldest = self.0.iter().min_by_key(|(_, (_, since))| since.0);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.0.remove(&name));
+        }
+        self.0.insert(name.to_owned(), (latest, Since(now_ms)));
+    }
+
+    fn is_within(&self, name: &str, now_ms: u64, span_ms: u32) -> bool {
+        self.0.get(name).is_some_and(|(_, since)| since.is_within(now_ms, span_ms))
+    }
+}
+
 /// Stops for a want.
 fn need<T>(want: Want) -> Flow<T> {
     Err(Box::new(Stop::Need(vec![want])))
@@ -423,7 +548,8 @@ fn together<A, B>(one: Flow<A>, other: Flow<B>) -> Flow<(A, B)> {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
         (Err(one), Err(other)) => Err(match (*one, *other) {
-            (Stop::Need(mut wants), Stop::Need(more)) => {
+            (Stop::Need(mut wants), Stop::Need(mut more)) => {
+                more.retain(|want| wants.iter().all(|known| known.key != want.key));
                 wants.extend(more);
                 Box::new(Stop::Need(wants))
             }

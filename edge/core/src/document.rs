@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::keyring::{Key, Keyring, Purpose, from_base64url, sha256_hex, to_base64url};
+use crate::keyring::{Key, Keyring, Mismatch, Purpose, from_base64url, sha256_hex, to_base64url};
 
 pub use event::{Dimension, Event, GeoRule, PassPolicy, Plan, Rendition, RenditionKind};
 pub use keys::Keys;
@@ -85,12 +85,12 @@ pub fn read<'a>(
     if fields.next().is_some() || version.to_string() != decimal {
         return Err(DocumentError::Envelope);
     }
-    let key = keyring.find(Purpose::Document, kid).ok_or(DocumentError::UnknownKey)?;
     let sig = from_base64url(sig).ok_or(DocumentError::Signature)?;
-    if !key.verify(&[LABEL.as_bytes(), name.as_bytes(), decimal.as_bytes(), hash.as_bytes()], &sig)
-    {
-        return Err(DocumentError::Signature);
-    }
+    let fields = [LABEL, name, decimal, hash].map(str::as_bytes);
+    keyring.verify(Purpose::Document, kid, &fields, &sig).map_err(|mismatch| match mismatch {
+        Mismatch::UnknownKey => DocumentError::UnknownKey,
+        Mismatch::Tag => DocumentError::Signature,
+    })?;
     if sha256_hex(payload) != hash {
         return Err(DocumentError::Hash);
     }
@@ -108,6 +108,12 @@ pub fn read_json<T: DeserializeOwned>(
 ) -> Result<T, DocumentError> {
     let document = read(name, body, keyring)?;
     serde_json::from_slice(document.payload).map_err(|_| DocumentError::Payload)
+}
+
+/// The name of the key that the document says it is signed by, not checked.
+#[must_use]
+pub fn kid(body: &[u8]) -> Option<&str> {
+    split(body)?.0.split(' ').next()?.strip_prefix("kid=")
 }
 
 fn split(body: &[u8]) -> Option<(&str, &[u8])> {

@@ -206,6 +206,21 @@ impl Object {
     pub fn whole(body: Vec<u8>) -> Self {
         Self { status: 200, headers: Vec::new(), body }
     }
+
+    /// The value of a header, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether a `cache-control` says that no cache which serves many may keep the answer.
+#[must_use]
+pub fn forbids_sharing(cache_control: &str) -> bool {
+    cache_control.split(',').any(|directive| {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("private")
+    })
 }
 
 /// Why there is no whole answer.

@@ -31,10 +31,10 @@ use route::{Route, Target};
 pub use api::API_BUDGET_MS;
 pub use exchange::{
     Class, Client, Failure, Got, Object, Or, REQUEST_HEADERS, Relay, Request, Response, Serve,
-    Sharing, Source, Step, Store, Want,
+    Sharing, Source, Step, Store, Want, forbids_sharing,
 };
 
-/// Most steps of one exchange. The longest decision takes seven; more is a fault, and ends.
+/// Most steps of one exchange. The longest decision takes eleven; more is a fault, and ends.
 const STEPS_MAX: u32 = 16;
 
 /// The core with the parsed documents that it keeps between exchanges; one a thread or instance,
@@ -142,12 +142,16 @@ fn decide(cx: &mut Context<'_>) -> Flow<Response> {
     }
 }
 
+/// Request headers of a player on another site. CTA-5004 has four of its own.
+const ALLOWED_HEADERS: &str = "authorization, if-modified-since, if-none-match, range, \
+    cmcd-object, cmcd-request, cmcd-session, cmcd-status";
+
 /// CORS: players on other sites may play.
 fn preflight() -> Response {
     let headers = vec![
         live::header("access-control-allow-origin", "*"),
         live::header("access-control-allow-methods", "GET, HEAD, OPTIONS"),
-        live::header("access-control-allow-headers", "authorization, range"),
+        live::header("access-control-allow-headers", ALLOWED_HEADERS),
         live::header("access-control-max-age", "86400"),
     ];
     Response { status: 204, headers, ..Response::default() }

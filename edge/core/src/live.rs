@@ -4,6 +4,7 @@
 //! cohort, rendition and sequence are left of the viewer, in cache keys and towards the origin
 //! alike.
 
+mod directives;
 mod media;
 
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use crate::context::{Context, Flow, is_missing, refuse};
 use crate::document::{Event, Keys, Plan, RenditionKind};
 use crate::exchange::{Class, Got, Relay, Response, Sharing, Source, Want};
 use crate::flags::{ADS, LOW_LATENCY, Subject};
-use crate::keyring::Purpose;
+use crate::keyring::Keyring;
 use crate::multivariant::{Viewer, includes, multivariant};
 use crate::pass::{Pass, PassBytes, after, is_language, not_before};
 use crate::problem::Problem;
@@ -52,15 +53,11 @@ pub(crate) fn entry(
     event_id: &str,
     query: Option<&str>,
 ) -> Flow<Response> {
-    let keyring = cx.keyring()?;
-    let claims = or_refuse(signed_url::verify(
-        path,
-        query.unwrap_or_default(),
-        &keyring,
-        cx.request.now_ms,
-    ))?;
-    let (event, keys) = cx.event_and_keys(event_id)?;
-    if !keys.url.iter().any(|kid| kid == claims.kid) {
+    let (query, now_ms) = (query.unwrap_or_default(), cx.request.now_ms);
+    let claims = with_keyring(cx, |keyring| signed_url::verify(path, query, keyring, now_ms))?;
+    let accepts = |keys: &Keys| keys.url.iter().any(|kid| kid == claims.kid);
+    let (event, keys) = event_and_keys(cx, event_id, accepts)?;
+    if !accepts(&keys) {
         return refuse(Problem::UrlKeyUnknown.response());
     }
     let plan = plan(&event, claims.get("plan"))?;
@@ -122,6 +119,7 @@ pub(crate) fn object(
     let headers = vec![
         header("cache-control", "public, max-age=31536000, immutable"),
         header("access-control-allow-origin", "*"),
+        header("access-control-expose-headers", "content-range, etag"),
     ];
     match cx.relay(Relay { want, headers })? {
         Got::Object(object) if is_missing(object.status) => {
@@ -132,13 +130,13 @@ pub(crate) fn object(
 }
 
 fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
-    let keyring = cx.keyring()?;
     let bytes = or_refuse(PassBytes::decode(text))?;
-    let pass = or_refuse(bytes.authenticate(&keyring))?;
+    let pass = with_keyring(cx, |keyring| bytes.authenticate(keyring))?;
     if pass.event != event_id {
         return refuse(Problem::PassEvent.response());
     }
-    let (event, keys) = cx.event_and_keys(event_id)?;
+    let accepts = |keys: &Keys| keys.pass.iter().any(|kid| kid == pass.kid);
+    let (event, keys) = event_and_keys(cx, event_id, accepts)?;
     or_refuse(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
     let plan = plan(&event, Some(pass.plan))?;
     let (cohort, session) = (pass.cohort.to_owned(), pass.session.to_owned());
@@ -155,10 +153,47 @@ fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
     })
 }
 
+/// What `check` says with the keyring, or with a newer one where the key is not in it.
+fn with_keyring<T>(
+    cx: &mut Context<'_>,
+    check: impl Fn(&Keyring) -> Result<T, Problem>,
+) -> Flow<T> {
+    let keyring = cx.keyring()?;
+    let mut result = check(&keyring);
+    if matches!(result, Err(Problem::PassKeyUnknown | Problem::UrlKeyUnknown))
+        && let Some(newer) = cx.newer_keyring()?
+    {
+        result = check(&newer);
+    }
+    or_refuse(result)
+}
+
+/// The event and the keys in force for it: newer ones, where those at hand do not accept the
+/// viewer's key. It may have come into force a moment ago, and another edge has heard of it.
+fn event_and_keys(
+    cx: &mut Context<'_>,
+    event_id: &str,
+    accepts: impl Fn(&Keys) -> bool,
+) -> Flow<(Rc<Event>, Rc<Keys>)> {
+    let (event, keys) = cx.event_and_keys(event_id)?;
+    if accepts(&keys) {
+        return Ok((event, keys));
+    }
+    let newer = cx.newer_keys(event_id)?;
+    Ok((event, newer.unwrap_or(keys)))
+}
+
 /// A pass for as long as the event's policy says from now, and never past the session's end.
 fn mint(cx: &mut Context<'_>, admitted: &Admitted) -> Flow<String> {
-    let keyring = cx.keyring()?;
-    let Some(key) = keyring.find(Purpose::Pass, &admitted.keys.mint) else {
+    let keys = &admitted.keys;
+    let mut keyring = cx.keyring()?;
+    if keys.minting(&keyring).is_none()
+        && let Some(newer) = cx.newer_keyring()?
+    {
+        keyring = newer;
+    }
+    let Some(key) = keys.minting(&keyring) else {
+        // The keyring has none of the keys in force: nobody could be let in.
         return refuse(Problem::EdgeFailed.response());
     };
     let now_ms = cx.request.now_ms;
@@ -174,7 +209,7 @@ fn mint(cx: &mut Context<'_>, admitted: &Admitted) -> Flow<String> {
         exp: after(now_ms, admitted.event.pass.ttl_s).min(admitted.end),
         end: admitted.end,
     };
-    Ok(pass.mint(key))
+    Ok(pass.mint(&key))
 }
 
 fn multivariant_response(cx: &Context<'_>, admitted: &Admitted, folder: &str) -> Response {
@@ -238,6 +273,8 @@ fn playlist_headers(cache_control: String) -> Vec<(String, String)> {
         header("content-type", "application/vnd.apple.mpegurl"),
         ("cache-control".to_owned(), cache_control),
         header("access-control-allow-origin", "*"),
+        // From caches on the way: players tell their latency by them.
+        header("access-control-expose-headers", "age, date"),
     ]
 }
 

@@ -10,7 +10,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::keyring::{Key, Keyring, Purpose, TAG_BYTES, to_base64url};
+use crate::keyring::{Key, Keyring, Mismatch, Purpose, TAG_BYTES, to_base64url};
 use crate::problem::Problem;
 use crate::route::is_identifier;
 
@@ -91,11 +91,11 @@ impl PassBytes {
     pub fn authenticate(&self, keyring: &Keyring) -> Result<Pass<'_>, Problem> {
         let (body, tag) = self.split()?;
         let pass = parse(body).ok_or(Problem::PassMalformed)?;
-        let key = keyring.find(Purpose::Pass, pass.kid).ok_or(Problem::PassKeyUnknown)?;
-        if !key.verify(&[LABEL, body], tag) {
-            return Err(Problem::PassSignature);
+        match keyring.verify(Purpose::Pass, pass.kid, &[LABEL, body], tag) {
+            Ok(()) => Ok(pass),
+            Err(Mismatch::UnknownKey) => Err(Problem::PassKeyUnknown),
+            Err(Mismatch::Tag) => Err(Problem::PassSignature),
         }
-        Ok(pass)
     }
 
     fn split(&self) -> Result<(&[u8], &[u8]), Problem> {

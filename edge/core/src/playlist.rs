@@ -6,7 +6,9 @@
 
 mod delta;
 mod lines;
+mod position;
 mod stitch;
 
 pub use delta::delta;
+pub use position::{Asked, Position};
 pub use stitch::{Latency, PlaylistError, Stitch, ledger_revision, stitch};

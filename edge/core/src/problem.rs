@@ -133,6 +133,8 @@ impl Problem {
     pub fn retry_after(self, seconds: u32) -> Response {
         let mut response = self.response();
         response.headers.push(("retry-after".to_owned(), seconds.to_string()));
+        let exposed = ("access-control-expose-headers".to_owned(), "retry-after".to_owned());
+        response.headers.push(exposed);
         response
     }
 }

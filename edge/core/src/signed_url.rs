@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::keyring::{Key, Keyring, Purpose, from_base64url, to_base64url};
+use crate::keyring::{Key, Keyring, Mismatch, Purpose, from_base64url, to_base64url};
 use crate::problem::Problem;
 use crate::route::decode;
 
@@ -65,11 +65,13 @@ pub fn verify<'a>(
     now_ms: u64,
 ) -> Result<Claims<'a>, Problem> {
     let (claims, sig) = read(query)?;
-    let key = keyring.find(Purpose::Url, claims.kid).ok_or(Problem::UrlKeyUnknown)?;
     let sig = from_base64url(sig).ok_or(Problem::UrlSignature)?;
-    if !key.verify(&fields(path, claims.iter()), &sig) {
-        return Err(Problem::UrlSignature);
-    }
+    keyring.verify(Purpose::Url, claims.kid, &fields(path, claims.iter()), &sig).map_err(
+        |mismatch| match mismatch {
+            Mismatch::UnknownKey => Problem::UrlKeyUnknown,
+            Mismatch::Tag => Problem::UrlSignature,
+        },
+    )?;
     let time = |name: &str| {
         claims
             .get(name)

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use sightscreen_core::document;
 use sightscreen_core::keyring::{Keyring, Purpose};
+use sightscreen_core::pass::{Pass, after, not_before};
 use sightscreen_core::{
     Core, Failure, Got, Object, Request, Response, Source, Step, Want, signed_url,
 };
@@ -25,7 +26,8 @@ const CONTENT: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-SIGHTSCREEN-LEDG
 /// An origin, its documents, and what an edge keeps of results.
 struct World {
     core: Core,
-    keyring: Keyring,
+    /// What the door's secret holds; documents are signed by its first key.
+    secret: String,
     /// Version and payload.
     documents: BTreeMap<String, (u64, String)>,
     origin: BTreeMap<String, Got>,
@@ -44,7 +46,7 @@ impl World {
         ];
         Self {
             core: Core::new(),
-            keyring: Keyring::parse(KEYRING.as_bytes()).unwrap(),
+            secret: KEYRING.into(),
             documents: documents.iter().map(|(n, d)| ((*n).into(), (1, (*d).into()))).collect(),
             origin: origin.into_iter().map(|(n, g)| (n.to_owned(), g)).collect(),
             results: BTreeMap::new(),
@@ -82,10 +84,11 @@ impl World {
     fn answer(&mut self, want: &Want) -> Got {
         self.asked.push(want.key.clone());
         match &want.source {
-            Source::Keyring => got(200, KEYRING),
+            Source::Keyring => got(200, &self.secret),
             Source::Origin(target) => self.origin.get(target).cloned().unwrap_or(got(404, "")),
             Source::Document(name) => {
-                let key = self.keyring.first(Purpose::Document);
+                let keyring = self.keyring();
+                let key = keyring.first(Purpose::Document);
                 let body = match self.documents.get(name) {
                     None => document::write(name, 0, b"null", key),
                     Some((version, payload)) => {
@@ -101,15 +104,25 @@ impl World {
         self.documents.insert(name.to_owned(), (version, payload.to_owned()));
     }
 
+    fn keyring(&self) -> Keyring {
+        Keyring::parse(self.secret.as_bytes()).unwrap()
+    }
+
+    /// An entry URL by a key of the secret.
+    fn entry_url(&self, kid: &str, claims: &[(&str, &str)]) -> String {
+        let keyring = self.keyring();
+        let key = keyring.find(Purpose::Url, kid).unwrap();
+        signed_url::sign("/live/final/main.m3u8", claims, NOW_MS / 1000 + 60, &key)
+    }
+
+    /// How often this was asked for so far.
+    fn asked_for(&self, key: &str) -> usize {
+        self.asked.iter().filter(|asked| *asked == key).count()
+    }
+
     /// The path of the pass folder that an entry with these claims leads to.
     fn enter(&mut self, claims: &[(&str, &str)]) -> String {
-        let target = signed_url::sign(
-            "/live/final/main.m3u8",
-            claims,
-            NOW_MS / 1000 + 60,
-            self.keyring.first(Purpose::Url),
-        );
-        let response = self.get(&target, NOW_MS);
+        let response = self.get(&self.entry_url("u1", claims), NOW_MS);
         let text = String::from_utf8(response.body).unwrap();
         let uri = text
             .lines()
@@ -295,4 +308,158 @@ fn an_exchange_goes_on_with_the_documents_that_it_began_with() {
     };
     assert_eq!(response.status, 200);
     assert_eq!(response.store[0].key, serve.key);
+}
+
+/// A pass for the event by a key of that name.
+fn pass_by(keyring: &Keyring, kid: &str) -> String {
+    let key = keyring.find(Purpose::Pass, kid).unwrap();
+    let pass = Pass {
+        kid,
+        event: "final",
+        cohort: "35-plus",
+        plan: "free",
+        session: "s1",
+        low_latency: true,
+        language: None,
+        nbf: not_before(NOW_MS),
+        exp: after(NOW_MS, 600),
+        end: after(NOW_MS, 900),
+    };
+    pass.mint(&key)
+}
+
+const ROOTS: &str =
+    r#"{"roots":{"r1":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"}}"#;
+
+/// A world whose keyring has a root alone.
+fn rooted() -> World {
+    let mut world = World::new();
+    world.secret = ROOTS.into();
+    let keys = r#"{"mint":"r1.1","pass":["r1.1"],"url":["r1.1"]}"#;
+    world.publish("keys/final", 2, keys);
+    world
+}
+
+#[test]
+fn a_new_key_of_a_root_needs_a_new_document_and_nothing_else() {
+    let mut world = rooted();
+    let keyring = world.keyring();
+    assert_eq!(world.get(&world.entry_url("r1.1", &[]), NOW_MS).status, 200);
+    let keys = r#"{"mint":"r1.2","pass":["r1.1","r1.2"],"url":["r1.1","r1.2"]}"#;
+    world.publish("keys/final", 2, keys);
+    // Within the second for which the core uses the document before it.
+    let renew = |kid| format!("/live/final/{}/main.m3u8", pass_by(&keyring, kid));
+    assert_eq!(world.get(&renew("r1.2"), NOW_MS + 100).status, 200);
+    assert_eq!(world.get(&world.entry_url("r1.2", &[]), NOW_MS + 200).status, 200);
+    assert_eq!(world.get(&renew("r1.1"), NOW_MS + 300).status, 200);
+    assert_eq!(world.asked_for("document/keys/final/newer"), 1);
+}
+
+#[test]
+fn keys_that_nobody_put_in_force_cost_one_look_a_second() {
+    let mut world = rooted();
+    let keyring = world.keyring();
+    let tried = |world: &mut World, now_ms| {
+        for n in 2..40 {
+            let pass = pass_by(&keyring, &format!("r1.{n}"));
+            let refused = world.get(&format!("/live/final/{pass}/main.m3u8"), now_ms);
+            assert!(text(&refused).contains("pass-key-unknown"));
+            let refused = world.get(&world.entry_url(&format!("r1.{n}"), &[]), now_ms);
+            assert!(text(&refused).contains("url-key-unknown"));
+        }
+    };
+    tried(&mut world, NOW_MS);
+    tried(&mut world, NOW_MS + 999);
+    assert_eq!(world.asked_for("document/keys/final/newer"), 1);
+    tried(&mut world, NOW_MS + 1000);
+    assert_eq!(world.asked_for("document/keys/final/newer"), 2);
+    assert_eq!(world.asked_for("keyring"), 1);
+}
+
+#[test]
+fn a_new_root_is_read_when_something_by_it_comes_and_once_a_second() {
+    let mut world = rooted();
+    let first = world.keyring();
+    assert_eq!(world.get(&world.entry_url("r1.1", &[]), NOW_MS).status, 200);
+    let two = ROOTS.replace("{\"r1\"", &format!("{{\"r2\":\"{}\",\"r1\"", "ab".repeat(32)));
+    let second = Keyring::parse(two.as_bytes()).unwrap();
+    let renew = |keyring, kid| format!("/live/final/{}/main.m3u8", pass_by(keyring, kid));
+    let refused = world.get(&renew(&second, "r2.1"), NOW_MS + 1000);
+    assert!(text(&refused).contains("pass-key-unknown"));
+    world.secret = two;
+    let refused = world.get(&renew(&second, "r2.1"), NOW_MS + 1999);
+    assert!(text(&refused).contains("pass-key-unknown"));
+    assert_eq!(world.asked_for("keyring"), 2);
+    // Documents are by the new root from here on.
+    let keys = r#"{"mint":"r2.1","pass":["r1.1","r2.1"],"url":["r1.1","r2.1"]}"#;
+    world.publish("keys/final", 2, keys);
+    assert_eq!(world.get(&renew(&second, "r2.1"), NOW_MS + 2000).status, 200);
+    assert_eq!(world.get(&renew(&first, "r1.1"), NOW_MS + 2000).status, 200);
+    assert_eq!(world.asked_for("keyring"), 3);
+}
+
+#[test]
+fn a_document_by_an_unknown_key_has_the_keyring_read_again() {
+    let mut world = rooted();
+    let pass = pass_by(&world.keyring(), "r1.1");
+    let target = format!("/live/final/{pass}/main.m3u8");
+    assert_eq!(world.get(&target, NOW_MS).status, 200);
+    // The first root of the secret signs.
+    let two = ROOTS.replace("{\"r1\"", &format!("{{\"r2\":\"{}\",\"r1\"", "ab".repeat(32)));
+    world.secret = two;
+    let event = EVENT.replace("\"ttl_s\":600", "\"ttl_s\":1");
+    world.publish("events/final", 2, &event);
+    let renewed = world.get(&target, NOW_MS + 1500);
+    let pass = text(&renewed).lines().last().unwrap().split('/').nth(1).unwrap().to_owned();
+    let expired = world.get(&format!("/live/final/{pass}/main.m3u8"), NOW_MS + 3000);
+    assert!(text(&expired).contains("pass-expired"), "the new event document is in force");
+    assert_eq!(world.asked_for("keyring"), 2);
+}
+
+#[test]
+fn an_accepted_key_mints_where_the_named_one_is_not_held() {
+    let mut world = World::new();
+    let keys = r#"{"mint":"k2","pass":["k2","k1"],"url":["u1"]}"#;
+    world.publish("keys/final", 2, keys);
+    let folder = world.enter(&[]);
+    assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 100).status, 200);
+}
+
+#[test]
+fn invented_sequence_numbers_cost_the_origin_one_plain_playlist() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "18-34")]);
+    let ask = |world: &mut World, query: &str| {
+        world.results.clear();
+        world.get(&format!("{folder}720p/index.m3u8{query}"), NOW_MS)
+    };
+    let plain = "origin/live/final/720p/index.m3u8";
+    let before = world.asked.len();
+    for n in [12, 13, 500, 5001, 1_u64 << 40] {
+        for query in [format!("?_HLS_msn={n}"), format!("?_HLS_msn=00{n}&_HLS_part={n}")] {
+            assert!(text(&ask(&mut world, &query)).contains("directive-invalid"), "{query}");
+        }
+    }
+    let blocking = |key: &String| key.contains("origin/") && key != plain;
+    assert_eq!(world.asked[before..].iter().find(|key| blocking(key)), None);
+}
+
+#[test]
+fn what_was_listed_long_ago_is_a_plain_request() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "18-34")]);
+    let segments: String = (8..40).map(|n| format!("#EXTINF:2.000,\n{n}.m4s\n")).collect();
+    let head = CONTENT.split("#EXTINF").next().unwrap();
+    let playlist = format!("{head}{segments}");
+    world.origin.insert("/live/final/720p/index.m3u8".into(), got(200, &playlist));
+    let plain = world.get(&format!("{folder}720p/index.m3u8"), NOW_MS);
+    let before = world.asked.len();
+    for query in ["_HLS_msn=0", "_HLS_msn=31&_HLS_part=77", "_HLS_msn=08&_HLS_part=0"] {
+        let old = world.get(&format!("{folder}720p/index.m3u8?{query}"), NOW_MS);
+        assert_eq!(old, plain, "{query}");
+    }
+    assert_eq!(world.asked.len(), before);
+    // What is near goes to the origin as it is: a kept plain playlist might not have it.
+    world.get(&format!("{folder}720p/index.m3u8?_HLS_msn=32"), NOW_MS);
+    assert_eq!(world.asked_for("origin/live/final/720p/index.m3u8?_HLS_msn=32"), 1);
 }

@@ -1,6 +1,6 @@
 //! How long an answer is used.
 
-use sightscreen_core::{Sharing, Want};
+use sightscreen_core::{Sharing, Want, forbids_sharing};
 
 /// Longest that a copy which stands in for a failed origin is used without asking again, in
 /// milliseconds.
@@ -43,7 +43,7 @@ impl Lifetime {
     /// A lifetime of zero is an answer for those who already wait for it, and for nobody else.
     #[must_use]
     pub fn of(want: &Want, status: u16, cache_control: Option<&str>) -> Option<Self> {
-        if want.sharing == Sharing::OneViewer || cache_control.is_some_and(forbids_storing) {
+        if want.sharing == Sharing::OneViewer || cache_control.is_some_and(forbids_sharing) {
             return None;
         }
         Some(match status {
@@ -85,13 +85,6 @@ impl Lifetime {
     pub fn end_ms(&self) -> u64 {
         self.fresh_ms.saturating_add(self.stale_ms)
     }
-}
-
-fn forbids_storing(cache_control: &str) -> bool {
-    cache_control.split(',').any(|directive| {
-        let name = directive.split('=').next().unwrap_or_default().trim();
-        name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("private")
-    })
 }
 
 #[cfg(test)]

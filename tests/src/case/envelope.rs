@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::ring::{STRANGER, hex_of};
+use super::ring::hex_of;
 use super::token::tag;
 
 /// What is wrong with an envelope.
@@ -31,17 +31,23 @@ pub enum Flaw {
     Torn,
 }
 
-/// The document `name` as it travels.
+/// The document `name` as it travels, signed by `kid`.
 #[must_use]
-pub fn envelope(name: &str, version: u64, payload: &[u8], flaw: Option<Flaw>) -> Vec<u8> {
-    let kid = if flaw == Some(Flaw::UnknownKid) { "d9" } else { "d1" };
-    let key =
-        if flaw == Some(Flaw::WrongKey) { STRANGER } else { hex_of("d1").unwrap_or(STRANGER) };
+pub fn envelope(
+    name: &str,
+    version: u64,
+    payload: &[u8],
+    kid: &str,
+    flaw: Option<Flaw>,
+) -> Vec<u8> {
+    let signer = if flaw == Some(Flaw::WrongKey) { "stranger" } else { kid };
+    let key = hex_of("document", signer).unwrap_or_default();
+    let kid = if flaw == Some(Flaw::UnknownKid) { "d9" } else { kid };
     let signed_name = if flaw == Some(Flaw::WrongName) { "events/another" } else { name };
     let hash = hex(&Sha256::digest(payload));
     let decimal = version.to_string();
     let fields = ["sightscreen-document-1", signed_name, &decimal, &hash].map(str::as_bytes);
-    let mut sig = tag(key, &fields);
+    let mut sig = tag(&key, &fields);
     if flaw == Some(Flaw::WrongSignature) {
         sig[0] ^= 1;
     }

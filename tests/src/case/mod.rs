@@ -75,6 +75,9 @@ pub struct DocumentSpec {
     /// The envelope's version.
     #[serde(default = "one")]
     pub version: u64,
+    /// The key that signs it.
+    #[serde(default = "d1")]
+    pub kid: String,
     /// The envelope's flaw, if it has one.
     pub flaw: Option<Flaw>,
     /// How the origin answers; 200 with the envelope when nothing is said.
@@ -260,6 +263,8 @@ pub struct Expect {
     pub within_ms: Option<u64>,
     /// A number in whole seconds within this range in `retry-after`.
     pub retry_after: Option<(u64, u64)>,
+    /// Of requests at the same time: at least so many different values of `retry-after`.
+    pub retry_after_values: Option<usize>,
 }
 
 /// How often an upstream request must be seen.
@@ -268,6 +273,8 @@ pub struct Expect {
 pub enum Count {
     /// Exactly so often, at every door.
     Exactly(usize),
+    /// At least and at most so often, at every door.
+    Between(usize, usize),
     /// So often, but otherwise at doors that lack a capability.
     Unless(CountUnless),
 }
@@ -299,6 +306,10 @@ pub struct Carried {
 
 fn yes() -> bool {
     true
+}
+
+fn d1() -> String {
+    "d1".to_owned()
 }
 
 fn one() -> u64 {

@@ -1,11 +1,12 @@
-//! The keys of a whole run.
-//!
-//! Owns the one keyring that every door is started with, so that a long-running door serves every
+//! The keys of a whole run: one keyring for every door, so that a long-running door serves every
 //! case.
 
-/// Purpose, name and hex of every key. `k0` is in the keyring, and no keys document of the fixtures
-/// accepts it.
+use super::token::tag;
+
+/// Purpose, name and hex of every key, and the root. `k0` is in the keyring, and no keys document
+/// of the fixtures accepts it.
 pub const KEYRING: &[(&str, &str, &str)] = &[
+    (ROOTS, "r1", "7777777777777777777777777777777777777777777777777777777777777777"),
     ("document", "d1", "d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1"),
     ("pass", "k1", "1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a"),
     ("pass", "k2", "2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b"),
@@ -14,6 +15,8 @@ pub const KEYRING: &[(&str, &str, &str)] = &[
     ("url", "u2", "4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e"),
     ("url", "u0", "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f"),
 ];
+
+const ROOTS: &str = "roots";
 
 /// The hex of a key that no keyring has, for signatures of strangers.
 pub(super) const STRANGER: &str =
@@ -27,7 +30,8 @@ pub fn keyring_json() -> String {
         keys.map(|(_, kid, hex)| format!("\"{kid}\":\"{hex}\"")).collect::<Vec<_>>().join(",")
     };
     format!(
-        "{{\"document\":{{{}}},\"pass\":{{{}}},\"url\":{{{}}}}}",
+        "{{\"roots\":{{{}}},\"document\":{{{}}},\"pass\":{{{}}},\"url\":{{{}}}}}",
+        of(ROOTS),
         of("document"),
         of("pass"),
         of("url")
@@ -39,11 +43,25 @@ pub fn secret_texts() -> impl Iterator<Item = &'static str> {
     KEYRING.iter().map(|(_, _, hex)| *hex)
 }
 
-/// The hex of the key of that name.
+/// The hex of a key by its name: any that is listed, or one that is derived for `purpose`. With a
+/// purpose before it, as in `url/r1.1`, the name is of a key for that one.
 #[must_use]
-pub(super) fn hex_of(kid: &str) -> Option<&'static str> {
-    match kid {
-        "stranger" => Some(STRANGER),
-        kid => KEYRING.iter().find(|(_, k, _)| *k == kid).map(|(_, _, hex)| *hex),
+pub(super) fn hex_of(purpose: &str, name: &str) -> Option<String> {
+    if name == "stranger" {
+        return Some(STRANGER.to_owned());
     }
+    let (purpose, kid) = name.split_once('/').unwrap_or((purpose, name));
+    let listed = KEYRING.iter().find(|(of, known, _)| *of != ROOTS && *known == kid);
+    match listed {
+        Some((_, _, hex)) => Some((*hex).to_owned()),
+        None => derived(purpose, kid),
+    }
+}
+
+/// As docs/keys.md says, and not by the core's code.
+fn derived(purpose: &str, kid: &str) -> Option<String> {
+    let (name, _) = kid.split_once('.')?;
+    let (_, _, root) = KEYRING.iter().find(|(of, known, _)| *of == ROOTS && *known == name)?;
+    let key = tag(root, &[b"sightscreen-key-1", purpose.as_bytes(), kid.as_bytes()]);
+    Some(key.iter().map(|byte| format!("{byte:02x}")).collect())
 }

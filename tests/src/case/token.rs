@@ -67,9 +67,9 @@ pub(super) fn pass(mut args: Args<'_>, event: &str, now_s: i64) -> Result<String
     for (name, default) in [("nbf", "-60"), ("exp", "+600"), ("end", "+3600")] {
         body.extend_from_slice(&time(&take(name, default), now_s)?.to_be_bytes());
     }
-    let key = hex_of(&key).ok_or_else(|| format!("no key {key:?}"))?;
+    let key = hex_of("pass", &key).ok_or_else(|| format!("no key {key:?}"))?;
     let label = if label.is_empty() { PASS_LABEL } else { label.as_bytes() };
-    let mac = tag(key, &[label, &body]);
+    let mac = tag(&key, &[label, &body]);
     body.extend_from_slice(&mac);
     spoil(body, args, respell)
 }
@@ -139,8 +139,8 @@ pub(super) fn entry(mut args: Args<'_>, event: &str, now_s: i64) -> Result<Strin
     for (name, value) in &parameters {
         fields.extend([name.as_bytes(), value.as_bytes()]);
     }
-    let key = hex_of(key).ok_or_else(|| format!("no key {key:?}"))?;
-    let sig = URL_SAFE_NO_PAD.encode(tag(key, &fields));
+    let key = hex_of("url", key).ok_or_else(|| format!("no key {key:?}"))?;
+    let sig = URL_SAFE_NO_PAD.encode(tag(&key, &fields));
     let pairs: Vec<String> =
         parameters.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
     Ok(format!("{path}?{}&sig={sig}", pairs.join("&")))
@@ -189,7 +189,7 @@ fn read_pass(token: &str) -> Option<BTreeMap<&'static str, String>> {
         let bytes: [u8; 4] = times.get(at..at + 4)?.try_into().ok()?;
         fields.insert(name, u32::from_be_bytes(bytes).to_string());
     }
-    let genuine = tag(hex_of(&fields["kid"])?, &[PASS_LABEL, body]) == mac;
+    let genuine = tag(&hex_of("pass", &fields["kid"])?, &[PASS_LABEL, body]) == mac;
     (genuine && times.len() == 12).then_some(fields)
 }
 

@@ -7,11 +7,12 @@
 
 use std::fmt::Write;
 
+use super::directives::Directives;
 use super::{Admitted, ORIGIN_TIMEOUT_MS, admit, header, may_see, or_refuse, playlist_headers};
 use crate::context::{Context, Failed, Flow, is_missing, refuse};
 use crate::encoding::Encoding;
-use crate::exchange::{Class, Got, Or, Response, Serve, Sharing, Source, Store, Want};
-use crate::playlist::{Latency, Stitch, delta, ledger_revision, stitch};
+use crate::exchange::{Class, Got, Object, Or, Response, Serve, Sharing, Source, Store, Want};
+use crate::playlist::{Asked, Latency, Position, Stitch, delta, ledger_revision, stitch};
 use crate::problem::Problem;
 
 /// Milliseconds for which the origin's plain playlist is used for all cohorts.
@@ -33,31 +34,39 @@ pub(crate) fn media_playlist(
 ) -> Flow<Response> {
     let admitted = admit(cx, event, pass)?;
     may_see(&admitted, rendition)?;
-    let directives = or_refuse(Directives::parse(query.unwrap_or_default()))?;
+    let directives =
+        or_refuse(Directives::parse(query.unwrap_or_default()))?.for_session(&admitted);
+    let position = if directives.msn.is_some() { cx.position(event, rendition) } else { None };
     let playlist = Playlist {
         admitted: &admitted,
         event,
         rendition,
-        directives: directives.for_session(&admitted),
+        directives: directives.folded(position),
+        position,
         encoding: Encoding::of(cx.request),
     };
     playlist.respond(cx)
 }
 
-/// `_HLS_` directives of a media playlist request, in the one order of a cache key.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Directives {
-    msn: Option<u64>,
-    part: Option<u64>,
-    skip: bool,
+/// How a request is answered.
+enum Way {
+    /// By the origin's playlist for these directives.
+    Ask(Directives),
+    /// As if it were plain.
+    AsPlain,
+    /// With 400.
+    Refuse,
 }
 
 /// A media playlist on its way.
+#[derive(Clone, Copy)]
 struct Playlist<'a> {
     admitted: &'a Admitted,
     event: &'a str,
     rendition: &'a str,
     directives: Directives,
+    /// Where the origin's playlist ended when this core saw it last.
+    position: Option<Position>,
     encoding: Encoding,
 }
 
@@ -67,8 +76,20 @@ impl Playlist<'_> {
         if let Err(Failed) = cx.serve(self.kept(key.clone()))? {
             return self.last_good(cx, &key);
         }
-        let origin = match cx.want(self.origin_want())? {
-            Got::Object(object) if object.status == 200 => &object.body,
+        let asked = match self.way(cx)? {
+            Way::Ask(directives) => directives,
+            Way::AsPlain => {
+                return Playlist { directives: self.directives.plain(), ..*self }.respond(cx);
+            }
+            Way::Refuse => {
+                return refuse(self.shared(Problem::DirectiveInvalid.response(), key));
+            }
+        };
+        let origin = match cx.want(self.origin_want(asked))? {
+            Got::Object(object) if object.status == 200 => {
+                self.note(cx, object, asked);
+                &object.body
+            }
             Got::Object(object) if object.status == 400 => {
                 return refuse(self.shared(Problem::DirectiveInvalid.response(), key));
             }
@@ -109,6 +130,40 @@ impl Playlist<'_> {
         }
         let body = self.encoding.encode(body);
         Ok(self.stored(key, body))
+    }
+
+    /// How the request is answered.
+    ///
+    /// A viewer may name any number, and must not make the origin look at each. A blocking request
+    /// goes on to the origin where this core has seen the playlist end near what it asks for.
+    /// Otherwise it is held against the plain playlist, one for all, first.
+    fn way(&self, cx: &mut Context<'_>) -> Flow<Way> {
+        let judge = |position| self.directives.judge(position);
+        let is_near = |position| judge(position) != Some(Asked::TooFar);
+        if self.directives.msn.is_none() || self.position.is_some_and(is_near) {
+            return Ok(Way::Ask(self.directives));
+        }
+        let plain = self.directives.plain();
+        let newest = match cx.want(self.origin_want(plain))? {
+            Got::Object(object) => self.note(cx, object, plain),
+            _ => None,
+        };
+        Ok(match newest.and_then(judge) {
+            Some(Asked::Listed | Asked::Ahead) => Way::Ask(self.directives),
+            Some(Asked::TooFar) => Way::Refuse,
+            Some(Asked::Old) => Way::AsPlain,
+            // What is wrong with the plain playlist is the answer.
+            None => Way::Ask(plain),
+        })
+    }
+
+    /// Notes where a playlist of the origin's ends.
+    fn note(&self, cx: &mut Context<'_>, object: &Object, asked: Directives) -> Option<Position> {
+        let position = Position::of(&object.body).filter(|_| object.status == 200)?;
+        // A door keeps the answer to a blocking request for long.
+        let is_newest = asked.msn.is_none();
+        cx.note_position(self.event, self.rendition, position, is_newest);
+        Some(position)
     }
 
     /// The response, kept for the cohort under its own key, and as the last good one when it is
@@ -155,17 +210,17 @@ impl Playlist<'_> {
         Serve {
             key,
             event: Some(self.event.to_owned()),
-            or: Or::Lead { timeout_ms: self.timeout_ms().saturating_add(ORIGIN_TIMEOUT_MS) },
+            or: Or::Lead { timeout_ms: self.timeout_ms(self.directives).saturating_add(ORIGIN_TIMEOUT_MS) },
             max_bytes: PLAYLIST_BYTES_MAX,
         }
     }
 
     /// The origin's playlist, one for all cohorts.
-    fn origin_want(&self) -> Want {
+    fn origin_want(&self, directives: Directives) -> Want {
         let mut target = format!("/live/{}/{}/index.m3u8", self.event, self.rendition);
-        if let Some(msn) = self.directives.msn {
+        if let Some(msn) = directives.msn {
             target.push_str(&format!("?_HLS_msn={msn}"));
-            if let Some(part) = self.directives.part {
+            if let Some(part) = directives.part {
                 target.push_str(&format!("&_HLS_part={part}"));
             }
         }
@@ -176,20 +231,16 @@ impl Playlist<'_> {
             event: Some(self.event.to_owned()),
             class: Class::Playlist,
             sharing: Sharing::Everyone,
-            fresh_ms: if self.directives.msn.is_some() {
-                blocking_ms
-            } else {
-                ORIGIN_PLAYLIST_FRESH_MS
-            },
+            fresh_ms: if directives.msn.is_some() { blocking_ms } else { ORIGIN_PLAYLIST_FRESH_MS },
             stale_ms: 0,
             missing_ms: 0,
-            timeout_ms: self.timeout_ms(),
+            timeout_ms: self.timeout_ms(directives),
             max_bytes: PLAYLIST_BYTES_MAX,
         }
     }
 
-    fn timeout_ms(&self) -> u32 {
-        let held_ms = if self.directives.msn.is_some() { self.admitted.hold_ms() } else { 0 };
+    fn timeout_ms(&self, directives: Directives) -> u32 {
+        let held_ms = if directives.msn.is_some() { self.admitted.hold_ms() } else { 0 };
         held_ms.saturating_add(ORIGIN_TIMEOUT_MS)
     }
 
@@ -225,45 +276,5 @@ impl Playlist<'_> {
 
     fn latency(&self) -> Latency {
         if self.admitted.low_latency { Latency::Low } else { Latency::Standard }
-    }
-}
-
-impl Directives {
-    /// Other parameters are players' and CDNs' own, and no reason for another cache key.
-    fn parse(query: &str) -> Result<Self, Problem> {
-        let mut directives = Self::default();
-        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            let number = || {
-                value.parse::<u64>().ok().filter(|n| *n < 1 << 48).ok_or(Problem::DirectiveInvalid)
-            };
-            let repeated = match name {
-                "_HLS_msn" => directives.msn.replace(number()?).is_some(),
-                "_HLS_part" => directives.part.replace(number()?).is_some(),
-                "_HLS_skip" if matches!(value, "YES" | "v2") => {
-                    std::mem::replace(&mut directives.skip, true)
-                }
-                "_HLS_skip" => return Err(Problem::DirectiveInvalid),
-                _ => false,
-            };
-            if repeated {
-                return Err(Problem::DirectiveInvalid);
-            }
-        }
-        if directives.part.is_some() && directives.msn.is_none() {
-            return Err(Problem::DirectiveInvalid);
-        }
-        Ok(directives)
-    }
-
-    /// A session that is not offered blocking reload does not get it. Past a segment's last part
-    /// stands the next segment's first (RFC 8216bis 6.2.5.2), so that numbers without end are no
-    /// requests without end.
-    fn for_session(self, admitted: &Admitted) -> Self {
-        if admitted.low_latency {
-            let last = admitted.event.parts.map_or(u64::MAX, u64::from);
-            Self { part: self.part.map(|part| part.min(last)), ..self }
-        } else {
-            Self { msn: None, part: None, ..self }
-        }
     }
 }
