@@ -210,7 +210,9 @@ impl Playlist<'_> {
         Serve {
             key,
             event: Some(self.event.to_owned()),
-            or: Or::Lead { timeout_ms: self.timeout_ms(self.directives).saturating_add(ORIGIN_TIMEOUT_MS) },
+            or: Or::Lead {
+                timeout_ms: self.timeout_ms(self.directives).saturating_add(ORIGIN_TIMEOUT_MS),
+            },
             max_bytes: PLAYLIST_BYTES_MAX,
         }
     }
