@@ -1,22 +1,21 @@
-//! Instances of the component, as many as the requests need, each with the limits of Spin's
-//! defaults.
+//! As many instances as the requests need, each within the limits that are Spin's defaults.
+//!
+//! Spin uses the same pool, and by it requests that come together often meet different instances:
+//! one that is executing code takes no other request, and neither does one that has just taken one
+//! until it waits for something. A request that finds no instance ready starts a new one.
 
-use crate::outbound::Outbound;
-use crate::spin::{self, Settings, State};
+use crate::component::Component;
+use crate::spin::State;
 use std::future;
-use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
-use wasmtime::component::{Component, GuestTaskId, Linker};
-use wasmtime::{Config, Engine, Result, Store, StoreContextMut};
+use wasmtime::component::GuestTaskId;
+use wasmtime::{Result, Store, StoreContextMut};
 use wasmtime_wasi_http::handler::{
-    HandlerState, Instance, ProxyHandler, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState,
-    WorkerStatus,
+    HandlerState, Instance, ProxyHandler, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
 };
-use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 /// Requests that one instance serves in its life.
 const MAX_REQUESTS: usize = 128;
@@ -27,35 +26,21 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long a request, or the work after it, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct Workers {
-    engine: Engine,
-    service: ServicePre<State>,
-    settings: Arc<Settings>,
-    outbound: Outbound,
+/// The instances of a component.
+pub(crate) type Pool = ProxyHandler<Component>;
+
+/// A pool that is empty until the first request.
+pub(crate) fn of(component: Component) -> Pool {
+    ProxyHandler::new(component)
 }
 
-/// Compiles the component and makes ready to run it.
-pub(crate) fn handler(component: &Path, settings: Settings) -> Result<ProxyHandler<Workers>> {
-    let mut config = Config::new();
-    config.wasm_component_model_async(true);
-    let engine = Engine::new(&config)?;
-    let component = Component::from_file(&engine, component)?;
-    let mut linker = Linker::new(&engine);
-    spin::add_to_linker(&mut linker)?;
-    let service = ServicePre::new(linker.instantiate_pre(&component)?)?;
-    let outbound = Outbound::new(&settings.allowed_hosts);
-    Ok(ProxyHandler::new(Workers { engine, service, settings: Arc::new(settings), outbound }))
-}
-
-impl HandlerState for Workers {
+impl HandlerState for Component {
     type StoreData = State;
     type WorkerExpiration = Expiration;
     type WorkerState = Limits;
 
     async fn instantiate(&self) -> Result<Instance<State, Expiration, Limits>> {
-        let state = State::new(Arc::clone(&self.settings), self.outbound.clone());
-        let mut store = Store::new(&self.engine, state);
-        let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
+        let (store, proxy) = Self::instantiate(self).await?;
         let expiration = Expiration(Box::pin(tokio::time::sleep(IDLE)));
         Ok(Instance { store, proxy, view: State::http_view, expiration, state: Limits })
     }
