@@ -34,6 +34,9 @@ pub struct Case {
     /// Doors that cannot run it, each with the reason.
     #[serde(default)]
     pub not_at: BTreeMap<String, String>,
+    /// Capabilities without which a door does not run it.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// A door of the case's own, where it is started otherwise than for all.
     pub door: Option<DoorSpec>,
     /// Signed documents beside the fixtures that every case has.

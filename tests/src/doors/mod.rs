@@ -1,7 +1,6 @@
 //! The doors, each launched for real, and the one table of what they can do.
 //!
-//! Owns names, capabilities and how a door is started and stopped. Invariant: every door is given
-//! the same origin, keyring and geo header, and nothing else.
+//! Every door is given the same origin, keyring and geo header, and nothing else.
 
 mod cloudflare;
 mod fastly;
@@ -35,9 +34,14 @@ pub struct Door {
     start: fn(&Surroundings) -> Result<Running, String>,
 }
 
-/// The one table: `cache` keeps wants, `stale` answers from a stale copy while it refreshes,
-/// `collapse` asks once for many, `results` keeps whole responses, `relay-cache` keeps and
-/// collapses relayed objects, `documents` outlives the origin.
+/// What a door may be able to do. `cache`: it keeps answers of the origin. `stale`: it answers from
+/// a stale one while it refreshes it. `collapse`: it asks once for many. `results`: it keeps whole
+/// responses. `relay-cache`: it keeps relayed objects and asks for them once. `documents`: it has
+/// them when the origin is away.
+pub(crate) const CAPABILITIES: [&str; 6] =
+    ["cache", "stale", "collapse", "results", "relay-cache", "documents"];
+
+/// The one table.
 static DOORS: [Door; 5] = [
     Door {
         name: "native",
@@ -59,8 +63,17 @@ static DOORS: [Door; 5] = [
         has: &["cache", "stale", "collapse", "results", "documents"],
         start: cloudflare::start,
     },
-    Door { name: "spin", has: &["documents"], start: spin::start },
+    // As one instance, which is all that the stand-in runs.
+    Door {
+        name: "spin",
+        has: &["cache", "stale", "collapse", "results", "documents"],
+        start: spin::start,
+    },
 ];
+
+/// `spin` under Spin itself: each instance can do the same, but a request may come to any, and
+/// nothing can be counted on but what all of them share.
+static SPIN_ITSELF: Door = Door { name: "spin", has: &["documents"], start: spin::start_itself };
 
 /// What a door is started with.
 #[derive(Debug, Clone)]
@@ -107,6 +120,22 @@ impl Door {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         DOORS.iter().find(|door| door.name == name)
+    }
+
+    /// The door as it can be run here: where there is a Spin, it takes the stand-in's place.
+    #[must_use]
+    pub fn here(&'static self, with: &Surroundings) -> &'static Self {
+        if self.name == SPIN_ITSELF.name && spin::itself(with).is_some() {
+            &SPIN_ITSELF
+        } else {
+            self
+        }
+    }
+
+    /// What of `needs` it cannot do.
+    #[must_use]
+    pub fn lacks<'a>(&self, needs: &'a [String]) -> Option<&'a str> {
+        needs.iter().map(String::as_str).find(|need| !self.has.contains(need))
     }
 
     /// Starts it and waits until it listens.
