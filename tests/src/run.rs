@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_millis(40);
 pub(crate) const CANARY: (&str, &str) = ("x-canary", "canary-5c1f0a");
 
 /// Documents that every case has unless it says otherwise, by name and fixture.
-const DOCUMENTS: [(&str, &str); 5] = [
+pub(crate) const DOCUMENTS: [(&str, &str); 5] = [
     ("events/{event}", "event"),
     ("keys/{event}", "keys"),
     ("flags/{event}", "flags"),

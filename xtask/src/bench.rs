@@ -1,11 +1,12 @@
-//! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, and
-//! latency in a browser.
+//! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, what
+//! waiting viewers cost the origin, and latency in a browser.
 //!
 //! Owns what is measured and against which number it is shown. Invariant: a number that is printed
 //! was measured in this run.
 
 mod browser;
 mod cold;
+mod collapse;
 mod core;
 mod descriptors;
 mod host;
@@ -73,11 +74,12 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 5] = [
+const SECTIONS: [(&str, Measure); 6] = [
     ("core", core::measure),
     ("host", host::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
+    ("collapse", collapse::measure),
     ("browser", browser::measure),
 ];
 

@@ -10,6 +10,8 @@ use clap::Args;
 use crate::children::{self, AtSignal, Group};
 use crate::{artifacts, paths, tools};
 
+const CASES: &str = "sightscreen-cases";
+
 /// What `sightscreen-cases` takes, which judges the values; here it must only be known which doors
 /// to build.
 #[derive(Debug, Args)]
@@ -36,7 +38,7 @@ pub(crate) struct Options {
 
 /// `cargo xtask cases ...`.
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
-    let mut cases = runner(&options.each_door(), options.spin.is_some())?;
+    let mut cases = runner(CASES, &options.each_door(), options.spin.is_some())?;
     let status = Group::spawn(cases.args(options.args()?), AtSignal::Stops)?.wait()?;
     children::check()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -77,18 +79,25 @@ impl Options {
 
 /// The cases of the repository at one door.
 pub(crate) fn at(door: &str) -> Result<Command> {
-    let mut cases = runner(&[door.to_owned()], false)?;
+    let mut cases = runner(CASES, &[door.to_owned()], false)?;
     cases.args(["--door", door]);
     Ok(cases)
 }
 
-/// The tests' program, with what these doors run built and their tools before all else on PATH.
-fn runner(doors: &[String], spin: bool) -> Result<Command> {
+/// What counts the requests that many viewers cost at one door.
+pub(crate) fn herd(door: &str) -> Result<Command> {
+    let mut herd = runner("sightscreen-herd", &[door.to_owned()], false)?;
+    herd.args(["--door", door]);
+    Ok(herd)
+}
+
+/// A program of the tests, with what these doors run built and their tools before all else on PATH.
+fn runner(program: &str, doors: &[String], spin: bool) -> Result<Command> {
     let mut folders = Vec::new();
     for door in doors {
         folders.extend(prepare(door, spin)?);
     }
-    let program = artifacts::native("sightscreen-cases")?;
+    let program = artifacts::native(program)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     folders.extend(std::env::split_paths(&path));
     let mut cases = Command::new(program);
