@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
 }
 
 /// That there is no such document is signed, as all that the origin says of documents.
-fn absence(target: &str) -> Option<Vec<u8>> {
+pub(crate) fn absence(target: &str) -> Option<Vec<u8>> {
     let name = target.strip_prefix("/documents/")?;
     Some(envelope(name, 0, b"null", None))
 }

@@ -11,6 +11,7 @@ use clap::Parser;
 use serde_json::json;
 
 use crate::case::{Expander, FIXTURES, envelope, keyring_json};
+use crate::command::absence;
 use crate::doors::{Door, NAMES, Running, Surroundings};
 use crate::origin::{Answer, Origin};
 use crate::playlist::ContentSpec;
@@ -62,6 +63,7 @@ fn count() -> clap::builder::RangedU64ValueParser {
 /// A door that does not start, or a viewer who did not get the playlist.
 pub fn run(options: &Options) -> Result<(), String> {
     let origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
+    origin.otherwise(absence);
     let expander = Expander::new("herd".into());
     publish(options, &origin, &expander)?;
     let processes = start(options, &origin)?;
