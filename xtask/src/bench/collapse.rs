@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::Figure;
-use crate::{artifacts, cases, run};
+use crate::{cases, run};
 
 const VIEWERS: u32 = 200;
 
@@ -14,22 +14,19 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     println!("origin requests for a playlist that {VIEWERS} viewers wait for, worst of five:");
     let mut figures = Vec::new();
     for processes in [1, 2, 4] {
-        let most = herd("cloudflare", processes, &[])?;
+        let most = herd("cloudflare", processes)?;
         let figure = Figure::new(format!("Cloudflare, {processes} workerd"), most, "requests");
         figures.push(figure.at_most(f64::from(processes)));
     }
-    // Named as if it were Spin, the stand-in has the limits of Spin's instances.
-    let spin = artifacts::spin_host()?.into_os_string();
-    let most = herd("spin", 1, &["--spin".into(), spin])?;
-    figures.push(Figure::new("Spin, one process", most, "requests"));
+    figures.push(Figure::new("Spin, one process", herd("spin", 1)?, "requests"));
     Ok(figures)
 }
 
 /// The most requests of a round.
-fn herd(door: &str, processes: u32, more: &[std::ffi::OsString]) -> Result<f64> {
+fn herd(door: &str, processes: u32) -> Result<f64> {
     let mut herd = cases::herd(door)?;
     herd.args(["--processes", &processes.to_string(), "--viewers", &VIEWERS.to_string()]);
-    let log = run::logged(&format!("herd {door} {processes}"), herd.args(more))?;
+    let log = run::logged(&format!("herd {door} {processes}"), &mut herd)?;
     let last = log.lines().last().unwrap_or_default();
     let figures: Value =
         serde_json::from_str(last).with_context(|| format!("the herd wrote no figures: {last}"))?;
