@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
 /// That there is no such document is signed, as all that the origin says of documents.
 pub(crate) fn absence(target: &str) -> Option<Vec<u8>> {
     let name = target.strip_prefix("/documents/")?;
-    Some(envelope(name, 0, b"null", "d1", None))
+    Some(envelope(name, 0, b"null", None))
 }
 
 fn run_door(
@@ -107,8 +107,9 @@ fn run_door(
         keyring: keyring_json(),
         geo_header: true,
         spin: options.spin.clone(),
+        one_instance: true,
     };
-    let door = door.here(&with);
+    let door = door.within(&with);
     let running = match door.start(&with) {
         Ok(running) => running,
         Err(fault) => {
@@ -137,11 +138,14 @@ fn run_door(
         let skipped = skipped(&loaded.case, door);
         let outcome = match &loaded.case.door {
             _ if skipped.is_some() => Ok(()),
-            Some(own) => door.start(&with.of(own)).and_then(|running| {
-                drop(asked_at_start(&origin));
-                let runner = Runner { addr: running.addr, ..runner };
-                runner.run(loaded, event)
-            }),
+            Some(own) => {
+                let with = with.of(own);
+                let door = door.within(&with);
+                door.start(&with).and_then(|running| {
+                    drop(asked_at_start(&origin));
+                    Runner { door, addr: running.addr, ..runner }.run(loaded, event)
+                })
+            }
             None => runner.run(loaded, event),
         };
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);

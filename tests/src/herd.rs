@@ -1,5 +1,6 @@
 //! `sightscreen-herd`: what many who wait for the same playlist cost the origin, through several
-//! processes of a door that share nothing.
+//! processes of a door that share nothing. At Spin each process has as many instances as Spin would
+//! start.
 #![allow(clippy::print_stdout, reason = "the output of a command line tool")]
 
 use std::net::SocketAddr;
@@ -45,9 +46,6 @@ pub struct Options {
     /// Playlists, one after another.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = count())]
     rounds: u64,
-    /// The `spin` to use, in place of the one on PATH or the stand-in with one instance.
-    #[arg(long, value_name = "PATH")]
-    spin: Option<PathBuf>,
     /// The repository.
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.."))]
     root: PathBuf,
@@ -103,9 +101,10 @@ fn start(options: &Options, origin: &Origin) -> Result<Vec<Running>, String> {
         origin: origin.addr(),
         keyring: keyring_json(),
         geo_header: true,
-        spin: options.spin.clone(),
+        spin: None,
+        one_instance: false,
     };
-    let door = Door::named(&options.door).ok_or("no such door")?.here(&with);
+    let door = Door::named(&options.door).ok_or("no such door")?.within(&with);
     (0..options.processes).map(|_| door.start(&with)).collect()
 }
 

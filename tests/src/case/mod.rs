@@ -59,6 +59,10 @@ pub struct DoorSpec {
     pub geo_header: bool,
     /// Its secret, in place of the run's keyring.
     pub keyring: Option<String>,
+    /// Whether the Spin door is one instance; else requests come to several, each of which ends
+    /// after a second without any.
+    #[serde(default = "yes")]
+    pub one_instance: bool,
 }
 
 /// A signed document and what may be wrong with it.

@@ -63,7 +63,7 @@ static DOORS: [Door; 5] = [
         has: &["cache", "stale", "collapse", "results", "documents"],
         start: cloudflare::start,
     },
-    // As one instance, which is all that the stand-in runs.
+    // As one instance: see `Surroundings::one_instance`.
     Door {
         name: "spin",
         has: &["cache", "stale", "collapse", "results", "documents"],
@@ -71,9 +71,9 @@ static DOORS: [Door; 5] = [
     },
 ];
 
-/// `spin` under Spin itself: each instance can do the same, but a request may come to any, and
-/// nothing can be counted on but what all of them share.
-static SPIN_ITSELF: Door = Door { name: "spin", has: &["documents"], start: spin::start_itself };
+/// `spin` with several instances. Each can do the same, but a request may come to any of them, so
+/// that only what all of them share can be counted on.
+static SPIN_SPREAD: Door = Door { name: "spin", has: &["documents"], start: spin::start };
 
 /// What a door is started with.
 #[derive(Debug, Clone)]
@@ -88,6 +88,8 @@ pub struct Surroundings {
     pub geo_header: bool,
     /// The `spin` to use in place of the one on PATH.
     pub spin: Option<PathBuf>,
+    /// Whether all requests at the Spin door go to one instance. Spin itself cannot do that.
+    pub one_instance: bool,
 }
 
 /// A door that serves; it is stopped when dropped.
@@ -105,6 +107,7 @@ impl Surroundings {
         Self {
             keyring: door.keyring.clone().unwrap_or_else(|| self.keyring.clone()),
             geo_header: door.geo_header,
+            one_instance: door.one_instance,
             ..self.clone()
         }
     }
@@ -122,14 +125,11 @@ impl Door {
         DOORS.iter().find(|door| door.name == name)
     }
 
-    /// The door as it can be run here: where there is a Spin, it takes the stand-in's place.
+    /// The door as it is in these surroundings.
     #[must_use]
-    pub fn here(&'static self, with: &Surroundings) -> &'static Self {
-        if self.name == SPIN_ITSELF.name && spin::itself(with).is_some() {
-            &SPIN_ITSELF
-        } else {
-            self
-        }
+    pub fn within(&'static self, with: &Surroundings) -> &'static Self {
+        let spread = !with.one_instance || spin::itself(with).is_some();
+        if self.name == SPIN_SPREAD.name && spread { &SPIN_SPREAD } else { self }
     }
 
     /// What of `needs` it cannot do.

@@ -6,18 +6,16 @@ use std::process::Command;
 use super::process::{Process, free_addr, new_dir};
 use super::{Running, START, Surroundings, built, on_path, target_dir};
 
-/// Starts the stand-in, as one instance: what requests share, they share for certain.
 pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
-    let host = built(
+    if let Some(spin) = itself(with) {
+        return up(spin, &[], with);
+    }
+    let stand_in = built(
         target_dir(with).join("release/sightscreen-spin-host"),
         "cargo build --release --package sightscreen-spin-host",
     )?;
-    up(host, &["--one-instance"], with)
-}
-
-/// Starts Spin itself.
-pub(super) fn start_itself(with: &Surroundings) -> Result<Running, String> {
-    up(itself(with).ok_or("there is no spin on PATH")?, &[], with)
+    let own: &[&str] = if with.one_instance { &["--one-instance"] } else { &[] };
+    up(stand_in, own, with)
 }
 
 /// The `spin` of this machine: the one that was named, or is on PATH.
