@@ -8,7 +8,9 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 
 use crate::{paths, run, tools};
@@ -30,19 +32,21 @@ const BUILDS: [(&str, Build); 7] = [
     ("spin", spin),
 ];
 
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What to build.
+    #[arg(default_value = "all", value_parser = names())]
+    what: String,
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(BUILDS.iter().map(|(name, _)| *name).chain(["all"]))
+}
+
 /// `cargo xtask build [WHAT]`.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
-    let what = match args.next()? {
-        Some(lexopt::Arg::Value(what)) => what.to_string_lossy().into_owned(),
-        Some(arg) => return Err(arg.unexpected().into()),
-        None => "all".to_owned(),
-    };
-    let chosen: Vec<_> = BUILDS.iter().filter(|(name, _)| what == "all" || what == *name).collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = BUILDS.iter().map(|(name, _)| *name).collect();
-        bail!("there is nothing to build called {what}: say all, or one of {names:?}");
-    }
-    for (name, build) in chosen {
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    let what = options.what.as_str();
+    for (name, build) in BUILDS.iter().filter(|(name, _)| what == "all" || what == *name) {
         timed(name, *build)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -1,9 +1,11 @@
 //! Small requests to a running event, and the live check of its playlists.
 
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use serde_json::Value;
 
 use crate::artifacts;
@@ -11,12 +13,17 @@ use crate::children::{self, AtSignal, Group};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `cargo xtask live-check URL`: the tests' own program, built and run.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What `sightscreen-live-check` takes.
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+/// `cargo xtask live-check ...`: the tests' own program, built and run.
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let mut check = checker()?;
-    for arg in args.raw_args()? {
-        check.arg(arg);
-    }
+    check.args(&options.args);
     let status = Group::spawn(&mut check, AtSignal::Stops)?.wait()?;
     children::check()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

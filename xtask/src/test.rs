@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use lexopt::prelude::*;
+use clap::Args;
 
 use crate::children;
 use crate::servers::{Plan, Servers};
@@ -57,21 +57,23 @@ struct Tally {
     skipped: Vec<(&'static str, String)>,
 }
 
-/// `cargo xtask test [--quick] [--only TEXT]`.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
-    let mut quick = false;
-    let mut only = String::new();
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("quick") => quick = true,
-            Long("only") => only = args.value()?.string()?,
-            _ => return Err(arg.unexpected().into()),
-        }
-    }
-    let steps = if quick { steps::QUICK } else { steps::FULL };
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Run only what needs no platform tool but ffmpeg.
+    #[arg(long)]
+    quick: bool,
+    /// Run only the steps with this in their name.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    only: String,
+}
+
+/// `cargo xtask test ...`.
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    let Options { quick, only } = options;
+    let steps = if *quick { steps::QUICK } else { steps::FULL };
     let started = Instant::now();
     let mut tally = Tally::default();
-    let mut chosen = steps.iter().filter(|step| step.name.contains(&only));
+    let mut chosen = steps.iter().filter(|step| step.name.contains(only));
     while let Some(step) = chosen.next() {
         let passed = tally.run(step);
         children::check()?;
@@ -83,7 +85,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     if tally.is_empty() {
         bail!("no step's name contains {only:?}");
     }
-    tally.print(quick, started.elapsed().as_secs());
+    tally.print(*quick, started.elapsed().as_secs());
     Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -27,10 +27,7 @@ const WORKER_BUILD: &str = "0.8.7";
 const CARGO_DENY: &str = "0.20.2";
 
 /// `cargo xtask setup`: everything, and a list of what there is.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
-    if let Some(arg) = args.next()? {
-        return Err(arg.unexpected().into());
-    }
+pub(crate) fn command() -> Result<ExitCode> {
     prerequisites(&[LIVE, BENCH])?;
     all()?;
     need(BENCH)?;
