@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -108,13 +108,13 @@ pub(crate) fn spin() -> Result<PathBuf> {
 
 /// The Worker: JavaScript entry and Wasm, where `wrangler.toml` looks for them.
 pub(crate) fn cloudflare() -> Result<PathBuf> {
-    // The bundler knows nothing of what is up to date.
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(folder) = BUILT.get() {
-        return Ok(folder.clone());
+    // The bundler does not know what is up to date, and two at once would write the same files.
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*built {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(built.insert(worker()?).clone()),
     }
-    let folder = worker()?;
-    Ok(BUILT.get_or_init(|| folder).clone())
 }
 
 fn worker() -> Result<PathBuf> {
@@ -211,8 +211,12 @@ fn built(name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
+/// Replaced as a whole: a server that starts meanwhile reads the old file or the new one.
 fn copied(from: &Path, to: &Path) -> Result<PathBuf> {
-    std::fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    let partial = to.with_extension(format!("partial-{}", std::process::id()));
+    std::fs::copy(from, &partial)
+        .and_then(|_| std::fs::rename(&partial, to))
+        .with_context(|| format!("cannot write {}", to.display()))?;
     Ok(to.to_path_buf())
 }
 

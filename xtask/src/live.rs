@@ -84,6 +84,26 @@ pub(crate) fn post_as(url: &str, token: &str, body: &Value) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
+/// Any request that must be answered with a success; the answer's JSON.
+pub(crate) fn ask(
+    method: &str,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&str>,
+) -> Result<Value> {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(body.unwrap_or_default().to_owned())?;
+    let mut answer = agent().run(request).with_context(|| format!("{method} {url}"))?;
+    let text = answer.body_mut().read_to_string()?;
+    if !answer.status().is_success() {
+        bail!("{method} {url} answered {}: {text}", answer.status());
+    }
+    serde_json::from_str(&text).with_context(|| format!("{method} {url} answered no JSON: {text}"))
+}
+
 /// A signed entry URL for a viewer who told nothing, by the API at the edge.
 pub(crate) fn entry(edge: &str) -> Result<String> {
     entry_of(edge, "")

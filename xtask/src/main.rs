@@ -1,8 +1,6 @@
-//! `cargo xtask`: sets up the tools, builds, runs, tests and measures Sightscreen.
+//! `cargo xtask`: sets up the tools, builds, runs, tests, measures and releases Sightscreen.
 //!
-//! Owns the commands that people type and what stands between them and the platforms' own tools.
-//! Owns nothing that runs in production: the product is built by it and never needs it. Invariant:
-//! a command that prints success has seen it.
+//! Nothing here runs in production. A command that prints success has seen it.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
@@ -15,6 +13,7 @@ mod children;
 mod live;
 mod paths;
 mod ports;
+mod release;
 mod run;
 mod servers;
 mod test;
@@ -25,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Sets up the tools, builds, runs, tests and measures Sightscreen.
+/// Sets up the tools, builds, runs, tests, measures and releases Sightscreen.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct CommandLine {
@@ -45,6 +44,8 @@ enum Command {
     Bench(bench::Options),
     /// Builds one thing or everything.
     Build(artifacts::Options),
+    /// Builds what is deployed, into dist/ with SHA256SUMS.
+    Release(release::Options),
     /// Follows a running event and reports every broken rule of HLS.
     #[command(disable_help_flag = true)]
     LiveCheck(live::Options),
@@ -74,6 +75,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Cases(options) => cases::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Build(options) => artifacts::command(&options),
+        Command::Release(options) => release::command(&options),
         Command::LiveCheck(options) => live::command(&options),
         Command::Setup => tools::command(),
     }

@@ -185,7 +185,7 @@ impl Kept {
                 .context("no content before the break")?;
             urls.extend([ad, content].map(|line| resolved(&one.url, &line.uri)));
         }
-        let revision = viewer.playlists[0].seen.revision;
+        let revision = &viewer.playlists[0].seen.revision;
         let origin = servers.origin_url();
         urls.extend(
             COHORTS.map(|cohort| format!("{origin}/documents/pods/demo/{revision}/{cohort}")),

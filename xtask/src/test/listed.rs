@@ -1,7 +1,6 @@
 //! What a media playlist lists at each sequence number, kept over reloads.
 //!
-//! Reads no more than it compares; the live check knows every rule. Invariant: what was seen once
-//! is compared with everything that is seen later.
+//! Reads only what it compares. The live check is what knows every rule.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +31,8 @@ impl Line {
 pub(super) struct Listed {
     media_sequence: u64,
     discontinuity_sequence: u64,
-    /// The ledger's revision.
-    pub(super) revision: u64,
+    /// The ledger's revision, as the playlist names it.
+    pub(super) revision: String,
     /// By sequence number.
     pub(super) lines: BTreeMap<u64, Line>,
     /// Breaks, as written, by their ID.
@@ -64,7 +63,7 @@ impl Listed {
                     listed.discontinuity_sequence = value.parse()?;
                     discontinuities = listed.discontinuity_sequence;
                 }
-                "#EXT-X-SIGHTSCREEN-LEDGER" => listed.revision = value.parse()?,
+                "#EXT-X-SIGHTSCREEN-LEDGER" => value.clone_into(&mut listed.revision),
                 "#EXT-X-DATERANGE" => {
                     let id = value.split('"').nth(1).context("a date range has no ID")?;
                     listed.ranges.insert(id.to_owned(), value.to_owned());

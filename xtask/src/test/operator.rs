@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::{Outcome, documents};
 use crate::browser::{self, Verdict};
 use crate::servers::Servers;
-use crate::{paths, tools, up};
+use crate::{live, paths, tools, up};
 
 /// Of the first viewer, told by the page's address; the second one's is picked on the page.
 const QUERY: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi";
@@ -40,8 +40,28 @@ pub(super) fn run() -> Result<Outcome> {
     if !verdict.passed() {
         bail!("the page did what it must not; repeat it with: cargo xtask test --only operator");
     }
+    tried(&servers)?;
     let picture = shots.join("operator.png");
     Ok(Outcome::Passed(format!("picture {}", picture.display())))
+}
+
+/// Sends every request that the document of the control API shows, in its order.
+fn tried(servers: &Servers) -> Result<()> {
+    let mut last_break = String::new();
+    for example in documents::examples()? {
+        let url = example
+            .url
+            .replace("$CONTROL", &servers.control_url())
+            .replace("$EDGE", &servers.edge_url())
+            .replace("$BREAK", &last_break);
+        let token = example.has_token.then_some(servers.token.as_str());
+        let answer = live::ask(&example.method, &url, token, example.body.as_deref())
+            .with_context(|| format!("docs/control-api.md: {}", example.url))?;
+        if let Some(id) = answer["id"].as_str() {
+            id.clone_into(&mut last_break);
+        }
+    }
+    Ok(())
 }
 
 fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {

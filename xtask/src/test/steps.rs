@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::{Outcome, Step, deploy, fuzz, kill, operator, rtmp};
+use super::{Outcome, Step, deploy, documents, fuzz, kill, operator, rtmp};
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
 use crate::{artifacts, browser, cases, live, paths, run, tools, up};
@@ -20,8 +20,9 @@ pub(crate) const QUICK: &[Step] = &[
     Step::essential("what the tests need", needs),
     Step::new("clippy", clippy),
     Step::new("unit and property tests", unit),
-    Step::new("cases at the native door", native),
-    Step::new("cases at the host door", host),
+    Step::new("documents", documents::check),
+    Step::beside("cases at the host door", host),
+    Step::beside("cases at the native door", native),
 ];
 
 /// Everything.
@@ -33,16 +34,21 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("licences and sources", deny),
     Step::new("unit and property tests", unit),
     Step::new("builds", builds),
+    Step::new("documents", documents::check),
     Step::new("tests of the Spin host", spin_host),
-    Step::new("cases at the native door", native),
-    Step::new("cases at the host door", host),
-    Step::new("cases at the fastly door", fastly),
-    Step::new("cases at the cloudflare door", cloudflare),
-    Step::new("cases at the spin door", spin),
+    // The longest first, so that none of them ends alone.
+    Step::beside("cases at the cloudflare door", cloudflare),
+    Step::beside("cases at the fastly door", fastly),
+    Step::beside("cases at the spin door", spin),
+    Step::beside("cases at the host door", host),
+    Step::beside("cases at the native door", native),
+    // At the lowest priority: the doors' cases wait most of the time, and it computes all of it.
+    Step::beside("fuzz", fuzz::run),
     Step::new("fastly compute pack", deploy::fastly),
     Step::new("wrangler deploy --dry-run", deploy::cloudflare),
     Step::new("spin build", deploy::spin),
-    Step::new("fuzz", fuzz::run),
+    Step::new("release", deploy::release),
+    // From here on real time counts, and nothing else runs.
     Step::new("live check of a running event", live_check),
     Step::new("Chromium plays through a break", || twice(chromium)),
     Step::new("operator and two cohorts", operator::run),
@@ -177,8 +183,30 @@ fn spin() -> Result<Outcome> {
 }
 
 fn door(name: &str) -> Result<Outcome> {
-    let log = run::logged(&format!("cases {name}"), &mut cases::at(name)?)?;
+    let step = format!("cases {name}");
+    let mut cases = cases::at(name)?;
+    let log = run::logged(&step, &mut cases).with_context(|| {
+        let log = run::log_file(&step).and_then(|file| Ok(std::fs::read_to_string(file)?));
+        repeat(name, &log.unwrap_or_default())
+    })?;
     Ok(Outcome::Passed(summary(&log)))
+}
+
+/// Which cases failed, and what to type to see one of them again.
+fn repeat(door: &str, log: &str) -> String {
+    let failed: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("FAIL ")?.strip_prefix(door)?.strip_prefix(": "))
+        .filter_map(|rest| rest.split_once(": ").map(|(case, _)| case))
+        .collect();
+    let command = format!("cargo xtask cases --door {door}");
+    match failed.as_slice() {
+        [] => format!("repeat it with: {command}"),
+        [first, ..] => {
+            let list = failed.join(", ");
+            format!("failed: {list}; repeat one with: {command} --filter {first}")
+        }
+    }
 }
 
 /// The last line of the cases' runner, with the one before it where that counts what was skipped.
@@ -258,7 +286,19 @@ fn counted(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::summary;
+    use super::{repeat, summary};
+
+    #[test]
+    fn a_door_that_fails_says_which_cases_and_how_to_repeat_one() {
+        let log = "ok   host: pass/whole\nFAIL host: pass/tampered: A pass is refused\n  got 200\n\
+            FAIL host: range/first: A range\n";
+        assert_eq!(
+            repeat("host", log),
+            "failed: pass/tampered, range/first; \
+             repeat one with: cargo xtask cases --door host --filter pass/tampered"
+        );
+        assert_eq!(repeat("spin", log), "repeat it with: cargo xtask cases --door spin");
+    }
 
     #[test]
     fn what_the_cases_runner_skipped_is_told_with_what_it_counted() {
