@@ -353,21 +353,15 @@ pub(crate) fn ads(report: &Value) -> BTreeMap<u64, String> {
 /// The pods document of the viewer's cohort, as the origin published it last.
 pub(crate) fn pods(servers: &Servers, report: &Value) -> Result<Value> {
     let cohort = report["cohort"].as_str().context("the page read no cohort in its pass")?;
-    let origin = servers.origin_url();
-    let revision = revision(servers)?;
-    let document = live::get(&format!("{origin}/documents/pods/demo/{revision}/{cohort}"))?;
+    let state = servers.state()?;
+    let revision = state["ledger"]["revision"]
+        .as_u64()
+        .with_context(|| format!("the control API told no revision: {state}"))?;
+    let epoch = state["epoch"].as_str().context("the control API told no epoch")?;
+    let name = format!("pods/demo/{epoch}.{revision}/{cohort}");
+    let document = live::get(&format!("{}/documents/{name}", servers.origin_url()))?;
     let (_, payload) = document.split_once('\n').context("the pods document has no header line")?;
     Ok(serde_json::from_str(payload)?)
-}
-
-/// The ledger's revision as the origin's playlists name it.
-fn revision(servers: &Servers) -> Result<String> {
-    let state = servers.state()?;
-    let id = state["renditions"][0]["id"].as_str();
-    let id = id.with_context(|| format!("the control API told no rendition: {state}"))?;
-    let playlist = live::get(&format!("{}/live/demo/{id}/index.m3u8", servers.origin_url()))?;
-    let tag = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-SIGHTSCREEN-LEDGER:"));
-    Ok(tag.with_context(|| format!("no ledger revision in:\n{playlist}"))?.to_owned())
 }
 
 /// The creative that a cohort must see at a sequence number.

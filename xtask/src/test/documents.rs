@@ -3,7 +3,7 @@
 //!
 //! Examples of the control API are read here and tried by the step that has an operator.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,7 +44,8 @@ pub(super) struct Example {
     pub(super) has_token: bool,
 }
 
-type Names = BTreeSet<String>;
+/// Names with their defaults.
+type Settings = BTreeMap<String, Option<String>>;
 
 /// The step: everything, which includes what needs the built programs.
 pub(super) fn check() -> Result<Outcome> {
@@ -244,8 +245,14 @@ fn command_fault(shown: &str) -> Option<String> {
         return None;
     }
     let has = |flag: &str| command.get_arguments().any(|arg| arg.get_long() == Some(flag));
-    let flag = words.flat_map(|word| word.strip_prefix("--")).find(|flag| !has(flag))?;
-    Some(format!("{name} has no --{flag}"))
+    let values: Vec<_> =
+        command.get_positionals().flat_map(|arg| arg.get_possible_values()).collect();
+    let knows =
+        |word: &str| values.is_empty() || values.iter().any(|value| value.matches(word, false));
+    words.find_map(|word| match word.strip_prefix("--") {
+        Some(flag) => (!has(flag)).then(|| format!("{name} has no --{flag}")),
+        None => (!knows(word)).then(|| format!("{name} takes no {word}")),
+    })
 }
 
 fn help(program: &Path, sub: Option<&str>) -> Result<String> {
@@ -254,10 +261,21 @@ fn help(program: &Path, sub: Option<&str>) -> Result<String> {
     run::output(&mut command).with_context(|| format!("{} --help failed", program.display()))
 }
 
-/// The long flags that a help text explains.
-fn flags_of(help: &str) -> Names {
-    let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
-    lines.filter_map(|line| flags_in(line).next()).collect()
+/// The long flags that a help text explains, each with its default where it has one.
+fn flags_of(help: &str) -> Settings {
+    let mut flags = Settings::new();
+    let mut last = None;
+    for line in help.lines() {
+        if line.trim_start().starts_with('-') {
+            last = flags_in(line).next();
+            flags.extend(last.clone().map(|flag| (flag, None)));
+        }
+        let default = line.split("[default: ").nth(1).and_then(|rest| rest.split(']').next());
+        if let (Some(flag), Some(default)) = (&last, default) {
+            flags.insert(flag.clone(), Some(default.to_owned()));
+        }
+    }
+    flags
 }
 
 /// The long flags of a line.
@@ -275,18 +293,16 @@ fn settings_faults(
     documents: &[Document],
     program: &str,
     sub: Option<&str>,
-    flags: &Names,
+    flags: &Settings,
 ) -> Result<Vec<String>> {
     let command = sub.map_or(program.to_owned(), |sub| format!("{program} {sub}"));
     let section = find(documents, SETTINGS)?.section(&command)?;
-    let settings: Names =
-        flags.iter().filter(|flag| !NO_SETTINGS.contains(&flag.as_str())).cloned().collect();
-    let mut faults = differences(&settings, &explained(&section), &command);
+    let mut faults = differences(flags, &explained(&section), &command);
     for document in documents {
         for line in document.commands().filter(|line| line.contains(&command)) {
             let after = line.split(&command).nth(1).unwrap_or_default();
             faults.extend(
-                flags_in(after).filter(|flag| !flags.contains(flag)).map(|flag| {
+                flags_in(after).filter(|flag| !flags.contains_key(flag)).map(|flag| {
                     format!("{}: {command} takes no --{flag}", document.path.display())
                 }),
             );
@@ -295,26 +311,56 @@ fn settings_faults(
     Ok(faults)
 }
 
-fn differences(settings: &Names, explained: &Names, command: &str) -> Vec<String> {
-    let missing = settings
-        .difference(explained)
+fn differences(flags: &Settings, explained: &Settings, command: &str) -> Vec<String> {
+    let missing = flags
+        .keys()
+        .filter(|name| !NO_SETTINGS.contains(&name.as_str()) && !explained.contains_key(*name))
         .map(|name| format!("{SETTINGS}: does not explain {name} of {command}"));
-    let too_many = explained
-        .difference(settings)
-        .filter(|name| !FILE_ONLY.contains(&name.as_str()))
-        .map(|name| format!("{SETTINGS}: {command} has no setting {name}"));
-    missing.chain(too_many).collect()
+    let wrong = explained
+        .iter()
+        .filter(|(name, _)| !FILE_ONLY.contains(&name.as_str()))
+        .filter_map(|(name, default)| match flags.get(name) {
+            None => Some(format!("{SETTINGS}: {command} has no setting {name}")),
+            Some(is) if default.is_some() && default != is => {
+                Some(format!("{SETTINGS}: the default of {name} is {is:?} in --help of {command}"))
+            }
+            Some(_) => None,
+        });
+    missing.chain(wrong).collect()
 }
 
-/// The names that the items of a list begin with: "- `name`, `other`: what they say".
-fn explained(section: &[&str]) -> Names {
-    let items = section.iter().filter_map(|line| line.strip_prefix("- `"));
-    let heads = items.filter_map(|line| Some(line.split_once(':')?.0));
-    heads
-        .flat_map(|head| head.split("`, `"))
-        .map(|name| name.trim_matches(['`', '[', ']', ' ']).to_owned())
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
-        .collect()
+/// The settings that the items of a list begin with, with their defaults:
+/// "- `name`, `other` (`1`, `2`): what they say".
+fn explained(section: &[&str]) -> Settings {
+    let mut explained = Settings::new();
+    for item in section.iter().filter_map(|line| line.strip_prefix("- ")) {
+        let (names, rest) = code_list(item);
+        let defaults = rest.strip_prefix(" (").map(|rest| code_list(rest).0).unwrap_or_default();
+        let mut defaults = defaults.into_iter();
+        let of_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+        explained.extend(
+            names
+                .into_iter()
+                .map(|name| name.trim_matches(['[', ']']))
+                .filter(|name| name.bytes().all(of_name))
+                .map(|name| (name.to_owned(), defaults.next().map(str::to_owned))),
+        );
+    }
+    explained
+}
+
+/// Pieces of code with commas between that a text begins with, and what follows them.
+fn code_list(text: &str) -> (Vec<&str>, &str) {
+    let (mut list, mut rest) = (Vec::new(), text);
+    while let Some((code, after)) = rest.strip_prefix('`').and_then(|rest| rest.split_once('`')) {
+        list.push(code);
+        rest = after;
+        match rest.strip_prefix(", ") {
+            Some(next) if next.starts_with('`') => rest = next,
+            _ => break,
+        }
+    }
+    (list, rest)
 }
 
 /// Routes of the control API without an example, and examples without a route.
@@ -404,8 +450,11 @@ mod tests {
         Document { path: "docs/a.md".into(), text: text.to_owned() }
     }
 
-    fn names(names: &[&str]) -> Names {
-        names.iter().map(|name| (*name).to_owned()).collect()
+    fn settings(settings: &[(&str, Option<&str>)]) -> Settings {
+        let owned = |(name, default): &(&str, Option<&str>)| {
+            ((*name).to_owned(), default.map(str::to_owned))
+        };
+        settings.iter().map(owned).collect()
     }
 
     #[test]
@@ -435,6 +484,7 @@ mod tests {
         }
         assert_eq!(command_fault("tets"), Some("tets is no command".to_owned()));
         assert_eq!(command_fault("up --door x"), Some("up has no --door".to_owned()));
+        assert_eq!(command_fault("build moon"), Some("build takes no moon".to_owned()));
         let faults = document("a\n`cargo xtask fly`, or `cargo xtask up`").unknown_commands();
         assert_eq!(faults, ["docs/a.md:2: cargo xtask fly is no command"]);
     }
@@ -446,20 +496,21 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_explained_both_ways() {
-        let help =
-            "  Options:\n      --listen <ADDR>  Listen here, as --other does\n  -h, --help\n";
-        assert_eq!(flags_of(help), names(&["listen", "help"]));
-        let section = [
-            "text",
-            "- `listen`, `control` (default `x`): ports",
-            "- `[[pods]]`: a",
-            "- `A_B`: no",
-        ];
+    fn settings_are_explained_both_ways_with_their_defaults() {
+        let help = "Options:\n      --listen <ADDR>  Listen, as --other does [default: a:1]\n\
+            \x20     --log\n          How [default: plain]\n  -h, --help\n";
+        let flags = flags_of(help);
+        let expected = [("help", None), ("listen", Some("a:1")), ("log", Some("plain"))];
+        assert_eq!(flags, settings(&expected));
+        let section =
+            ["- `listen`, `dvr` (`a:1`, `6`): seconds: many", "- `[[pods]]`: a", "- `A_B`: no"];
         let explained = explained(&section);
-        assert!(explained.contains("listen") && explained.contains("pods"), "{explained:?}");
-        let faults = differences(&names(&["listen", "data"]), &names(&["listen", "dato"]), "x");
-        assert_eq!(faults.len(), 2, "{faults:?}");
+        let expected = [("listen", Some("a:1")), ("dvr", Some("6")), ("pods", None)];
+        assert_eq!(explained, settings(&expected));
+        // One is not there, one is not explained, and one has another default.
+        assert_eq!(differences(&flags, &explained, "x").len(), 2);
+        let other = settings(&[("listen", Some("b:1")), ("log", None)]);
+        assert_eq!(differences(&flags, &other, "x").len(), 1);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Line {
 pub(super) struct Listed {
     media_sequence: u64,
     discontinuity_sequence: u64,
-    /// The ledger's revision, as the playlist names it.
+    /// Name of the ledger's revision.
     pub(super) revision: String,
     /// By sequence number.
     pub(super) lines: BTreeMap<u64, Line>,
