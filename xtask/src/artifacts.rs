@@ -1,7 +1,6 @@
-//! Builds: servers for this machine, the core for each door, and the page.
+//! Builds: the servers for this machine, the core for each door, and the page.
 //!
-//! Owns the commands that `fastly.toml`, `wrangler.toml` and `spin.toml` call, and where each
-//! result lies.
+//! `fastly.toml`, `wrangler.toml` and `spin.toml` call these, and expect each result in its place.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -1,8 +1,7 @@
 //! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, and
 //! latency in a browser.
 //!
-//! Owns what is measured and against which number it is shown. Invariant: a number that is printed
-//! was measured in this run.
+//! Every number that is printed was measured in this run.
 
 mod browser;
 mod cold;

@@ -1,6 +1,6 @@
-//! Plays the page in a real browser and judges what it saw against the origin's frozen decisions.
+//! Plays the page in a real browser and judges what it saw by the origin's frozen decisions.
 //!
-//! Invariant: a verdict passes only on what the browser reported; what was not seen fails.
+//! A verdict rests only on what the browser reported. What was not seen fails.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,8 +1,8 @@
-//! Children in process groups of their own, and what becomes of them at a signal.
+//! Child processes, each in a group of its own, and what becomes of them at a signal.
 //!
-//! Owns every group that a command of xtask starts. Invariant: after SIGINT or SIGTERM no new one
-//! starts, and when xtask ends by its own hand none of them lives. A group is killed whole: npm's
-//! programs, cargo and servers have children of their own.
+//! After SIGINT or SIGTERM no new one starts, and when xtask ends by itself none of them lives on.
+//! A group is killed as a whole, because npm's programs, cargo and servers have children of their
+//! own.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};

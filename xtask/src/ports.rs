@@ -1,7 +1,4 @@
-//! Whether ports are free, and who has those that are not.
-//!
-//! Owns the words about a busy port. Reads `/proc` to name the process; where that tells nothing,
-//! the port alone is named.
+//! Whether ports are free, and which process has those that are not, as far as `/proc` tells.
 
 use std::fs;
 use std::net::TcpListener;

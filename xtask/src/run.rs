@@ -1,7 +1,6 @@
-//! Running other programs: quietly into a log with progress, or as they are.
+//! Runs other programs, quietly into a log, with progress and a time limit.
 //!
-//! Owns how a command is shown and how its failure is told: the end of its log and what to type to
-//! repeat it. Invariant: nothing that is logged runs for ever.
+//! A failure shows the end of the log and what to type to repeat the command.
 
 use std::ffi::OsStr;
 use std::fs::File;

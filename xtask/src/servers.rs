@@ -1,7 +1,6 @@
-//! An origin and an edge node, started, watched, restarted and stopped together.
+//! An origin and an edge node: started, watched, restarted and stopped together.
 //!
-//! Owns their processes, ports and secrets. Invariant: when a [`Servers`] is dropped, none of its
-//! processes lives.
+//! When a [`Servers`] is dropped, none of its processes lives on.
 
 use std::fs::File;
 use std::io::{Read, Write};

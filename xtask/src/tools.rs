@@ -1,8 +1,7 @@
-//! Set-up: the tools of the platforms, checked and reused, else installed with progress.
+//! Set-up: which version of which tool is used, and how it is installed if it is missing.
 //!
-//! Owns which version of what is used. Installs into the cache alone, but for Debian packages and
-//! Rust targets, which belong to the machine. Invariant: a tool's path is handed out only after the
-//! tool itself has said the expected version.
+//! Everything goes into the cache, but for Debian packages and Rust targets, which belong to the
+//! machine. A tool is handed out only after it has said that it has the expected version.
 
 mod debian;
 mod node;

@@ -1,7 +1,6 @@
 //! The desk: the one place where breaks are announced, frozen, cut short and ended.
 //!
-//! Owns the ledger of a running event and the order of what happens to it. Invariant: nothing that
-//! lies before `floor` is changed, because it may be published or hinted.
+//! It never changes anything that lies before `floor`, because players may have been told of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;

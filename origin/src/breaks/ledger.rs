@@ -1,9 +1,8 @@
-//! The ledger: what was announced, frozen, cut short and ended, and the rules that every entry
-//! keeps.
+//! The ledger: what was announced, frozen, cut short and ended, and the rules for each entry.
 //!
-//! Owns the state of all breaks of one event as the fold of its entries. Does no IO and reads no
-//! clock. Invariant: an entry that [`Ledger::apply`] accepts changes nothing that an earlier
-//! revision said about a segment that may have been published.
+//! The state of all breaks of an event is the fold of its entries, without IO and without a clock.
+//! An entry that [`Ledger::apply`] accepts changes nothing that an earlier revision said about a
+//! segment that may have been published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! The ledger on disk: one JSON line per entry, synced before anyone sees it.
+//! The ledger on disk: one JSON line for each entry, synced before anyone sees it.
 //!
-//! Owns the file format and its recovery. Invariant: an entry that [`Log::append`] has accepted is
-//! read back after any kill, and one that was not accepted was never seen.
+//! An entry that [`Log::append`] has accepted is read back after any kill. One that it did not
+//! accept was never seen.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

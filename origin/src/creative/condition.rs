@@ -1,8 +1,7 @@
-//! Conditioning: one run of ffmpeg that brings a clip to the ladder and the grid, kept on disk by
-//! content.
+//! Conditioning: one run of ffmpeg that brings a clip to the ladder and the grid.
 //!
-//! Owns the cache folder. Invariant: a folder with a `meta.json` holds a whole creative; it is
-//! renamed into place.
+//! The result is kept in a folder named by what went into it. The folder is renamed into place, so
+//! one that has a `meta.json` holds a whole creative.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

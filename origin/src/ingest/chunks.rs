@@ -1,9 +1,8 @@
-//! The RTMP chunk stream, as far as it takes to know that the session can read it.
+//! Checks the RTMP chunk stream of a publisher before the session sees it.
 //!
-//! Owns the headers of the chunks and what they may claim. Looks at no message but the one that
-//! sets the chunk size. Invariant: what passes here has one message open at a time, of the length
-//! that was announced, and commands short enough to be read by recursion: beyond that, the
-//! session's arithmetic overflows, its memory grows, or its stack does.
+//! The session would overflow, grow or recurse on a hostile stream. What passes here has one
+//! message open at a time, of the length that was announced, and commands short enough to be read
+//! by recursion. Of the messages only the one that sets the chunk size is looked at.
 
 use std::collections::HashMap;
 

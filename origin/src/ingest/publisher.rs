@@ -1,8 +1,8 @@
 //! From a publisher's tags to runs of the encoder.
 //!
-//! Owns the anchor between the publisher's clock and the grid. Invariant: within a run the distance
-//! between them is constant; when they drift apart by more than [`DRIFT`], or tags stop, the run
-//! ends and the next begins at the next key picture.
+//! Within a run the publisher's clock keeps a constant distance to the grid. When they drift apart
+//! by more than [`DRIFT`], or tags stop coming, the run ends, and the next begins at the next key
+//! picture.
 
 use std::time::Duration;
 

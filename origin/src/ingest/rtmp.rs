@@ -1,9 +1,9 @@
-//! RTMP: a publisher with a stream key, and the steps that it takes.
+//! RTMP: a publisher with a stream key, from its connection to its last tag.
 //!
-//! Owns the listener, who is admitted, and which publisher is the one. What becomes of its tags is
-//! [`publisher`]'s. Invariants: the stream key is in no log and no error; a publisher that goes
-//! away never ends the event; the newest publisher with the right key is the one; who has not named
-//! the key costs a few kilobytes and ten seconds at most, and keeps nobody out.
+//! The newest publisher with the right key is the one that counts, and one that goes away never
+//! ends the event. A stranger who has not named the key costs ten seconds and a few kilobytes at
+//! most, and keeps nobody out. The stream key is in no log and no error. What becomes of the tags
+//! is in [`publisher`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The end of an event: the segment before which every rendition stops.
 //!
-//! Owns the file `end`. Does not know who asked. Invariant: an end is on disk before anything is
-//! published with it in mind, and never moves.
+//! It is on disk, in the file `end`, before anything is published with it in mind, and it never
+//! moves.
 
 use std::io;
 use std::path::{Path, PathBuf};

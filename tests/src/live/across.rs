@@ -1,6 +1,4 @@
-//! What must be equal in all renditions of an event.
-//!
-//! Owns the record of what each has shown, and the judgement when all is seen.
+//! What must be equal in all renditions of an event, judged when all has been seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};

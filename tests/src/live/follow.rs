@@ -1,7 +1,6 @@
 //! Follows one rendition: blocking reloads, parts as they come, segments when they are whole.
 //!
-//! Owns the order of requests, and what a reload must bring. What is seen goes to the rules on
-//! text, to [`Objects`] and to [`Across`].
+//! What is seen goes to the rules on text, to [`Objects`] and to [`Across`].
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! The media of one rendition: every part and segment, fetched when it is first listed.
 //!
-//! Owns the rules that need media, and what they remember: inits, the bytes of parts until their
-//! segment is whole, the decode time that comes next. Invariant: what is listed is fetched once,
-//! and once more where it was asked for while it was hinted.
+//! For the rules that need media this remembers inits, the bytes of parts until their segment is
+//! whole, and the decode time that must come next. What is listed is fetched once, and a second
+//! time if it was fetched while it was only hinted.
 
 use std::collections::HashMap;
 

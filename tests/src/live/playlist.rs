@@ -1,8 +1,8 @@
-//! Media playlists, read tag by tag with the line of each.
+//! Reads media playlists tag by tag, with the line of each.
 //!
-//! Owns a strict reader: what it does not understand is an error, unless the specification says
-//! that unknown tags are skipped. Invariant: every segment has a media sequence number, a line and
-//! the init that holds for it.
+//! The reader is strict: what it does not understand is an error, but for unknown tags, which the
+//! specification says are skipped. Every segment has a media sequence number, a line, and the init
+//! that holds for it.
 
 use std::collections::BTreeMap;
 

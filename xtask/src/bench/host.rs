@@ -1,5 +1,5 @@
-//! The host on one core, beside nginx on the same one: playlists that are checked for a pass,
-//! personalised and cached.
+//! The host on one core, beside nginx on the same core: playlists personalised by a pass, from the
+//! cache.
 
 use std::process::Command;
 use std::thread::sleep;

@@ -246,7 +246,7 @@ fn command_fault(shown: &str) -> Option<String> {
     }
     let has = |flag: &str| command.get_arguments().any(|arg| arg.get_long() == Some(flag));
     let values: Vec<_> =
-        command.get_positionals().flat_map(|arg| arg.get_possible_values()).collect();
+        command.get_positionals().flat_map(clap::Arg::get_possible_values).collect();
     let knows =
         |word: &str| values.is_empty() || values.iter().any(|value| value.matches(word, false));
     words.find_map(|word| match word.strip_prefix("--") {

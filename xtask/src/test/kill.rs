@@ -1,7 +1,7 @@
-//! kill -9 in a break: the encoder, the origin, the edge. What a viewer was told before must be
-//! what a viewer is told after.
+//! kill -9 in a break: the encoder, the origin, the edge. What viewers were told before must be
+//! what they are told afterwards.
 //!
-//! All is looked at over HTTP at the edge, but for the pods documents, which only edges ask for.
+//! Everything is read over HTTP at the edge, but for pods documents, which only edges ask for.
 
 use std::time::{Duration, Instant};
 

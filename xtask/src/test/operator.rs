@@ -1,7 +1,7 @@
-//! An operator and two viewers of different cohorts, by the page's own buttons and menus.
+//! An operator and two viewers of different cohorts, who use the page's own buttons and menus.
 //!
-//! The driver clicks and says what the page showed; what each viewer was due is judged here, by the
-//! pods that were frozen.
+//! The driver clicks and reports what the page showed. What each viewer was due is judged here, by
+//! the pods that were frozen.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Footage by RTMP: a publisher as a camera's encoder, and the page that plays what came in.
+//! Footage by RTMP: a publisher that behaves like a camera's encoder, and the page that plays it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -36,14 +36,14 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("builds", builds),
     Step::new("documents", documents::check),
     Step::new("tests of the Spin host", spin_host),
-    // The longest first, so that none of them ends alone.
+    // The longest first, so that none of them ends alone. Fuzzing computes all the time, at the
+    // lowest priority; the doors' cases wait most of the time.
+    Step::beside("fuzz", fuzz::run),
     Step::beside("cases at the cloudflare door", cloudflare),
     Step::beside("cases at the fastly door", fastly),
     Step::beside("cases at the spin door", spin),
     Step::beside("cases at the host door", host),
     Step::beside("cases at the native door", native),
-    // At the lowest priority: the doors' cases wait most of the time, and it computes all of it.
-    Step::beside("fuzz", fuzz::run),
     Step::new("fastly compute pack", deploy::fastly),
     Step::new("wrangler deploy --dry-run", deploy::cloudflare),
     Step::new("spin build", deploy::spin),

@@ -1,6 +1,4 @@
 //! The rules that two playlists in a row must keep.
-//!
-//! Owns what a reload may change. Fetches nothing.
 
 use super::ranges;
 use crate::live::playlist::Media;
