@@ -24,7 +24,7 @@ pub(crate) fn free(ports: &[(&str, u16)]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{}\nstop what has it, or add --fresh for free ports and data of its own (with --port N for the viewers' one)",
+        "{}\nstop that process, or add --fresh to use free ports and a folder of its own (--port N still sets the viewers' port)",
         busy.join("\n")
     )
 }

@@ -249,7 +249,7 @@ impl Servers {
                 quiet = Instant::now();
             }
             if Instant::now() > deadline {
-                bail!("the creatives are not prepared{}", self.logs());
+                bail!("the creatives were not ready in time{}", self.logs());
             }
             std::thread::sleep(POLL);
         }
@@ -296,7 +296,7 @@ impl Servers {
         self.answers(&format!("{}/page/index.html", self.edge_url()), Some(READY_WITHIN))?;
         self.state().with_context(|| {
             format!(
-                "{} is answered by another origin than the one started here",
+                "another origin answers at {}, not the one that was started here",
                 self.control_url()
             )
         })?;

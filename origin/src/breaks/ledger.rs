@@ -157,9 +157,7 @@ pub struct Ledger {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// Ids count up and are never used again.
-    #[error(
-        "break {found} follows break {expected} in number: ids are never used twice or left out"
-    )]
+    #[error("break {found} came where {expected} was due: ids count up without gaps")]
     Id {
         /// The id that comes next.
         expected: String,
@@ -167,7 +165,7 @@ pub enum RuleError {
         found: String,
     },
     /// A break has no segments, or does not fit 53 bits.
-    #[error("break {0} has no usable start and length")]
+    #[error("break {0} has no segments, or numbers that are too large")]
     Length(String),
     /// No content between two breaks.
     #[error(

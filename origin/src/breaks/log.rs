@@ -95,7 +95,7 @@ impl Log {
         let bytes = read_bounded(&mut file, path)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         if whole < bytes.len() {
-            tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "the last line of the ledger was torn and never in force; dropped");
+            tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "dropped the ledger's last line, which was cut off and never in force");
         }
         let (entries, ledger) = replay(&bytes[..whole], path, event)?;
         let mut log = Self {

@@ -191,7 +191,7 @@ async fn length(source: &Source, grid: &Grid) -> Result<u64, CreativeError> {
             })?;
             file.duration_ms.ok_or_else(|| CreativeError::Corrupt {
                 name: name.clone(),
-                reason: "it tells no length".to_owned(),
+                reason: "its length is unknown".to_owned(),
             })?
         }
     };
@@ -363,7 +363,10 @@ pub(super) fn load(
             Kind::Audio => coded_audio(grid, meta.segments),
         };
         if (coded.samples.len() as u64) < least {
-            return Err(corrupt(format!("it gave {} of {least} samples", coded.samples.len())));
+            return Err(corrupt(format!(
+                "it has {} samples, expected at least {least}",
+                coded.samples.len()
+            )));
         }
         tracks.push(coded);
     }

@@ -58,7 +58,7 @@ pub(crate) async fn generate(event: Event, sink: Sink) {
             }
         };
         let wait = pause.after(lasted);
-        tracing::warn!(wait_ms = wait.as_millis() as u64, "the encoder is started again");
+        tracing::warn!(wait_ms = wait.as_millis() as u64, "starting the encoder again");
         sleep(wait).await;
     }
 }

@@ -120,10 +120,10 @@ impl Shared {
         if room == full {
             self.full.store(!room, Ordering::Relaxed);
             match room {
-                true => tracing::warn!("the packager goes on: samples are taken again"),
+                true => tracing::warn!("the packager works again"),
                 false => tracing::error!(
                     waiting,
-                    "the packager stands still: samples are dropped and become gaps"
+                    "the packager is stuck (is the disk full?): samples are dropped and become gaps"
                 ),
             }
         }

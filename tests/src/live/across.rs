@@ -94,7 +94,7 @@ impl Record {
             let known = ranges.entry(id.clone()).or_default();
             let same =
                 known.get("START-DATE").is_none_or(|date| range.get("START-DATE") == Some(date));
-            notes.must(same, "D1", line, || format!("the ID of date range {id} is used again"));
+            notes.must(same, "D1", line, || format!("the ID {id} is used for a second date range"));
             known.extend(range);
         }
         let Some((start, end)) = window(media) else {
@@ -162,8 +162,8 @@ impl Record {
                 let here = self.ranges.get(name).and_then(|ranges| ranges.get(id));
                 let same = here.map_or(!self.must_show(name, range), |here| agree(range, here));
                 report.of(name).must(same, "D1", 0, || match here {
-                    Some(_) => format!("date range {id} is another than in {first}"),
-                    None => format!("date range {id} is in {first}, and not here"),
+                    Some(_) => format!("date range {id} differs from that in {first}"),
+                    None => format!("date range {id} is in {first} but not here"),
                 });
             }
         }

@@ -120,7 +120,7 @@ impl<'a> Follower<'a> {
             later.next() > earlier.next()
         };
         notes.must(has || later.ended, "L3", 0, || {
-            format!("?{query} came without what was asked for")
+            format!("?{query} was answered without the part it asked for")
         });
     }
 

@@ -100,7 +100,7 @@ impl<'a> Objects<'a> {
         let same = came.as_ref().is_ok_and(|early| early == bytes);
         self.source.notes.must(same, "L5", part.line, || {
             let fault = came.err().unwrap_or("other bytes than later".into());
-            format!("{uri} when it was hinted: {fault}")
+            format!("{uri}, fetched while it was hinted: {fault}")
         });
     }
 
@@ -141,7 +141,7 @@ impl<'a> Objects<'a> {
         if !segment.parts.is_empty() && parts.len() == segment.parts.len() {
             let same = parts.concat() == bytes;
             self.source.notes.must(same, "M1", segment.line, || {
-                format!("{} is not the bytes of its parts", segment.uri)
+                format!("{} differs from the bytes of its parts", segment.uri)
             });
         }
         let Some((init, span)) = self.span(segment, &bytes, segment.line) else {

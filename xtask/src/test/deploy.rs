@@ -11,7 +11,7 @@ use crate::{artifacts, paths, release, run, tools};
 /// Largest Worker that a free plan takes, compressed.
 const WORKER_BYTES: usize = 1_000_000;
 const NO_FASTLY_CLI: &str =
-    "the Fastly CLI is not on PATH, and npm brings it for 64-bit Linux on x86 alone";
+    "the Fastly CLI is not on PATH, and npm has it only for Linux on x86-64";
 
 /// Packs the Fastly package with Fastly's own tool.
 pub(crate) fn fastly() -> Result<Outcome> {
@@ -56,7 +56,7 @@ pub(crate) fn spin() -> Result<Outcome> {
     let component = &manifest["component"]["sightscreen"];
     let said = |value: &toml::Value, what: &str| {
         let text = value.as_str().map(str::to_owned);
-        text.with_context(|| format!("spin.toml: expected the component's {what} to be a text"))
+        text.with_context(|| format!("spin.toml: expected the component's {what} to be text"))
     };
     let built = paths::root().join(said(&component["source"], "source")?);
     let command = said(&component["build"]["command"], "build command")?;
@@ -101,7 +101,7 @@ pub(crate) fn release() -> Result<Outcome> {
     let out = tempfile::tempdir()?;
     bundle(&folder.join("cloudflare"), out.path())?;
     let sums = std::fs::read_to_string(folder.join(release::SUMS))?;
-    ensure!(sums == release::sums(&folder)?, "{} does not fit the files", release::SUMS);
+    ensure!(sums == release::sums(&folder)?, "{} does not match the files", release::SUMS);
     Ok(Outcome::Passed(format!("{} files", sums.lines().count())))
 }
 

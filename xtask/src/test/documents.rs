@@ -56,7 +56,7 @@ pub(super) fn check() -> Result<Outcome> {
         faults.extend(settings_faults(&documents, program, sub, &flags_of(&help))?);
     }
     faults.extend(route_faults(&documents)?);
-    ensure!(faults.is_empty(), "the documents say what is not so:\n  {}", faults.join("\n  "));
+    ensure!(faults.is_empty(), "the documents and the code disagree:\n  {}", faults.join("\n  "));
     Ok(Outcome::Passed(format!("{} documents", documents.len())))
 }
 

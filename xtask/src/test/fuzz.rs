@@ -80,7 +80,7 @@ fn fuzz(target: &str, programs: &Path, folder: &Path) -> Result<String> {
     let runs = log
         .lines()
         .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
-        .with_context(|| format!("the fuzzer of {target} told no number of runs"))?;
+        .with_context(|| format!("the fuzzer of {target} did not print how often it ran"))?;
     Ok(format!("{target} {} runs in {seconds} s", runs.trim()))
 }
 
@@ -106,5 +106,5 @@ fn host() -> Result<String> {
         .as_deref()
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("host: ")))
         .map(str::to_owned)
-        .context("rustc names no host")
+        .context("rustc -vV printed no host")
 }

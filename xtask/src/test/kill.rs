@@ -200,10 +200,7 @@ impl Kept {
 
     fn compare(&self, victim: Victim) -> Result<()> {
         for (url, was) in &self.0 {
-            ensure!(
-                live::get_bytes(url)? == *was,
-                "{url} is another since the {victim:?} was killed"
-            );
+            ensure!(live::get_bytes(url)? == *was, "{url} changed after the {victim:?} was killed");
         }
         Ok(())
     }

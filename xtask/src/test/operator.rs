@@ -38,7 +38,7 @@ pub(super) fn run() -> Result<Outcome> {
     let verdict = judge(&servers, &report)?;
     print!("{verdict}");
     if !verdict.passed() {
-        bail!("the page did what it must not; repeat it with: cargo xtask test --only operator");
+        bail!("the page misbehaved; repeat it with: cargo xtask test --only operator");
     }
     tried(&servers)?;
     let picture = shots.join("operator.png");
@@ -75,7 +75,7 @@ fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
         browser::breaks(&browser::pods(servers, viewer)?, viewer, &mut verdict);
     }
     let [one, other] = viewers.as_slice() else {
-        bail!("the driver told of {} viewers", viewers.len());
+        bail!("expected two viewers, the driver reported {}", viewers.len());
     };
     verdict
         .check(one["cohort"] == COHORT, format!("the address leads to cohort {}", one["cohort"]));

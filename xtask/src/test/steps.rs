@@ -226,7 +226,7 @@ fn twice(check: fn() -> Result<Outcome>) -> Result<Outcome> {
         Err(error) if error.is::<TooSlow>() => error,
         outcome => return outcome,
     };
-    println!("  once more, since a busy machine explains it: {error:#}");
+    println!("  trying once more, because a busy machine would explain it: {error:#}");
     browser::keep_first()?;
     match check()? {
         Outcome::Passed(word) => Ok(Outcome::PassedSecond(word)),
@@ -252,7 +252,7 @@ fn printed_entry(servers: &Servers) -> Result<String> {
     let explained = servers.explained(&url)?;
     ensure!(
         explained.contains("good, and admitted now"),
-        "sightscreen-origin inspect says of what sign printed:\n{explained}"
+        "expected sightscreen-origin inspect to admit what sign printed; it says:\n{explained}"
     );
     Ok(url)
 }
