@@ -129,7 +129,7 @@ pub(crate) fn play(
     Ok(report)
 }
 
-/// Puts what the first try printed under another name, so that a second one leaves it.
+/// Renames what the first try printed, so that a second try does not overwrite it.
 pub(crate) fn keep_first() -> Result<()> {
     let folder = paths::work("logs")?;
     let printed = folder.join(format!("{PLAY}.json"));
@@ -282,8 +282,8 @@ fn picture(report: &Value, verdict: &mut Verdict) {
     );
 }
 
-/// The test match burns in when each picture was made; a latency that nobody read off it would pass
-/// for a good one.
+/// The test match shows in each picture when it was made. Without enough readings the latency would
+/// not mean anything.
 fn strip(report: &Value, verdict: &mut Verdict) {
     let read = report["pictureLatency"]["samples"].as_u64().unwrap_or(0);
     verdict.check(

@@ -52,7 +52,7 @@ impl Options {
             .collect()
     }
 
-    /// The same for the runner, which works in the repository: whoever named a path did not.
+    /// The same for the runner. Paths become absolute, because it works in the repository.
     fn args(&self) -> Result<Vec<OsString>> {
         let mut args = Vec::new();
         for door in &self.doors {

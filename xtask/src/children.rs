@@ -13,11 +13,11 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-/// For a process that was asked to stop.
+/// Time for a process to stop after it was asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// For those that start groups of their own, before all are killed: nobody else knows of these.
+/// Time for processes to end the groups that they started themselves, which nobody else knows.
 const GRACE: Duration = Duration::from_secs(2);
-/// For everything to unwind after a signal, servers one after another included.
+/// Time for everything to unwind after a signal; servers stop one after another.
 const UNWIND_WITHIN: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(50);
 /// What shells report for a command that Ctrl-C ended.
@@ -146,8 +146,8 @@ fn groups() -> MutexGuard<'static, Groups> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first time all is asked to stop, and what runs here unwinds. The second time is for who will
-/// not wait.
+/// At the first signal everything is asked to stop and xtask unwinds. At the second everything is
+/// killed.
 fn on_signal() {
     let mut groups = groups();
     if groups.stopped {

@@ -104,12 +104,12 @@ pub(crate) fn ask(
     serde_json::from_str(&text).with_context(|| format!("{method} {url} answered no JSON: {text}"))
 }
 
-/// A signed entry URL for a viewer who told nothing, by the API at the edge.
+/// A signed entry URL from the API at the edge, for a viewer who says nothing about himself.
 pub(crate) fn entry(edge: &str) -> Result<String> {
     entry_of(edge, "")
 }
 
-/// The same for one who told this, as a query.
+/// The same for a viewer who says this, as a query.
 pub(crate) fn entry_of(edge: &str, claims: &str) -> Result<String> {
     let body = get(&format!("{edge}/api/events/demo/playback?{claims}"))?;
     let answer: Value = serde_json::from_str(&body)?;

@@ -29,7 +29,7 @@ pub(crate) fn free(ports: &[(&str, u16)]) -> Result<()> {
     )
 }
 
-/// The process that listens, in words, or nothing where it cannot be told.
+/// The process that listens, in words, or nothing if it cannot be found out.
 fn holder(port: u16) -> String {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let found = tables

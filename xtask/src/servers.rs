@@ -18,17 +18,17 @@ use serde_json::Value;
 use crate::children::{self, AtSignal, Group};
 use crate::{paths, ports, run};
 
-/// A server that lives shorter than this was not started well: it is not restarted for ever.
+/// A server that ends sooner than this has a lasting fault: it is not restarted for ever.
 const LIVED: Duration = Duration::from_secs(10);
 const SHORT_LIVES: u32 = 3;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const PREPARED_WITHIN: Duration = Duration::from_secs(180);
-/// One creative is prepared after another, with less than this between them.
+/// Creatives are prepared one after another, with shorter pauses than this.
 const PREPARED_QUIET: Duration = Duration::from_secs(3);
-/// Between two words to who has not begun to publish.
+/// Between two reminders that a publisher is awaited.
 const SAY_EVERY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
-/// For who pastes the player's URL into another program.
+/// Long enough to paste the URL into another player.
 pub(crate) const ENTRY_TTL: &str = "1h";
 
 /// What an origin and an edge node are started with.
@@ -189,8 +189,8 @@ impl Servers {
         self.plan.data.join("origin/keyring.json")
     }
 
-    /// A signed entry URL as whoever sells access makes it: of the keyring alone, before or after
-    /// there is anything to see.
+    /// A signed entry URL, made as a shop would make it: from the keyring alone, whether or not the
+    /// event has begun.
     pub(crate) fn signed_entry(&self) -> Result<String> {
         let edge = self.edge_url();
         self.origin_says(&["sign", "--ttl", ENTRY_TTL, "--base", &edge])
@@ -262,7 +262,7 @@ impl Servers {
         origin.map_or(Ok(false), |origin| Ok(!ffmpegs(origin, true)?.is_empty()))
     }
 
-    /// Process id of a server, for who measures it.
+    /// Process id of a server, for measurements.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         let found = self.running.iter().find(|running| running.name == name);
         found.map(|running| running.child.id())
@@ -499,8 +499,8 @@ fn writes_live(process: &Path) -> bool {
     arguments.split(|byte| *byte == 0).any(|argument| argument.starts_with(b"unix:"))
 }
 
-/// A secret that stays the same from run to run: whoever typed it into another program need not do
-/// so again.
+/// A secret that stays the same from run to run, so that nobody has to type it into another program
+/// again.
 fn kept_secret(file: &Path) -> Result<String> {
     if let Ok(text) = std::fs::read_to_string(file)
         && !text.trim().is_empty()

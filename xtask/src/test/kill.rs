@@ -18,7 +18,7 @@ const CLAIMS: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi";
 const COHORTS: [&str; 2] = ["generic", "18-34.f.metro.mobile.hi"];
 /// Longer than three restarts take.
 const BREAK_S: u64 = 120;
-/// Creative segments that viewers have been told of before the first blow.
+/// Creative segments that must be listed before anything is killed.
 const TOLD: usize = 2;
 /// New segments that must be listed after a blow.
 const GOES_ON: u64 = 3;

@@ -13,7 +13,7 @@ use crate::browser::{self, Verdict};
 use crate::servers::Servers;
 use crate::{live, paths, tools, up};
 
-/// Of the first viewer, told by the page's address; the second one's is picked on the page.
+/// The first viewer's choices, in the page's address. The second viewer picks them on the page.
 const QUERY: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi";
 const COHORT: &str = "18-34.f.metro.mobile.hi";
 const LIMIT: Duration = Duration::from_secs(360);

@@ -91,9 +91,9 @@ fn clippy() -> Result<Outcome> {
     ok()
 }
 
-/// With what no quick run builds, in one selection: another would check wasmtime anew. In the
-/// profile that is built after it, for macros, build scripts and the component that the host embeds
-/// are then the same.
+/// Also what no quick run builds. One selection of packages, because another one would check wasmtime
+/// once more; and the profile of the builds that follow, because macros, build scripts and the
+/// embedded component are then built once.
 fn clippy_all() -> Result<Outcome> {
     run::built(
         "clippy",
@@ -219,8 +219,8 @@ fn summary(log: &str) -> String {
     }
 }
 
-/// Once more where the machine was too slow for a check in real time, and both are told. Whatever a
-/// busy machine does not explain fails at once.
+/// Tries a check in real time once more if the machine was too slow for it, and reports both tries.
+/// A failure that a busy machine does not explain counts at once.
 fn twice(check: fn() -> Result<Outcome>) -> Result<Outcome> {
     let error = match check() {
         Err(error) if error.is::<TooSlow>() => error,
@@ -245,8 +245,7 @@ fn live_check() -> Result<Outcome> {
     Ok(Outcome::Passed(log.lines().last().unwrap_or_default().to_owned()))
 }
 
-/// The way in that the origin's program prints, which it explains as good: what a door makes of it
-/// is seen by who enters.
+/// The entry URL that `sightscreen-origin sign` prints, once `inspect` has called it good.
 fn printed_entry(servers: &Servers) -> Result<String> {
     let url = servers.signed_entry()?;
     let explained = servers.explained(&url)?;
