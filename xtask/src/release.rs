@@ -183,7 +183,12 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = vec![folder.to_path_buf()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).with_context(|| next.display().to_string())? {
-            let path = entry?.path();
+            let entry = entry?;
+            // Such as the notes that the Worker's bundler leaves for git.
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
             } else {
