@@ -16,8 +16,13 @@ use crate::{paths, run, tools};
 
 /// What runs on this machine, and its tests. One choice for building and for testing, so that both
 /// share what is compiled.
-pub(crate) const PACKAGES: [&str; 4] =
-    ["sightscreen-core", "sightscreen-host", "sightscreen-origin", "sightscreen-tests"];
+pub(crate) const PACKAGES: [&str; 5] = [
+    "sightscreen-core",
+    "sightscreen-door",
+    "sightscreen-host",
+    "sightscreen-origin",
+    "sightscreen-tests",
+];
 
 type Build = fn() -> Result<PathBuf>;
 
