@@ -88,7 +88,7 @@ fn publish(options: &Options, origin: &Origin, expander: &Expander) -> Result<()
     for (name, fixture) in DOCUMENTS {
         let name = expander.expand(name)?;
         let payload = expander.expand(&read(&fixtures.join(format!("{fixture}.json")))?)?;
-        let body = envelope(&name, 1, payload.as_bytes(), None);
+        let body = envelope(&name, 1, payload.as_bytes(), "d1", None);
         let answer = Answer { status: 200, body, ..Answer::default() };
         origin.script(format!("/documents/{name}"), vec![answer]);
     }
