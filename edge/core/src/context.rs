@@ -377,8 +377,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// 503. Its `retry-after` is the viewer's own, so that those of one failure do not come back
-    /// at once.
+    /// The answer 503. Its `retry-after` is the viewer's own, so that those of one failure do not
+    /// come back at once.
     pub(crate) fn unavailable(&self) -> Response {
         self.retry(Problem::OriginUnavailable)
     }
