@@ -13,10 +13,10 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 
 use crate::cohort::GENERIC;
-use crate::document::{self, DocumentError, Event, Keys, Pods, Snapshot};
+use crate::document::{self, Event, Keys, Pods, Snapshot};
 use crate::exchange::{Class, Got, Object, Relay, Request, Response, Serve, Sharing, Source, Want};
 use crate::flags::Flags;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, Purpose};
 use crate::playlist::Position;
 use crate::problem::Problem;
 
@@ -281,14 +281,13 @@ impl<'a> Context<'a> {
     }
 
     fn held_document<T: Kept>(&mut self, id: &str) -> Flow<Found<T>> {
-        let now_ms = self.request.now_ms;
-        let name = format!("{}/{id}", T::FOLDER);
-        let want = document_want(&name, id.split('/').next().filter(|id| *id != "site"));
         if let Some(copy) = T::shelf(self.held).0.get(id)
-            && copy.since.is_within(now_ms, copy.fresh_ms(&want))
+            && copy.since.is_within(self.request.now_ms, copy.fresh_ms())
         {
             return Ok(copy.found());
         }
+        let name = format!("{}/{id}", T::FOLDER);
+        let want = document_want(&name, id.split('/').next().filter(|id| *id != "site"));
         let came = match self.arrived.get(&want.key) {
             None => return need(want),
             Some(got) => self.read::<T>(&name, got)?,
@@ -315,7 +314,8 @@ impl<'a> Context<'a> {
     fn read<T: Kept>(&mut self, name: &str, got: &Got) -> Flow<Option<Copy<T>>> {
         let Got::Object(object) = got else { return Ok(None) };
         let mut keyring = self.keyring()?;
-        if document::read(name, &object.body, &keyring) == Err(DocumentError::UnknownKey)
+        let is_unknown = |kid| keyring.find(Purpose::Document, kid).is_none();
+        if document::kid(&object.body).is_some_and(is_unknown)
             && let Some(newer) = self.newer_keyring()?
         {
             keyring = newer;
@@ -377,8 +377,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// 503. Its `retry-after` is the viewer's own, so that those of one failure do not come back
-    /// at once.
+    /// The answer 503. Its `retry-after` is the viewer's own, so that those of one failure do not
+    /// come back at once.
     pub(crate) fn unavailable(&self) -> Response {
         self.retry(Problem::OriginUnavailable)
     }
@@ -404,6 +404,8 @@ pub(crate) struct Failed;
 trait Kept: DeserializeOwned {
     /// What its names begin with.
     const FOLDER: &str;
+    /// Milliseconds for which it is used without looking for a newer one.
+    const FRESH_MS: u32 = DOCUMENT_FRESH_MS;
     /// Where the core holds it.
     fn shelf(held: &mut Held) -> &mut Shelf<Self>;
     /// Where an exchange pins it.
@@ -452,6 +454,7 @@ impl Kept for Flags {
 
 impl Kept for Pods {
     const FOLDER: &str = "pods";
+    const FRESH_MS: u32 = IMMUTABLE_MS;
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.pods
     }
@@ -490,15 +493,17 @@ impl<T: Kept> Copy<T> {
     }
 }
 
-impl<T> Copy<T> {
+impl<T: Kept> Copy<T> {
     /// That there is none may change at any time, also where the document could not.
-    fn fresh_ms(&self, want: &Want) -> u32 {
+    fn fresh_ms(&self) -> u32 {
         match self.document {
-            Some(_) => want.fresh_ms,
-            None => want.fresh_ms.min(DOCUMENT_FRESH_MS),
+            Some(_) => T::FRESH_MS,
+            None => DOCUMENT_FRESH_MS,
         }
     }
+}
 
+impl<T> Copy<T> {
     fn found(&self) -> Found<T> {
         self.document.as_ref().map_or(Found::Absent, |document| Found::Here(Rc::clone(document)))
     }

@@ -114,6 +114,12 @@ pub fn read_json<T: DeserializeOwned>(
     serde_json::from_slice(document.payload).map_err(|_| DocumentError::Payload)
 }
 
+/// The name of the key that the document says it is signed by, not checked.
+#[must_use]
+pub fn kid(body: &[u8]) -> Option<&str> {
+    split(body)?.0.split(' ').next()?.strip_prefix("kid=")
+}
+
 fn split(body: &[u8]) -> Option<(&str, &[u8])> {
     let body = body.strip_prefix(MAGIC.as_bytes())?;
     let end = body.iter().take(HEADER_BYTES_MAX).position(|&b| b == b'\n')?;

@@ -104,7 +104,7 @@ impl Playlist<'_> {
         let pods = match revision {
             None => None,
             Some(revision) => {
-                match cx.pods(self.event, &revision.to_string(), &self.admitted.cohort)? {
+                match cx.pods(self.event, revision, &self.admitted.cohort)? {
                     Some(pods) => Some(pods),
                     // An edge never decides alone: without the frozen decision there is no new
                     // playlist.
