@@ -4,7 +4,7 @@
 
 use super::{Event, Rendition, RenditionKind};
 use crate::document::dimension::repeated;
-use crate::document::territories::is_country;
+use crate::document::territories::{Territories, is_country};
 use crate::language::is_tag;
 use crate::route::{IDENTIFIER_BYTES_MAX, is_epoch, is_identifier};
 
@@ -90,7 +90,7 @@ impl Event {
     }
 
     fn place_fault(&self) -> Option<String> {
-        if let Some(fault) = self.territories.as_ref().and_then(|places| places.fault()) {
+        if let Some(fault) = self.territories.as_ref().and_then(Territories::fault) {
             return Some(format!("territories: {fault}"));
         }
         let root = format!("/api/events/{}", self.event);
