@@ -26,8 +26,8 @@ const PLAYBACK_TTL_S: u64 = 300;
 const HANG: Duration = Duration::from_secs(120);
 /// Answers change each second.
 const SHARED: &str = "public, max-age=1";
-/// The claim beyond the cohort's dimensions that playback signs. Not `plan`: whoever asks has proved
-/// nothing, so the plan is the operator's setting.
+/// The claim beyond the cohort's dimensions that playback signs. Not `plan`: whoever asks has
+/// proved nothing, so the plan is the operator's setting.
 const CONSENT: &str = "consent";
 
 /// The API of one event.
@@ -160,8 +160,8 @@ impl Api {
         let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
         heights.sort_unstable();
         json!({
-            "event": self.event, "title": self.title, "state": self.state(), "started_ms": self.live.grid().zero_ms,
-            "languages": languages, "heights": heights, "creatives": self.live.creatives().names(),
+            "event": self.event, "title": self.title, "state": self.state(),
+            "started_ms": self.live.grid().zero_ms, "languages": languages, "heights": heights, "creatives": self.live.creatives().names(),
             "playback": format!("/api/events/{}/playback", self.event), "score": format!("/api/events/{}/score", self.event),
         })
     }

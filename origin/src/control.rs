@@ -78,10 +78,10 @@ impl Handler for Control {
 }
 
 /// An answer, or the answer that ends the request early.
-type Answer = Result<Response<Bytes>, Box<Response<Bytes>>>;
+type Outcome = Result<Response<Bytes>, Box<Response<Bytes>>>;
 
 impl Control {
-    async fn admit(&self, request: Request<Incoming>) -> Answer {
+    async fn admit(&self, request: Request<Incoming>) -> Outcome {
         if request.method() == Method::OPTIONS {
             return Ok(preflight());
         }
@@ -111,7 +111,7 @@ impl Control {
         }
     }
 
-    async fn event(&self, method: &Method, rest: &[&str], body: Incoming) -> Answer {
+    async fn event(&self, method: &Method, rest: &[&str], body: Incoming) -> Outcome {
         match (method, rest) {
             (&Method::GET, []) => Ok(ok(&self.state())),
             (&Method::POST, ["breaks"]) => self.announce(&read(body).await?).await,
@@ -140,7 +140,7 @@ impl Control {
         json_reply(status, NEVER, &json!({"state": self.api.state()}))
     }
 
-    async fn announce(&self, asked: &NewBreak) -> Answer {
+    async fn announce(&self, asked: &NewBreak) -> Outcome {
         if !(1..=LENGTH_S_MAX).contains(&asked.length_s) {
             let title = format!("A break lasts 1 to {LENGTH_S_MAX} s");
             return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
@@ -161,7 +161,7 @@ impl Control {
         Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
     }
 
-    async fn end(&self) -> Answer {
+    async fn end(&self) -> Outcome {
         if !*self.api.ready.borrow() {
             return Ok(not_live());
         }
@@ -173,14 +173,14 @@ impl Control {
         })
     }
 
-    async fn return_early(&self, id: &str) -> Answer {
+    async fn return_early(&self, id: &str) -> Outcome {
         let (desk, id) = (Arc::clone(&self.desk), id.to_owned());
         let record =
             apart(move || desk.return_early(&id)).await?.map_err(|error| refused(&error))?;
         Ok(ok(&shown(&record)))
     }
 
-    async fn change_keys(&self, change: Change) -> Answer {
+    async fn change_keys(&self, change: Change) -> Outcome {
         let keys = Arc::clone(&self.keys);
         let error = match apart(move || keys.change(change)).await? {
             Ok(told) => return Ok(ok(&json!(told))),
@@ -197,7 +197,7 @@ impl Control {
         Ok(problem(status, code, &error.to_string()))
     }
 
-    async fn throw(&self, changes: BTreeMap<String, Value>) -> Answer {
+    async fn throw(&self, changes: BTreeMap<String, Value>) -> Outcome {
         let switches = Arc::clone(&self.switches);
         match apart(move || switches.throw(&changes)).await? {
             Ok(()) => Ok(ok(&json!({"flags": self.flags()}))),
@@ -208,7 +208,7 @@ impl Control {
         }
     }
 
-    fn switch_api(&self, asked: &ApiSwitch) -> Answer {
+    fn switch_api(&self, asked: &ApiSwitch) -> Outcome {
         let down = asked.mode.filter(|mode| *mode != Gate::Up).unwrap_or(Gate::Error);
         self.api.set_gate(if asked.up { Gate::Up } else { down });
         Ok(ok(&self.api_state()))
@@ -220,10 +220,11 @@ impl Control {
         let breaks: Vec<Value> =
             ledger.records().iter().rev().take(BREAKS_SHOWN).rev().map(shown).collect();
         json!({
-            "event": self.event, "epoch": self.live.epoch(), "state": self.api.state(), "media": self.live.status(),
+            "event": self.event, "epoch": self.live.epoch(), "state": self.api.state(),
+            "media": self.live.status(),
             "live_edge": {"next_sequence": next, "program_date_time_ms": grid.start_ms(next)},
-            "ledger": {"revision": ledger.revision()}, "breaks": breaks, "flags": self.flags(), "keys": self.keys.told(),
-            "renditions": self.live.renditions(), "api": self.api_state(), "snapshots": self.snapshots.in_force(),
+            "ledger": {"revision": ledger.revision()}, "breaks": breaks, "flags": self.flags(),
+            "keys": self.keys.told(), "renditions": self.live.renditions(), "api": self.api_state(), "snapshots": self.snapshots.in_force(),
         })
     }
 

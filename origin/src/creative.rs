@@ -28,7 +28,7 @@ const MEMORY_BYTES_MAX: usize = 512 << 20;
 
 /// What a creative is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum Clip {
     /// A clip: the first video and the first audio track of a media file.
     File(PathBuf),
     /// A generated clip: a coloured card with a name, a countdown and a tone of its own.
@@ -51,7 +51,7 @@ pub struct Card {
     pub length_ms: u32,
 }
 
-impl Source {
+impl Clip {
     /// What errors call it: the file's path or the card's title.
     #[must_use]
     pub fn name(&self) -> String {
@@ -179,7 +179,7 @@ impl Library {
     ///
     /// # Errors
     /// See [`CreativeError`]; each names the creative.
-    pub async fn add(&self, source: Source) -> Result<CreativeId, CreativeError> {
+    pub async fn add(&self, source: Clip) -> Result<CreativeId, CreativeError> {
         let mut plan = self.inner.plan.subscribe();
         let Some(plan) = plan.wait_for(Option::is_some).await.ok().and_then(|plan| plan.clone())
         else {

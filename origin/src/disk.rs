@@ -1,12 +1,11 @@
-//! Small files that are on disk whole or not at all.
-//!
-//! Owns how such a file is written. Invariant: whatever is killed or loses power, a file that was
-//! written here holds what it held before or what it was given, and once the call has returned,
+//! Small files that are on disk whole or not at all: whatever is killed or loses power, a file that
+//! was written here holds what it held before or what it was given, and once the call has returned,
 //! what it was given.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Puts these bytes in the place of the file, and leaves it open for more.
 ///
@@ -33,6 +32,15 @@ pub(crate) fn write_synced(
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(file)
+}
+
+/// Length and time of change of a file, by which a change is seen.
+pub(crate) type Mark = (u64, SystemTime);
+
+/// The file's mark; `None` where it cannot be looked at.
+pub(crate) fn mark(path: &Path) -> Option<Mark> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
 }
 
 /// A new file survives a power cut only when its folder entry is on disk too.

@@ -1,6 +1,7 @@
 //! The making of an event: its folder, its grid, and the hand-over from input to packager.
 //!
-//! `event.json` keeps the epoch, the grid and the plan; once written they hold for the event's life.
+//! `event.json` keeps the epoch, the grid and the plan; once written, they hold for the event's
+//! life.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
 
 /// An event as its input and its handle see it. Clones are the same event.
 #[derive(Clone)]
-pub(crate) struct Event {
+pub(crate) struct LiveEvent {
     pub(crate) name: String,
     pub(crate) epoch: Arc<str>,
     pub(crate) grid: Grid,
@@ -86,7 +87,7 @@ pub(crate) struct Working {
 /// Runs an event's input for as long as it is polled.
 pub(crate) type InputTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Event {
+impl LiveEvent {
     /// Opens the event's folder and prepares its input.
     pub(crate) async fn open(
         config: LiveConfig,
@@ -225,23 +226,23 @@ fn shown_init(path: &Path) -> OnceLock<Bytes> {
     }
 }
 
-struct Source {
+struct Probed {
     shape: Shape,
     fps: (u32, u32),
     languages: usize,
 }
 
 /// What is known of the source before it runs; `None` for a publisher.
-async fn probe_source(config: &LiveConfig) -> Result<Option<Source>, StartError> {
+async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError> {
     Ok(match &config.input {
-        Input::TestMatch => Some(Source {
+        Input::TestMatch => Some(Probed {
             shape: testmatch::SHAPE,
             fps: testmatch::FPS,
             languages: config.languages.len(),
         }),
         Input::File(path) => {
             let file = ingest::probe_file(path).await?;
-            Some(Source { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
+            Some(Probed { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
         }
         Input::Rtmp { .. } => None,
     })
@@ -354,7 +355,7 @@ mod tests {
         Plan { video: vec![rung], audio: vec!["en".to_owned()] }
     }
 
-    fn event(data: &Path, grid: Grid, window_s: u32) -> Event {
+    fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {
         let config = LiveConfig {
             event: "demo".to_owned(),
             data: data.to_owned(),
@@ -367,7 +368,7 @@ mod tests {
             window_s,
             dvr_s: 600,
         };
-        Event {
+        LiveEvent {
             name: config.event.clone(),
             epoch: "1a2b".into(),
             grid,
@@ -397,6 +398,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_epoch_lasts_as_long_as_the_data() {
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let open = async |folder: &tempfile::TempDir| {
+            let grid = Grid::new(0, (30, 1), 2000, 200).unwrap();
+            let config = LiveConfig {
+                input: Input::Rtmp {
+                    listen: ([127, 0, 0, 1], 0).into(),
+                    stream_key: crate::config::Secret("key-of-the-camera".to_owned()),
+                },
+                ..LiveConfig::clone(&event(folder.path(), grid, 60).config)
+            };
+            let (event, _) = LiveEvent::open(config, Arc::new(NoBreaks)).await.unwrap();
+            event.adopt(plan()).unwrap();
+            event.epoch.to_string()
+        };
+        let first = open(&one).await;
+        assert!(is_epoch(&first), "{first}");
+        assert_eq!(open(&one).await, first);
+        assert_ne!(open(&other).await, first);
+        // A folder from before there were epochs gets one, and keeps it.
+        let file = one.path().join("event.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let older = text.replace("zero_ms", "epoch_ms").replace("\"epoch\"", "\"unknown\"");
+        std::fs::write(&file, older).unwrap();
+        let second = open(&one).await;
+        assert!(is_epoch(&second) && second != first, "{second}");
+        assert_eq!(open(&one).await, second);
+    }
+
+    #[tokio::test]
     async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_window() {
         let folder = tempfile::tempdir().unwrap();
         // It ended long ago.
@@ -409,7 +440,7 @@ mod tests {
             let event = event(folder.path(), grid, window_s);
             event.adopt(plan()).unwrap();
             let media = event.media.borrow().clone().unwrap();
-            let listing = media.listing(0, false).unwrap();
+            let listing = media.listing(0).unwrap();
             assert_eq!((listing.first, listing.cursor.msn), (first, 40));
             assert!(listing.ended);
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use sightscreen_core::document::Keys;
 use sightscreen_core::keyring::{Key, Keyring, Purpose};
 use tokio::time::MissedTickBehavior;
 
+use crate::disk::{Mark, mark};
 use crate::keys::{self, KeyringFileError};
 use crate::publish::{PublishError, Publisher};
 
@@ -163,22 +164,27 @@ impl InForce {
     pub async fn follow_the_file(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = stamp(&self).await;
+        let mut seen = mark(&self.file);
         loop {
             ticks.tick().await;
-            let now = stamp(&self).await;
-            // A file that is gone for a moment is being replaced.
-            if now.is_none() || now == seen {
-                continue;
-            }
-            seen = now;
             let in_force = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || in_force.read_again()).await {
-                Ok(Ok(())) => tracing::info!("the keyring was read again"),
-                Ok(Err(error)) => tracing::error!(%error, "the keyring before stays in use"),
-                Err(error) => tracing::error!(%error, "the keyring was not read again"),
-            }
+            let look = tokio::task::spawn_blocking(move || in_force.look(seen));
+            seen = look.await.unwrap_or(seen);
         }
+    }
+
+    /// Reads the file if its mark is another than `seen`. Returns the mark. Blocks.
+    fn look(&self, seen: Option<Mark>) -> Option<Mark> {
+        let now = mark(&self.file);
+        // A file that is gone for a moment is being replaced.
+        if now.is_none() || now == seen {
+            return seen;
+        }
+        match self.read_again() {
+            Ok(()) => tracing::info!("the keyring was read again"),
+            Err(error) => tracing::error!(%error, "the keyring before stays in use"),
+        }
+        now
     }
 
     /// Takes the file as it is now: signs all documents with its newest key. Blocks.
@@ -297,12 +303,6 @@ fn check(
         Some(kid) => Err(ChangeError::Unknown { purpose, kid: kid.clone() }),
         None => Ok(()),
     }
-}
-
-/// Time of change and length of the keyring's file.
-async fn stamp(in_force: &InForce) -> Option<(SystemTime, u64)> {
-    let found = tokio::fs::metadata(&in_force.file).await.ok()?;
-    Some((found.modified().ok()?, found.len()))
 }
 
 #[cfg(test)]

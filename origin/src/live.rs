@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Secret;
 use crate::creative::Library;
-use crate::event::{Event, Working};
+use crate::event::{LiveEvent, Working};
 use crate::grid::{Grid, GridError, Kind};
 use crate::ladder::{AUDIO_BITRATE, Plan, audio_id};
 use crate::package::end::{End, EndError};
@@ -264,7 +264,7 @@ pub struct Live {
 }
 
 struct Inner {
-    event: Event,
+    event: LiveEvent,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -290,7 +290,7 @@ impl Live {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: LiveConfig, breaks: Arc<dyn Breaks>) -> Result<Self, StartError> {
-        let (event, input) = Event::open(config, breaks).await?;
+        let (event, input) = LiveEvent::open(config, breaks).await?;
         let task = tokio::spawn(input);
         Ok(Self { inner: Arc::new(Inner { event, tasks: Mutex::new(vec![task]) }) })
     }

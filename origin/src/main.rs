@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command line tool prints its answer")]
 
 mod inspect;
+mod rotate;
 mod sign;
 
 use std::io::IsTerminal;
@@ -33,6 +34,8 @@ enum Command {
     Sign(sign::Sign),
     /// Explains a pass or a signed URL
     Inspect(inspect::Inspect),
+    /// Shows or changes which keys are in force at a running origin
+    Keys(rotate::Rotate),
 }
 
 #[derive(Args)]
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve_event(*serve),
         Command::Sign(sign) => sign.print(),
         Command::Inspect(inspect) => inspect.print(),
+        Command::Keys(rotate) => rotate.print(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

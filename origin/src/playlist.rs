@@ -14,15 +14,12 @@ use crate::store::{Cursor, Segment};
 /// Target durations at the end in which parts are listed.
 const PART_WINDOW: u64 = 3;
 
-/// Target durations that a delta update always lists.
+/// Target durations at the end that an edge leaves in a delta.
 const SKIP_UNTIL: u64 = 6;
 
 /// `EXT-X-VERSION`, no higher than needed: `EXT-X-MAP` without I-frames alone calls for 6 (RFC
 /// 8216bis 8).
 const VERSION: u32 = 6;
-
-/// What `EXT-X-SKIP` calls for.
-const SKIP_VERSION: u32 = 9;
 
 /// All that a playlist says.
 #[derive(Debug, Clone)]
@@ -43,8 +40,6 @@ pub struct Listing {
     pub reports: Vec<(String, Kind, Cursor)>,
     /// What the ledger says.
     pub breaks: BreaksView,
-    /// Whether the reader may be given a delta update.
-    pub skip: bool,
     /// Whether nothing comes after the cursor.
     pub ended: bool,
 }
@@ -60,28 +55,23 @@ pub fn render(listing: &Listing) -> String {
 
 fn write_playlist(out: &mut String, listing: &Listing) -> std::fmt::Result {
     let Listing { grid, cursor, first, .. } = listing;
-    let skipped = skipped(listing);
-    write_header(out, listing, skipped > 0)?;
+    write_header(out, listing)?;
     let window = (grid.start_ms(*first), grid.start_ms(cursor.msn + 2));
     for range in &listing.breaks.dateranges {
         write_daterange(out, range, window)?;
     }
-    if skipped > 0 {
-        writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
-    }
-    for msn in first + skipped..cursor.msn + u64::from(cursor.part > 0) {
+    for msn in *first..cursor.msn + u64::from(cursor.part > 0) {
         write_segment(out, listing, msn)?;
     }
     write_tail(out, listing)
 }
 
 /// All that stands before the first segment but for the breaks.
-fn write_header(out: &mut String, listing: &Listing, delta: bool) -> std::fmt::Result {
+fn write_header(out: &mut String, listing: &Listing) -> std::fmt::Result {
     let (first, epoch, revision) = (listing.first, &listing.epoch, listing.breaks.revision);
     let target = listing.grid.target_duration_s();
     let part = listing.grid.part_target();
-    let version = if delta { SKIP_VERSION } else { VERSION };
-    writeln!(out, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}")?;
+    writeln!(out, "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target}")?;
     writeln!(
         out,
         "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={:.1},HOLD-BACK={:.1},PART-HOLD-BACK={}",
@@ -118,16 +108,6 @@ fn write_tail(out: &mut String, listing: &Listing) -> std::fmt::Result {
         writeln!(out, "#EXT-X-ENDLIST")?;
     }
     Ok(())
-}
-
-/// How many segments from the start lie before the skip boundary.
-fn skipped(listing: &Listing) -> u64 {
-    if !listing.skip {
-        return 0;
-    }
-    let kept =
-        listing.grid.segments_in_ms(SKIP_UNTIL * listing.grid.target_duration_s() * 1000) + 1;
-    listing.cursor.msn.saturating_sub(kept).saturating_sub(listing.first)
 }
 
 fn write_segment(out: &mut String, listing: &Listing, msn: u64) -> std::fmt::Result {
@@ -281,7 +261,6 @@ mod tests {
                 ("a-en".to_owned(), Kind::Audio, Cursor { msn: 5, part: 2 }),
             ],
             breaks: BreaksView { revision: 7, dateranges: vec![past, range] },
-            skip: false,
             ended: false,
         }
     }
@@ -297,19 +276,6 @@ mod tests {
     #[test]
     fn the_playlist_is_written_by_the_rules() {
         assert_eq!(render(&listing()), include_str!("playlist.golden.m3u8"));
-    }
-
-    #[test]
-    fn a_delta_update_keeps_six_target_durations() {
-        let mut long = listing();
-        long.cursor = Cursor { msn: 40, part: 1 };
-        long.skip = true;
-        let text = render(&long);
-        assert!(text.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=33\n"), "{text}");
-        assert!(text.contains("#EXT-X-VERSION:9\n"), "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("#EXTINF")).count(), 7);
-        // Too short to skip anything: the full playlist.
-        assert_eq!(render(&Listing { skip: true, ..listing() }), render(&listing()));
     }
 
     #[test]

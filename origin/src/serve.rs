@@ -28,7 +28,7 @@ pub(crate) struct Refusal {
     cache: String,
 }
 
-type Answer = Result<Response<Bytes>, Refusal>;
+type Outcome = Result<Response<Bytes>, Refusal>;
 
 /// Answers one request; `path` is what follows `/live/{event}/`.
 pub(crate) async fn answer(media: &Media, request: &Request<()>, path: &str) -> Response<Bytes> {
@@ -39,7 +39,7 @@ pub(crate) async fn answer(media: &Media, request: &Request<()>, path: &str) -> 
     result.unwrap_or_else(|refusal| refusal.response())
 }
 
-async fn route(media: &Media, request: &Request<()>, path: &str) -> Answer {
+async fn route(media: &Media, request: &Request<()>, path: &str) -> Outcome {
     let mut names = path.split('/');
     match (names.next(), names.next(), names.next(), names.next(), names.next(), names.next()) {
         (Some("ads"), Some(creative), Some(rendition), Some(phase), Some(object), None) => {
@@ -62,7 +62,7 @@ async fn route(media: &Media, request: &Request<()>, path: &str) -> Answer {
 
 /// `{epoch}-` and the object's name. Of another epoch there is nothing here: caches must not take
 /// this event's media for that of an earlier one.
-async fn content(media: &Media, track: usize, request: &Request<()>, object: &str) -> Answer {
+async fn content(media: &Media, track: usize, request: &Request<()>, object: &str) -> Outcome {
     let name = object.strip_prefix(media.epoch.as_ref()).and_then(|rest| rest.strip_prefix('-'));
     match name.ok_or(not_found(0))? {
         "init.mp4" => {
@@ -79,7 +79,7 @@ async fn segment_or_part(
     track: usize,
     request: &Request<()>,
     object: &str,
-) -> Answer {
+) -> Outcome {
     let track = media.tracks.get(track).ok_or(not_found(0))?;
     let name = object.strip_suffix(".m4s").ok_or(not_found(0))?;
     let (msn, part) = match name.split_once('.') {
@@ -114,10 +114,9 @@ async fn segment_or_part(
 struct Directives {
     msn: Option<u64>,
     part: Option<u64>,
-    skip: bool,
 }
 
-async fn playlist(media: &Media, index: usize, query: &str) -> Answer {
+async fn playlist(media: &Media, index: usize, query: &str) -> Outcome {
     let target = media.grid.target_duration_s();
     let track = media.tracks.get(index).ok_or(not_found(0))?;
     let asked = directives(query).ok_or(bad("a delivery directive is malformed", target))?;
@@ -139,7 +138,7 @@ async fn playlist(media: &Media, index: usize, query: &str) -> Answer {
         }
         None => format!("public, max-age={}", (target / 2).max(1)),
     };
-    let body = media.listing(index, asked.skip).map(|listing| render(&listing));
+    let body = media.listing(index).map(|listing| render(&listing));
     let body = body.ok_or(refusal(
         StatusCode::SERVICE_UNAVAILABLE,
         "starting",
@@ -183,14 +182,14 @@ fn wanted(
     Ok(Some(Cursor { msn, part: part + 1 }))
 }
 
-/// `None` when a directive is malformed. Parameters of others are ignored.
+/// `None` when a directive is malformed. Others' parameters are ignored, and so is `_HLS_skip`: the
+/// edges make deltas, of what they have stitched.
 fn directives(query: &str) -> Option<Directives> {
     let mut asked = Directives::default();
     for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
         match name {
             "_HLS_msn" => asked.msn = Some(number(value)?),
             "_HLS_part" => asked.part = Some(number(value)?),
-            "_HLS_skip" => asked.skip = matches!(value, "YES" | "v2").then_some(true)?,
             _ => {}
         }
     }
@@ -218,7 +217,7 @@ fn hold(grid: &Grid) -> Duration {
 
 impl Media {
     /// What the playlist of this track says now; `None` before the first media.
-    pub(crate) fn listing(&self, index: usize, skip: bool) -> Option<Listing> {
+    pub(crate) fn listing(&self, index: usize) -> Option<Listing> {
         let track = self.tracks.get(index)?;
         let cursor = track.cursor();
         let first = cursor
@@ -234,7 +233,6 @@ impl Media {
         let others = self.tracks.iter().enumerate().filter(|(other, _)| *other != index);
         let reports =
             others.map(|(_, track)| (track.id.clone(), track.kind, track.cursor())).collect();
-        let ended = self.end.is_reached(cursor);
         // Read after the cursor, so that the revision knows all that is visible.
         let breaks = self.breaks.view();
         Some(Listing {
@@ -246,14 +244,12 @@ impl Media {
             segments,
             reports,
             breaks,
-            // What has ended is always whole: directives are ignored.
-            skip: skip && !ended,
-            ended,
+            ended: self.end.is_reached(cursor),
         })
     }
 }
 
-fn object_response(request: &Request<()>, object: &str, bytes: Bytes) -> Answer {
+fn object_response(request: &Request<()>, object: &str, bytes: Bytes) -> Outcome {
     // A player that reads the type cares about the container alone.
     let kind = if object.ends_with(".mp4") { "video/mp4" } else { "video/iso.segment" };
     let whole = bytes.len();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use sightscreen_origin::creative::{Card, CreativeError, Source};
+use sightscreen_origin::creative::{Card, Clip, CreativeError};
 use sightscreen_origin::grid::Kind;
 use sightscreen_origin::live::{
     Breaks, BreaksView, FreezeError, Input, LadderLimits, Live, LiveConfig,
@@ -223,7 +223,7 @@ async fn check_end(live: Live, data: &Path) {
     }
     let mut said = Vec::new();
     for id in &ids {
-        let body = text(&live, &format!("{id}/index.m3u8?_HLS_msn=999999&_HLS_skip=YES")).await;
+        let body = text(&live, &format!("{id}/index.m3u8?_HLS_msn=999999")).await;
         assert!(body.ends_with("#EXT-X-ENDLIST\n") && !body.contains("PRELOAD-HINT"), "{body}");
         assert!(body.contains(&format!("-{}.m4s\n", end - 1)), "{body}");
         assert!(!body.contains(&format!("-{end}.0.m4s")), "{body}");
@@ -278,14 +278,14 @@ async fn a_creative_stands_on_the_grid_in_every_phase() {
         tone_hz: 330,
         length_ms: 4200,
     };
-    let id = live.creatives().add(Source::Card(card.clone())).await.unwrap();
-    assert_eq!(live.creatives().add(Source::Card(card)).await.unwrap(), id);
+    let id = live.creatives().add(Clip::Card(card.clone())).await.unwrap();
+    assert_eq!(live.creatives().add(Clip::Card(card)).await.unwrap(), id);
     check_creative(&live, &id, 2, &folder.0).await;
-    let slate = live.creatives().add(Source::Card(Card::slate(10_000))).await.unwrap();
+    let slate = live.creatives().add(Clip::Card(Card::slate(10_000))).await.unwrap();
     check_creative(&live, &slate, 5, &folder.0).await;
     let corrupt = folder.0.join("corrupt.mp4");
     std::fs::write(&corrupt, b"\0\0\0\x18ftypmp42 and then nothing of use").unwrap();
-    let error = live.creatives().add(Source::File(corrupt)).await.unwrap_err();
+    let error = live.creatives().add(Clip::File(corrupt)).await.unwrap_err();
     assert!(
         matches!(&error, CreativeError::Corrupt { name, .. } if name.contains("corrupt.mp4")),
         "{error}"
@@ -409,7 +409,7 @@ async fn a_clip_of_another_rate_and_shape_and_without_sound_is_brought_to_the_gr
         &path,
         "-f lavfi -i testsrc2=size=240x426:rate=30000/1001 -t 3.3 -c:v libx264 -preset ultrafast",
     );
-    let source = Source::File(path.clone());
+    let source = Clip::File(path.clone());
     let start = || Live::start(config(&data), Arc::new(Counting::default()));
     let live = start().await.unwrap();
     let id = live.creatives().add(source.clone()).await.unwrap();
@@ -426,7 +426,7 @@ async fn a_clip_of_another_rate_and_shape_and_without_sound_is_brought_to_the_gr
     // The same clip under another name is the same creative.
     let other = folder.0.join("again.mp4");
     std::fs::copy(&path, &other).unwrap();
-    for source in [source.clone(), Source::File(other)] {
+    for source in [source.clone(), Clip::File(other)] {
         assert_eq!(live.creatives().add(source).await.unwrap(), id);
     }
     live.shutdown().await;

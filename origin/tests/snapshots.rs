@@ -52,7 +52,8 @@ fn a_list_says_which_snapshots_there_are_the_pages_files_among_them() {
         std::fs::write(page.path().join(name), text).unwrap();
     }
     let folder = page.path().to_str().unwrap();
-    let origin = Origin::start(&["--snapshot-every", "3600", "--page", folder]);
+    let origin =
+        Origin::start(&["--snapshot-every", "3600", "--page", folder, "--open-playback", "true"]);
     let list = || document(&origin, "snapshots/demo").1;
     assert_eq!(
         list(),
@@ -77,6 +78,13 @@ fn a_list_says_which_snapshots_there_are_the_pages_files_among_them() {
     assert!(gone > first && absent.is_null());
     assert_eq!(list()["page"], json!(["index.html"]));
     assert_eq!(document(&origin, "snapshots/page/.secret"), (0, Value::Null));
+
+    // Who asks for an entry URL gets one, and no plan with it.
+    let (status, answer) =
+        get(origin.main, "/api/events/demo/playback?plan=premium&age=18-34").unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let url = answer["url"].as_str().unwrap();
+    assert!(status == 200 && url.contains("age=18-34") && !url.contains("plan"), "{url}");
 }
 
 #[test]

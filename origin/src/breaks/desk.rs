@@ -11,7 +11,8 @@ use sightscreen_core::document::Pods;
 
 use super::decision::Decision;
 use super::ledger::{
-    Announced, CohortPod, Entry, Frozen, GENERIC, Ledger, Pod, Record, RuleError, State, break_id,
+    Announced, CohortPod, Frozen, GENERIC, Ledger, LedgerEntry, Pod, Record, RuleError, State,
+    break_id,
 };
 use super::log::{Log, LogError};
 use super::scte35;
@@ -53,7 +54,7 @@ pub struct Desk {
 struct Seen {
     view: BreaksView,
     ledger: Ledger,
-    entries: Vec<Entry>,
+    entries: Vec<LedgerEntry>,
 }
 
 struct Inner {
@@ -116,7 +117,7 @@ impl Desk {
             start_ms,
             length_ms: end_ms.saturating_sub(start_ms),
         };
-        self.append(&mut inner, vec![Entry::Announced(plan.clone())])?;
+        self.append(&mut inner, vec![LedgerEntry::Announced(plan.clone())])?;
         let decision = self.decide.decide(length);
         tracing::info!(event = self.event, id = plan.id, start, length, levels = %decision.summary(), "break announced");
         inner.decisions.insert(plan.id.clone(), decision);
@@ -132,7 +133,7 @@ impl Desk {
         let mut inner = self.lock();
         let record = inner.ledger.find(id).ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
         let entry = match record.state {
-            State::Announced => Entry::Cancelled { id: id.to_owned() },
+            State::Announced => LedgerEntry::Cancelled { id: id.to_owned() },
             State::Frozen => cut(record, inner.floor)?,
             state => {
                 return Err(
@@ -165,7 +166,7 @@ impl Desk {
     }
 
     /// The ledger as it stood at an earlier revision. Doors ask for one for every cohort in a row.
-    fn folded(&self, entries: &[Entry], revision: u64) -> Option<Arc<Ledger>> {
+    fn folded(&self, entries: &[LedgerEntry], revision: u64) -> Option<Arc<Ledger>> {
         let known = |all: &VecDeque<Arc<Ledger>>| {
             let mut all = all.iter();
             all.find(|ledger| ledger.revision() == revision).cloned()
@@ -188,7 +189,7 @@ impl Desk {
     /// The entries that are due before `floor - 1` is published or hinted: breaks that end by then,
     /// and breaks that start no later than the segment after it, so that their last segment of
     /// content announces them.
-    fn due(&self, inner: &Inner, floor: u64) -> Vec<Entry> {
+    fn due(&self, inner: &Inner, floor: u64) -> Vec<LedgerEntry> {
         let mut ledger = inner.ledger.clone();
         let mut entries = Vec::new();
         while let Some(entry) = self.next_due(&ledger, inner, floor) {
@@ -201,7 +202,7 @@ impl Desk {
         entries
     }
 
-    fn next_due(&self, ledger: &Ledger, inner: &Inner, floor: u64) -> Option<Entry> {
+    fn next_due(&self, ledger: &Ledger, inner: &Inner, floor: u64) -> Option<LedgerEntry> {
         let open = ledger
             .records()
             .iter()
@@ -210,12 +211,14 @@ impl Desk {
             State::Announced if open.plan.start <= floor => {
                 Some(self.freeze(ledger, open, inner, floor))
             }
-            State::Frozen if open.end() <= floor => Some(Entry::Ended { id: open.plan.id.clone() }),
+            State::Frozen if open.end() <= floor => {
+                Some(LedgerEntry::Ended { id: open.plan.id.clone() })
+            }
             _ => None,
         }
     }
 
-    fn freeze(&self, ledger: &Ledger, record: &Record, inner: &Inner, floor: u64) -> Entry {
+    fn freeze(&self, ledger: &Ledger, record: &Record, inner: &Inner, floor: u64) -> LedgerEntry {
         let plan = &record.plan;
         // A restart loses the decision but not the announcement; and what was missing then may be
         // there now.
@@ -235,7 +238,7 @@ impl Desk {
         };
         let cohorts = earlier.chain(decision.cohorts).map(share).collect();
         let window_start = floor.saturating_sub(window).max(ledger.window_start());
-        Entry::Frozen(Arc::new(Frozen {
+        LedgerEntry::Frozen(Arc::new(Frozen {
             id: plan.id.clone(),
             window_start,
             pods: decision.pods,
@@ -244,7 +247,7 @@ impl Desk {
     }
 
     /// Puts entries on disk, and only then before anyone.
-    fn append(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), LogError> {
+    fn append(&self, inner: &mut Inner, entries: Vec<LedgerEntry>) -> Result<(), LogError> {
         let Inner { log, ledger, .. } = inner;
         log.append(ledger, entries)?;
         let seen = Arc::new(Seen::of(log, ledger));
@@ -280,7 +283,7 @@ impl Breaks for Desk {
         }
         inner.floor = floor;
         for entry in &entries {
-            if let Entry::Frozen(frozen) = entry {
+            if let LedgerEntry::Frozen(frozen) = entry {
                 inner.decisions.remove(&frozen.id);
                 log_frozen(&self.event, frozen);
             }
@@ -294,7 +297,7 @@ impl Breaks for Desk {
 }
 
 /// The early return of a frozen break, at or after `floor`.
-fn cut(record: &Record, floor: u64) -> Result<Entry, RuleError> {
+fn cut(record: &Record, floor: u64) -> Result<LedgerEntry, RuleError> {
     let plan = &record.plan;
     // A frozen break has at least one segment, because the doors may have hinted it.
     let length = floor.saturating_sub(plan.start).max(1);
@@ -306,7 +309,7 @@ fn cut(record: &Record, floor: u64) -> Result<Entry, RuleError> {
         });
     }
     let length_ms = plan.length_ms * length / plan.length;
-    Ok(Entry::Returned { id: plan.id.clone(), length, length_ms })
+    Ok(LedgerEntry::Returned { id: plan.id.clone(), length, length_ms })
 }
 
 fn view(ledger: &Ledger) -> BreaksView {

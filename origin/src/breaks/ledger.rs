@@ -19,7 +19,7 @@ pub const NONE: &str = "none";
 /// One line of the log. Every entry makes the next revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Entry {
+pub enum LedgerEntry {
     /// A break will start.
     Announced(Announced),
     /// What every cohort sees in a break is fixed; its first segment may be published from now on.
@@ -203,7 +203,7 @@ pub enum RuleError {
 impl Ledger {
     /// The ledger that these entries make; `None` when they break its rules.
     #[must_use]
-    pub fn fold(entries: &[Entry]) -> Option<Self> {
+    pub fn fold(entries: &[LedgerEntry]) -> Option<Self> {
         let mut ledger = Self::default();
         entries.iter().try_for_each(|entry| ledger.apply(entry)).ok()?;
         Some(ledger)
@@ -243,15 +243,15 @@ impl Ledger {
     ///
     /// # Errors
     /// [`RuleError`]; the ledger is then as before.
-    pub fn apply(&mut self, entry: &Entry) -> Result<(), RuleError> {
+    pub fn apply(&mut self, entry: &LedgerEntry) -> Result<(), RuleError> {
         match entry {
-            Entry::Announced(plan) => self.announce(plan)?,
-            Entry::Frozen(frozen) => self.freeze(frozen)?,
-            Entry::Returned { id, length, length_ms } => self.cut(id, *length, *length_ms)?,
-            Entry::Cancelled { id } => {
+            LedgerEntry::Announced(plan) => self.announce(plan)?,
+            LedgerEntry::Frozen(frozen) => self.freeze(frozen)?,
+            LedgerEntry::Returned { id, length, length_ms } => self.cut(id, *length, *length_ms)?,
+            LedgerEntry::Cancelled { id } => {
                 self.step(id, State::Announced, State::Cancelled, "cancelled")?;
             }
-            Entry::Ended { id } => self.step(id, State::Frozen, State::Ended, "ended")?,
+            LedgerEntry::Ended { id } => self.step(id, State::Frozen, State::Ended, "ended")?,
         }
         self.revision += 1;
         Ok(())

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Entry, Ledger, RuleError};
+use super::ledger::{Ledger, LedgerEntry, RuleError};
 use crate::disk::{sync_folder, write_whole};
 
 /// Largest log that is read: some thirty thousand breaks of a hundred cohorts, which is months of
@@ -34,7 +34,7 @@ pub struct Log {
     /// Bytes up to the end of the last accepted line.
     length: u64,
     header: Header,
-    entries: Vec<Entry>,
+    entries: Vec<LedgerEntry>,
     /// A write failed, so nobody knows what the file holds; it is written anew before anything is
     /// added.
     broken: bool,
@@ -120,7 +120,11 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Rule`] with nothing written; [`LogError::Io`] with nothing in force.
-    pub fn append(&mut self, ledger: &mut Ledger, entries: Vec<Entry>) -> Result<(), LogError> {
+    pub fn append(
+        &mut self,
+        ledger: &mut Ledger,
+        entries: Vec<LedgerEntry>,
+    ) -> Result<(), LogError> {
         let mut next = ledger.clone();
         entries.iter().try_for_each(|entry| next.apply(entry))?;
         let lines =
@@ -140,7 +144,7 @@ impl Log {
 
     /// All entries; entry `n` made revision `n + 1`.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[LedgerEntry] {
         &self.entries
     }
 
@@ -185,7 +189,7 @@ fn read_bounded(file: &mut File, path: &Path) -> Result<Vec<u8>, LogError> {
     Ok(bytes)
 }
 
-fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<Entry>, Ledger), LogError> {
+fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<LedgerEntry>, Ledger), LogError> {
     let corrupt =
         |line: usize, reason: String| LogError::Corrupt { path: path.to_owned(), line, reason };
     let mut lines = bytes.split_inclusive(|&b| b == b'\n').enumerate();
@@ -204,7 +208,7 @@ fn replay(bytes: &[u8], path: &Path, event: &str) -> Result<(Vec<Entry>, Ledger)
         }
     }
     for (index, text) in lines {
-        let entry: Entry = serde_json::from_slice(text)
+        let entry: LedgerEntry = serde_json::from_slice(text)
             .map_err(|e| corrupt(index + 1, format!("not an entry ({e})")))?;
         ledger.apply(&entry).map_err(|e| corrupt(index + 1, e.to_string()))?;
         entries.push(entry);
@@ -225,9 +229,9 @@ mod tests {
     use super::*;
     use crate::breaks::ledger::{Announced, break_id};
 
-    fn announced(number: u32, start: u64) -> Entry {
+    fn announced(number: u32, start: u64) -> LedgerEntry {
         let id = break_id(number);
-        Entry::Announced(Announced {
+        LedgerEntry::Announced(Announced {
             id,
             number,
             start,

@@ -4,12 +4,13 @@
 //! a creative that is not ready is left out, never waited for.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::decision::{Playable, Stock};
-use crate::creative::{Card, CreativeError, Library, Source};
+use crate::creative::{Card, Clip, CreativeError, Library};
+use crate::disk::{Mark, mark};
 use crate::grid::Grid;
 
 /// Slates in segments: any rest of a break is one of them, or a few. All are the same segment over
@@ -111,7 +112,7 @@ impl Shelf {
             return true;
         }
         let name = format!("slate of {segments}");
-        let made = slate(library, failures, &name, Source::Card(card)).await;
+        let made = slate(library, failures, &name, Clip::Card(card)).await;
         let ready = made.is_some();
         self.write().slates.extend(made.map(|playable| (segments, playable)));
         ready
@@ -122,7 +123,7 @@ impl Shelf {
         if self.read().slate.is_some() {
             return true;
         }
-        let made = slate(library, failures, file, Source::File(PathBuf::from(file))).await;
+        let made = slate(library, failures, file, Clip::File(PathBuf::from(file))).await;
         let ready = made.is_some();
         self.write().slate = made;
         ready
@@ -142,7 +143,7 @@ async fn slate(
     library: &Library,
     failures: &mut Failures,
     name: &str,
-    source: Source,
+    source: Clip,
 ) -> Option<Playable> {
     if !failures.may_try(name) {
         return None;
@@ -160,15 +161,7 @@ struct Failure {
     tries: u32,
     at: Instant,
     /// The file that was at fault, as it was.
-    file: Option<(PathBuf, Option<Stamp>)>,
-}
-
-/// Length and time of change of a file.
-type Stamp = (u64, SystemTime);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.len(), meta.modified().ok()?))
+    file: Option<(PathBuf, Option<Mark>)>,
 }
 
 impl Failures {
@@ -179,19 +172,19 @@ impl Failures {
             return true;
         };
         match &failure.file {
-            Some((path, before)) => stamp(path) != *before,
+            Some((path, before)) => mark(path) != *before,
             None => failure.at.elapsed() >= pause(failure.tries),
         }
     }
 
-    fn note(&mut self, name: &str, source: &Source, result: &Result<Playable, CreativeError>) {
+    fn note(&mut self, name: &str, source: &Clip, result: &Result<Playable, CreativeError>) {
         let Err(error) = result else {
             self.0.remove(name);
             return;
         };
         let file = match (source, error) {
-            (_, CreativeError::Failed { .. }) | (Source::Card(_), _) => None,
-            (Source::File(path), _) => Some((path.clone(), stamp(path))),
+            (_, CreativeError::Failed { .. }) | (Clip::Card(_), _) => None,
+            (Clip::File(path), _) => Some((path.clone(), mark(path))),
         };
         let tries = self.0.get(name).map_or(0, |failure| failure.tries) + 1;
         let at = Instant::now();
@@ -218,10 +211,10 @@ impl Stock for Shelf {
     }
 }
 
-async fn condition(library: &Library, source: Source) -> Result<Playable, CreativeError> {
+async fn condition(library: &Library, source: Clip) -> Result<Playable, CreativeError> {
     let name = match &source {
-        Source::File(path) => path.display().to_string(),
-        Source::Card(card) => card.title.clone(),
+        Clip::File(path) => path.display().to_string(),
+        Clip::Card(card) => card.title.clone(),
     };
     let id = library.add(source).await?;
     let info = library
@@ -232,10 +225,10 @@ async fn condition(library: &Library, source: Source) -> Result<Playable, Creati
 }
 
 /// The source behind a name of the table; `None` when a built-in of that name does not exist.
-fn source(name: &str) -> Option<Source> {
+fn source(name: &str) -> Option<Clip> {
     match name.strip_prefix(BUILT_IN) {
-        None => Some(Source::File(PathBuf::from(name))),
-        Some(card) => built_in(card).map(Source::Card),
+        None => Some(Clip::File(PathBuf::from(name))),
+        Some(card) => built_in(card).map(Clip::Card),
     }
 }
 
@@ -301,7 +294,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ad.mp4");
         std::fs::write(&path, b"not a clip").unwrap();
-        let source = Source::File(path.clone());
+        let source = Clip::File(path.clone());
         let mut failures = Failures::default();
         assert!(failures.may_try("ad"));
         failures.note("ad", &source, &corrupt());
@@ -322,7 +315,7 @@ mod tests {
             })
         };
         let mut failures = Failures::default();
-        failures.note("card", &Source::Card(Card::slate(2000)), &failed());
+        failures.note("card", &Clip::Card(Card::slate(2000)), &failed());
         assert!(!failures.may_try("card"));
         let seconds = [1, 2, 3, 5, 6, 40].map(|tries| pause(tries).as_secs());
         assert_eq!(seconds, [30, 60, 120, 480, 900, 900]);

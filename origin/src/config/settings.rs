@@ -140,7 +140,7 @@ pub struct Settings {
     #[arg(long, value_name = "SHAPE")]
     pub(super) log: Option<Text>,
     /// Least level of log lines: error, warn, info, debug, trace or off, also by module
-    #[arg(long, value_name = "LEVEL", env = "SIGHTSCREEN_LOG")]
+    #[arg(long, value_name = "LEVEL", env = "SIGHTSCREEN_LOG", hide_env_values = true)]
     pub(super) log_level: Option<Text>,
 
     /// Tables of who sees what; in the file alone.

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::cut::{CodedTrack, Conditioned};
-use super::{Card, CreativeError, Source};
+use super::{Card, Clip, CreativeError};
 use crate::disk::write_whole;
 use crate::encoder::RunFolder;
 use crate::grid::{AAC_FRAME, Grid, Kind};
@@ -90,11 +90,11 @@ fn recipe(plan: &Plan, grid: &Grid, encoder: &str) -> String {
     format!("{CONDITIONING} {encoder} {plan:?} {grid:?} {outputs:?} {tail} {LOUDNESS}")
 }
 
-/// The identifier of what conditioning this source would give. Caches keep a creative's objects
-/// under it for weeks, so it is a digest of the clip and of its [`recipe`]: other bytes have another
+/// The identifier of what conditioning this clip would give. Caches keep a creative's objects under
+/// it for weeks, so it is a digest of the clip and of its [`recipe`]: other bytes have another
 /// identifier.
 pub(super) async fn identify(
-    source: &Source,
+    source: &Clip,
     plan: &Plan,
     grid: &Grid,
 ) -> Result<String, CreativeError> {
@@ -105,8 +105,8 @@ pub(super) async fn identify(
     let mut hash = Sha256::new();
     hash.update(recipe(plan, grid, encoder));
     match source {
-        Source::Card(card) => hash.update(format!("{card:?}")),
-        Source::File(path) => {
+        Clip::Card(card) => hash.update(format!("{card:?}")),
+        Clip::File(path) => {
             let path = path.clone();
             let read = tokio::task::spawn_blocking(move || -> std::io::Result<Sha256> {
                 std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
@@ -125,12 +125,12 @@ pub(super) async fn identify(
 
 /// What is conditioned for a source, and how often it is repeated: a slate is one segment again and
 /// again.
-pub(super) fn unit(source: &Source, grid: &Grid) -> (Source, u64) {
+pub(super) fn unit(source: &Clip, grid: &Grid) -> (Clip, u64) {
     match source {
-        Source::Card(card) if card.tone_hz == 0 => {
+        Clip::Card(card) if card.tone_hz == 0 => {
             let length_ms = u32::try_from(grid.duration_ms(1)).unwrap_or(u32::MAX);
             let times = whole_segments(u64::from(card.length_ms), grid);
-            (Source::Card(Card { length_ms, ..card.clone() }), times)
+            (Clip::Card(Card { length_ms, ..card.clone() }), times)
         }
         other => (other.clone(), 1),
     }
@@ -138,7 +138,7 @@ pub(super) fn unit(source: &Source, grid: &Grid) -> (Source, u64) {
 
 /// Loads the creative from its folder, or makes it there.
 pub(super) async fn condition(
-    source: &Source,
+    source: &Clip,
     plan: &Plan,
     grid: &Grid,
     folder: &Path,
@@ -193,11 +193,11 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
 
 /// Whole segments, at least one: what is missing is filled with the last picture, a tail below half
 /// a segment is cut.
-async fn length(source: &Source, grid: &Grid) -> Result<u64, CreativeError> {
+async fn length(source: &Clip, grid: &Grid) -> Result<u64, CreativeError> {
     let name = source.name();
     let ms = match source {
-        Source::Card(card) => u64::from(card.length_ms),
-        Source::File(path) => {
+        Clip::Card(card) => u64::from(card.length_ms),
+        Clip::File(path) => {
             let file = probe_file(path).await.map_err(|error| match error {
                 StartError::Ffmpeg { .. } => {
                     CreativeError::Failed { name: name.clone(), reason: error.to_string() }
@@ -225,7 +225,7 @@ fn whole_segments(ms: u64, grid: &Grid) -> u64 {
 }
 
 async fn encode(
-    source: &Source,
+    source: &Clip,
     plan: &Plan,
     grid: &Grid,
     segments: u64,
@@ -235,8 +235,8 @@ async fn encode(
     let failed = |reason: String| CreativeError::Failed { name: name.clone(), reason };
     let texts = RunFolder::new().map_err(|error| failed(error.to_string()))?;
     let input = match source {
-        Source::File(path) => file_input(path).await,
-        Source::Card(card) => {
+        Clip::File(path) => file_input(path).await,
+        Clip::Card(card) => {
             card_input(card, grid, texts.path()).map_err(|error| failed(error.to_string()))?
         }
     };
@@ -264,8 +264,8 @@ async fn encode(
         .find(|line| !line.trim().is_empty())
         .map_or_else(|| last_line(&said), last_line);
     Err(match source {
-        Source::File(_) => CreativeError::Corrupt { name, reason },
-        Source::Card(_) => failed(reason),
+        Clip::File(_) => CreativeError::Corrupt { name, reason },
+        Clip::Card(_) => failed(reason),
     })
 }
 

@@ -18,7 +18,7 @@ use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::encoder::{self, Job, RunFolder};
-use crate::event::Event;
+use crate::event::LiveEvent;
 use crate::grid::{Grid, Kind};
 use crate::ladder::{Plan, Shape, last_line};
 use crate::live::{Input, StartError};
@@ -45,7 +45,7 @@ pub struct FileShape {
 }
 
 /// Runs the test match or a file, again and again.
-pub(crate) async fn generate(event: Event, sink: Sink) {
+pub(crate) async fn generate(event: LiveEvent, sink: Sink) {
     let mut pause = Backoff::default();
     loop {
         let Some(plan) = event.media.borrow().as_ref().map(|media| media.plan.clone()) else {
@@ -66,7 +66,7 @@ pub(crate) async fn generate(event: Event, sink: Sink) {
 
 /// Makes the next run ready and waits for the moment of its first frame, so that no picture is
 /// dated before it was made.
-async fn prepare(event: &Event, plan: Plan) -> std::io::Result<Job> {
+async fn prepare(event: &LiveEvent, plan: Plan) -> std::io::Result<Job> {
     let grid = event.grid;
     let folder = RunFolder::new()?;
     // Before the date is set: a probe takes as long as it takes, and the run would be late by it

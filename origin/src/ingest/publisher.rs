@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::encoder::{self, Job, RunFolder};
-use crate::event::Event;
+use crate::event::LiveEvent;
 use crate::grid::Kind;
 use crate::ingest::flv::{self, Tag};
 use crate::ingest::rtmp::Step;
@@ -34,8 +34,8 @@ const PIPE_QUEUE: usize = 1024;
 const MAX_HELD: usize = 600;
 
 /// Follows publishers for as long as it is polled.
-pub(crate) async fn follow(event: Event, mut steps: mpsc::Receiver<Step>, sink: Option<Sink>) {
-    let mut source = Source::new(event, sink);
+pub(crate) async fn follow(event: LiveEvent, mut steps: mpsc::Receiver<Step>, sink: Option<Sink>) {
+    let mut source = Feed::new(event, sink);
     while let Some(step) = steps.recv().await {
         match step {
             Step::Begin(number) => source.reset(Some(number)),
@@ -91,8 +91,8 @@ impl Pace {
     }
 }
 
-struct Source {
-    event: Event,
+struct Feed {
+    event: LiveEvent,
     sink: Option<Sink>,
     number: Option<u64>,
     video_config: Option<Tag>,
@@ -107,8 +107,8 @@ struct Source {
     encoders: JoinSet<()>,
 }
 
-impl Source {
-    fn new(event: Event, sink: Option<Sink>) -> Self {
+impl Feed {
+    fn new(event: LiveEvent, sink: Option<Sink>) -> Self {
         Self {
             event,
             sink,

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::event::Event;
+use crate::event::LiveEvent;
 use crate::ingest::chunks::Chunks;
 use crate::ingest::flv::Tag;
 use crate::ingest::publisher;
@@ -67,7 +67,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError>
 }
 
 /// Takes publishers for as long as it is polled.
-pub(crate) async fn serve(event: Event, listener: TcpListener, sink: Option<Sink>) {
+pub(crate) async fn serve(event: LiveEvent, listener: TcpListener, sink: Option<Sink>) {
     let Input::Rtmp { stream_key, .. } = event.input() else {
         return;
     };

@@ -1,8 +1,7 @@
 //! Reads what the encoder writes: one fragmented MP4 with one track, as a stream of samples.
 //!
-//! Owns the parser alone. It asks for no more than [`MAX_BOX`] bytes whatever a box claims, and
-//! reads only the boxes that carry a sample entry, a time or a sample. Small enough to have no
-//! dependency: no library reads a fragment while it is still arriving.
+//! A box is read once it is whole, and refused where it claims more than [`MAX_BOX`] bytes. What
+//! says nothing of samples is skipped.
 
 use bytes::{Buf, Bytes, BytesMut};
 

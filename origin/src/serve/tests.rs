@@ -11,7 +11,7 @@ use crate::store::Store;
 fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
     let cursor = Cursor { msn: 10, part: 4 };
-    wanted(&grid, Kind::Video, cursor, Directives { msn, part, skip: false })
+    wanted(&grid, Kind::Video, cursor, Directives { msn, part })
         .map(|until| until.map(|until| (until.msn, until.part)))
 }
 
@@ -33,16 +33,10 @@ fn blocking_follows_the_rules() {
 
 #[test]
 fn directives_are_plain_decimals() {
-    let all = Directives { msn: Some(7), part: Some(2), skip: true };
+    let all = Directives { msn: Some(7), part: Some(2) };
     assert_eq!(directives("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES&x=1"), Some(all));
     assert_eq!(directives(""), Some(Directives::default()));
-    for bad in [
-        "_HLS_msn=-1",
-        "_HLS_msn=",
-        "_HLS_part=1e3",
-        "_HLS_msn=99999999999999999999",
-        "_HLS_skip=NO",
-    ] {
+    for bad in ["_HLS_msn=-1", "_HLS_msn=", "_HLS_part=1e3", "_HLS_msn=99999999999999999999"] {
         assert_eq!(directives(bad), None, "{bad}");
     }
 }
@@ -116,7 +110,7 @@ impl Stage {
 fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
     let mut stage = Stage::new();
     let listed = |stage: &Stage| {
-        let listing = stage.media.listing(0, false).unwrap();
+        let listing = stage.media.listing(0).unwrap();
         (listing.first, listing.cursor.msn)
     };
     // Nothing was before the event began.
@@ -125,7 +119,7 @@ fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
     stage.publish(6);
     stage.publish(100);
     assert_eq!(listed(&stage), (93, 101));
-    let text = render(&stage.media.listing(0, false).unwrap());
+    let text = render(&stage.media.listing(0).unwrap());
     assert_eq!(text.matches("#EXT-X-GAP\n").count(), 7, "{text}");
 }
 

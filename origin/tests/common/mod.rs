@@ -34,12 +34,23 @@ pub(crate) fn get(port: u16, path: &str) -> Option<(u16, Vec<u8>)> {
 }
 
 pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, Vec<u8>)> {
+    ask_with(port, method, path, body, "")
+}
+
+/// The same with header lines besides, each with its line end.
+pub(crate) fn ask_with(
+    port: u16,
+    method: &str,
+    path: &str,
+    body: &str,
+    headers: &str,
+) -> Option<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
     )
     .ok()?;
     let mut answer = Vec::new();
@@ -67,12 +78,18 @@ impl Drop for Origin {
 impl Origin {
     /// Starts it with these settings besides, and waits for its first segments.
     pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::start_in(settings, &[])
+    }
+
+    /// The same with an environment besides.
+    pub(crate) fn start_in(settings: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (main, control) = (free_port(), free_port());
         let child = binary()
             .args(["serve", "--input", "test", "--max-height", "160"])
             .args(["--languages", "en", "--operator-token", TOKEN])
             .args(settings)
+            .envs(environment.iter().copied())
             .args(["--listen", &format!("127.0.0.1:{main}")])
             .args(["--control", &format!("127.0.0.1:{control}"), "--data"])
             .arg(folder.path())
