@@ -26,8 +26,8 @@ const PLAYBACK_TTL_S: u64 = 300;
 const HANG: Duration = Duration::from_secs(120);
 /// Answers change each second.
 const SHARED: &str = "public, max-age=1";
-/// The claim beyond the cohort's dimensions that playback signs. Not `plan`: whoever asks has proved
-/// nothing, so the plan is the operator's setting.
+/// The claim beyond the cohort's dimensions that playback signs. Not `plan`: whoever asks has
+/// proved nothing, so the plan is the operator's setting.
 const CONSENT: &str = "consent";
 
 /// The API of one event.

@@ -145,6 +145,8 @@ fn one_of<T>(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use sightscreen_core::document::Event;
+
     use super::super::tests::read;
     use super::*;
 
@@ -167,19 +169,24 @@ mod tests {
             unknown = \"blue\"\naliases = { rot = \"red\" }\n\
             ranges = [{ from = 1, to = 9, value = \"red\" }]\n\
             geo = [{ country = \"IN\", region = \"MH\", value = \"blue\" }]\n\
-            [[pods]]\ncohort = \"red\"\ncreatives = [\"built-in:car\"]\n";
+            [[pods]]\ncohort = \"red\"\ncreatives = [\"built-in:car\"]\n\
+            [[snapshots]]\npath = \"/api/events/demo/score\"\ncountries = [\"IN\"]\n";
         let config = read(toml, &["--territories-deny", "IN-MH,IN-KA"]).unwrap();
-        let Admission { plans, schema, consent, territories, pass, playback_plan } =
-            config.admission;
+        assert_eq!(config.admission.playback_plan.as_deref(), Some("gold"));
+        let Event { plans, cohorts, consent, territories, pass, bound, .. } =
+            crate::describe::admission(&config);
         assert_eq!((plans[1].id.as_str(), plans[1].max_height), ("tin", 360));
-        assert_eq!((schema[0].read("rot"), schema[0].read("7")), (Some("red"), Some("red")));
-        assert_eq!((schema.len(), schema[0].geo.len()), (1, 1));
+        assert_eq!((cohorts[0].read("rot"), cohorts[0].read("7")), (Some("red"), Some("red")));
+        assert_eq!((cohorts.len(), cohorts[0].geo.len()), (1, 1));
         assert_eq!(consent, Consent::Assumed);
         let territories = territories.unwrap();
         assert_eq!((territories.allow.len(), territories.deny.len()), (2, 2));
         assert_eq!(territories.unknown, Unknown::Allow);
         assert_eq!((pass.ttl_s, pass.session_s), (600, 3600));
-        assert_eq!(playback_plan.as_deref(), Some("gold"));
+        assert_eq!(
+            (bound[0].path.as_str(), bound[0].countries.len()),
+            ("/api/events/demo/score", 1)
+        );
     }
 
     #[test]
