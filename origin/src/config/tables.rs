@@ -101,8 +101,10 @@ pub(super) fn snapshots(reader: &mut Reader, event: &str) -> Vec<SnapshotRule> {
     let mut rules = Vec::new();
     for row in tables {
         rows.next(&row.unknown);
-        let (fresh_s, stale_s) =
-            (rows.seconds("fresh_s", row.fresh_s), rows.seconds("stale_s", row.stale_s));
+        let (fresh_s, stale_s) = (
+            rows.seconds("fresh_s", row.fresh_s.as_ref()),
+            rows.seconds("stale_s", row.stale_s.as_ref()),
+        );
         let countries = rows.texts("countries", row.countries);
         let Some(path) = rows.text("path", row.path) else {
             continue;
@@ -160,8 +162,8 @@ impl Rows<'_> {
         })
     }
 
-    fn seconds(&mut self, name: &str, value: Option<Value>) -> Option<u32> {
-        let number = value.as_ref()?.as_integer().and_then(|number| u32::try_from(number).ok());
+    fn seconds(&mut self, name: &str, value: Option<&Value>) -> Option<u32> {
+        let number = value?.as_integer().and_then(|number| u32::try_from(number).ok());
         if number.is_none() {
             let remedy = "write a whole number from 0 to 4294967295";
             self.fault(&format!("{name} is not a number of seconds"), remedy);
