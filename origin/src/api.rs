@@ -1,8 +1,6 @@
-//! The API that viewers' applications ask: events, playback, score.
-//!
-//! Owns the answers and the switch with which a rehearsal takes the API down. Invariant: an answer
-//! depends on the path, the query and the event, never on who asks, so that it can be shared and
-//! stored.
+//! The API that viewers' applications ask: events, playback, score. An answer depends on the path,
+//! the query and the event, never on who asks, so that it can be shared and stored. A switch takes
+//! the API down for rehearsals.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

@@ -1,7 +1,5 @@
-//! The control port: what an operator sees and does.
-//!
-//! Owns the operator's requests and their admission. Invariant: nothing but `/health` and a
-//! preflight is answered without the token.
+//! The control port: what an operator sees and does. Without the token only `/health` and a
+//! preflight are answered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

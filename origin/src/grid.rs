@@ -1,7 +1,7 @@
 //! The wall-clock grid of an event: which sample belongs to which segment and part.
 //!
-//! All of it is exact integer arithmetic from the start of segment 0, so that two processes with the
-//! same grid never disagree. A sample is a video frame or an AAC frame.
+//! All of it is exact integer arithmetic from the start of segment 0, so that two processes with
+//! the same grid never disagree. A sample is a video frame or an AAC frame.
 
 use serde::{Deserialize, Serialize};
 

@@ -123,9 +123,10 @@ impl InForce {
     pub fn url_key(&self) -> Key {
         let keyring = self.keyring();
         let newest = self.published().and_then(|keys| keys.url.last().cloned());
-        let key = newest
-            .and_then(|kid| keyring.find(Purpose::Url, &kid).map(std::borrow::Cow::into_owned));
-        key.unwrap_or_else(|| keyring.first(Purpose::Url).clone())
+        match newest.as_ref().and_then(|kid| keyring.find(Purpose::Url, kid)) {
+            Some(key) => Key::clone(&key),
+            None => keyring.first(Purpose::Url).clone(),
+        }
     }
 
     /// What is in force now.
@@ -251,8 +252,8 @@ impl InForce {
         Told { passes_live_s: old.map(|kid| (kid.clone(), life_s)).collect(), keys }
     }
 
-    /// The longest that a pass lives, by the event's document; 0 before there is one. A life of 0 is
-    /// to the session's end.
+    /// The longest that a pass lives, by the event's document; 0 before there is one. A life of 0
+    /// is to the session's end.
     fn pass_life_s(&self) -> u64 {
         let event = self.publisher.payload(&format!("events/{}", self.event));
         let event: Value =

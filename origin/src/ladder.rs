@@ -1,8 +1,6 @@
-//! The ladder: which rungs an event has, and how ffmpeg encodes them.
-//!
-//! Owns the table of rungs, the choice by a measured speed, and the encoder's settings, which
-//! content and creatives share. Runs no long-lived process. Invariant: a plan never changes during
-//! an event, and never scales up.
+//! The ladder: which rungs an event has, by the speed of this machine, and how ffmpeg encodes them.
+//! Content and creatives share the encoder's settings. A plan never changes during an event, and
+//! never scales up.
 
 use std::path::Path;
 use std::process::Stdio;

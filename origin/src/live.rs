@@ -1,9 +1,6 @@
 //! One running event: its input, ladder, packager and store, and the answers to everything below
-//! `/live/{event}/`.
-//!
-//! Owns the life of an event's media. Owns no decision about breaks: those come from [`Breaks`].
-//! Invariant: what was published once is never published otherwise, whatever is killed and
-//! restarted.
+//! `/live/{event}/`. What was published once is never published otherwise, whatever is killed and
+//! restarted. Breaks are decided elsewhere: they come from [`Breaks`].
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;

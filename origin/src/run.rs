@@ -1,7 +1,6 @@
-//! One running origin: everything opened, joined and, at the end, closed in order.
-//!
-//! Owns the order of starting and stopping. Invariant: nothing is served before the ledger and the
-//! documents have been read back, and nothing is published after the ledger is closed.
+//! One running origin: everything opened, joined and, at the end, closed in order. Nothing is
+//! served before the ledger and the documents have been read back, and nothing is published after
+//! the ledger is closed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};

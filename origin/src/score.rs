@@ -1,6 +1,4 @@
-//! The score of the test match, from its clock.
-//!
-//! Owns nothing but arithmetic. Invariant: at every second it is what the test match has burnt into
+//! The score of the test match, from its clock: at every second what the test match has burnt into
 //! its picture (`ingest/testmatch.rs`).
 
 use serde::Serialize;

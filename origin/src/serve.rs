@@ -1,7 +1,6 @@
-//! Answers to requests below `/live/{event}/`.
-//!
-//! Owns the rules of blocking reload, and what a cache may do with each answer. Invariant: nobody
-//! who waits costs more than a timer: all wait on the track's cursor, and none asks again.
+//! Answers to requests below `/live/{event}/`: blocking reload, and what a cache may do with each
+//! answer. Who waits costs a timer and no more: all wait on the track's cursor, and none asks
+//! again.
 
 use std::sync::Arc;
 use std::time::Duration;

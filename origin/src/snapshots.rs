@@ -1,5 +1,5 @@
-//! The snapshot job: API answers and the page's files, stored for when the origin cannot answer, and
-//! the list of them. A take that fails leaves the one before it in force.
+//! The snapshot job: API answers and the page's files, stored for when the origin cannot answer,
+//! and the list of them. A take that fails leaves the one before it in force.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,8 +89,8 @@ impl Snapshots {
         self.rules.iter().map(|rule| self.known(rule)).collect()
     }
 
-    /// Stores the files that changed. They carry no time of their own: a file that stays the same is
-    /// the same document.
+    /// Stores the files that changed. They carry no time of their own: a file that stays the same
+    /// is the same document.
     fn take_page(&self) -> Result<(), PublishError> {
         let files = match self.page.as_ref().map(|page| page.texts()) {
             Some(Ok(files)) => files,

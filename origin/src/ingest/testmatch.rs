@@ -1,16 +1,14 @@
-//! The built-in test match, as an ffmpeg filter graph.
-//!
-//! Owns the picture and the tones. Invariant: what is drawn into frame `n` of the grid depends on
-//! `n` alone, so that a restarted encoder goes on with the same match, and a player can compute
-//! when a picture it shows was made.
+//! The built-in test match, as an ffmpeg filter graph. What is drawn into frame `n` of the grid
+//! depends on `n` alone, so that a restarted encoder goes on with the same match, and a player can
+//! compute when a picture it shows was made.
 //!
 //! # The strip
 //! Along the top edge lie [`STRIP_SQUARES`] squares, each `width / 32` wide and high; the first
 //! begins at `x = width / 8`. Read at their centres, left to right: white, black, then 20 bits of
 //! the frame number from the most significant (white is 1), then black, white. The frame number
-//! counts from the start of the grid, modulo 2^20, so that the picture's time is `start + frame *
-//! 1000 * den / num` milliseconds for a rate of `num/den`. The four fixed squares tell the strip from
-//! another picture.
+//! counts from the start of the grid, modulo 2^20, so that the picture's time is
+//! `start + frame * 1000 * den / num` milliseconds for a rate of `num/den`. The four fixed squares
+//! tell the strip from another picture.
 
 use std::path::Path;
 

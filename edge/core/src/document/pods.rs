@@ -1,5 +1,5 @@
-//! `pods/{event}/{epoch}.{revision}/{cohort}`: the frozen ads of one cohort, as of one ledger revision.
-//! Immutable.
+//! `pods/{event}/{epoch}.{revision}/{cohort}`: the frozen ads of one cohort, as of one ledger
+//! revision. Immutable.
 //!
 //! Owns the arithmetic of breaks on the segment grid: which creative plays at a media sequence
 //! number, and how many discontinuities came before it. Invariant: both depend on the document and

@@ -1,5 +1,5 @@
-//! `snapshots/api/...` and `snapshots/page/...`: stored answers of API paths and the page's files, for
-//! when the origin has none. `snapshots/{event}` lists them, so that edges fetch them in time.
+//! `snapshots/api/...` and `snapshots/page/...`: stored answers of API paths and the page's files,
+//! for when the origin has none. `snapshots/{event}` lists them, so that edges fetch them in time.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,8 @@ pub struct Snapshot {
     pub body: String,
 }
 
-/// Payload of `snapshots/{event}`: what an edge keeps fresh while the origin answers, because a dead
-/// origin has no snapshots to give.
+/// Payload of `snapshots/{event}`: what an edge keeps fresh while the origin answers, because a
+/// dead origin has no snapshots to give.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotList {
     /// API paths; the snapshot of each is the document `snapshots{path}`.
