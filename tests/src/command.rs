@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
 /// That there is no such document is signed, as all that the origin says of documents.
 pub(crate) fn absence(target: &str) -> Option<Vec<u8>> {
     let name = target.strip_prefix("/documents/")?;
-    Some(envelope(name, 0, b"null", None))
+    Some(envelope(name, 0, b"null", "d1", None))
 }
 
 fn run_door(

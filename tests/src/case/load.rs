@@ -82,7 +82,7 @@ fn load(file: &Path, name: String) -> Result<Loaded, String> {
 fn capabilities(case: &Case) -> impl Iterator<Item = &str> {
     let counts = case.step.iter().flat_map(|step| step.upstream.iter().flatten());
     let without = counts.filter_map(|(_, count)| match count {
-        Count::Exactly(_) => None,
+        Count::Exactly(_) | Count::Between(..) => None,
         Count::Unless(unless) => Some(unless.without.keys()),
     });
     case.needs.iter().chain(without.flatten()).map(String::as_str)
