@@ -25,6 +25,8 @@ const HELD: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The first media sequence number that somebody waits for.
 const FIRST: u64 = 1206;
+/// The playlist at the origin.
+const PLAYLIST: &str = "/live/{event}/v720/index.m3u8";
 /// Segments of a playlist.
 const WINDOW: u64 = 6;
 
@@ -117,17 +119,16 @@ fn round(
     at: u64,
 ) -> Result<usize, String> {
     let msn = FIRST + at;
-    let playlist = format!("/live/{{event}}/v720/index.m3u8?_HLS_msn={msn}");
-    let target = expander.expand(&playlist)?;
-    let content = ContentSpec { first: msn + 1 - WINDOW, segments: WINDOW, ..Default::default() };
-    let answer = Answer {
-        status: 200,
-        body: content.render().into_bytes(),
-        delay: HELD,
-        ..Answer::default()
-    };
-    origin.script(target.clone(), vec![answer]);
-    let viewers = expander.expand(&playlist.replace("{event}/", "{event}/{pass}/"))?;
+    let waits = format!("{PLAYLIST}?_HLS_msn={msn}");
+    let target = expander.expand(&waits)?;
+    origin.script(expander.expand(PLAYLIST)?, vec![playlist_to(msn - 1, Duration::ZERO)]);
+    origin.script(target.clone(), vec![playlist_to(msn, HELD)]);
+    // What a player has when it begins to wait, and what the edge judges the number by.
+    let plain = of_viewer(PLAYLIST, expander)?;
+    for addr in addrs {
+        get(*addr, &plain, "#EXTM3U")?;
+    }
+    let viewers = of_viewer(&waits, expander)?;
     let segment = format!("\n{msn}.m4s\n");
     let came: Result<(), String> = thread::scope(|scope| {
         let dealt = addrs.iter().cycle().zip(0..options.viewers);
@@ -137,6 +138,17 @@ fn round(
     });
     came?;
     Ok(origin.take_seen(|seen| seen == target).len())
+}
+
+/// The content playlist that ends with this segment, after a wait.
+fn playlist_to(msn: u64, delay: Duration) -> Answer {
+    let content = ContentSpec { first: msn + 1 - WINDOW, segments: WINDOW, ..Default::default() };
+    Answer { status: 200, body: content.render().into_bytes(), delay, ..Answer::default() }
+}
+
+/// The same target with a pass.
+fn of_viewer(target: &str, expander: &Expander) -> Result<String, String> {
+    expander.expand(&target.replace("{event}/", "{event}/{pass}/"))
 }
 
 /// A GET that is answered with 200 and this in the body.

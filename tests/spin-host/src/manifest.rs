@@ -121,8 +121,12 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");
         let given = map(&[("keyring", "{}"), ("origin", "http://127.0.0.1:1")]);
         let manifest = Manifest::read(&file, &given);
-        let variables =
-            map(&[("keyring", "{}"), ("origin", "http://127.0.0.1:1"), ("geo_header", "")]);
+        let variables = map(&[
+            ("keyring", "{}"),
+            ("origin", "http://127.0.0.1:1"),
+            ("origin_secret", ""),
+            ("geo_header", ""),
+        ]);
         let read = Manifest {
             source: file.with_file_name("build/spin.wasm"),
             variables,

@@ -1,5 +1,5 @@
-//! Requests that the component makes: over plain HTTP, to the origins that the manifest allows, with
-//! one pool of connections for all instances.
+//! Requests that the component makes: over plain HTTP, to the origins that the manifest allows,
+//! with one pool of connections for all instances.
 
 use std::sync::Arc;
 
