@@ -17,48 +17,68 @@ pub(crate) use exports::sightscreen::edge::exchanges as wit;
 pub(crate) fn step(step: wit::Step) -> core::Step {
     match step {
         wit::Step::Fetch(wants) => core::Step::Fetch(wants.into_iter().map(want).collect()),
+        wit::Step::Serve(wit::Serve { key, event, or_else, max_bytes }) => {
+            let or = match or_else {
+                wit::OrElse::Lead(timeout_ms) => core::Or::Lead { timeout_ms },
+                wit::OrElse::StandIn(hold_ms) => core::Or::StandIn { hold_ms },
+            };
+            core::Step::Serve(core::Serve { key, event, or, max_bytes })
+        }
         wit::Step::Relay(wit::Relay { want: wanted, headers }) => {
             core::Step::Relay(core::Relay { want: want(wanted), headers })
         }
-        wit::Step::Respond(wit::Response { status, headers, body, store }) => {
-            let store = store
-                .into_iter()
-                .map(|wit::Store { key, fresh_ms }| core::Store { key, fresh_ms })
-                .collect();
-            core::Step::Respond(core::Response { status, headers, body, store })
+        wit::Step::Respond(wit::Response { status, headers, body, store, failed }) => {
+            let store = store.into_iter().map(stored).collect();
+            core::Step::Respond(core::Response { status, headers, body, store, failed })
         }
     }
+}
+
+fn stored(store: wit::Store) -> core::Store {
+    let wit::Store { key, event, fresh_ms, durable } = store;
+    core::Store { key, event, fresh_ms, durable }
 }
 
 fn want(want: wit::Want) -> core::Want {
     let wit::Want {
         source,
         key,
+        event,
+        class,
+        sharing,
         fresh_ms,
         stale_ms,
-        stale_error_ms,
         missing_ms,
-        collapse,
         timeout_ms,
-        forward,
         max_bytes,
     } = want;
     let source = match source {
         wit::Source::Keyring => core::Source::Keyring,
         wit::Source::Document(name) => core::Source::Document(name),
         wit::Source::Origin(target) => core::Source::Origin(target),
-        wit::Source::Result => core::Source::Result,
+    };
+    let class = match class {
+        wit::Class::Document => core::Class::Document,
+        wit::Class::Playlist => core::Class::Playlist,
+        wit::Class::Object => core::Class::Object,
+        wit::Class::Api => core::Class::Api,
+        wit::Class::Personal => core::Class::Personal,
+        wit::Class::Page => core::Class::Page,
+    };
+    let sharing = match sharing {
+        wit::Sharing::Everyone => core::Sharing::Everyone,
+        wit::Sharing::OneViewer => core::Sharing::OneViewer,
     };
     core::Want {
         source,
         key,
+        event,
+        class,
+        sharing,
         fresh_ms,
         stale_ms,
-        stale_error_ms,
         missing_ms,
-        collapse,
         timeout_ms,
-        forward,
         max_bytes,
     }
 }

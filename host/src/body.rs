@@ -1,13 +1,16 @@
-//! The body of a response: bytes at hand, or a stream of them.
+//! The body of a response: bytes at hand, a stream of them, or both.
 //!
-//! Invariant: bytes are shared, not copied, whatever the number of viewers.
+//! Bytes are shared, not copied, whatever the number of viewers.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
+
+use crate::readers::Response;
 
 /// What a stream ends with when it cannot go on: the connection is then cut, so that no one takes a
 /// part for the whole.
@@ -15,18 +18,27 @@ pub(crate) type BrokenStream = Box<dyn std::error::Error + Send + Sync>;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenStream>> + Send>>;
 
-/// A response's body.
-pub(crate) struct Body(Inner);
+/// Most bytes that a connection is given at a time. A viewer who takes so many within the settings'
+/// `unread-seconds` counts as one who reads.
+const PIECE: usize = 128 * 1024;
 
-enum Inner {
-    Full(Bytes),
-    Stream { chunks: Chunks, left: Option<u64> },
+/// A response's body.
+pub(crate) struct Body {
+    /// Bytes at hand.
+    ready: Bytes,
+    /// Those that follow.
+    rest: Option<Chunks>,
+    /// Bytes of both, where that is known.
+    left: Option<u64>,
+    /// Whose progress this is.
+    response: Option<Arc<Response>>,
 }
 
 impl Body {
     /// These bytes.
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self(Inner::Full(bytes.into()))
+        let ready = bytes.into();
+        Self { left: Some(ready.len() as u64), ready, rest: None, response: None }
     }
 
     /// A stream of `length` bytes, where that is known.
@@ -34,15 +46,34 @@ impl Body {
         chunks: impl Stream<Item = Result<Bytes, BrokenStream>> + Send + 'static,
         length: Option<u64>,
     ) -> Self {
-        Self(Inner::Stream { chunks: Box::pin(chunks), left: length })
+        Self { ready: Bytes::new(), rest: Some(Box::pin(chunks)), left: length, response: None }
     }
 
     /// Bytes, where they are known.
     pub(crate) fn length(&self) -> Option<u64> {
-        match &self.0 {
-            Inner::Full(bytes) => Some(bytes.len() as u64),
-            Inner::Stream { left, .. } => *left,
+        self.left
+    }
+
+    /// Tells `response` what its viewer takes.
+    pub(crate) fn told_to(&mut self, response: Arc<Response>) {
+        self.response = Some(response);
+    }
+
+    /// Bytes at hand; none at the end.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BrokenStream>> {
+        while let (true, Some(rest)) = (self.ready.is_empty(), &mut self.rest) {
+            match rest.as_mut().poll_next(context) {
+                Poll::Ready(Some(chunk)) => self.ready = chunk?,
+                Poll::Ready(None) => self.rest = None,
+                Poll::Pending => {
+                    if let Some(response) = &self.response {
+                        response.waits_for_us();
+                    }
+                    return Poll::Pending;
+                }
+            }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -54,24 +85,27 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenStream>>> {
-        match &mut self.0 {
-            Inner::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Inner::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Inner::Stream { chunks, left } => chunks.as_mut().poll_next(context).map(|next| {
-                let chunk = next?;
-                if let (Ok(chunk), Some(left)) = (&chunk, left) {
-                    *left = left.saturating_sub(chunk.len() as u64);
-                }
-                Some(chunk.map(Frame::data))
-            }),
+        if let Err(broken) = ready!(self.poll_ready(context)) {
+            return Poll::Ready(Some(Err(broken)));
         }
+        if self.ready.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.ready.len().min(PIECE);
+        let bytes = self.ready.split_to(length);
+        self.left = self.left.map(|left| left.saturating_sub(length as u64));
+        let piece = match &self.response {
+            Some(response) => response.piece(bytes),
+            None => bytes,
+        };
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.0, Inner::Full(bytes) if bytes.is_empty())
+        self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

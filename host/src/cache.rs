@@ -6,13 +6,13 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use quick_cache::sync::{Cache as Lru, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
-use sightscreen_core::Want;
-use sightscreen_core::door::{Lifetime, Use, held};
+use sightscreen_core::{Source, Want};
+use sightscreen_door::{Lifetime, Use};
 
 use crate::stored::Stored;
 
@@ -36,8 +36,10 @@ pub(crate) struct Entry {
     pub(crate) stored: Stored,
     /// Milliseconds since the cache was made; `None` is older than any.
     at_ms: Option<u64>,
-    /// Of a result: how long it may be used.
-    fresh_ms: u32,
+    /// Of a result: how long it may be used. Of an object, its want says so.
+    lifetime: Lifetime,
+    /// Whether it is a document that says that there is none.
+    is_absence: bool,
     /// Until when it is used without asking, because asking failed just now; 0: asking did not fail
     /// since it came.
     held_until_ms: AtomicU64,
@@ -109,24 +111,38 @@ impl Cache {
         Self { entries, since: Instant::now() }
     }
 
-    /// What there is for `want`, by the want's own times.
+    /// What there is for `want`, by the want's own times. A document is used when asking fails,
+    /// however old it is.
     pub(crate) fn object(&self, want: &Want) -> Found {
         let Some(entry) = self.get(Kind::Object, &want.key) else {
             return Found::Nothing;
         };
-        match Lifetime::of(want, entry.stored.status.as_u16(), None) {
-            Some(lifetime) => self.judge(entry, lifetime),
-            None => Found::Nothing,
+        let lifetime = match Lifetime::of(want, entry.stored.status.as_u16(), None) {
+            Some(_) if entry.is_absence => Lifetime::of_absence(want),
+            Some(lifetime) => lifetime,
+            None => return Found::Nothing,
+        };
+        let is_document = matches!(want.source, Source::Document(_));
+        match self.judge(entry, lifetime) {
+            Found::IfFailed(_) if !is_document => Found::Nothing,
+            found => found,
         }
     }
 
-    /// The result that there is for `want`, by the entry's own time and the want's stale time.
-    pub(crate) fn result(&self, want: &Want) -> Found {
-        let Some(entry) = self.get(Kind::Result, &want.key) else {
-            return Found::Nothing;
-        };
-        let (fresh_ms, stale_ms) = (entry.fresh_ms.into(), want.stale_ms.into());
-        self.judge(entry, Lifetime { fresh_ms, stale_ms, stale_error_ms: 0 })
+    /// The answer under the want's key, however old it is.
+    pub(crate) fn known(&self, want: &Want) -> Option<Arc<Entry>> {
+        self.get(Kind::Object, &want.key)
+    }
+
+    /// The result under `key`, by its own time.
+    pub(crate) fn result(&self, key: &str) -> Found {
+        match self.get(Kind::Result, key) {
+            Some(entry) => {
+                let lifetime = entry.lifetime;
+                self.judge(entry, lifetime)
+            }
+            None => Found::Nothing,
+        }
     }
 
     fn judge(&self, entry: Arc<Entry>, lifetime: Lifetime) -> Found {
@@ -136,29 +152,36 @@ impl Cache {
             return Found::Fresh(entry);
         }
         let stands_in = held_until > 0;
-        match entry.at_ms.map(|at| lifetime.at(now.saturating_sub(at))) {
-            Some(Use::Fresh) => Found::Fresh(entry),
-            Some(Use::Stale) => Found::Stale(entry),
+        match lifetime.at(entry.at_ms.map(|at| now.saturating_sub(at))) {
+            Use::Fresh => Found::Fresh(entry),
+            Use::Stale => Found::Stale(entry),
             // Asking failed the last time: nobody waits for the next try.
-            Some(Use::OnFailure) | None if stands_in => Found::Stale(entry),
-            Some(Use::OnFailure) => Found::IfFailed(entry),
-            Some(Use::Gone) | None => Found::Nothing,
+            Use::Gone if stands_in => Found::Stale(entry),
+            Use::Gone => Found::IfFailed(entry),
         }
     }
 
-    /// Keeps the origin's answer.
-    pub(crate) fn keep_object(&self, key: &str, stored: Stored) -> Arc<Entry> {
-        self.insert(Kind::Object, key, Entry::new(stored, Some(self.now_ms()), 0))
+    /// Milliseconds for which a result may still be used.
+    pub(crate) fn left_ms(&self, entry: &Entry) -> u64 {
+        let end_ms = entry.at_ms.unwrap_or_default() + entry.lifetime.fresh_ms;
+        end_ms.saturating_sub(self.now_ms())
     }
 
-    /// Keeps a response for `fresh_ms`.
-    pub(crate) fn keep_result(&self, key: &str, stored: Stored, fresh_ms: u32) -> Arc<Entry> {
-        self.insert(Kind::Result, key, Entry::new(stored, Some(self.now_ms()), fresh_ms))
+    /// Keeps the origin's answer.
+    pub(crate) fn keep_object(&self, key: &str, stored: Stored, is_absence: bool) -> Arc<Entry> {
+        let entry = Entry::new(stored, Some(self.now_ms()));
+        self.insert(Kind::Object, key, Entry { is_absence, ..entry })
+    }
+
+    /// Keeps a response.
+    pub(crate) fn keep_result(&self, key: &str, stored: Stored, lifetime: Lifetime) -> Arc<Entry> {
+        let entry = Entry::new(stored, Some(self.now_ms()));
+        self.insert(Kind::Result, key, Entry { lifetime, ..entry })
     }
 
     /// Keeps a copy of unknown age, to stand in for an origin that just failed.
     pub(crate) fn keep_copy(&self, want: &Want, stored: Stored) -> Arc<Entry> {
-        let entry = self.insert(Kind::Object, &want.key, Entry::new(stored, None, 0));
+        let entry = self.insert(Kind::Object, &want.key, Entry::new(stored, None));
         self.hold(&entry, want);
         entry
     }
@@ -175,15 +198,26 @@ impl Cache {
         }
     }
 
-    /// Uses `entry` without asking for a moment (see [`held`]), and after it while another asks.
+    /// Uses `entry` without asking for a moment, and after it while another asks.
     fn hold(&self, entry: &Entry, want: &Want) {
-        let until = self.now_ms() + held(want).fresh_ms;
+        let until = self.now_ms() + Lifetime::of_copy(want).fresh_ms;
         entry.held_until_ms.store(until, Ordering::Relaxed);
     }
 
     /// Bytes in use.
     pub(crate) fn weight(&self) -> u64 {
         self.entries.weight()
+    }
+
+    /// Forgets all keys that `takes` takes, and says how many entries that were.
+    pub(crate) fn forget(&self, takes: impl Fn(&str) -> bool) -> usize {
+        let gone = AtomicUsize::new(0);
+        self.entries.retain(|key, _| {
+            let stays = !takes(&key.name);
+            gone.fetch_add(usize::from(!stays), Ordering::Relaxed);
+            stays
+        });
+        gone.into_inner()
     }
 
     fn get(&self, kind: Kind, name: &str) -> Option<Arc<Entry>> {
@@ -204,10 +238,16 @@ impl Cache {
 impl Entry {
     /// An answer that no cache keeps.
     pub(crate) fn unkept(stored: Stored) -> Self {
-        Self::new(stored, None, 0)
+        Self::new(stored, None)
     }
 
-    fn new(stored: Stored, at_ms: Option<u64>, fresh_ms: u32) -> Self {
-        Self { stored, at_ms, fresh_ms, held_until_ms: AtomicU64::new(0) }
+    fn new(stored: Stored, at_ms: Option<u64>) -> Self {
+        Self {
+            stored,
+            at_ms,
+            lifetime: Lifetime::default(),
+            is_absence: false,
+            held_until_ms: AtomicU64::new(0),
+        }
     }
 }

@@ -61,6 +61,12 @@ impl Documents {
         Ok(())
     }
 
+    /// Copies that there are. Blocks.
+    pub(crate) fn count(&self) -> usize {
+        let files = fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok);
+        files.filter(|file| !file.file_name().to_string_lossy().ends_with(".new")).count()
+    }
+
     /// The copy, if there is one. Blocks.
     pub(crate) fn load(&self, name: &str) -> Option<Stored> {
         let body = fs::read(self.path(name)?).ok()?;

@@ -1,8 +1,8 @@
 //! The component in wasmtime: compiling it, and instances that compute one step after another.
 //!
 //! Owns the limits of an instance: memory, and the time of one call. Invariant: an instance that
-//! trapped or passed its deadline is never used again, and the memory of an instance holds one
-//! exchange at a time.
+//! trapped or passed its deadline is never used again, and an exchange never goes on in another
+//! instance than the one that it began in.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ pub const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/edge.wasm"
 
 /// Bytes of memory of one instance.
 const MEMORY_MAX: usize = 64 * 1024 * 1024;
-/// Past this an instance is replaced after its exchange, so that its memory cannot only grow.
+/// Past this an instance is replaced once no exchange runs in it, so that its memory cannot only
+/// grow.
 const MEMORY_RECYCLE: usize = MEMORY_MAX / 2;
 /// An instance is replaced after so many exchanges: what one may have left in it does not stay for
 /// ever.
@@ -56,18 +57,32 @@ pub(crate) enum Fault {
     Trapped,
     /// The call took too long.
     Late,
+    /// The instance that the exchange began in is gone.
+    Gone,
 }
 
-/// An instance and the exchange that it runs, if any.
-pub(crate) struct Instance {
+/// A thread's instance, made where there is none.
+pub(crate) struct Seat {
+    instance: Option<Instance>,
+    /// How many instances there were before this one.
+    generation: u64,
+}
+
+/// An instance.
+struct Instance {
     store: Store<Limits>,
     edge: Edge,
     exchanges: u32,
+    /// Exchanges that run in it now.
+    open: u32,
     metrics: Arc<Metrics>,
 }
 
 /// An exchange that has begun in an instance.
-pub(crate) struct Begun(ResourceAny);
+pub(crate) struct Begun {
+    exchange: ResourceAny,
+    generation: u64,
+}
 
 struct Limits {
     memory: usize,
@@ -149,7 +164,7 @@ impl Engine {
     }
 
     /// A new instance.
-    pub(crate) fn instance(&self) -> Result<Instance, Fault> {
+    fn instance(&self) -> Result<Instance, Fault> {
         let mut store =
             Store::new(self.pre.engine(), Limits { memory: 0, clock: Clock::default() });
         store.limiter(|limits| limits);
@@ -160,7 +175,7 @@ impl Engine {
             Fault::Trapped
         })?;
         self.metrics.instances.inc();
-        Ok(Instance { store, edge, exchanges: 0, metrics: Arc::clone(&self.metrics) })
+        Ok(Instance { store, edge, exchanges: 0, open: 0, metrics: Arc::clone(&self.metrics) })
     }
 }
 
@@ -205,23 +220,31 @@ fn tick(wasmtime: Wasmtime, ticking: Arc<AtomicBool>) -> std::io::Result<()> {
     std::thread::Builder::new().name("ticker".into()).spawn(work).map(drop)
 }
 
-impl Instance {
+impl Seat {
+    /// Empty.
+    pub(crate) fn new() -> Self {
+        Self { instance: None, generation: 0 }
+    }
+
     /// Begins an exchange and computes its first step.
     pub(crate) fn begin(
         &mut self,
+        engine: &Engine,
         request: wit::Request<'_>,
     ) -> Result<(Begun, core::Step), Fault> {
-        self.exchanges += 1;
-        self.start_clock();
-        let exchange = self
-            .edge
-            .sightscreen_edge_exchanges()
-            .exchange()
-            .call_constructor(&mut self.store, request)
-            .map_err(|error| self.fault(&error))?;
-        let begun = Begun(exchange);
-        let step = self.advance(&begun, &[])?;
-        Ok((begun, step))
+        if self.instance.as_ref().is_some_and(Instance::is_worn) {
+            self.clear();
+        }
+        let generation = self.generation;
+        let instance = match &mut self.instance {
+            Some(instance) => instance,
+            empty => empty.insert(engine.instance()?),
+        };
+        let begun = instance.begin(request).and_then(|exchange| {
+            let step = instance.advance(exchange, &[])?;
+            Ok((Begun { exchange, generation }, step))
+        });
+        begun.inspect_err(|_| self.clear())
     }
 
     /// The next step of the exchange.
@@ -230,18 +253,64 @@ impl Instance {
         begun: &Begun,
         got: &[wit::Got<'_>],
     ) -> Result<core::Step, Fault> {
+        let step = match &mut self.instance {
+            Some(instance) if begun.generation == self.generation => {
+                instance.advance(begun.exchange, got)
+            }
+            _ => return Err(Fault::Gone),
+        };
+        step.inspect_err(|_| self.clear())
+    }
+
+    /// Ends the exchange.
+    pub(crate) fn end(&mut self, begun: Begun) {
+        if let Some(instance) = &mut self.instance
+            && begun.generation == self.generation
+            && instance.end(begun.exchange).is_err()
+        {
+            self.clear();
+        }
+    }
+
+    /// Exchanges that run in the instance that is thrown away begin again in the next.
+    fn clear(&mut self) {
+        self.instance = None;
+        self.generation += 1;
+    }
+}
+
+impl Instance {
+    fn begin(&mut self, request: wit::Request<'_>) -> Result<ResourceAny, Fault> {
+        self.exchanges += 1;
+        self.open += 1;
+        self.start_clock();
+        self.edge
+            .sightscreen_edge_exchanges()
+            .exchange()
+            .call_constructor(&mut self.store, request)
+            .map_err(|error| self.fault(&error))
+    }
+
+    fn advance(
+        &mut self,
+        exchange: ResourceAny,
+        got: &[wit::Got<'_>],
+    ) -> Result<core::Step, Fault> {
         self.start_clock();
         let exchanges = self.edge.sightscreen_edge_exchanges();
-        let step = exchanges.exchange().call_advance(&mut self.store, begun.0, got);
+        let step = exchanges.exchange().call_advance(&mut self.store, exchange, got);
         step.map(bindings::step).map_err(|error| self.fault(&error))
     }
 
-    /// Ends the exchange; says whether the instance may be used again.
-    pub(crate) fn end(&mut self, Begun(exchange): Begun) -> bool {
-        let dropped = exchange.resource_drop(&mut self.store).map_err(|error| self.fault(&error));
-        dropped.is_ok()
-            && self.exchanges < EXCHANGES_MAX
-            && self.store.data().memory < MEMORY_RECYCLE
+    fn end(&mut self, exchange: ResourceAny) -> Result<(), Fault> {
+        self.open -= 1;
+        exchange.resource_drop(&mut self.store).map_err(|error| self.fault(&error))
+    }
+
+    /// Whether another is to take its place, now that no exchange would lose by it.
+    fn is_worn(&self) -> bool {
+        self.open == 0
+            && (self.exchanges >= EXCHANGES_MAX || self.store.data().memory >= MEMORY_RECYCLE)
     }
 
     fn start_clock(&mut self) {

@@ -1,32 +1,34 @@
 //! Drives one exchange: from the request of a viewer to the response.
 //!
-//! No instance waits. When something must be waited for, the exchange is dropped from its instance;
-//! when it came, the exchange starts again from its beginning with all answers so far, which is the
-//! same because the component is deterministic. So a thread needs one instance, whatever the number
-//! of waiting viewers, and a viewer who waits costs no instance's memory. Invariant: an exchange
-//! that leads a result hands the lead over when it ends, however it ends.
+//! An exchange lives in its thread's instance until it is over, and nothing is computed twice. Only
+//! one that waits for another's response does not: it has asked for nothing yet, so it is dropped,
+//! and begins again if nothing comes of the other. So what waits in an instance's memory is one
+//! exchange for each thing that is made, whatever the number of viewers.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode};
 use sightscreen_core::problem::Problem;
-use sightscreen_core::{self as core, REQUEST_HEADERS, Step, Want, door};
-use tokio::time::Instant;
+use sightscreen_core::{self as core, Failure, Or, REQUEST_HEADERS, Serve, Step};
+use sightscreen_door::{self as door, Lifetime};
+use tokio::time::{Instant, timeout_at};
 
 use crate::bindings::{self, wit};
 use crate::body::Body;
 use crate::cache::{Entry, Found};
-use crate::engine::{Begun, Fault, Instance};
+use crate::engine::{Begun, Fault};
 use crate::flights::Joined;
 use crate::metrics::{Answered, Lookup};
 use crate::node::Worker;
 use crate::results::{Lead, Pending};
 use crate::stored::{Stored, header_map};
-use crate::wants::{Answer, timeout};
+use crate::wants::Answer;
 
-/// Most answers that an exchange asks for, and most steps that it takes without waiting; the core's
-/// own limit is lower.
-const ANSWERS_MAX: usize = 64;
+/// Most steps of an exchange; the core's own limit is lower.
+const STEPS_MAX: usize = 64;
+/// Most times that an exchange begins again: because its instance was thrown away, or the exchange
+/// that it waited for came to nothing.
+const BEGINNINGS_MAX: usize = 16;
 
 /// A request, kept for as long as its exchange lasts.
 pub(crate) struct Viewer {
@@ -37,228 +39,220 @@ pub(crate) struct Viewer {
     pub(crate) entropy: u64,
 }
 
-/// What an exchange knows so far.
-#[derive(Default)]
-struct Known {
-    answers: Vec<(Want, Answer)>,
-    leads: Vec<Lead>,
-    /// Until when it waits for a result, from its first wait on.
-    result_deadline: Option<Instant>,
+/// An exchange in its thread's instance; dropped, it leaves the instance.
+struct Running {
+    worker: Arc<Worker>,
+    begun: Option<Begun>,
 }
 
-/// Where an exchange is when it must leave its instance.
-enum Stop {
-    Respond(core::Response),
-    Relay(Box<core::Relay>),
-    Result(Arc<Entry>),
-    /// Someone else computes the result of this want.
-    Follow(Box<Want>, Arc<Pending>),
-    Wait(Vec<Want>),
-    Fault(Fault),
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            self.worker.instance().end(begun);
+        }
+    }
+}
+
+/// What an exchange keeps while it runs, beginnings included.
+#[derive(Default)]
+struct Memory {
+    /// The results that it makes while others wait.
+    leads: Vec<Lead>,
+    /// The result for which it waited in vain.
+    failed: Option<(String, Failure)>,
+    /// Until when it waits for a result, from its first wait on.
+    deadline: Option<Instant>,
+}
+
+/// How one run from the beginning ended.
+enum End {
+    Answered(Answered, Response<Body>),
+    /// Once more.
+    Again,
+    Failed(Fault),
+}
+
+/// What there is for a [`Serve`].
+enum Served {
+    Kept(Arc<Entry>),
+    /// Another exchange makes it.
+    Follow(Arc<Pending>),
+    /// Go on with this.
+    No(Answer),
 }
 
 impl Worker {
     /// The response to the viewer's request.
     pub(crate) async fn exchange(self: &Arc<Self>, viewer: &Viewer) -> (Answered, Response<Body>) {
-        let mut known = Known::default();
-        while known.answers.len() < ANSWERS_MAX {
-            let start = std::time::Instant::now();
-            let stop = self.compute(viewer, &mut known);
-            self.node.metrics.exchange(start.elapsed());
-            match stop {
-                Stop::Result(entry) => {
-                    // What stands in for the result that this exchange leads does so for those who
-                    // wait for it.
-                    known.leads.drain(..).for_each(|lead| lead.finish(&entry));
-                    return (Answered::Result, entry.stored.response());
-                }
-                Stop::Respond(response) => {
-                    return (Answered::Respond, self.respond(response, known.leads));
-                }
-                Stop::Relay(relay) => match self.relay(&relay, &viewer.headers).await {
-                    Ok(response) => return (Answered::Relay, response),
-                    Err(answer) => known.answers.push((relay.want, answer)),
-                },
-                Stop::Follow(want, pending) => {
-                    if let Some(entry) = known.follow(*want, &pending).await {
-                        return (Answered::Result, entry.stored.response());
-                    }
-                }
-                Stop::Wait(wants) => {
-                    let all = wants.iter().map(|want| self.get(want, &viewer.headers));
-                    let answers = futures_util::future::join_all(all).await;
-                    known.answers.extend(wants.into_iter().zip(answers));
-                }
-                Stop::Fault(Fault::Trapped) => {
+        let mut memory = Memory::default();
+        for _ in 0..BEGINNINGS_MAX {
+            match self.run(viewer, &mut memory).await {
+                End::Answered(how, response) => return (how, response),
+                End::Again | End::Failed(Fault::Gone) => {}
+                End::Failed(Fault::Trapped) => {
                     return (Answered::Failed, problem(Problem::EdgeFailed));
                 }
-                Stop::Fault(Fault::Late) => {
+                End::Failed(Fault::Late) => {
                     return (Answered::Failed, problem(Problem::EdgeOverloaded));
                 }
             }
         }
-        tracing::error!("an exchange that always wants more was ended");
-        (Answered::Failed, problem(Problem::EdgeFailed))
+        tracing::error!("an exchange that begins again and again was ended");
+        (Answered::Failed, problem(Problem::EdgeOverloaded))
     }
 
-    /// Computes as far as what is known and what is cached allows.
-    fn compute(self: &Arc<Self>, viewer: &Viewer, known: &mut Known) -> Stop {
-        self.with_instance(|instance| {
-            let (begun, step) =
-                with_request(viewer, &self.node.geo_header, |request| instance.begin(request))?;
-            let stop = self.advance(instance, &begun, step, known)?;
-            Ok((stop, begun))
-        })
-        .unwrap_or_else(Stop::Fault)
-    }
-
-    fn advance(
-        self: &Arc<Self>,
-        instance: &mut Instance,
-        begun: &Begun,
-        mut step: Step,
-        known: &mut Known,
-    ) -> Result<Stop, Fault> {
-        for _ in 0..ANSWERS_MAX {
+    async fn run(self: &Arc<Self>, viewer: &Viewer, memory: &mut Memory) -> End {
+        // What it led before it began again is another's turn.
+        memory.leads.clear();
+        let (running, mut step) = match self.begin(viewer) {
+            Ok(begun) => begun,
+            Err(fault) => return End::Failed(fault),
+        };
+        for _ in 0..STEPS_MAX {
             let answers = match step {
-                Step::Respond(response) => return Ok(Stop::Respond(response)),
-                Step::Relay(relay) => match known.answer(&relay.want) {
-                    Some(answer) => vec![answer],
-                    None => return Ok(Stop::Relay(Box::new(relay))),
+                Step::Respond(response) => {
+                    let response = self.respond(response, std::mem::take(&mut memory.leads));
+                    return End::Answered(Answered::Respond, response);
+                }
+                Step::Relay(relay) => match self.relay(&relay, &viewer.headers).await {
+                    Ok(response) => return End::Answered(Answered::Relay, response),
+                    Err(answer) => vec![answer],
                 },
-                Step::Fetch(wants) => match self.answers(wants, known) {
-                    Ok(answers) => answers,
-                    Err(stop) => return Ok(stop),
+                Step::Serve(serve) => match self.serve(&serve, memory) {
+                    Served::Kept(entry) => {
+                        return End::Answered(Answered::Result, entry.stored.response());
+                    }
+                    Served::No(answer) => vec![answer],
+                    Served::Follow(pending) => {
+                        drop(running);
+                        return follow(serve, &pending, memory).await;
+                    }
                 },
+                Step::Fetch(wants) => {
+                    let all = wants.iter().map(|want| self.get(want, &viewer.headers));
+                    futures_util::future::join_all(all).await
+                }
             };
-            step = with_got(&answers, |got| instance.advance(begun, got))?;
+            step = match self.resume(&running, &answers) {
+                Ok(step) => step,
+                Err(fault) => return End::Failed(fault),
+            };
         }
-        tracing::error!("an exchange that goes on without end was ended");
-        Err(Fault::Trapped)
+        tracing::error!("an exchange that always wants more was ended");
+        End::Failed(Fault::Trapped)
     }
 
-    /// Answers to all wants, where they are at hand.
-    fn answers(self: &Arc<Self>, wants: Vec<Want>, known: &mut Known) -> Result<Vec<Answer>, Stop> {
-        if let [want] = wants.as_slice()
-            && want.source == core::Source::Result
-        {
-            return self.result(want, known).map(|answer| vec![answer]);
-        }
-        let mut answers = Vec::with_capacity(wants.len());
-        let mut missing = false;
-        for want in &wants {
-            // Even when one is missing the others are looked up: those not at hand are then fetched
-            // at the same time.
-            let answer = known.answer(want).or_else(|| self.get_now(want));
-            missing |= answer.is_none();
-            answers.push(answer);
-        }
-        if !missing {
-            return Ok(answers.into_iter().flatten().collect());
-        }
-        let mut absent = Vec::new();
-        for (want, answer) in wants.into_iter().zip(answers) {
-            match answer {
-                Some(answer) => known.remember(want, answer),
-                None => absent.push(want),
-            }
-        }
-        Err(Stop::Wait(absent))
+    fn begin(self: &Arc<Self>, viewer: &Viewer) -> Result<(Running, Step), Fault> {
+        let start = std::time::Instant::now();
+        let mut instance = self.instance();
+        let begun = with_request(viewer, &self.node.geo_header, |request| {
+            instance.begin(&self.node.engine, request)
+        });
+        drop(instance);
+        self.node.metrics.exchange(start.elapsed());
+        let (begun, step) = begun?;
+        Ok((Running { worker: Arc::clone(self), begun: Some(begun) }, step))
     }
 
-    fn result(self: &Arc<Self>, want: &Want, known: &mut Known) -> Result<Answer, Stop> {
-        if let Some(answer) = known.answer(want) {
-            return Ok(answer);
+    fn resume(&self, running: &Running, answers: &[Answer]) -> Result<Step, Fault> {
+        let Some(begun) = &running.begun else { return Err(Fault::Gone) };
+        with_got(answers, |got| self.instance().advance(begun, got))
+    }
+
+    fn serve(self: &Arc<Self>, serve: &Serve, memory: &mut Memory) -> Served {
+        match serve.or {
+            Or::StandIn { hold_ms } => self.stand_in(serve, hold_ms, memory),
+            Or::Lead { .. } => match &memory.failed {
+                Some((key, failure)) if *key == serve.key => Served::No(Answer::Failed(*failure)),
+                _ => self.in_turn(serve, memory),
+            },
         }
-        let stale = match self.node.cache.result(want) {
+    }
+
+    fn in_turn(self: &Arc<Self>, serve: &Serve, memory: &mut Memory) -> Served {
+        let stale = match self.node.cache.result(&serve.key) {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
-                return Err(Stop::Result(entry));
+                return Served::Kept(entry);
             }
             Found::Stale(entry) => Some(entry),
             Found::IfFailed(_) | Found::Nothing => None,
         };
-        if want.collapse {
-            match (self.node.results.join(&want.key, Pending::default), stale) {
-                (Joined::Lead(pending), _) => {
-                    known.leads.push(Lead::new(&self.node, &want.key, pending));
-                    // Between the look-up and the lead, another's result may have come.
-                    if let Found::Fresh(entry) = self.node.cache.result(want) {
-                        return Err(Stop::Result(entry));
-                    }
+        match (self.node.results.join(&serve.key, Pending::default), stale) {
+            (Joined::Lead(pending), _) => {
+                memory.leads.push(Lead::new(&self.node, &serve.key, pending));
+                // Between the look-up and the lead, another's result may have come.
+                if let Found::Fresh(entry) = self.node.cache.result(&serve.key) {
+                    return Served::Kept(entry);
                 }
-                (Joined::Follow(_), Some(stale)) => {
-                    self.node.metrics.lookup(Lookup::Stale);
-                    return Err(Stop::Result(stale));
-                }
-                (Joined::Follow(pending), None) => {
-                    self.node.metrics.lookup(Lookup::Collapsed);
-                    return Err(Stop::Follow(Box::new(want.clone()), pending));
-                }
+                self.node.metrics.lookup(Lookup::Miss);
+                Served::No(Answer::Missing)
+            }
+            // What stood in for a failed origin: the one who leads tries again.
+            (Joined::Follow(_), Some(stale)) => {
+                self.node.metrics.lookup(Lookup::Stale);
+                Served::Kept(stale)
+            }
+            (Joined::Follow(pending), None) => {
+                self.node.metrics.lookup(Lookup::Collapsed);
+                Served::Follow(pending)
             }
         }
-        self.node.metrics.lookup(Lookup::Miss);
-        known.remember(want.clone(), Answer::Missing);
-        Ok(Answer::Missing)
     }
 
-    /// Keeps the response for others as it says, gives it to those who wait for it, and makes it a
-    /// response of HTTP.
+    /// The last good response in place of those that this exchange leads.
+    fn stand_in(&self, serve: &Serve, hold_ms: u32, memory: &mut Memory) -> Served {
+        let Found::Fresh(entry) = self.node.cache.result(&serve.key) else {
+            return Served::No(Answer::Missing);
+        };
+        self.node.metrics.lookup(Lookup::StaleOnError);
+        let left_ms = self.node.cache.left_ms(&entry);
+        let fresh_ms = u64::from(hold_ms).min(left_ms);
+        let lifetime = Lifetime { fresh_ms, stale_ms: left_ms - fresh_ms };
+        for lead in memory.leads.drain(..) {
+            self.node.cache.keep_result(lead.key(), entry.stored.clone(), lifetime);
+            lead.finish(&entry);
+        }
+        Served::Kept(entry)
+    }
+
+    /// Keeps the response for others as it says, tells those who wait, and makes it a response of
+    /// HTTP.
     fn respond(&self, response: core::Response, mut leads: Vec<Lead>) -> Response<Body> {
         let status =
             StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let stored =
-            Stored { status, headers: header_map(&response.headers), body: response.body.into() };
+        let body = self.node.memory.count(response.body);
+        let stored = Stored { status, headers: header_map(&response.headers), body };
         let answer = stored.response();
         for keep in response.store {
             let entry = self.node.keep_result(&keep.key, stored.clone(), keep.fresh_ms);
             // Of a key that another leads, that other's answer is the one to wait for.
-            for lead in leads.extract_if(.., |lead| lead.is_of(&keep.key)) {
+            for lead in leads.extract_if(.., |lead| lead.key() == keep.key) {
                 lead.finish(&entry);
             }
         }
-        answer
-    }
-
-    /// Runs `work` in this thread's instance. The instance is kept when the work and the end of its
-    /// exchange succeed.
-    fn with_instance<R>(
-        &self,
-        work: impl FnOnce(&mut Instance) -> Result<(R, Begun), Fault>,
-    ) -> Result<R, Fault> {
-        let mut instance = match self.take_instance() {
-            Some(instance) => instance,
-            None => self.node.engine.instance()?,
-        };
-        let (done, begun) = work(&mut instance)?;
-        if instance.end(begun) {
-            self.put_instance(instance);
+        for lead in leads.extract_if(.., |lead| response.failed.iter().any(|k| k == lead.key())) {
+            lead.fail();
         }
-        Ok(done)
+        answer
     }
 }
 
-impl Known {
-    /// Waits for another's result. `None`: begin again, as the leader perhaps, or with the time
-    /// that is over among the answers.
-    async fn follow(&mut self, want: Want, pending: &Pending) -> Option<Arc<Entry>> {
-        let deadline = *self.result_deadline.get_or_insert_with(|| Instant::now() + timeout(&want));
-        match tokio::time::timeout_at(deadline, pending.wait()).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.answers.push((want, Answer::Failed(core::Failure::Timeout)));
-                None
-            }
+/// Waits for another's result.
+async fn follow(serve: Serve, pending: &Pending, memory: &mut Memory) -> End {
+    let Or::Lead { timeout_ms } = serve.or else { return End::Again };
+    let wait = std::time::Duration::from_millis(timeout_ms.into());
+    let deadline = *memory.deadline.get_or_insert_with(|| Instant::now() + wait);
+    match timeout_at(deadline, pending.wait()).await {
+        Ok(Ok(Some(entry))) => End::Answered(Answered::Result, entry.stored.response()),
+        Ok(Ok(None)) => End::Again,
+        Ok(Err(())) => {
+            memory.failed = Some((serve.key, Failure::Unreachable));
+            End::Again
         }
-    }
-
-    fn answer(&self, want: &Want) -> Option<Answer> {
-        self.answers.iter().find(|(known, _)| known == want).map(|(_, answer)| answer.clone())
-    }
-
-    fn remember(&mut self, want: Want, answer: Answer) {
-        if self.answer(&want).is_none() {
-            self.answers.push((want, answer));
+        Err(_) => {
+            memory.failed = Some((serve.key, Failure::Timeout));
+            End::Again
         }
     }
 }

@@ -51,6 +51,20 @@ impl<T> Flights<T> {
         });
     }
 
+    /// Whether `flight` is still the one of `key`: its answer may be kept.
+    pub(crate) fn is_current(&self, key: &str, flight: &Arc<T>) -> bool {
+        self.shard(key, |flights| {
+            flights.get(key).is_some_and(|current| Arc::ptr_eq(current, flight))
+        })
+    }
+
+    /// Ends the flights of all keys that `takes` takes.
+    pub(crate) fn forget(&self, takes: impl Fn(&str) -> bool) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !takes(key));
+        }
+    }
+
     /// Keys under way.
     pub(crate) fn len(&self) -> usize {
         self.shards

@@ -1,11 +1,12 @@
 //! An edge node of one's own: hyper in front, wasmtime with the core inside, the origin behind.
 //!
-//! Owns the mechanism: connections, cache, one request upstream for each key, copies of documents,
-//! instances of the component. Decides nothing that a viewer can observe: that is the component's,
-//! `wit/edge.wit` is between them. Invariant: whatever one exchange does (trap, run for ever, want
-//! too much), the node and all other exchanges live on.
+//! Here is the mechanism: connections, cache, one request upstream for each key, copies of
+//! documents, instances of the component. What a viewer sees is decided by the component;
+//! `wit/edge.wit` is between them. Whatever one exchange does (trap, run for ever, want too much),
+//! the node and all other exchanges live on.
 #![deny(unsafe_code)]
 
+mod access;
 mod admin;
 /// Generated from the WIT; the derives of wasmtime's component types are unsafe by nature.
 #[allow(
@@ -17,6 +18,7 @@ mod admin;
 )]
 mod bindings;
 mod body;
+mod buffer;
 mod cache;
 mod config;
 mod documents;
@@ -24,9 +26,12 @@ mod engine;
 mod exchange;
 mod flights;
 mod greeting;
+mod listen;
 mod logs;
 mod metrics;
 mod node;
+mod purge;
+mod readers;
 mod refusals;
 mod relay;
 mod results;
@@ -36,10 +41,16 @@ mod stored;
 mod testing;
 mod tls;
 mod transfer;
+mod trouble;
+mod trust;
 mod upstream;
 mod wants;
 
-pub use config::{Config, ConfigErrors, LogFormat};
+pub use config::{AccessLog, Budgets, Config, ConfigErrors, Limits, LogFormat, Origin};
 pub use engine::EMBEDDED;
 pub use logs::start as start_logs;
 pub use server::{Running, start};
+pub use tracing_subscriber::filter::LevelFilter;
+
+/// The version and the commit that this was built from, such as `0.1.0 (1a2b3c4d5e6f)`.
+pub const VERSION: &str = env!("SIGHTSCREEN_VERSION");

@@ -5,13 +5,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
 
-/// Starts logging to standard error. `SIGHTSCREEN_LOG` chooses the least level: error, warn, info
-/// (without it), debug, off.
-pub fn start(format: LogFormat) {
-    let level = std::env::var("SIGHTSCREEN_LOG")
-        .ok()
-        .and_then(|level| level.parse().ok())
-        .unwrap_or(LevelFilter::INFO);
+/// Starts logging to standard error, from `level` on.
+pub fn start(format: LogFormat, level: LevelFilter) {
     let logs = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)

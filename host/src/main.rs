@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use sightscreen_host::{Config, start, start_logs};
+use sightscreen_host::{Config, VERSION, start, start_logs};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    start_logs(config.log);
+    start_logs(config.log, config.log_level);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,7 +31,7 @@ fn run(config: &Config) -> std::io::Result<()> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let running = start(config)?;
     let tls = running.tls_listen.map(|address| address.to_string());
-    tracing::info!(listen = %running.listen, tls, admin = %running.admin, origin = config.origin, "serving");
+    tracing::info!(listen = %running.listen, tls, admin = %running.admin, origin = config.origin.url, version = VERSION, "serving");
     runtime.block_on(async {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
-use sightscreen_core::Failure;
+use sightscreen_core::{Class, Failure};
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -29,6 +29,13 @@ pub(crate) enum Answered {
 }
 
 const ANSWERS: [&str; 4] = ["result", "relay", "respond", "failed"];
+
+impl Answered {
+    /// Its name in metrics and logs.
+    pub(crate) fn name(self) -> &'static str {
+        ANSWERS[self as usize]
+    }
+}
 
 /// How a want was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +62,14 @@ pub(crate) struct Metrics {
     pub(crate) deadlines: IntCounter,
     pub(crate) instances: IntGauge,
     connections: IntGauge,
+    pub(crate) connections_refused: IntCounter,
+    pub(crate) connections_unread: IntCounter,
+    pub(crate) abandoned: IntCounter,
+    pub(crate) access_lines_lost: IntCounter,
     pub(crate) cache_bytes: IntGauge,
+    pub(crate) body_bytes: IntGauge,
     pub(crate) flights: IntGauge,
+    pub(crate) upstream_room: [IntGauge; Class::ALL.len()],
 }
 
 /// Counts a connection for as long as it is there.
@@ -109,6 +122,11 @@ impl Metrics {
         )?;
         let lookups =
             vec("sightscreen_wants_total", "Wants by how they were served.", &["served"])?;
+        let room = IntGaugeVec::new(
+            Opts::new("sightscreen_upstream_room", "Requests to the origin that may still begin."),
+            &["class"],
+        )?;
+        registry.register(Box::new(room.clone()))?;
         let micro = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 2.5];
         let wire = [1e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
         Ok(Self {
@@ -117,8 +135,8 @@ impl Metrics {
             lookups: LOOKUPS.map(|served| lookups.with_label_values(&[served])),
             upstream: vec(
                 "sightscreen_upstream_total",
-                "Requests to the origin by outcome.",
-                &["outcome"],
+                "Requests to the origin by class and outcome.",
+                &["class", "outcome"],
             )?,
             upstream_seconds: histogram(
                 "sightscreen_upstream_seconds",
@@ -140,8 +158,29 @@ impl Metrics {
             )?,
             instances: gauge("sightscreen_instances", "Instances of the component alive.")?,
             connections: gauge("sightscreen_connections", "Connections of viewers.")?,
+            connections_refused: counter(
+                "sightscreen_connections_refused_total",
+                "Connections closed at once because there were too many.",
+            )?,
+            connections_unread: counter(
+                "sightscreen_connections_unread_total",
+                "Connections closed because their viewers did not read.",
+            )?,
+            abandoned: counter(
+                "sightscreen_abandoned_total",
+                "Objects that stopped arriving because their viewers had left.",
+            )?,
+            access_lines_lost: counter(
+                "sightscreen_access_lines_lost_total",
+                "Lines of the access log that came too fast to be written.",
+            )?,
             cache_bytes: gauge("sightscreen_cache_bytes", "Bytes in the cache.")?,
+            body_bytes: gauge(
+                "sightscreen_body_bytes",
+                "Bytes of bodies in memory: cached, arriving, or not read yet.",
+            )?,
             flights: gauge("sightscreen_flights", "Keys being fetched or computed.")?,
+            upstream_room: Class::ALL.map(|class| room.with_label_values(&[class.name()])),
             registry,
         })
     }
@@ -159,14 +198,19 @@ impl Metrics {
         self.exchange_seconds.observe(computed.as_secs_f64());
     }
 
-    pub(crate) fn upstream(&self, outcome: Result<StatusCode, Failure>, took: Duration) {
+    pub(crate) fn upstream(
+        &self,
+        class: Class,
+        outcome: Result<StatusCode, Failure>,
+        took: Duration,
+    ) {
         let outcome = match outcome {
             Ok(status) => CLASSES[usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1],
             Err(Failure::Timeout) => "timeout",
             Err(Failure::Unreachable) => "unreachable",
             Err(Failure::TooLarge) => "too_large",
         };
-        self.upstream.with_label_values(&[outcome]).inc();
+        self.upstream.with_label_values(&[class.name(), outcome]).inc();
         self.upstream_seconds.observe(took.as_secs_f64());
     }
 

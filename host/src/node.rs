@@ -2,19 +2,24 @@
 
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderName;
+use sightscreen_core::Class;
+use tokio::sync::Semaphore;
 
+use crate::access::Access;
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::documents::{Documents, Keyring};
-use crate::engine::{EMBEDDED, Engine, Instance};
+use crate::engine::{EMBEDDED, Engine, Seat};
 use crate::flights::Flights;
 use crate::metrics::Metrics;
+use crate::readers::Memory;
 use crate::results::Pending;
 use crate::transfer::Transfer;
-use crate::upstream::Upstream;
+use crate::trouble::Troubles;
+use crate::upstream::{Room, Upstream};
 
 /// Instances beside one for each thread: for a moment a thread may hold one while it throws one
 /// away.
@@ -29,6 +34,16 @@ pub(crate) struct Node {
     pub(crate) keyring: Keyring,
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
+    /// Bodies in memory.
+    pub(crate) memory: Arc<Memory>,
+    /// Requests that may be under way at the origin.
+    pub(crate) room: Arc<Room>,
+    /// Why the origin cannot be reached.
+    pub(crate) troubles: Arc<Troubles>,
+    /// Connections of viewers that may still be opened.
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) access: Option<Arc<Access>>,
+    pub(crate) limits: Limits,
     pub(crate) geo_header: Option<HeaderName>,
     /// Whether a serving thread ended unasked.
     pub(crate) unwell: AtomicBool,
@@ -38,14 +53,18 @@ pub(crate) struct Node {
 pub(crate) struct Worker {
     pub(crate) node: Arc<Node>,
     pub(crate) upstream: Upstream,
-    /// Empty while in use. Never contended: it is there because tasks must be `Send`.
-    instance: Mutex<Option<Instance>>,
+    /// Never contended: the lock is there because tasks must be `Send`.
+    seat: Mutex<Seat>,
 }
 
 impl Node {
     /// Opens the data folder and compiles the component.
-    pub(crate) fn open(config: &Config) -> io::Result<Self> {
-        let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
+    pub(crate) fn open(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        access: Option<Arc<Access>>,
+    ) -> io::Result<Self> {
+        let limits = config.limits.clone();
         let embedded = || Ok(EMBEDDED.to_vec());
         let component = config.component.as_ref().map_or_else(embedded, std::fs::read)?;
         let compiled = std::path::absolute(config.data.join("compiled"))?;
@@ -54,13 +73,23 @@ impl Node {
             |error| io::Error::other(format!("the component cannot be used: {error:#}")),
         )?;
         Ok(Self {
-            cache: Cache::new(config.cache_bytes),
+            cache: Cache::new(limits.cache_bytes),
             transfers: Flights::default(),
             results: Flights::default(),
             documents: Documents::open(config.data.join("documents"))?,
             keyring: Keyring::open(config.keyring.clone())?,
             engine,
+            memory: Memory::new(
+                limits.cache_bytes,
+                limits.unread_bytes,
+                metrics.connections_unread.clone(),
+            ),
             metrics,
+            room: Arc::new(Room::new(&limits.requests)),
+            troubles: Arc::default(),
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            access,
+            limits,
             geo_header: config.geo_header.clone(),
             unwell: AtomicBool::new(false),
         })
@@ -68,23 +97,26 @@ impl Node {
 
     /// The metrics as text, with the gauges brought up to date.
     pub(crate) fn metrics_text(&self) -> Vec<u8> {
-        self.metrics.cache_bytes.set(i64::try_from(self.cache.weight()).unwrap_or(i64::MAX));
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.metrics.cache_bytes.set(bytes(self.cache.weight()));
+        self.metrics.body_bytes.set(bytes(self.memory.bytes()));
+        for class in Class::ALL {
+            self.metrics.upstream_room[class as usize].set(self.room.left(class) as i64);
+        }
         self.metrics.flights.set((self.transfers.len() + self.results.len()) as i64);
         self.metrics.text()
     }
 }
 
 impl Worker {
-    pub(crate) fn new(node: Arc<Node>, origin: &str) -> io::Result<Self> {
-        let upstream = Upstream::new(origin, Arc::clone(&node.metrics))?;
-        Ok(Self { node, upstream, instance: Mutex::new(None) })
+    pub(crate) fn new(node: Arc<Node>, config: &Config) -> io::Result<Self> {
+        let upstream = Upstream::new(config, &node)?;
+        Ok(Self { node, upstream, seat: Mutex::new(Seat::new()) })
     }
 
-    pub(crate) fn take_instance(&self) -> Option<Instance> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    pub(crate) fn put_instance(&self, instance: Instance) {
-        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
+    /// The thread's instance. Never held across a wait.
+    pub(crate) fn instance(&self) -> MutexGuard<'_, Seat> {
+        // A seat is whole after every call; a panic elsewhere left it so.
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,29 +1,52 @@
-//! What hyper refuses by itself, a request line or header that is not HTTP, answered as a problem.
+//! What hyper refuses by itself, a request line or header that is not HTTP or too long, answered as
+//! a problem.
 //!
-//! hyper writes those answers, with an empty body, past every service. Owns the recognition of
-//! exactly that answer on its way out, and nothing else of the stream. Invariant: any other byte
-//! passes as it is.
+//! hyper writes those answers, with an empty body, past every service. Here exactly those answers
+//! are recognised on their way out and replaced; any other byte passes as it is. After one the
+//! viewer may send on for a moment: a socket that is closed with bytes unread takes the answer with
+//! it.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use sightscreen_core::problem::Problem;
+use tokio::time::{Sleep, sleep};
 
-/// How hyper's refusals of a request line or a header begin. No answer of the component does: a 400
-/// of it has a body.
-const BEGINNINGS: [&[u8]; 3] = [
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n",
-    b"HTTP/1.1 414 URI Too Long\r\nconnection: close\r\ncontent-length: 0\r\n",
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n",
+use crate::readers::Connection;
+
+/// How hyper's refusals of a request line or a header begin, and what each is answered as. No
+/// answer of the component begins so: a 400 of it has a body.
+const BEGINNINGS: [(&[u8], Problem); 3] = [
+    (
+        b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n",
+        Problem::TargetAmbiguous,
+    ),
+    (
+        b"HTTP/1.1 414 URI Too Long\r\nconnection: close\r\ncontent-length: 0\r\n",
+        Problem::TargetAmbiguous,
+    ),
+    (
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n",
+        Problem::HeadersTooLarge,
+    ),
 ];
+
+/// Longest that a viewer may send on after a refusal.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A stream to a viewer.
 pub(crate) struct Refusals<T> {
     stream: T,
+    connection: Arc<Connection>,
     replacement: Option<Replacement>,
+    /// After a refusal: until when what the viewer sends on is read and dropped.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 struct Replacement {
@@ -34,8 +57,9 @@ struct Replacement {
 }
 
 impl<T> Refusals<T> {
-    pub(crate) fn new(stream: T) -> Self {
-        Self { stream, replacement: None }
+    /// `connection` is told when the stream takes no more.
+    pub(crate) fn new(stream: T, connection: Arc<Connection>) -> Self {
+        Self { stream, connection, replacement: None, linger: None }
     }
 }
 
@@ -61,26 +85,56 @@ impl<T: Write + Unpin> Refusals<T> {
     /// Whether `bytes` are replaced.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
         if self.replacement.is_none()
-            && BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
+            && let Some((_, problem)) =
+                BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning))
         {
-            self.replacement = Some(Replacement { left: refusal(), stands_for: bytes.len() });
+            let left = refusal(*problem);
+            self.replacement = Some(Replacement { left, stands_for: bytes.len() });
+            self.linger = Some(Box::pin(sleep(LINGER)));
         }
         self.replacement.is_some()
     }
+
+    /// Tells the connection what came of a write.
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.connection.wrote(written.is_pending());
+        written
+    }
 }
 
-fn refusal() -> Bytes {
-    let response = Problem::TargetAmbiguous.response();
+impl<T: Read + Unpin> Refusals<T> {
+    /// Reads and drops what the viewer sends, until it has sent all or its time is over.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(linger) = &mut self.linger else {
+            return Poll::Ready(());
+        };
+        let mut bytes = [MaybeUninit::uninit(); 4096];
+        while linger.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            let read = Pin::new(&mut self.stream).poll_read(context, buffer.unfilled());
+            match ready!(read) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => break,
+            }
+        }
+        self.linger = None;
+        Poll::Ready(())
+    }
+}
+
+fn refusal(problem: Problem) -> Bytes {
+    let response = problem.response();
     let fields: String =
         response.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
-        "HTTP/1.1 400 Bad Request\r\n{fields}connection: close\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 {}\r\n{fields}connection: close\r\ncontent-length: {}\r\n\r\n",
+        http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_REQUEST),
         response.body.len()
     );
     [head.as_bytes(), &response.body].concat().into()
 }
 
-impl<T: Write + Unpin> Write for Refusals<T> {
+impl<T: Read + Write + Unpin> Write for Refusals<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -89,7 +143,8 @@ impl<T: Write + Unpin> Write for Refusals<T> {
         if self.replaces(bytes) {
             return self.poll_replacement(context);
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -101,7 +156,8 @@ impl<T: Write + Unpin> Write for Refusals<T> {
         if self.replaces(slices.first().map_or(&[], |slice| slice)) {
             return self.poll_replacement(context);
         }
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -113,7 +169,8 @@ impl<T: Write + Unpin> Write for Refusals<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        self.poll_linger(context).map(Ok)
     }
 }
 

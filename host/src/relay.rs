@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use http::{HeaderMap, Response, StatusCode};
-use sightscreen_core::door::{self, Cut};
 use sightscreen_core::{Failure, Relay, Want};
+use sightscreen_door::{Cut, headers};
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::Body;
@@ -32,12 +32,8 @@ impl Worker {
     ) -> Result<Response<Body>, Answer> {
         let want = &relay.want;
         let deadline = Instant::now() + timeout(want);
-        let mut response = if door::is_shared(want) {
-            self.relay_shared(want, viewer, deadline).await?
-        } else {
-            self.relay_alone(want, viewer, deadline).await?
-        };
-        let own: Vec<_> = door::relay_own(response.status().as_u16(), relay).collect();
+        let mut response = self.relay_shared(want, viewer, deadline).await?;
+        let own: Vec<_> = headers::own(response.status().as_u16(), relay).collect();
         let headers = header_map(&own);
         for name in headers.keys() {
             response.headers_mut().remove(name);

@@ -5,24 +5,26 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sightscreen_door::Lifetime;
 use tokio::sync::Notify;
 
 use crate::cache::Entry;
 use crate::node::Node;
 use crate::stored::Stored;
 
+/// What those who wait get: the result, nothing (`Ok(None)`: take a turn), or that it failed.
+type Outcome = Result<Option<Arc<Entry>>, ()>;
+
 /// A result to come.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// `Some(None)`: over, with nothing for others.
-    outcome: Mutex<Option<Option<Arc<Entry>>>>,
+    outcome: Mutex<Option<Outcome>>,
     changed: Notify,
 }
 
 impl Pending {
-    /// Waits for the result; `None` when the leader has none for others. The caller sets a
-    /// deadline.
-    pub(crate) async fn wait(&self) -> Option<Arc<Entry>> {
+    /// Waits for the outcome. The caller sets a deadline.
+    pub(crate) async fn wait(&self) -> Outcome {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Registered before the look, so an end in between is not missed.
@@ -34,7 +36,7 @@ impl Pending {
         }
     }
 
-    fn end(&self, outcome: Option<Arc<Entry>>) {
+    fn end(&self, outcome: Outcome) {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(outcome);
         self.changed.notify_waiters();
     }
@@ -54,22 +56,28 @@ impl Lead {
 }
 
 impl Lead {
-    /// Whether `key` is what it leads.
-    pub(crate) fn is_of(&self, key: &str) -> bool {
-        *self.key == *key
+    /// What it leads.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Tells those who wait that there is nothing to be had.
+    pub(crate) fn fail(self) {
+        self.node.results.end(&self.key, &self.pending);
+        self.pending.end(Err(()));
     }
 
     /// Gives those who wait what the leader was answered with.
     pub(crate) fn finish(self, entry: &Arc<Entry>) {
         self.node.results.end(&self.key, &self.pending);
-        self.pending.end(Some(Arc::clone(entry)));
+        self.pending.end(Ok(Some(Arc::clone(entry))));
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
         self.node.results.end(&self.key, &self.pending);
-        self.pending.end(None);
+        self.pending.end(Ok(None));
     }
 }
 
@@ -79,7 +87,7 @@ impl Node {
         if fresh_ms == 0 {
             Arc::new(Entry::unkept(stored))
         } else {
-            self.cache.keep_result(key, stored, fresh_ms)
+            self.cache.keep_result(key, stored, Lifetime::fresh(fresh_ms))
         }
     }
 }

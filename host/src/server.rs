@@ -1,52 +1,43 @@
-//! Listening and serving: threads, connections, and the end of both.
+//! Serving: threads, connections, and the end of both.
 //!
-//! Each thread has its own runtime and its own listening sockets on the shared ports; the kernel
-//! spreads connections over them. Invariant: after a stop no connection is accepted, and those that
-//! are open end after the request that they are in.
+//! Each thread has its own runtime. After a stop no connection is accepted, and those that are open
+//! end after the request that they are in.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response, Uri};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use sightscreen_core::problem::Problem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::access::{Access, Told};
 use crate::body::Body;
-use crate::config::Config;
-use crate::exchange::Viewer;
+use crate::config::{Config, Limits};
+use crate::exchange::{Viewer, problem};
 use crate::greeting::Greeting;
+use crate::listen::{accept, raise_open_files, sockets};
+use crate::metrics::{Answered, Metrics};
 use crate::node::{Node, Worker};
+use crate::readers::Connection;
 use crate::refusals::Refusals;
 use crate::tls::Certificate;
 use crate::{admin, logs};
 
-/// Longest that requests under way may take after a stop.
-const DRAIN: Duration = Duration::from_secs(10);
-/// Longest that a viewer may take to send a request's head, idle time between two requests
-/// included.
-const HEAD: Duration = Duration::from_secs(60);
-/// Longest that a viewer may leave what was sent to it unread, or an idle connection without a sign
-/// of life.
-const GONE: Duration = Duration::from_secs(60);
 /// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
 const PING: Duration = Duration::from_secs(20);
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const H2_STREAMS: u32 = 128;
-const BACKLOG: i32 = 4096;
-/// Pause when the process is out of sockets.
-const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// A node that serves.
 pub struct Running {
@@ -54,7 +45,7 @@ pub struct Running {
     pub listen: SocketAddr,
     /// The same with TLS.
     pub tls_listen: Option<SocketAddr>,
-    /// Metrics and health.
+    /// Metrics, health and purge.
     pub admin: SocketAddr,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -67,15 +58,15 @@ pub struct Running {
 /// folder that cannot be written.
 pub fn start(config: &Config) -> io::Result<Running> {
     raise_open_files();
-    let listen = sockets(config.listen, "--listen", config.threads)?;
+    let gone = config.limits.head;
+    let listen = sockets(config.listen, "--listen", config.threads, gone)?;
     let tls_listen = config
         .tls_listen
-        .map(|address| sockets(address, "--tls-listen", config.threads))
+        .map(|address| sockets(address, "--tls-listen", config.threads, gone))
         .transpose()?;
-    let admin_socket = sockets(config.admin, "--admin", 1)?;
+    let admin_socket = sockets(config.admin, "--admin", 1, gone)?;
     let certificate =
         config.tls_listen.map(|_| Certificate::open(&config.data).map(Arc::new)).transpose()?;
-    let node = Arc::new(Node::open(config)?);
     let (stop, stopped) = watch::channel(false);
     let mut running = Running {
         listen: listen.address,
@@ -84,10 +75,11 @@ pub fn start(config: &Config) -> io::Result<Running> {
         stop,
         threads: Vec::new(),
     };
+    let node = Arc::new(open_node(config, &mut running)?);
     let mut tls_sockets = tls_listen.map(|sockets| sockets.all.into_iter());
     for (index, plain) in listen.all.into_iter().enumerate() {
         let tls = tls_sockets.as_mut().and_then(Iterator::next).zip(certificate.clone());
-        let worker = Arc::new(Worker::new(Arc::clone(&node), &config.origin)?);
+        let worker = Arc::new(Worker::new(Arc::clone(&node), config)?);
         let (node, stopped) = (Arc::clone(&node), stopped.clone());
         let work = async move {
             let ended = serve(&worker, plain, tls, stopped).await;
@@ -98,16 +90,30 @@ pub fn start(config: &Config) -> io::Result<Running> {
         };
         running.threads.push(thread(format!("edge-{index}"), work)?);
     }
-    let admin_work = admin::serve(node, admin_socket.all, stopped);
+    let admin_work = admin::serve(Worker::new(node, config)?, admin_socket.all, stopped);
     running.threads.push(thread("admin".to_owned(), admin_work)?);
     Ok(running)
 }
 
+/// The node, and the thread of its access log.
+fn open_node(config: &Config, running: &mut Running) -> io::Result<Node> {
+    let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
+    let mut access = None;
+    if let Some(log) = &config.access_log {
+        let (opened, writer) = Access::open(log, metrics.access_lines_lost.clone())?;
+        access = Some(opened);
+        running.threads.push(writer);
+    }
+    Node::open(config, metrics, access)
+}
+
 impl Running {
-    /// Accepts no more, lets requests under way end within 10 s, and returns when all is over.
+    /// Accepts no more, lets requests under way end within the settings' time, and returns when all
+    /// is over.
     pub fn stop(self) {
         self.stop.send_replace(true);
-        for thread in self.threads {
+        // The last is the access log, which ends when nobody has anything to say any more.
+        for thread in self.threads.into_iter().rev() {
             if thread.join().is_err() {
                 tracing::error!("a thread panicked");
             }
@@ -129,57 +135,6 @@ fn thread(
     })
 }
 
-/// As many open files as the system lets this process have: every viewer takes one, and so does
-/// every request to the origin.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(limit = ?limit.current, "the limit of open files stays as it is");
-    }
-}
-
-struct Sockets {
-    address: SocketAddr,
-    all: Vec<std::net::TcpListener>,
-}
-
-/// As many listening sockets on one address. A first one without `SO_REUSEPORT` finds out whether
-/// another process has the port, which the others would silently share with it.
-fn sockets(address: SocketAddr, flag: &str, count: usize) -> io::Result<Sockets> {
-    let busy = |error: io::Error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "another process has the port: stop it, or choose another",
-            io::ErrorKind::PermissionDenied => "the port is reserved: choose one above 1023",
-            io::ErrorKind::AddrNotAvailable => {
-                "this machine has no such address: choose one that it has"
-            }
-            _ => "choose another address",
-        };
-        io::Error::new(error.kind(), format!("{flag} {address}: {error}; {remedy}"))
-    };
-    let address =
-        std::net::TcpListener::bind(address).and_then(|probe| probe.local_addr()).map_err(busy)?;
-    let all =
-        (0..count.max(1)).map(|_| socket(address).map_err(busy)).collect::<io::Result<_>>()?;
-    Ok(Sockets { address, all })
-}
-
-fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    // Every accepted connection has these from its listener: a viewer that is gone, or reads no
-    // more, holds nothing for long.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(GONE))?;
-    socket.set_tcp_user_timeout(Some(GONE))?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 async fn serve(
     worker: &Arc<Worker>,
     plain: std::net::TcpListener,
@@ -188,26 +143,32 @@ async fn serve(
 ) -> io::Result<()> {
     // Every connection holds a receiver; when all are gone, all connections are.
     let (open, held) = watch::channel(());
-    let plain = accept(TcpListener::from_std(plain)?, |stream| {
-        let (worker, stopped, held) = (Arc::clone(worker), stopped.clone(), held.clone());
-        tokio::spawn(async move {
-            connection(worker, stream, stopped).await;
-            drop(held);
-        });
+    let guest = |address: SocketAddr| {
+        Some(Guest {
+            worker: Arc::clone(worker),
+            address: address.ip(),
+            stopped: stopped.clone(),
+            _place: place(&worker.node)?,
+            _held: held.clone(),
+        })
+    };
+    let plain = accept(TcpListener::from_std(plain)?, |stream, address| {
+        if let Some(guest) = guest(address) {
+            tokio::spawn(guest.connection(stream));
+        }
     });
     let tls = async {
         let Some((listener, certificate)) = tls else {
             return std::future::pending().await;
         };
         let listener = TcpListener::from_std(listener)?;
-        accept(listener, |stream| {
-            let (worker, stopped, held) = (Arc::clone(worker), stopped.clone(), held.clone());
+        accept(listener, |stream, address| {
+            let Some(guest) = guest(address) else { return };
             let handshake = certificate.acceptor().accept(stream);
             tokio::spawn(async move {
                 if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
-                    connection(worker, stream, stopped).await;
+                    guest.connection(stream).await;
                 }
-                drop(held);
             });
         })
         .await
@@ -221,10 +182,19 @@ async fn serve(
         () = told_to_stop(&mut stop) => {}
     }
     drop(held);
-    if tokio::time::timeout(DRAIN, open.closed()).await.is_err() {
+    if tokio::time::timeout(worker.node.limits.drain, open.closed()).await.is_err() {
         tracing::warn!("connections were cut because their requests did not end in time");
     }
     Ok(())
+}
+
+/// A place among the connections, where there is one.
+fn place(node: &Node) -> Option<OwnedSemaphorePermit> {
+    let place = Arc::clone(&node.connections).try_acquire_owned().ok();
+    if place.is_none() {
+        node.metrics.connections_refused.inc();
+    }
+    place
 }
 
 /// Waits for the stop; the end of the node is one too.
@@ -232,66 +202,77 @@ pub(crate) async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-/// Accepts for as long as it is polled: dropped, it closes the socket.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    mut serve: impl FnMut(tokio::net::TcpStream),
-) -> io::Result<()> {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Without it a small response may wait for an acknowledgement.
-                let _ = stream.set_nodelay(true);
-                serve(stream);
+/// A viewer who has connected.
+struct Guest {
+    worker: Arc<Worker>,
+    address: IpAddr,
+    stopped: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+    _held: watch::Receiver<()>,
+}
+
+impl Guest {
+    async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S) {
+        let node = &self.worker.node;
+        let limits = &node.limits;
+        let _counted = node.metrics.connection();
+        let connection = node.memory.connection();
+        let (worker, viewers, address) =
+            (Arc::clone(&self.worker), Arc::clone(&connection), self.address);
+        let service = service_fn(move |request| {
+            let (worker, connection) = (Arc::clone(&worker), Arc::clone(&viewers));
+            async move { Ok::<_, Infallible>(answer(&worker, &connection, address, request).await) }
+        });
+        let stream = Greeting::new(stream, limits.head);
+        let stream = Refusals::new(TokioIo::new(stream), Arc::clone(&connection));
+        let builder = builder(limits);
+        let mut serving = std::pin::pin!(builder.serve_connection(stream, service));
+        let served = async {
+            tokio::select! {
+                ended = serving.as_mut() => ended,
+                () = told_to_stop(&mut self.stopped) => {
+                    serving.as_mut().graceful_shutdown();
+                    serving.await
+                }
             }
-            Err(error) if is_of_connection(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "no connection accepted; is the limit of open files too low?");
-                tokio::time::sleep(EXHAUSTED).await;
+        };
+        tokio::select! {
+            ended = served => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended");
+                }
+            }
+            () = connection.must_close(limits.unread) => {
+                tracing::debug!("a connection was closed because its viewer does not read");
             }
         }
     }
 }
 
-fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    worker: Arc<Worker>,
-    stream: S,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let _counted = worker.node.metrics.connection();
-    let service = service_fn(move |request| {
-        let worker = Arc::clone(&worker);
-        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
-    });
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
-    let stream = Greeting::new(stream, HEAD);
-    let mut serving =
-        std::pin::pin!(builder.serve_connection(Refusals::new(TokioIo::new(stream)), service));
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = told_to_stop(&mut stopped) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
-    }
+    builder
 }
 
-async fn answer(worker: &Arc<Worker>, request: Request<Incoming>) -> Response<Body> {
+async fn answer(
+    worker: &Arc<Worker>,
+    connection: &Arc<Connection>,
+    address: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let begun = Instant::now();
     // Viewers send no bodies; what one sends all the same is never read.
     let (parts, _) = request.into_parts();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -302,7 +283,11 @@ async fn answer(worker: &Arc<Worker>, request: Request<Incoming>) -> Response<Bo
         now_ms: now.as_millis() as u64,
         entropy: fastrand::u64(..),
     };
-    let (answered, mut response) = worker.exchange(&viewer).await;
+    let (answered, mut response) = if names_host(parts.version, &viewer.headers) {
+        worker.exchange(&viewer).await
+    } else {
+        (Answered::Respond, problem(Problem::HostInvalid))
+    };
     let status = response.status();
     worker.node.metrics.request(answered, status);
     if tracing::enabled!(tracing::Level::DEBUG) {
@@ -315,7 +300,24 @@ async fn answer(worker: &Arc<Worker>, request: Request<Incoming>) -> Response<Bo
         }
         *response.body_mut() = Body::full(bytes::Bytes::new());
     }
+    let told = Told {
+        method: &viewer.method,
+        target: &viewer.target,
+        version: parts.version,
+        status,
+        answered,
+        address: Some(address),
+        begun,
+    };
+    let record = worker.node.access.as_ref().map(|access| access.record(&told));
+    let length = response.body().length();
+    response.body_mut().told_to(connection.response(length, record));
     response
+}
+
+/// HTTP/1.1 asks for exactly one host (RFC 9112, section 3.2); HTTP/2 has it in the target.
+fn names_host(version: Version, headers: &HeaderMap) -> bool {
+    version != Version::HTTP_11 || headers.get_all(HOST).iter().count() == 1
 }
 
 /// The target in origin form, as it came.

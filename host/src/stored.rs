@@ -27,7 +27,7 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// What of an origin's headers is kept.
+    /// What of an origin's headers is kept; the same as [`sightscreen_door::headers::kept`].
     pub(crate) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
         // In memory of its own, not a slice of the connection's read buffer.
         let own = |name| HeaderValue::from_bytes(headers.get(name)?.as_bytes()).ok();
@@ -37,11 +37,11 @@ impl Stored {
 
     /// Headers that the component is told of.
     pub(crate) fn told_headers(&self) -> Vec<(&str, &str)> {
-        let told = ["cache-control", "content-type", "retry-after"].into_iter();
-        told.filter_map(|name| {
-            Some((name, std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()?))
-        })
-        .collect()
+        let told = KEPT.iter().filter_map(|name| {
+            let value = self.headers.get(name)?;
+            Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))
+        });
+        told.collect()
     }
 
     /// Bytes that it takes in a cache, roughly.

@@ -1,7 +1,5 @@
 //! TLS for viewers: the certificate in the data folder, made for development where there is none,
-//! and read again when it was renewed.
-//!
-//! Invariant: files that do not serve leave the certificate before them in force.
+//! and read again when it was renewed. Files that cannot be used leave the last ones in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+
+use crate::trust;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(60);
@@ -78,17 +76,14 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// For HTTP/2 and HTTP/1.1.
 fn acceptor(cert: &Path, key: &Path) -> io::Result<TlsAcceptor> {
-    let wrong = |path: &Path, what: &str| io::Error::other(format!("{}: {what}", path.display()));
-    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| wrong(cert, &format!("no certificate chain in PEM: {error}")))?;
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| wrong(key, &format!("no private key in PEM: {error}")))?;
+    let (chain, private) = (trust::certificates(cert)?, trust::private_key(key)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|versions| versions.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| wrong(cert, &format!("certificate and key do not serve: {error}")))?;
+        .map_err(|error| {
+            trust::wrong(cert, &format!("certificate and key do not serve: {error}"))
+        })?;
     // Players reconnect by the thousand: with tickets they need no full handshake, and the node
     // keeps nothing for it.
     config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;

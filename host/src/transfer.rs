@@ -7,13 +7,15 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 
 use crate::body::BrokenStream;
+use crate::buffer::Buffer;
 use crate::cache::Entry;
+use crate::readers::Memory;
 use crate::stored::Stored;
 use sightscreen_core::Failure;
 
@@ -62,16 +64,26 @@ impl Transfer {
     }
 
     /// The answer as it stands, for keeping.
-    pub(crate) fn so_far(&self) -> Option<Stored> {
+    pub(crate) fn so_far(&self, memory: &Arc<Memory>) -> Option<Stored> {
         let state = self.state();
         let head = state.head.as_ref()?;
         let headers = Stored::kept_headers(&head.headers);
-        Some(Stored { status: head.status, headers, body: joined(&state.chunks) })
+        Some(Stored {
+            status: head.status,
+            headers,
+            body: memory.count(Buffer::joined(&state.chunks)),
+        })
     }
 
     /// The body is whole: this is the answer.
     pub(crate) fn finish(&self, entry: Arc<Entry>) {
-        self.state().end = Some(Ok(entry));
+        let chunks = {
+            let mut state = self.state();
+            state.end = Some(Ok(entry));
+            // Readers go on in the whole, so that nobody holds the bytes twice.
+            std::mem::take(&mut state.chunks)
+        };
+        drop(chunks);
         self.changed.notify_waiters();
     }
 
@@ -147,9 +159,14 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<Bytes, BrokenStream>> {
         while self.at < self.range.end {
             let index = self.index;
+            let at = self.at;
             let next = self.transfer.until(|state| match (state.chunks.get(index), &state.end) {
+                (_, Some(Ok(entry))) => {
+                    let body = &entry.stored.body;
+                    let rest = usize::try_from(at).ok().filter(|at| *at < body.len());
+                    Some(Ok(rest.map(|at| body.slice(at..))))
+                }
                 (Some(chunk), _) => Some(Ok(Some(chunk.clone()))),
-                (None, Some(Ok(_))) => Some(Ok(None)),
                 (None, Some(Err(failure))) => Some(Err(broken(*failure))),
                 (None, None) => None,
             });
@@ -178,14 +195,4 @@ impl Reader {
 /// The error that cuts a stream.
 pub(crate) fn broken(failure: Failure) -> BrokenStream {
     format!("the origin's answer broke off: {failure:?}").into()
-}
-
-/// The bytes in memory of their own: a chunk is a slice of its connection's read buffer, and
-/// keeping one would keep the other.
-fn joined(chunks: &[Bytes]) -> Bytes {
-    let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    for chunk in chunks {
-        whole.extend_from_slice(chunk);
-    }
-    whole.freeze()
 }

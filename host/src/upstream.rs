@@ -1,14 +1,15 @@
 //! The origin, over HTTP: connections, one GET, and what counts as its failure.
 //!
-//! Owns the connection pool of a worker. Keeps no answer. Invariant: a request to the origin says
-//! nothing of a viewer but the headers that it is given.
+//! A request to the origin says nothing of a viewer but the headers that it is given. Each class of
+//! want has a budget of requests under way, shared by all threads of the node, so that an API that
+//! hangs takes nothing from the media.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -18,28 +19,34 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::config::{Budgets, Config};
 use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::readers::Memory;
 use crate::transfer::{Head, Transfer};
-use sightscreen_core::door::Lifetime;
-use sightscreen_core::{Failure, Want, door};
+use crate::trouble::Troubles;
+use crate::trust;
+use sightscreen_core::{Class, Failure, Want};
+use sightscreen_door::{self as door, Lifetime};
 
-const CONNECT: Duration = Duration::from_secs(2);
-/// Below the ten seconds after which the origin closes an idle connection.
-const POOL_IDLE: Duration = Duration::from_secs(8);
-/// Requests to the origin that a worker has under way at one time; the others wait within their own
-/// time.
-const REQUESTS_MAX: usize = 256;
-/// Longest that a body may stand still.
-const STALL: Duration = Duration::from_secs(10);
+/// In which the origin is told that an edge of its own asks.
+const SECRET: HeaderName = HeaderName::from_static("sightscreen-edge-secret");
+/// A document that every origin has, if only to say that there is none.
+const PROBE: &str = "/documents/flags/site";
 
-/// The origin's address and the connections to it.
+/// The origin's address and this thread's connections to it.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// Scheme and authority.
     origin: Arc<str>,
-    room: Arc<Semaphore>,
+    secret: Option<HeaderValue>,
+    room: Arc<Room>,
+    memory: Arc<Memory>,
     metrics: Arc<Metrics>,
+    troubles: Arc<Troubles>,
+    /// Longest that a body may stand still.
+    stall: Duration,
 }
 
 /// Limits of one transfer.
@@ -53,27 +60,61 @@ pub(crate) struct Limits {
     pub(crate) bytes: u64,
 }
 
+/// Requests that may be under way, for each class.
+pub(crate) struct Room([Arc<Semaphore>; Class::ALL.len()]);
+
+impl Room {
+    pub(crate) fn new(budgets: &Budgets) -> Self {
+        Self(Class::ALL.map(|class| {
+            Arc::new(Semaphore::new(match class {
+                Class::Document => budgets.document,
+                Class::Playlist => budgets.playlist,
+                Class::Object => budgets.object,
+                Class::Api => budgets.api,
+                Class::Personal => budgets.personal,
+                Class::Page => budgets.page,
+            }))
+        }))
+    }
+
+    /// Waits for a place. The caller sets a deadline.
+    async fn place(&self, class: Class) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes the semaphore, so there is a permit for everyone in the end.
+        Arc::clone(&self.0[class as usize]).acquire_owned().await.ok()
+    }
+
+    /// Requests that may still begin.
+    pub(crate) fn left(&self, class: Class) -> usize {
+        self.0[class as usize].available_permits()
+    }
+}
+
 impl Upstream {
-    /// `origin` is scheme and authority, such as `http://127.0.0.1:9080`.
-    pub(crate) fn new(origin: &str, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    /// A thread's own connections to the origin of these settings.
+    pub(crate) fn new(config: &Config, node: &Node) -> std::io::Result<Self> {
+        let limits = &config.limits;
         let mut tcp = HttpConnector::new();
-        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_connect_timeout(Some(limits.connect));
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(trust(origin)?)
+            .with_tls_config(trust::client(&config.origin)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
+            .pool_idle_timeout(limits.idle)
             .build(tls);
         Ok(Self {
             client,
-            origin: origin.trim_end_matches('/').into(),
-            room: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            metrics,
+            origin: config.origin.url.as_str().into(),
+            secret: config.origin.secret.clone(),
+            room: Arc::clone(&node.room),
+            memory: Arc::clone(&node.memory),
+            metrics: Arc::clone(&node.metrics),
+            troubles: Arc::clone(&node.troubles),
+            stall: limits.stall,
         })
     }
 
@@ -84,17 +125,21 @@ impl Upstream {
         headers: HeaderMap,
         within: Duration,
     ) -> Result<(Head, Arriving), Failure> {
+        let class = want.class;
         let start = Instant::now();
         let sent = async {
-            // A semaphore that nobody closes has a permit for everyone in the end.
-            let permit = Arc::clone(&self.room).acquire_owned().await.ok();
+            let permit = self.room.place(class).await;
             Ok((self.send(want, headers).await?, permit))
         };
         let outcome = timeout(within, sent).await.unwrap_or(Err(Failure::Timeout));
         let status =
             outcome.as_ref().map_err(|failure| *failure).map(|(response, _)| response.status());
-        self.metrics.upstream(status, start.elapsed());
+        self.metrics.upstream(class, status, start.elapsed());
         let (response, permit) = outcome?;
+        let is_for_edges = matches!(class, Class::Document | Class::Playlist | Class::Object);
+        if is_for_edges && response.status() == StatusCode::FORBIDDEN {
+            self.troubles.refused(&self.origin, self.secret.is_some());
+        }
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
         let mut cache_control =
@@ -104,12 +149,16 @@ impl Upstream {
             parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok((
             Head { status: parts.status, headers: parts.headers, length, private },
-            Arriving { body, _permit: permit },
+            Arriving { body, stall: self.stall, _permit: permit },
         ))
     }
 
     async fn send(&self, want: &Want, headers: HeaderMap) -> Result<Response<Incoming>, Failure> {
         let target = door::origin_target(&want.source).ok_or(Failure::Unreachable)?;
+        self.ask(&target, headers).await
+    }
+
+    async fn ask(&self, target: &str, headers: HeaderMap) -> Result<Response<Incoming>, Failure> {
         // A target that is no URI cannot be asked for; to the component that is an origin that does
         // not answer.
         let uri: Uri =
@@ -117,9 +166,22 @@ impl Upstream {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
+        if let Some(secret) = &self.secret {
+            request.headers_mut().insert(SECRET, secret.clone());
+        }
         self.client.request(request).await.map_err(|error| {
-            tracing::debug!(error = %error, "origin did not answer");
+            self.troubles.tell(&self.origin, &error);
             Failure::Unreachable
+        })
+    }
+
+    /// Whether the origin answers a question that every origin can.
+    pub(crate) async fn answers(&self, within: Duration) -> bool {
+        let asked = timeout(within, self.ask(PROBE, HeaderMap::new())).await;
+        asked.is_ok_and(|answer| {
+            answer.is_ok_and(|response| {
+                response.status().is_success() || response.status() == StatusCode::NOT_FOUND
+            })
         })
     }
 
@@ -139,11 +201,13 @@ impl Upstream {
             if too_large {
                 return Err(Failure::TooLarge);
             }
+            let room = self.memory.room(head.length.unwrap_or(0));
+            let mut room = timeout(limits.head, room).await.map_err(|_| Failure::Timeout)?;
             transfer.set_head(head);
             let mut left = limits.bytes;
             while let Some(chunk) = next_chunk(&mut body).await? {
                 left = left.checked_sub(chunk.len() as u64).ok_or(Failure::TooLarge)?;
-                transfer.push(chunk);
+                transfer.push(room.count(chunk));
             }
             Ok(())
         };
@@ -151,35 +215,17 @@ impl Upstream {
     }
 }
 
-/// Whom to trust as the origin: this machine's authorities, and for an origin without TLS nobody.
-fn trust(origin: &str) -> std::io::Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    if origin.starts_with("https://") {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            return Err(std::io::Error::other(format!(
-                "--origin {origin}: this machine trusts no certificate authority; install Debian's package ca-certificates"
-            )));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(std::io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 /// A body on its way, with its place among the requests under way.
 pub(crate) struct Arriving {
     body: Incoming,
+    stall: Duration,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The next bytes of a body that may not stand still for long.
 pub(crate) async fn next_chunk(arriving: &mut Arriving) -> Result<Option<Bytes>, Failure> {
     loop {
-        match timeout(STALL, arriving.body.frame()).await {
+        match timeout(arriving.stall, arriving.body.frame()).await {
             Err(_) => return Err(Failure::Timeout),
             Ok(None) => return Ok(None),
             Ok(Some(Err(_))) => return Err(Failure::Unreachable),

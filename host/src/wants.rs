@@ -14,10 +14,12 @@ use crate::cache::{Entry, Found};
 use crate::flights::Joined;
 use crate::metrics::Lookup;
 use crate::node::Worker;
-use crate::stored::Stored;
+use crate::stored::{Stored, header_map};
 use crate::transfer::{Head, Transfer};
 use crate::upstream::Limits;
-use sightscreen_core::{Failure, Source, Want, door};
+use sightscreen_core::keyring::Keyring;
+use sightscreen_core::{Failure, Object, Sharing, Source, Want};
+use sightscreen_door::{Came, Document, headers};
 
 /// The most that an answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -65,7 +67,10 @@ impl Worker {
         if want.source == Source::Keyring {
             return Some(Answer::Object(self.node.keyring.get(want.fresh_ms)));
         }
-        match if door::is_shared(want) { self.node.cache.object(want) } else { Found::Nothing } {
+        if want.sharing == Sharing::OneViewer {
+            return None;
+        }
+        match self.node.cache.object(want) {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
                 Some(Answer::Object(entry))
@@ -82,7 +87,7 @@ impl Worker {
     /// The answer, with waiting. `viewer` is the viewer's headers.
     pub(crate) async fn get(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Answer {
         let deadline = Instant::now() + timeout(want);
-        if !door::is_shared(want) {
+        if want.sharing == Sharing::OneViewer {
             return self.get_alone(want, viewer, deadline).await;
         }
         loop {
@@ -126,9 +131,11 @@ impl Worker {
         let limits = Limits { head: left, whole: left, bytes: want.max_bytes.into() };
         let transfer = Transfer::default();
         match self.upstream.fill(want, forwarded(want, viewer), limits, &transfer, |_| ()).await {
-            Ok(()) => transfer.so_far().map_or(Answer::Failed(Failure::Unreachable), |stored| {
-                Answer::Object(Arc::new(Entry::unkept(stored)))
-            }),
+            Ok(()) => transfer
+                .so_far(&self.node.memory)
+                .map_or(Answer::Failed(Failure::Unreachable), |stored| {
+                    Answer::Object(Arc::new(Entry::unkept(stored)))
+                }),
             Err(failure) => Answer::Failed(failure),
         }
     }
@@ -137,8 +144,7 @@ impl Worker {
     pub(crate) fn fetch_alone(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Arc<Transfer> {
         self.node.metrics.lookup(Lookup::Miss);
         let transfer = Arc::new(Transfer::default());
-        let mut headers = forwarded(want, viewer);
-        headers.remove(http::header::RANGE);
+        let headers = forwarded(want, viewer);
         let landing = Landing {
             worker: Arc::clone(self),
             key: want.key.clone(),
@@ -146,10 +152,14 @@ impl Worker {
         };
         let want = want.clone();
         tokio::spawn(async move {
-            let Landing { worker, transfer, .. } = &landing;
+            let Landing { worker, key, transfer } = &landing;
             let limits = Purpose::Relay.limits(&want);
-            let filled = worker.upstream.fill(&want, headers, limits, transfer, |_| ()).await;
-            match filled.map(|()| transfer.so_far()) {
+            let fill = worker.upstream.fill(&want, headers, limits, transfer, |_| ());
+            let filled = tokio::select! {
+                filled = fill => filled,
+                () = worker.abandoned(key, transfer) => Err(Failure::Unreachable),
+            };
+            match filled.map(|()| transfer.so_far(&worker.node.memory)) {
                 Ok(Some(stored)) => transfer.finish(Arc::new(Entry::unkept(stored))),
                 Ok(None) => {}
                 Err(failure) => transfer.fail(failure),
@@ -161,7 +171,7 @@ impl Worker {
     /// In place of a failure: what the cache may still show, else the door's own copy of a
     /// document.
     pub(crate) async fn or_copy(&self, want: &Want, answer: Answer) -> Answer {
-        if !answer.is_failure() {
+        if !answer.is_failure(want) {
             return answer;
         }
         if let Some(old) = self.node.cache.failed(want) {
@@ -180,11 +190,6 @@ impl Worker {
 
     /// Joins the transfer of the want's key, starting it where there is none.
     pub(crate) fn join(self: &Arc<Self>, want: &Want, purpose: Purpose) -> Shared {
-        if !want.collapse {
-            let transfer = Arc::new(Transfer::default());
-            self.lead(want, purpose, Arc::clone(&transfer));
-            return Shared { transfer, leads: true };
-        }
         match self.node.transfers.join(&want.key, Transfer::default) {
             Joined::Follow(transfer) => {
                 self.node.metrics.lookup(Lookup::Collapsed);
@@ -222,20 +227,26 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
             worker.node.transfers.end(key, transfer);
         }
     };
-    match worker.upstream.fill(&want, HeaderMap::new(), limits, transfer, at_head).await {
+    let fill = worker.upstream.fill(&want, HeaderMap::new(), limits, transfer, at_head);
+    let filled = tokio::select! {
+        filled = fill => filled,
+        () = worker.abandoned(key, transfer), if purpose == Purpose::Relay => Err(Failure::Unreachable),
+    };
+    match filled {
         Ok(()) => {
-            let Some(stored) = transfer.so_far() else {
+            let Some(stored) = transfer.so_far(&worker.node.memory) else {
                 return;
             };
-            if let Err(failure) = worker.genuine(&want, &stored) {
-                return landing.fail(&want, failure);
+            // What was purged while it arrived is not kept; a document proves its own age.
+            let is_document = matches!(want.source, Source::Document(_));
+            let purged = !is_document && !worker.node.transfers.is_current(key, transfer);
+            match worker.land(&want, stored, private || purged).await {
+                Ok(entry) => {
+                    worker.node.transfers.end(key, transfer);
+                    transfer.finish(entry);
+                }
+                Err(failure) => landing.fail(&want, failure),
             }
-            if door::is_failure(Some(stored.status.as_u16())) {
-                worker.node.cache.failed(&want);
-            }
-            let entry = worker.land(&want, stored, private);
-            worker.node.transfers.end(key, transfer);
-            transfer.finish(entry);
         }
         Err(failure) => landing.fail(&want, failure),
     }
@@ -264,40 +275,88 @@ impl Drop for Landing {
 }
 
 impl Worker {
-    /// A document that is not genuine is no answer.
-    fn genuine(&self, want: &Want, stored: &Stored) -> Result<(), Failure> {
-        let Source::Document(name) = &want.source else {
-            return Ok(());
-        };
-        let keyring = self.node.keyring.get(0);
-        let (status, ring) = (stored.status.as_u16(), &keyring.stored.body);
-        let genuine = door::genuine(&want.source, status, &stored.body, ring);
-        if genuine.is_err() {
-            tracing::error!(
-                document = name,
-                "document refused: no key of the keyring signed it under this name; are origin and edge given the same keys?"
-            );
+    /// Waits until nobody has waited for `transfer` for the settings' time.
+    async fn abandoned(&self, key: &str, transfer: &Arc<Transfer>) {
+        let limit = self.node.limits.abandoned;
+        let mut since = Instant::now();
+        while since.elapsed() < limit {
+            tokio::time::sleep(limit / 8).await;
+            // The one that fills it holds it, and so may the table of flights.
+            let own = 1 + usize::from(self.node.transfers.is_current(key, transfer));
+            if Arc::strong_count(transfer) > own {
+                since = Instant::now();
+            }
         }
-        genuine
+        self.node.metrics.abandoned.inc();
     }
 
     /// Keeps an answer as far as the want and the origin allow.
-    fn land(&self, want: &Want, stored: Stored, private: bool) -> Arc<Entry> {
+    async fn land(
+        self: &Arc<Self>,
+        want: &Want,
+        stored: Stored,
+        private: bool,
+    ) -> Result<Arc<Entry>, Failure> {
         if private {
-            return Arc::new(Entry::unkept(stored));
+            return Ok(Arc::new(Entry::unkept(stored)));
+        }
+        if let Source::Document(name) = &want.source {
+            return self.land_document(want, name, stored).await;
         }
         let kept_ms = match stored.status {
             StatusCode::OK => want.fresh_ms,
             StatusCode::NOT_FOUND | StatusCode::GONE => want.missing_ms,
             _ => 0,
         };
-        if let (StatusCode::OK, Source::Document(name)) = (stored.status, &want.source) {
-            self.save(name.clone(), stored.body.clone());
-        }
         if kept_ms == 0 {
-            return Arc::new(Entry::unkept(stored));
+            return Ok(Arc::new(Entry::unkept(stored)));
         }
-        self.node.cache.keep_object(&want.key, stored)
+        Ok(self.node.cache.keep_object(&want.key, stored, false))
+    }
+
+    /// Keeps a document that is signed and not older than the copy; whatever else came is none.
+    async fn land_document(
+        self: &Arc<Self>,
+        want: &Want,
+        name: &str,
+        stored: Stored,
+    ) -> Result<Arc<Entry>, Failure> {
+        let keyring = Keyring::parse(&self.node.keyring.get(0).stored.body).ok();
+        let copy = match &keyring {
+            Some(keyring) => self.copy(want, name, keyring).await,
+            None => None,
+        };
+        match Came::of(want, Ok(object(&stored)), keyring.as_ref(), copy.clone()) {
+            Came::Document(document) => {
+                let is_known = copy.as_ref().is_some_and(|copy| copy.version == document.version);
+                // That something never was is not worth a copy: anyone can ask for any name.
+                if !is_known && (copy.is_some() || !document.is_absence) {
+                    self.save(name.to_owned(), stored.body.clone());
+                }
+                Ok(self.node.cache.keep_object(&want.key, stored, document.is_absence))
+            }
+            _ => {
+                tracing::error!(
+                    document = name,
+                    status = stored.status.as_u16(),
+                    "the origin's answer is no document that a key of the keyring signed under \
+                     this name, or one that is older than the copy; are origin and edge given the \
+                     same keys?"
+                );
+                Err(Failure::Unreachable)
+            }
+        }
+    }
+
+    /// The document that this node has: in memory, else on disk.
+    async fn copy(&self, want: &Want, name: &str, keyring: &Keyring) -> Option<Document> {
+        let known = self.node.cache.known(want).map(|entry| object(&entry.stored));
+        if let Some(copy) = known.and_then(|object| Document::genuine(want, object, keyring)) {
+            return Some(copy);
+        }
+        let (documents, name) = (self.node.documents.clone(), name.to_owned());
+        let stored = tokio::task::spawn_blocking(move || documents.load(&name)).await.ok()??;
+        Document::genuine(want, object(&stored), keyring)
     }
 
     /// Writes the copy while those who wait have the answer: no viewer waits for a disk.
@@ -312,10 +371,10 @@ impl Worker {
 }
 
 impl Answer {
-    /// Whether asking failed: no answer, or the origin's own error.
-    pub(crate) fn is_failure(&self) -> bool {
+    /// Whether asking failed: no answer, or one that is none.
+    fn is_failure(&self, want: &Want) -> bool {
         match self {
-            Self::Object(entry) => door::is_failure(Some(entry.stored.status.as_u16())),
+            Self::Object(entry) => want.class.is_failure(entry.stored.status.as_u16()),
             Self::Failed(_) => true,
             Self::Missing => false,
         }
@@ -335,15 +394,14 @@ pub(crate) fn timeout(want: &Want) -> Duration {
     Duration::from_millis(want.timeout_ms.into())
 }
 
+/// The answer as the doors' types have it.
+fn object(stored: &Stored) -> Object {
+    Object { status: stored.status.as_u16(), headers: Vec::new(), body: stored.body.to_vec() }
+}
+
 /// Those of the viewer's headers that go along.
-pub(crate) fn forwarded(want: &Want, viewer: &HeaderMap) -> HeaderMap {
-    let mut forwarded = HeaderMap::new();
-    for name in
-        want.forward.iter().filter_map(|name| http::HeaderName::from_bytes(name.as_bytes()).ok())
-    {
-        for value in viewer.get_all(&name) {
-            forwarded.append(&name, value.clone());
-        }
-    }
-    forwarded
+fn forwarded(want: &Want, viewer: &HeaderMap) -> HeaderMap {
+    let authorization = viewer.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let all = authorization.map(|value| ("authorization".to_owned(), value.to_owned()));
+    header_map(&headers::forwarded(want, all.as_slice()))
 }

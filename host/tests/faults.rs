@@ -66,7 +66,7 @@ fn documents_survive_a_restart_without_an_origin() {
         0 => reply(200, "", &body),
         _ => reply(200, "", "forged"),
     });
-    let target = "/get?document=events/demo&key=d&fresh=100&error=60000&timeout=500";
+    let target = "/get?document=events/demo&key=d&fresh=100&timeout=500";
     let expected = format!("200 {genuine}");
     let first = start(&config(origin.address, &data, Some(fixture()))).unwrap();
     assert_eq!(get(first.listen, target).text(), expected);

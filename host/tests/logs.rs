@@ -3,23 +3,9 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{fs, net};
+use std::fs;
 
-use common::{Origin, config, folder, get, ms, reply};
-
-/// Ends the program with the test.
-struct Edge(Child);
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use common::{Origin, Program, folder, get, reply};
 
 #[test]
 fn no_line_has_a_pass_a_signature_or_a_key() {
@@ -28,20 +14,17 @@ fn no_line_has_a_pass_a_signature_or_a_key() {
     for format in ["json", "plain"] {
         let origin = Origin::new(|_, _| reply(200, "", "no document"));
         let data = folder();
-        // Writes the keyring.
-        config(origin.address, &data, None);
-        let log = data.join("log");
-        let (edge, address) = start(origin.address, &data, &log, format);
+        let url = format!("http://{}", origin.address);
+        let edge = Program::start(&url, &data, &["--log", format, "--log-level", "trace"]);
         for target in [
             format!("/live/demo/{pass}/v720/index.m3u8"),
             format!("/live/demo/{pass}/v720/1.m4s?sig={signature}"),
             format!("/live/demo/main.m3u8?expires=9999999999&kid=u1&sig={signature}"),
             format!("/live/../{pass}?sig={signature}"),
         ] {
-            assert!(get(address, &target).status >= 400, "{target}");
+            assert!(get(edge.listen, &target).status >= 400, "{target}");
         }
-        drop(edge);
-        let log = fs::read_to_string(log).unwrap();
+        let log = edge.log();
         let answered = log.lines().filter(|line| line.contains("answered")).count();
         assert!(answered >= 3, "{log}");
         let keyring = fs::read_to_string(data.join("keyring.json")).unwrap();
@@ -59,30 +42,4 @@ fn no_line_has_a_pass_a_signature_or_a_key() {
             }
         }
     }
-}
-
-/// The program with all that it would say, once it listens.
-fn start(origin: SocketAddr, data: &Path, log: &Path, format: &str) -> (Edge, SocketAddr) {
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let (address, admin) = (free().unwrap(), free().unwrap());
-    let child = Command::new(env!("CARGO_BIN_EXE_sightscreen-edge"))
-        .args(["--listen", &address.to_string()])
-        .args(["--admin", &admin.to_string()])
-        .args(["--origin", &format!("http://{origin}")])
-        .args(["--log", format, "--threads", "1", "--keyring"])
-        .arg(data.join("keyring.json"))
-        .arg("--data")
-        .arg(data)
-        .env("SIGHTSCREEN_LOG", "trace")
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(log).unwrap())
-        .spawn()
-        .unwrap();
-    let edge = Edge(child);
-    let begun = Instant::now();
-    while net::TcpStream::connect(address).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not start");
-        std::thread::sleep(ms(50));
-    }
-    (edge, address)
 }

@@ -1,8 +1,7 @@
 //! Creatives: clips conditioned to the event's ladder and grid, so that they can stand in for any
 //! of its segments.
 //!
-//! Owns conditioning and the cut per phase. Does not decide where a creative plays. Invariant:
-//! segment `i` of phase `p` has exactly the samples that content segment `first + i` has, for every
+//! Segment `i` of phase `p` has exactly the samples of content segment `first + i`, for every
 //! `first` with `first % phases == p`.
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //! blessing.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::time::Duration;
@@ -28,6 +28,20 @@ pub(crate) struct Checked<'a> {
     pub(crate) door: &'a Door,
     pub(crate) seen: &'a [Request],
     pub(crate) bless: bool,
+}
+
+/// Those who are refused together are told to come back at different times.
+pub(crate) fn spread<'a>(
+    step: &StepSpec,
+    replies: impl Iterator<Item = &'a Reply>,
+) -> Result<(), String> {
+    let Some(least) = step.expect.retry_after_values else { return Ok(()) };
+    let values: BTreeSet<_> =
+        replies.filter_map(|reply| header(&reply.headers, "retry-after")).collect();
+    if values.len() >= least {
+        return Ok(());
+    }
+    Err(format!("  retry-after: expected {least} different values, got {values:?}"))
 }
 
 impl Checked<'_> {

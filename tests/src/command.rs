@@ -1,33 +1,46 @@
-//! The command line of `sightscreen-cases`.
-//!
-//! Owns options and what is printed. Invariant: the last line is `N passed, N failed`, and the one
-//! before it `N skipped` where a case was.
+//! The command line of `sightscreen-cases`, and what it prints: a line for each case, then
+//! `N skipped` if any was, then `N passed, N failed`.
 #![allow(clippy::print_stdout, reason = "the output of a command line tool")]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::case::{Loaded, keyring_json, load_all, now_ms};
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+
+use crate::case::{Case, Loaded, envelope, keyring_json, load_all, now_ms};
 use crate::doors::{Door, NAMES, Running, Surroundings};
 use crate::origin::Origin;
 use crate::run::Runner;
 use crate::wire::Request;
 
-const USAGE: &str = "usage: sightscreen-cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH] [--root DIR]";
 /// Lines of a door's own output that a failure shows.
 const LOG_LINES: usize = 15;
 /// Cases that run at the same time; most of their time is waiting.
 const TOGETHER: usize = 6;
 
-/// What was asked for.
-#[derive(Debug)]
+/// Runs the cases of a folder at one door or at all of them.
+#[derive(Debug, Parser)]
+#[command(name = "sightscreen-cases")]
 pub struct Options {
-    doors: Vec<&'static Door>,
+    /// Where to run the cases; may be given several times.
+    #[arg(long = "door", value_name = "DOOR", required = true, value_parser = door_names())]
+    doors: Vec<String>,
+    /// Folder of the cases [default: tests/cases below the root].
+    #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
+    /// Run only cases with this in their name.
+    #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Write golden files rather than compare with them.
+    #[arg(long)]
     bless: bool,
+    /// The `spin` to use, in place of the one on PATH or the stand-in.
+    #[arg(long, value_name = "PATH")]
     spin: Option<PathBuf>,
+    /// The repository.
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.."))]
     root: PathBuf,
 }
 
@@ -38,47 +51,18 @@ struct Tally {
     skipped: usize,
 }
 
+fn door_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(NAMES.into_iter().chain(["all"]))
+}
+
 impl Options {
-    /// Reads the command line.
-    ///
-    /// # Errors
-    /// What is wrong with it, with the usage.
-    pub fn from_args(mut args: lexopt::Parser) -> Result<Self, String> {
-        use lexopt::prelude::*;
-        let usage = |e: lexopt::Error| format!("{e}\n{USAGE}");
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut options =
-            Self { doors: Vec::new(), cases: None, filter: None, bless: false, spin: None, root };
-        while let Some(arg) = args.next().map_err(usage)? {
-            match arg {
-                Long("bless") => options.bless = true,
-                Long("door") => options.doors.extend(doors(&text(&mut args)?)?),
-                Long("cases") => options.cases = Some(text(&mut args)?.into()),
-                Long("filter") => options.filter = Some(text(&mut args)?),
-                Long("spin") => options.spin = Some(text(&mut args)?.into()),
-                Long("root") => options.root = text(&mut args)?.into(),
-                _ => return Err(usage(arg.unexpected())),
-            }
-        }
-        if options.doors.is_empty() {
-            return Err(format!("no --door\n{USAGE}"));
-        }
-        Ok(options)
+    /// The doors in the order of the command line.
+    fn doors(&self) -> impl Iterator<Item = &'static Door> {
+        self.doors
+            .iter()
+            .flat_map(|name| if name == "all" { NAMES.to_vec() } else { vec![name.as_str()] })
+            .filter_map(Door::named)
     }
-}
-
-fn text(args: &mut lexopt::Parser) -> Result<String, String> {
-    let value = args.value().map_err(|e| format!("{e}\n{USAGE}"))?;
-    value.into_string().map_err(|value| format!("{} is not UTF-8", value.display()))
-}
-
-fn doors(name: &str) -> Result<Vec<&'static Door>, String> {
-    if name == "all" {
-        return Ok(NAMES.iter().filter_map(|name| Door::named(name)).collect());
-    }
-    Door::named(name)
-        .map(|door| vec![door])
-        .ok_or_else(|| format!("there is no door {name:?}\n{USAGE}"))
 }
 
 /// Runs everything and prints it; false where anything failed.
@@ -92,7 +76,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         return Err(format!("no case in {}", folder.display()));
     }
     let mut tally = Tally::default();
-    for door in &options.doors {
+    for door in options.doors() {
         run_door(door, &cases, &folder, options, &mut tally)?;
     }
     if tally.skipped > 0 {
@@ -100,6 +84,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(tally.failed == 0)
+}
+
+/// That there is no such document is signed, as all that the origin says of documents.
+pub(crate) fn absence(target: &str) -> Option<Vec<u8>> {
+    let name = target.strip_prefix("/documents/")?;
+    Some(envelope(name, 0, b"null", "d1", None))
 }
 
 fn run_door(
@@ -110,13 +100,16 @@ fn run_door(
     tally: &mut Tally,
 ) -> Result<(), String> {
     let origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
+    origin.otherwise(absence);
     let with = Surroundings {
         root: options.root.clone(),
         origin: origin.addr(),
         keyring: keyring_json(),
         geo_header: true,
         spin: options.spin.clone(),
+        one_instance: true,
     };
+    let door = door.within(&with);
     let running = match door.start(&with) {
         Ok(running) => running,
         Err(fault) => {
@@ -142,19 +135,22 @@ fn run_door(
         numbered().partition(|(loaded, _)| loaded.case.is_alone());
     let tally = Mutex::new(tally);
     let one = |(loaded, event): (&Loaded, String)| {
-        let skipped = loaded.case.not_at.get(door.name);
+        let skipped = skipped(&loaded.case, door);
         let outcome = match &loaded.case.door {
             _ if skipped.is_some() => Ok(()),
-            Some(own) => door.start(&with.of(own)).and_then(|running| {
-                drop(asked_at_start(&origin));
-                let runner = Runner { addr: running.addr, ..runner };
-                runner.run(loaded, event)
-            }),
+            Some(own) => {
+                let with = with.of(own);
+                let door = door.within(&with);
+                door.start(&with).and_then(|running| {
+                    drop(asked_at_start(&origin));
+                    Runner { door, addr: running.addr, ..runner }.run(loaded, event)
+                })
+            }
             None => runner.run(loaded, event),
         };
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         match skipped {
-            Some(reason) => tally.skip(door, loaded, reason),
+            Some(reason) => tally.skip(door, loaded, &reason),
             None => tally.report(door, loaded, &running, outcome),
         }
     };
@@ -174,6 +170,12 @@ fn run_door(
         .filter_map(Result::err)
         .for_each(|fault| tally.strayed(door, &fault));
     Ok(())
+}
+
+/// Why the door does not run the case.
+fn skipped(case: &Case, door: &Door) -> Option<String> {
+    let lacks = || Some(format!("it needs {}", door.lacks(&case.needs)?));
+    case.not_at.get(door.name).cloned().or_else(lacks)
 }
 
 /// Viceroy looks whether its backends answer before it listens: that is no case's.
@@ -224,4 +226,25 @@ fn base36(mut number: u64) -> String {
         number /= 36;
     }
     digits.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from(["sightscreen-cases"].iter().chain(args))
+    }
+
+    #[test]
+    fn a_door_is_named_or_all_are() {
+        let doors = |args: &[&str]| -> Vec<&str> {
+            parsed(args).map(|o| o.doors().map(|door| door.name).collect()).unwrap_or_default()
+        };
+        assert_eq!(doors(&["--door", "spin", "--door=native"]), ["spin", "native"]);
+        assert_eq!(doors(&["--door=all"]), NAMES);
+        for refused in [&[][..], &["--door", "nowhere"], &["--dor=host"], &["--door=host", "x"]] {
+            assert!(parsed(refused).is_err(), "{refused:?}");
+        }
+    }
 }

@@ -180,15 +180,15 @@ pub fn exchange(data: &[u8]) {
     let mut core = Core::new();
     let (mut exchange, mut step) = core.begin(request);
     for _ in 0..STEPS_MAX {
-        let wants = match step {
+        let got = match step {
             Step::Respond(response) => {
                 assert!((200..600).contains(&response.status));
                 return;
             }
-            Step::Fetch(wants) => wants,
-            Step::Relay(relay) => vec![relay.want],
+            Step::Serve(_) => vec![Got::Missing],
+            Step::Fetch(wants) => wants.iter().map(|want| answer(want, blocks.next())).collect(),
+            Step::Relay(relay) => vec![answer(&relay.want, blocks.next())],
         };
-        let got = wants.iter().map(|want| answer(want, blocks.next())).collect();
         step = exchange.resume(&mut core, got);
     }
     panic!("the exchange does not end");
@@ -198,7 +198,6 @@ fn answer(want: &Want, block: Option<&[u8]>) -> Got {
     let object = |body: Vec<u8>| Got::Object(Object { status: 200, headers: Vec::new(), body });
     match (&want.source, block) {
         (Source::Keyring, _) => object(keyring_json().into_bytes()),
-        (Source::Result, _) => Got::Missing,
         (Source::Document(name), Some(block)) => object(envelope(name, 1, block, "d1", None)),
         (Source::Origin(_), Some(block)) => object(block.to_vec()),
         (_, None) => Got::Object(Object { status: 404, headers: Vec::new(), body: Vec::new() }),

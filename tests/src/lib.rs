@@ -10,6 +10,7 @@ mod check;
 pub mod command;
 pub mod doors;
 pub mod fuzz;
+pub mod herd;
 pub mod live;
 pub mod origin;
 pub mod playlist;

@@ -54,6 +54,8 @@ struct Script {
 #[derive(Debug, Default)]
 struct State {
     scripts: HashMap<String, Script>,
+    /// Answers what has no script.
+    otherwise: Option<fn(&str) -> Option<Vec<u8>>>,
     seen: Vec<Request>,
     open: HashMap<u64, TcpStream>,
     connections: u64,
@@ -95,6 +97,11 @@ impl Origin {
     /// Sets the answers to `target` from now on.
     pub fn script(&self, target: String, answers: Vec<Answer>) {
         lock(&self.state).scripts.insert(target, Script { answers, next: 0 });
+    }
+
+    /// Sets the body, of status 200, of what has no script; `None` is 404.
+    pub fn otherwise(&self, body: fn(&str) -> Option<Vec<u8>>) {
+        lock(&self.state).otherwise = Some(body);
     }
 
     /// Everything asked with such a target, and not taken before.
@@ -202,12 +209,11 @@ fn next_answer(state: &Mutex<State>, request: Request) -> Answer {
         }
         None => None,
     };
+    let otherwise = state.otherwise.and_then(|body| body(&request.target));
     state.seen.push(request);
-    answer.unwrap_or_else(|| Answer {
-        status: 404,
-        body: b"not scripted\n".to_vec(),
-        ..Answer::default()
-    })
+    let whole = |status, body| Answer { status, body, ..Answer::default() };
+    let unknown = || whole(404, b"not scripted\n".to_vec());
+    answer.unwrap_or_else(|| otherwise.map_or_else(unknown, |body| whole(200, body)))
 }
 
 /// The answer to a request for one span of bytes (RFC 9110, section 14).

@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_millis(40);
 pub(crate) const CANARY: (&str, &str) = ("x-canary", "canary-5c1f0a");
 
 /// Documents that every case has unless it says otherwise, by name and fixture.
-const DOCUMENTS: [(&str, &str); 5] = [
+pub(crate) const DOCUMENTS: [(&str, &str); 5] = [
     ("events/{event}", "event"),
     ("keys/{event}", "keys"),
     ("flags/{event}", "flags"),
@@ -196,7 +196,10 @@ impl Runner<'_> {
         // secret either.
         let late = self.origin.take_seen(|target| target.contains(&expander.event));
         check::no_secrets(&late, &expander.secrets())?;
-        let replies = self.send_all(&request, step.at_the_same_time);
+        let replies = match step.leaves_after_ms {
+            Some(ms) => self.leave(&request, Duration::from_millis(ms), step.at_the_same_time)?,
+            None => self.send_all(&request, step.at_the_same_time),
+        };
         if step.origin_refuses {
             self.origin.come_back().map_err(|e| format!("the origin's port: {e}"))?;
         }
@@ -204,6 +207,11 @@ impl Runner<'_> {
             thread::sleep(SETTLE);
         }
         let seen = self.take_seen(loaded, &expander.event);
+        if step.leaves_after_ms.is_some() {
+            check::no_secrets(&seen, &expander.secrets())?;
+            return self.no_stray(&seen);
+        }
+        check::spread(step, replies.iter().filter_map(|(reply, _)| reply.as_ref().ok()))?;
         for (reply, took) in replies {
             let checked =
                 Checked { step, loaded, expander, door: self.door, seen: &seen, bless: self.bless };
@@ -217,6 +225,20 @@ impl Runner<'_> {
         }
         check::no_secrets(&seen, &expander.secrets())?;
         self.no_stray(&seen)
+    }
+
+    /// Sends so many of the request and closes each connection before any byte of an answer.
+    fn leave<T>(&self, request: &Request, after: Duration, count: usize) -> Result<Vec<T>, String> {
+        let send = || wire::send_only(self.addr, request).map_err(|e| format!("not sent: {e}"));
+        let open: Vec<_> = (0..count).map(|_| send()).collect::<Result<_, _>>()?;
+        thread::sleep(after);
+        for stream in open {
+            stream.set_nonblocking(true).map_err(|e| e.to_string())?;
+            if stream.peek(&mut [0]).is_ok_and(|bytes| bytes > 0) {
+                return Err("the client was to leave before the first byte, which is here".into());
+            }
+        }
+        Ok(Vec::new())
     }
 
     fn send_all(&self, request: &Request, count: usize) -> Vec<(std::io::Result<Reply>, Duration)> {

@@ -79,6 +79,17 @@ pub fn open(
     }
 }
 
+/// Sends one request, and gives the connection before anything is read from it.
+///
+/// # Errors
+/// When there is no connection.
+pub fn send_only(addr: SocketAddr, request: &Request) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    stream.write_all(&request_bytes(addr, request))?;
+    Ok(stream)
+}
+
 fn request_bytes(addr: SocketAddr, request: &Request) -> Vec<u8> {
     let mut out = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
     if header(&request.headers, "host").is_none() {

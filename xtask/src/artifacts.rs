@@ -1,22 +1,28 @@
-//! Builds: servers for this machine, the core for each door, and the page.
+//! Builds: the servers for this machine, the core for each door, and the page.
 //!
-//! Owns the commands that `fastly.toml`, `wrangler.toml` and `spin.toml` call, and where each
-//! result lies.
+//! `fastly.toml`, `wrangler.toml` and `spin.toml` call these, and expect each result in its place.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 
 use crate::{paths, run, tools};
 
 /// What runs on this machine, and its tests. One choice for building and for testing, so that both
 /// share what is compiled.
-pub(crate) const PACKAGES: [&str; 4] =
-    ["sightscreen-core", "sightscreen-host", "sightscreen-origin", "sightscreen-tests"];
+pub(crate) const PACKAGES: [&str; 5] = [
+    "sightscreen-core",
+    "sightscreen-door",
+    "sightscreen-host",
+    "sightscreen-origin",
+    "sightscreen-tests",
+];
 
 type Build = fn() -> Result<PathBuf>;
 
@@ -30,19 +36,21 @@ const BUILDS: [(&str, Build); 7] = [
     ("spin", spin),
 ];
 
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What to build.
+    #[arg(default_value = "all", value_parser = names())]
+    what: String,
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(BUILDS.iter().map(|(name, _)| *name).chain(["all"]))
+}
+
 /// `cargo xtask build [WHAT]`.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
-    let what = match args.next()? {
-        Some(lexopt::Arg::Value(what)) => what.to_string_lossy().into_owned(),
-        Some(arg) => return Err(arg.unexpected().into()),
-        None => "all".to_owned(),
-    };
-    let chosen: Vec<_> = BUILDS.iter().filter(|(name, _)| what == "all" || what == *name).collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = BUILDS.iter().map(|(name, _)| *name).collect();
-        bail!("there is nothing to build called {what}: say all, or one of {names:?}");
-    }
-    for (name, build) in chosen {
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    let what = options.what.as_str();
+    for (name, build) in BUILDS.iter().filter(|(name, _)| what == "all" || what == *name) {
         timed(name, *build)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -104,13 +112,13 @@ pub(crate) fn spin() -> Result<PathBuf> {
 
 /// The Worker: JavaScript entry and Wasm, where `wrangler.toml` looks for them.
 pub(crate) fn cloudflare() -> Result<PathBuf> {
-    // The bundler knows nothing of what is up to date.
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(folder) = BUILT.get() {
-        return Ok(folder.clone());
+    // The bundler does not know what is up to date, and two at once would write the same files.
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*built {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(built.insert(worker()?).clone()),
     }
-    let folder = worker()?;
-    Ok(BUILT.get_or_init(|| folder).clone())
 }
 
 fn worker() -> Result<PathBuf> {
@@ -207,8 +215,12 @@ fn built(name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
+/// Replaced as a whole: a server that starts meanwhile reads the old file or the new one.
 fn copied(from: &Path, to: &Path) -> Result<PathBuf> {
-    std::fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    let partial = to.with_extension(format!("partial-{}", std::process::id()));
+    std::fs::copy(from, &partial)
+        .and_then(|_| std::fs::rename(&partial, to))
+        .with_context(|| format!("cannot write {}", to.display()))?;
     Ok(to.to_path_buf())
 }
 

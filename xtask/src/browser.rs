@@ -1,6 +1,6 @@
-//! Plays the page in a real browser and judges what it saw against the origin's frozen decisions.
+//! Plays the page in a real browser and judges what it saw by the origin's frozen decisions.
 //!
-//! Invariant: a verdict passes only on what the browser reported; what was not seen fails.
+//! A verdict rests only on what the browser reported. What was not seen fails.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,7 +73,7 @@ impl Verdict {
         }
         let words: Vec<_> = failed.iter().map(|check| check.what.as_str()).collect();
         let words = format!(
-            "the browser saw what it must not: {}; repeat it with: {repeat}",
+            "the browser saw something wrong: {}; repeat it with: {repeat}",
             words.join("; ")
         );
         if failed.iter().all(|check| check.pace) {
@@ -129,7 +129,7 @@ pub(crate) fn play(
     Ok(report)
 }
 
-/// Puts what the first try printed under another name, so that a second one leaves it.
+/// Renames what the first try printed, so that a second try does not overwrite it.
 pub(crate) fn keep_first() -> Result<()> {
     let folder = paths::work("logs")?;
     let printed = folder.join(format!("{PLAY}.json"));
@@ -195,7 +195,7 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
 pub(crate) fn faults(report: &Value, verdict: &mut Verdict) {
     for (name, what) in [
         ("thrown", "exceptions that nobody caught"),
-        ("outside", "requests to others than the edge"),
+        ("outside", "requests to other servers than the edge"),
     ] {
         let none = report[name].as_array().is_some_and(Vec::is_empty);
         verdict.check(none, format!("{what}: {}", report[name]));
@@ -250,7 +250,7 @@ fn first_picture(servers: &Servers, report: &Value, verdict: &mut Verdict) -> Re
     match seconds {
         Some(seconds) => verdict.pace(
             seconds <= FIRST_PICTURE,
-            format!("the first picture came {seconds:.1} s after the servers' start, {FIRST_PICTURE} s is allowed"),
+            format!("the first picture came {seconds:.1} s after the servers' start, expected within {FIRST_PICTURE} s"),
         ),
         None => verdict.check(false, "no picture came".to_owned()),
     }
@@ -282,14 +282,14 @@ fn picture(report: &Value, verdict: &mut Verdict) {
     );
 }
 
-/// The test match burns in when each picture was made; a latency that nobody read off it would pass
-/// for a good one.
+/// The test match shows in each picture when it was made. Without enough readings the latency would
+/// not mean anything.
 fn strip(report: &Value, verdict: &mut Verdict) {
     let read = report["pictureLatency"]["samples"].as_u64().unwrap_or(0);
     verdict.check(
         read >= STRIP_READ,
         format!(
-            "the latency was read off the picture {read} times, at least {STRIP_READ} are asked"
+            "the latency was read off the picture {read} times, expected at least {STRIP_READ}"
         ),
     );
 }
@@ -311,7 +311,7 @@ fn stalls(report: &Value, verdict: &mut Verdict) {
     let longest = longest_stall(report);
     verdict.pace(
         longest <= STALL,
-        format!("the longest stall was {longest:.2} s, at most {STALL} s is allowed"),
+        format!("the longest stall was {longest:.2} s, expected at most {STALL} s"),
     );
 }
 
@@ -356,8 +356,8 @@ pub(crate) fn pods(servers: &Servers, report: &Value) -> Result<Value> {
     let state = servers.state()?;
     let revision = state["ledger"]["revision"]
         .as_u64()
-        .with_context(|| format!("the control API told no revision: {state}"))?;
-    let epoch = state["epoch"].as_str().context("the control API told no epoch")?;
+        .with_context(|| format!("the control API named no revision: {state}"))?;
+    let epoch = state["epoch"].as_str().context("the control API named no epoch")?;
     let name = format!("pods/demo/{epoch}.{revision}/{cohort}");
     let document = live::get(&format!("{}/documents/{name}", servers.origin_url()))?;
     let (_, payload) = document.split_once('\n').context("the pods document has no header line")?;

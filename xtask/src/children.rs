@@ -1,8 +1,8 @@
-//! Children in process groups of their own, and what becomes of them at a signal.
+//! Child processes, each in a group of its own, and what becomes of them at a signal.
 //!
-//! Owns every group that a command of xtask starts. Invariant: after SIGINT or SIGTERM no new one
-//! starts, and when xtask ends by its own hand none of them lives. A group is killed whole: npm's
-//! programs, cargo and servers have children of their own.
+//! After SIGINT or SIGTERM no new one starts, and when xtask ends by itself none of them lives on.
+//! A group is killed as a whole, because npm's programs, cargo and servers have children of their
+//! own.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
@@ -13,11 +13,11 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-/// For a process that was asked to stop.
+/// Time for a process to stop after it was asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// For those that start groups of their own, before all are killed: nobody else knows of these.
+/// Time for processes to end the groups that they started themselves, which nobody else knows.
 const GRACE: Duration = Duration::from_secs(2);
-/// For everything to unwind after a signal, servers one after another included.
+/// Time for everything to unwind after a signal; servers stop one after another.
 const UNWIND_WITHIN: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(50);
 /// What shells report for a command that Ctrl-C ended.
@@ -146,8 +146,8 @@ fn groups() -> MutexGuard<'static, Groups> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first time all is asked to stop, and what runs here unwinds. The second time is for who will
-/// not wait.
+/// At the first signal everything is asked to stop and xtask unwinds. At the second everything is
+/// killed.
 fn on_signal() {
     let mut groups = groups();
     if groups.stopped {

@@ -1,9 +1,11 @@
 //! Small requests to a running event, and the live check of its playlists.
 
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use serde_json::Value;
 
 use crate::artifacts;
@@ -11,12 +13,17 @@ use crate::children::{self, AtSignal, Group};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `cargo xtask live-check URL`: the tests' own program, built and run.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What `sightscreen-live-check` takes.
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+/// `cargo xtask live-check ...`: the tests' own program, built and run.
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let mut check = checker()?;
-    for arg in args.raw_args()? {
-        check.arg(arg);
-    }
+    check.args(&options.args);
     let status = Group::spawn(&mut check, AtSignal::Stops)?.wait()?;
     children::check()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -77,12 +84,32 @@ pub(crate) fn post_as(url: &str, token: &str, body: &Value) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
+/// Any request that must be answered with a success; the answer's JSON.
+pub(crate) fn ask(
+    method: &str,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&str>,
+) -> Result<Value> {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(body.unwrap_or_default().to_owned())?;
+    let mut answer = agent().run(request).with_context(|| format!("{method} {url}"))?;
+    let text = answer.body_mut().read_to_string()?;
+    if !answer.status().is_success() {
+        bail!("{method} {url} answered {}: {text}", answer.status());
+    }
+    serde_json::from_str(&text).with_context(|| format!("{method} {url} answered no JSON: {text}"))
+}
+
 /// A signed entry URL for a viewer who consented and told nothing more, by the API at the edge.
 pub(crate) fn entry(edge: &str) -> Result<String> {
     entry_of(edge, "consent=1")
 }
 
-/// The same for one who told this, as a query.
+/// The same for a viewer who says this, as a query.
 pub(crate) fn entry_of(edge: &str, claims: &str) -> Result<String> {
     let body = get(&format!("{edge}/api/events/demo/playback?{claims}"))?;
     let answer: Value = serde_json::from_str(&body)?;

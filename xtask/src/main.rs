@@ -1,8 +1,6 @@
-//! `cargo xtask`: sets up the tools, builds, runs, tests and measures Sightscreen.
+//! `cargo xtask`: sets up the tools, builds, runs, tests, measures and releases Sightscreen.
 //!
-//! Owns the commands that people type and what stands between them and the platforms' own tools.
-//! Owns nothing that runs in production: the product is built by it and never needs it. Invariant:
-//! a command that prints success has seen it.
+//! Nothing here runs in production. A command that prints success has seen it.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
@@ -15,6 +13,7 @@ mod children;
 mod live;
 mod paths;
 mod ports;
+mod release;
 mod run;
 mod servers;
 mod test;
@@ -23,21 +22,37 @@ mod up;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "\
-cargo xtask COMMAND
+use clap::{CommandFactory, Parser, Subcommand};
 
-  up [--input test|rtmp|FILE] [--port N] [--fresh] [--for SECONDS --headless [--screenshot FILE]]
-                          build, start the origin and an edge node, print the URLs; with --for, play and judge
-  test [--quick] [--only TEXT]
-                          everything; --quick: what needs no platform tool; --only: the steps so named
-  cases --door native|host|fastly|cloudflare|spin|all [--cases DIR] [--filter TEXT] [--bless] [--spin PATH]
-                          run the cases of a folder at a door
-  bench [--json FILE] [--only core|host|sizes|cold|browser]
-                          measure the core, the host beside nginx, sizes, cold starts and latency in a browser
-  build [component|host|origin|fastly|cloudflare|spin|page|all]
-  live-check URL          follow a running event and report every broken rule of HLS
-  setup                   install what the other commands need, without running them
-";
+/// Sets up the tools, builds, runs, tests, measures and releases Sightscreen.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds, starts the origin and an edge node, and prints the URLs.
+    Up(up::Options),
+    /// Runs every check.
+    Test(test::Options),
+    /// Runs the cases of a folder at a door.
+    Cases(cases::Options),
+    /// Measures the core, the host beside nginx, sizes, cold starts, what waiting viewers cost the
+    /// origin, and latency in a browser.
+    Bench(bench::Options),
+    /// Builds one thing or everything.
+    Build(artifacts::Options),
+    /// Builds what is deployed, into dist/ with SHA256SUMS.
+    Release(release::Options),
+    /// Follows a running event and reports every broken rule of HLS.
+    #[command(disable_help_flag = true)]
+    LiveCheck(live::Options),
+    /// Installs what the other commands need, without running them.
+    Setup,
+}
 
 fn main() -> ExitCode {
     match children::watch().and_then(|()| dispatch()) {
@@ -51,22 +66,18 @@ fn main() -> ExitCode {
 }
 
 fn dispatch() -> anyhow::Result<ExitCode> {
-    let mut args = lexopt::Parser::from_env();
-    let Some(lexopt::Arg::Value(command)) = args.next()? else {
-        print!("{USAGE}");
+    let Some(command) = CommandLine::parse().command else {
+        CommandLine::command().print_help()?;
         return Ok(ExitCode::SUCCESS);
     };
-    match command.to_str() {
-        Some("up") => up::command(args),
-        Some("test") => test::command(args),
-        Some("cases") => cases::command(args),
-        Some("bench") => bench::command(args),
-        Some("build") => artifacts::command(args),
-        Some("live-check") => live::command(args),
-        Some("setup") => tools::command(args),
-        _ => {
-            eprint!("xtask: there is no command {command:?}\n\n{USAGE}");
-            Ok(ExitCode::FAILURE)
-        }
+    match command {
+        Command::Up(options) => up::command(&options),
+        Command::Test(options) => test::command(&options),
+        Command::Cases(options) => cases::command(&options),
+        Command::Bench(options) => bench::command(&options),
+        Command::Build(options) => artifacts::command(&options),
+        Command::Release(options) => release::command(&options),
+        Command::LiveCheck(options) => live::command(&options),
+        Command::Setup => tools::command(),
     }
 }

@@ -1,6 +1,6 @@
 //! Where things are: the repository, what cargo builds, and the cache of tools.
 //!
-//! Invariant: nothing outside of the repository, `target` and the cache is written.
+//! Nothing is written outside of these.
 
 use std::path::{Path, PathBuf};
 

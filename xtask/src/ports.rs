@@ -1,7 +1,4 @@
-//! Whether ports are free, and who has those that are not.
-//!
-//! Owns the words about a busy port. Reads `/proc` to name the process; where that tells nothing,
-//! the port alone is named.
+//! Whether ports are free, and which process has those that are not, as far as `/proc` tells.
 
 use std::fs;
 use std::net::TcpListener;
@@ -27,12 +24,12 @@ pub(crate) fn free(ports: &[(&str, u16)]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{}\nstop what has it, or add --fresh for free ports and data of its own (with --port N for the viewers' one)",
+        "{}\nstop that process, or add --fresh to use free ports and a folder of its own (--port N still sets the viewers' port)",
         busy.join("\n")
     )
 }
 
-/// The process that listens, in words, or nothing where it cannot be told.
+/// The process that listens, in words, or nothing if it cannot be found out.
 fn holder(port: u16) -> String {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let found = tables

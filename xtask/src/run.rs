@@ -1,7 +1,6 @@
-//! Running other programs: quietly into a log with progress, or as they are.
+//! Runs other programs, quietly into a log, with progress and a time limit.
 //!
-//! Owns how a command is shown and how its failure is told: the end of its log and what to type to
-//! repeat it. Invariant: nothing that is logged runs for ever.
+//! A failure shows the end of the log and what to type to repeat the command.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -112,6 +111,22 @@ pub(crate) fn cargo() -> Command {
         }
     }
     cargo
+}
+
+/// The same command at the lowest priority: it gets the processor when nothing else wants it.
+pub(crate) fn idle(command: &Command) -> Command {
+    let mut idle = Command::new("nice");
+    idle.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        idle.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => idle.env(name, value),
+            None => idle.env_remove(name),
+        };
+    }
+    idle
 }
 
 /// The command as a person would type it, with the environment that it is given.

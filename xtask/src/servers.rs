@@ -1,7 +1,6 @@
-//! An origin and an edge node, started, watched, restarted and stopped together.
+//! An origin and an edge node: started, watched, restarted and stopped together.
 //!
-//! Owns their processes, ports and secrets. Invariant: when a [`Servers`] is dropped, none of its
-//! processes lives.
+//! When a [`Servers`] is dropped, none of its processes lives on.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,17 +18,17 @@ use serde_json::Value;
 use crate::children::{self, AtSignal, Group};
 use crate::{paths, ports, run};
 
-/// A server that lives shorter than this was not started well: it is not restarted for ever.
+/// A server that ends sooner than this has a lasting fault: it is not restarted for ever.
 const LIVED: Duration = Duration::from_secs(10);
 const SHORT_LIVES: u32 = 3;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const PREPARED_WITHIN: Duration = Duration::from_secs(180);
-/// One creative is prepared after another, with less than this between them.
+/// Creatives are prepared one after another, with shorter pauses than this.
 const PREPARED_QUIET: Duration = Duration::from_secs(3);
-/// Between two words to who has not begun to publish.
+/// Between two reminders that a publisher is awaited.
 const SAY_EVERY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
-/// For who pastes the player's URL into another program.
+/// Long enough to paste the URL into another player.
 pub(crate) const ENTRY_TTL: &str = "1h";
 
 /// What an origin and an edge node are started with.
@@ -190,8 +189,8 @@ impl Servers {
         self.plan.data.join("origin/keyring.json")
     }
 
-    /// A signed entry URL as whoever sells access makes it: of the keyring alone, before or after
-    /// there is anything to see.
+    /// A signed entry URL, made as a shop would make it: from the keyring alone, whether or not the
+    /// event has begun.
     pub(crate) fn signed_entry(&self) -> Result<String> {
         let edge = self.edge_url();
         self.origin_says(&[
@@ -258,7 +257,7 @@ impl Servers {
                 quiet = Instant::now();
             }
             if Instant::now() > deadline {
-                bail!("the creatives are not prepared{}", self.logs());
+                bail!("the creatives were not ready in time{}", self.logs());
             }
             std::thread::sleep(POLL);
         }
@@ -271,7 +270,7 @@ impl Servers {
         origin.map_or(Ok(false), |origin| Ok(!ffmpegs(origin, true)?.is_empty()))
     }
 
-    /// Process id of a server, for who measures it.
+    /// Process id of a server, for measurements.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         let found = self.running.iter().find(|running| running.name == name);
         found.map(|running| running.child.id())
@@ -305,7 +304,7 @@ impl Servers {
         self.answers(&format!("{}/page/index.html", self.edge_url()), Some(READY_WITHIN))?;
         self.state().with_context(|| {
             format!(
-                "{} is answered by another origin than the one started here",
+                "another origin answers at {}, not the one that was started here",
                 self.control_url()
             )
         })?;
@@ -510,8 +509,8 @@ fn writes_live(process: &Path) -> bool {
     arguments.split(|byte| *byte == 0).any(|argument| argument.starts_with(b"unix:"))
 }
 
-/// A secret that stays the same from run to run: whoever typed it into another program need not do
-/// so again.
+/// A secret that stays the same from run to run, so that nobody has to type it into another program
+/// again.
 fn kept_secret(file: &Path) -> Result<String> {
     if let Ok(text) = std::fs::read_to_string(file)
         && !text.trim().is_empty()

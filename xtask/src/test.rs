@@ -1,9 +1,11 @@
-//! `cargo xtask test`: every check, one after another, each named and timed.
+//! `cargo xtask test`: every check, named and timed.
 //!
-//! Invariant: a step that did not run is counted as skipped and says why, and one that needed a
-//! second try is counted as such; the last line counts all of them.
+//! Steps run one after another. Neighbours that are marked [`Step::beside`] run at the same time, as
+//! many as the machine has room for; they mostly wait, and none of them measures time finely. A
+//! step that did not run is counted as skipped and says why.
 
 pub(crate) mod deploy;
+mod documents;
 mod fuzz;
 mod kill;
 mod listed;
@@ -13,10 +15,12 @@ mod steps;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use lexopt::prelude::*;
+use clap::Args;
 
 use crate::children;
 use crate::servers::{Plan, Servers};
@@ -47,6 +51,8 @@ pub(crate) struct Step {
     run: fn() -> Result<Outcome>,
     /// Whether nothing after it can be right where it fails.
     essential: bool,
+    /// Whether it may run at the same time as its neighbours that say the same.
+    beside: bool,
 }
 
 #[derive(Default)]
@@ -57,44 +63,72 @@ struct Tally {
     skipped: Vec<(&'static str, String)>,
 }
 
-/// `cargo xtask test [--quick] [--only TEXT]`.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
-    let mut quick = false;
-    let mut only = String::new();
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("quick") => quick = true,
-            Long("only") => only = args.value()?.string()?,
-            _ => return Err(arg.unexpected().into()),
-        }
-    }
-    let steps = if quick { steps::QUICK } else { steps::FULL };
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Run only what needs no platform tool but ffmpeg.
+    #[arg(long)]
+    quick: bool,
+    /// Run only the steps with this in their name.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    only: String,
+}
+
+/// `cargo xtask test ...`.
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    let Options { quick, only } = options;
+    let steps = if *quick { steps::QUICK } else { steps::FULL };
+    let chosen: Vec<&Step> = steps.iter().filter(|step| step.name.contains(only)).collect();
     let started = Instant::now();
     let mut tally = Tally::default();
-    let mut chosen = steps.iter().filter(|step| step.name.contains(&only));
-    while let Some(step) = chosen.next() {
-        let passed = tally.run(step);
+    let mut rest = chosen.as_slice();
+    while let Some((now, later)) = next(rest) {
+        rest = later;
+        tally.run(now);
         children::check()?;
-        if !passed && step.essential {
+        if let Some(step) = now.iter().find(|step| step.essential && tally.has_failed(step)) {
             println!("  nothing after this can run");
-            tally.skip_all(&mut chosen, step.name);
+            tally.skip_all(rest, step.name);
+            break;
         }
     }
     if tally.is_empty() {
         bail!("no step's name contains {only:?}");
     }
-    tally.print(quick, started.elapsed().as_secs());
+    tally.print(*quick, started.elapsed().as_secs());
     Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Step {
     const fn new(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
-        Self { name, run, essential: false }
+        Self { name, run, essential: false, beside: false }
     }
 
     /// One whose failure ends the run.
     const fn essential(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
-        Self { name, run, essential: true }
+        Self { essential: true, ..Self::new(name, run) }
+    }
+
+    /// One that may run at the same time as its neighbours.
+    const fn beside(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
+        Self { beside: true, ..Self::new(name, run) }
+    }
+}
+
+/// The steps that run next, at the same time where they are several, and those after them.
+fn next<'a, 'b>(steps: &'a [&'b Step]) -> Option<(&'a [&'b Step], &'a [&'b Step])> {
+    let count = match steps.first()? {
+        step if step.beside => steps.iter().take_while(|step| step.beside).count(),
+        _ => 1,
+    };
+    Some(steps.split_at(count))
+}
+
+/// How many steps run at the same time. A door's cases keep less than half a core busy.
+fn lanes() -> usize {
+    match thread::available_parallelism().map_or(1, usize::from) {
+        1 => 1,
+        2..8 => 3,
+        _ => 6,
     }
 }
 
@@ -103,37 +137,64 @@ impl Tally {
         self.passed.is_empty() && self.failed.is_empty() && self.skipped.is_empty()
     }
 
-    /// Whether it did not fail.
-    fn run(&mut self, step: &Step) -> bool {
-        println!("• {}", step.name);
-        let started = Instant::now();
-        let outcome = (step.run)();
-        let seconds = started.elapsed().as_secs_f32();
+    fn has_failed(&self, step: &Step) -> bool {
+        self.failed.contains(&step.name)
+    }
+
+    /// Runs steps that may run at the same time. Each says how it ended on a line of its own, once
+    /// it has ended.
+    fn run(&mut self, steps: &[&Step]) {
+        if let [step] = steps {
+            println!("• {}", step.name);
+            let (outcome, seconds) = timed(step);
+            return self.tell("", step, outcome, seconds);
+        }
+        println!("• {} steps, {} at a time", steps.len(), lanes());
+        let queue = Mutex::new(steps.iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let tally = Mutex::new(self);
+        let lane = || {
+            while let Some(step) = next() {
+                if children::stopped() {
+                    return;
+                }
+                let (outcome, seconds) = timed(step);
+                let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                tally.tell(&format!("{}: ", step.name), step, outcome, seconds);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..lanes() {
+                scope.spawn(lane);
+            }
+        });
+    }
+
+    /// Counts how a step ended, and prints it in one piece.
+    fn tell(&mut self, name: &str, step: &Step, outcome: Result<Outcome>, seconds: f32) {
         match outcome {
             Ok(Outcome::Passed(word)) => {
-                println!("  ok ({seconds:.1} s) {word}");
+                println!("  {name}ok ({seconds:.1} s) {word}");
                 self.passed.push(step.name);
             }
             Ok(Outcome::PassedSecond(word)) => {
-                println!("  ok on a second try ({seconds:.1} s) {word}");
+                println!("  {name}ok on a second try ({seconds:.1} s) {word}");
                 self.passed.push(step.name);
                 self.second += 1;
             }
             Ok(Outcome::Skipped(why)) => {
-                println!("  skipped: {why}");
+                println!("  {name}skipped: {why}");
                 self.skipped.push((step.name, why));
             }
             Err(error) => {
-                println!("  FAILED ({seconds:.1} s): {error:#}");
+                println!("  {name}FAILED ({seconds:.1} s): {error:#}");
                 self.failed.push(step.name);
-                return false;
             }
         }
-        true
     }
 
-    fn skip_all<'a>(&mut self, steps: impl Iterator<Item = &'a Step>, failed: &str) {
-        self.skipped.extend(steps.map(|step| (step.name, format!("{failed} failed"))));
+    fn skip_all(&mut self, steps: &[&Step], failed: &str) {
+        self.skipped.extend(steps.iter().map(|step| (step.name, format!("{failed} failed"))));
     }
 
     fn print(&self, quick: bool, seconds: u64) {
@@ -159,16 +220,50 @@ impl Tally {
     }
 }
 
+fn timed(step: &Step) -> (Result<Outcome>, f32) {
+    let started = Instant::now();
+    let outcome = (step.run)();
+    (outcome, started.elapsed().as_secs_f32())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fails() -> Result<Outcome> {
+        bail!("on purpose")
+    }
+
+    fn names<'a>(steps: &[&'a Step]) -> Vec<&'a str> {
+        steps.iter().map(|step| step.name).collect()
+    }
 
     #[test]
     fn what_cannot_run_is_counted_as_skipped() {
         let mut tally = Tally::default();
         let steps = [Step::new("a", steps::ok), Step::new("b", steps::ok)];
-        tally.skip_all(steps.iter(), "set-up");
+        tally.skip_all(&steps.each_ref(), "set-up");
         assert_eq!(tally.skipped.len(), 2);
         assert_eq!(tally.skipped[1], ("b", "set-up failed".to_owned()));
+    }
+
+    #[test]
+    fn neighbours_run_together_only_where_they_all_say_so() {
+        let steps = [
+            Step::new("alone", steps::ok),
+            Step::beside("one", steps::ok),
+            Step::beside("two", fails),
+            Step::beside("three", steps::ok),
+            Step::new("last", steps::ok),
+        ];
+        let all = steps.each_ref();
+        let (now, rest) = next(&all).expect("steps");
+        assert_eq!(names(now), ["alone"]);
+        let (now, rest) = next(rest).expect("steps");
+        assert_eq!(names(now), ["one", "two", "three"]);
+        assert_eq!(names(next(rest).expect("steps").0), ["last"]);
+        let mut tally = Tally::default();
+        tally.run(now);
+        assert_eq!((tally.passed.len(), tally.failed.as_slice()), (2, &["two"][..]));
     }
 }

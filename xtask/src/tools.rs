@@ -1,8 +1,7 @@
-//! Set-up: the tools of the platforms, checked and reused, else installed with progress.
+//! Set-up: which version of which tool is used, and how it is installed if it is missing.
 //!
-//! Owns which version of what is used. Installs into the cache alone, but for Debian packages and
-//! Rust targets, which belong to the machine. Invariant: a tool's path is handed out only after the
-//! tool itself has said the expected version.
+//! Everything goes into the cache, but for Debian packages and Rust targets, which belong to the
+//! machine. A tool is handed out only after it has said that it has the expected version.
 
 mod debian;
 mod node;
@@ -27,10 +26,7 @@ const WORKER_BUILD: &str = "0.8.7";
 const CARGO_DENY: &str = "0.20.2";
 
 /// `cargo xtask setup`: everything, and a list of what there is.
-pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
-    if let Some(arg) = args.next()? {
-        return Err(arg.unexpected().into());
-    }
+pub(crate) fn command() -> Result<ExitCode> {
     prerequisites(&[LIVE, BENCH])?;
     all()?;
     need(BENCH)?;

@@ -5,29 +5,41 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use lexopt::prelude::*;
+use clap::Args;
 
 use crate::servers::{ENTRY_TTL, Plan, Servers};
 use crate::{artifacts, browser, children, tools};
 
 const PORT: u16 = 8080;
 
-struct Options {
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What plays: `test`, a match drawn here; `rtmp`, what you publish; or a file, looped.
+    #[arg(long, value_name = "test|rtmp|FILE", default_value = "test", value_parser = input)]
     input: String,
+    /// The edge's port; 8080 unless set, or a free one with --fresh.
+    #[arg(long, value_name = "N")]
     port: Option<u16>,
+    /// Use ports and data of its own, removed at the end.
+    #[arg(long)]
     fresh: bool,
+    /// Stop after so many seconds.
+    #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
+    /// Play in a browser through a break, and judge what it measured.
+    #[arg(long, requires = "seconds")]
     headless: bool,
+    /// Keep a picture from inside the break.
+    #[arg(long, value_name = "FILE", requires = "headless")]
     screenshot: Option<PathBuf>,
 }
 
 /// `cargo xtask up ...`.
-pub(crate) fn command(args: lexopt::Parser) -> Result<ExitCode> {
-    let options = options(args)?;
+pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     tools::need(tools::LIVE)?;
     build()?;
     let scratch = tempfile::tempdir()?;
-    let plan = plan(&options, scratch.path())?;
+    let plan = plan(options, scratch.path())?;
     let started = Instant::now();
     let mut servers = Servers::start(plan)?;
     announce(&servers)?;
@@ -39,7 +51,7 @@ pub(crate) fn command(args: lexopt::Parser) -> Result<ExitCode> {
     }
     println!("ready in {:.1} s", started.elapsed().as_secs_f32());
     match (options.seconds, options.headless) {
-        (Some(seconds), true) => judge(&mut servers, seconds, &options),
+        (Some(seconds), true) => judge(&mut servers, seconds, options),
         (seconds, _) => {
             wait(&mut servers, seconds)?;
             Ok(ExitCode::SUCCESS)
@@ -53,32 +65,6 @@ pub(crate) fn build() -> Result<()> {
     artifacts::timed("origin", artifacts::origin)?;
     artifacts::timed("host", artifacts::host)?;
     Ok(())
-}
-
-fn options(mut args: lexopt::Parser) -> Result<Options> {
-    let mut options = Options {
-        input: "test".to_owned(),
-        port: None,
-        fresh: false,
-        seconds: None,
-        headless: false,
-        screenshot: None,
-    };
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("input") => options.input = input(&args.value()?.string()?)?,
-            Long("port") => options.port = Some(args.value()?.parse()?),
-            Long("fresh") => options.fresh = true,
-            Long("for") => options.seconds = Some(args.value()?.parse()?),
-            Long("headless") => options.headless = true,
-            Long("screenshot") => options.screenshot = Some(args.value()?.into()),
-            _ => return Err(arg.unexpected().into()),
-        }
-    }
-    if options.headless && options.seconds.is_none() {
-        bail!("--headless plays for a time: say --for SECONDS too");
-    }
-    Ok(options)
 }
 
 fn input(value: &str) -> Result<String> {

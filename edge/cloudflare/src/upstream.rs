@@ -1,80 +1,45 @@
-//! Requests to the origin, each with its own time limit.
-//!
-//! Owns the origin's address. Owns no cache of its own; says to Cloudflare's how long a relay may
-//! stay there. Invariant: a request ends by its deadline, whatever the origin does, and follows no
-//! redirect.
+//! Requests to the origin. They follow no redirect.
 
 use futures_util::StreamExt;
-use futures_util::future::{Either, select};
-use sightscreen_core::door::{self, Answer, Lifetime};
-use sightscreen_core::{Failure, Object, Want};
-use std::future::Future;
-use std::pin::pin;
-use std::time::Duration;
+use sightscreen_core::{Class, Failure, Sharing, Source, Want};
+use sightscreen_door::{self as door, Head, Lifetime, headers};
 use worker::wasm_bindgen::JsValue;
-use worker::{AbortController, Delay, Fetch, Request, Response, js_sys, web_sys};
+use worker::{
+    AbortController, Error, Fetch, Request, Response, ResponseBody, ResponseBuilder, js_sys,
+    web_sys,
+};
 
-/// Whether Cloudflare's own cache keeps the answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// As the want's times say, in whole seconds.
-    AsWanted,
-    /// Not at all.
-    No,
-}
+/// A body that the platform moves.
+pub(crate) type Stream = ResponseBody;
 
-/// The whole answer to `want`.
-pub(crate) async fn whole(
-    origin: &str,
-    want: &Want,
-    headers: &[(String, String)],
-) -> Result<Answer, Failure> {
-    let request = request(origin, want, headers, Keep::No).ok_or(Failure::Unreachable)?;
-    let abort = AbortController::default();
-    let signal = abort.signal();
-    let answer = async {
-        let response = Fetch::Request(request)
-            .send_with_signal(&signal)
-            .await
-            .map_err(|_| Failure::Unreachable)?;
-        read(response, want.max_bytes).await
-    };
-    match within(want.timeout_ms, answer).await {
-        Some(result) => result,
-        None => {
-            abort.abort();
-            Err(Failure::Timeout)
+/// Ends a request that nobody waits for any more.
+struct AbortUnlessDone(Option<AbortController>);
+
+impl Drop for AbortUnlessDone {
+    fn drop(&mut self) {
+        if let Some(controller) = self.0.take() {
+            controller.abort();
         }
     }
 }
 
-/// Status, headers and the body still to come.
-pub(crate) async fn head(
+/// GET of what `want` names, until the head.
+pub(crate) async fn send(
     origin: &str,
+    secret: Option<&str>,
     want: &Want,
-    headers: &[(String, String)],
-    keep: Keep,
-) -> Result<Response, Failure> {
-    let request = request(origin, want, headers, keep).ok_or(Failure::Unreachable)?;
+    forwarded: &[(String, String)],
+) -> Result<Head<Stream>, Failure> {
+    let request = request(origin, secret, want, forwarded).ok_or(Failure::Unreachable)?;
     let abort = AbortController::default();
     let signal = abort.signal();
-    let fetch = Fetch::Request(request);
-    match within(want.timeout_ms, fetch.send_with_signal(&signal)).await {
-        Some(result) => result.map_err(|_| Failure::Unreachable),
-        None => {
-            abort.abort();
-            Err(Failure::Timeout)
-        }
-    }
-}
-
-/// What `future` comes to, unless `timeout_ms` pass first.
-pub(crate) async fn within<T>(timeout_ms: u32, future: impl Future<Output = T>) -> Option<T> {
-    let delay = Delay::from(Duration::from_millis(timeout_ms.into()));
-    match select(pin!(future), pin!(delay)).await {
-        Either::Left((value, _)) => Some(value),
-        Either::Right(_) => None,
-    }
+    let mut guard = AbortUnlessDone(Some(abort));
+    let sent = Fetch::Request(request).send_with_signal(&signal).await;
+    guard.0 = None;
+    let response = sent.map_err(|_| Failure::Unreachable)?;
+    let status = response.status_code();
+    let headers = headers::read(|name| header(&response, name));
+    Ok(Head { status, headers, stream: response.into_parts().1 })
 }
 
 /// A header's value by lower case name.
@@ -82,18 +47,10 @@ pub(crate) fn header(response: &Response, name: &str) -> Option<String> {
     response.headers().get(name).ok().flatten()
 }
 
-/// The object without its body.
-pub(crate) fn without_body(response: &Response) -> Object {
-    Object {
-        status: response.status_code(),
-        headers: door::object_headers(|name| header(response, name)),
-        body: Vec::new(),
-    }
-}
-
 /// The whole body, if it is not longer than `max_bytes`.
-pub(crate) async fn body(response: &mut Response, max_bytes: u32) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn read(stream: Stream, max_bytes: u32) -> Result<Vec<u8>, Failure> {
     let limit = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let mut response = ResponseBuilder::new().body(stream);
     let mut body = Vec::new();
     let Ok(mut stream) = response.stream() else {
         // The platform has no stream for an empty body.
@@ -109,31 +66,58 @@ pub(crate) async fn body(response: &mut Response, max_bytes: u32) -> Result<Vec<
     Ok(body)
 }
 
-async fn read(mut response: Response, max_bytes: u32) -> Result<Answer, Failure> {
-    let cache_control = header(&response, "cache-control");
-    let mut object = without_body(&response);
-    object.body = body(&mut response, max_bytes).await?;
-    Ok(Answer { object, cache_control })
+/// The same body, counted as it passes, which breaks where it goes on past `max_bytes`.
+pub(crate) fn bounded(stream: Stream, max_bytes: u32) -> Stream {
+    let mut response = ResponseBuilder::new().body(stream);
+    let Ok(stream) = response.stream() else {
+        return ResponseBody::Empty;
+    };
+    let mut left = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let counted = stream.map(move |chunk| {
+        let chunk = chunk?;
+        let too_large = || Error::RustError("the origin's answer is too large".to_owned());
+        left = left.checked_sub(chunk.len()).ok_or_else(too_large)?;
+        Ok::<_, Error>(chunk)
+    });
+    ResponseBuilder::new()
+        .from_stream(counted)
+        .map_or(ResponseBody::Empty, |response| response.into_parts().1)
 }
 
-fn request(origin: &str, want: &Want, headers: &[(String, String)], keep: Keep) -> Option<Request> {
+fn request(
+    origin: &str,
+    secret: Option<&str>,
+    want: &Want,
+    forwarded: &[(String, String)],
+) -> Option<Request> {
     let target = door::origin_target(&want.source)?;
     let fields = web_sys::Headers::new().ok()?;
-    for (name, value) in headers {
+    for (name, value) in forwarded {
         fields.append(name, value).ok()?;
+    }
+    if let Some(secret) = secret {
+        fields.append(headers::SECRET, secret).ok()?;
     }
     let init = web_sys::RequestInit::new();
     init.set_method("GET");
     init.set_redirect(web_sys::RequestRedirect::Manual);
     init.set_headers(&fields);
-    match keep {
-        Keep::AsWanted => {
-            js_sys::Reflect::set(&init, &"cf".into(), &cache_settings(want)).ok()?;
-        }
-        Keep::No => init.set_cache(web_sys::RequestCache::NoStore),
+    if is_for_the_cache(want) {
+        js_sys::Reflect::set(&init, &"cf".into(), &cache_settings(want)).ok()?;
+    } else {
+        init.set_cache(web_sys::RequestCache::NoStore);
     }
     let url = format!("{}{target}", origin.trim_end_matches('/'));
     web_sys::Request::new_with_str_and_init(&url, &init).ok().map(Request::from)
+}
+
+/// Whether Cloudflare's own cache keeps the answer. It counts in whole seconds. What it keeps, it
+/// asks for once for all isolates of a data centre, and with tiered cache once for many of those:
+/// so the answers to blocking requests are for it too.
+fn is_for_the_cache(want: &Want) -> bool {
+    let is_media = matches!(want.class, Class::Object | Class::Playlist | Class::Page);
+    let is_origin = matches!(want.source, Source::Origin(_));
+    want.sharing == Sharing::Everyone && is_origin && is_media && want.fresh_ms >= 1000
 }
 
 /// The want's times as Cloudflare's cache takes them: seconds by status, and a negative number for

@@ -1,10 +1,8 @@
-//! From the platform's request to the core's, and from the core's response to the platform's.
-//!
-//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the
-//! headers that the core reads go in, and only the headers that the core or the contract names go
-//! out.
+//! From the platform's request to the core's, and from the driver's answer to the platform's.
 
-use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
+use crate::upstream::Stream;
+use sightscreen_core::{Client, REQUEST_HEADERS, Request};
+use sightscreen_door::{self as door, Answer, Body};
 use worker::{EncodeBody, Env, Headers, Response, ResponseBody, ResponseBuilder, Result, js_sys};
 
 /// Cloudflare's word for "not known" in place of a country.
@@ -38,7 +36,7 @@ pub(crate) fn now_ms() -> u64 {
     clippy::cast_sign_loss,
     reason = "each half is below 2^32"
 )]
-fn entropy() -> u64 {
+pub(crate) fn entropy() -> u64 {
     let half = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
     half() << 32 | half()
 }
@@ -90,23 +88,15 @@ fn platform_geography(incoming: &worker::Request) -> (Option<String>, Option<Str
     }
 }
 
-/// The platform's response with a body of the core's.
-pub(crate) fn response(
-    status: u16,
-    headers: &[(String, String)],
-    body: Vec<u8>,
-) -> Result<Response> {
-    stream(status, headers, ResponseBody::Body(body))
-}
-
-/// The platform's response with a body that is the platform's own.
-pub(crate) fn stream(
-    status: u16,
-    headers: &[(String, String)],
-    body: ResponseBody,
-) -> Result<Response> {
+/// The platform's response.
+pub(crate) fn response(answer: Answer<Stream>) -> Result<Response> {
+    let Answer { status, headers, body } = answer;
+    let body = match body {
+        Body::Whole(body) => ResponseBody::Body(body),
+        Body::Stream(stream) => stream,
+    };
     let fields = Headers::new();
-    for (name, value) in headers {
+    for (name, value) in &headers {
         fields.append(name, value)?;
     }
     // The platform refuses a body, even an empty one, where the status has none.

@@ -94,48 +94,68 @@ fn got_in(got: wit::Got) -> core::Got {
 fn step_out(step: core::Step) -> wit::Step {
     match step {
         core::Step::Fetch(wants) => wit::Step::Fetch(wants.into_iter().map(want_out).collect()),
+        core::Step::Serve(core::Serve { key, event, or, max_bytes }) => {
+            let or_else = match or {
+                core::Or::Lead { timeout_ms } => wit::OrElse::Lead(timeout_ms),
+                core::Or::StandIn { hold_ms } => wit::OrElse::StandIn(hold_ms),
+            };
+            wit::Step::Serve(wit::Serve { key, event, or_else, max_bytes })
+        }
         core::Step::Relay(core::Relay { want, headers }) => {
             wit::Step::Relay(wit::Relay { want: want_out(want), headers })
         }
-        core::Step::Respond(core::Response { status, headers, body, store }) => {
-            let store = store
-                .into_iter()
-                .map(|core::Store { key, fresh_ms }| wit::Store { key, fresh_ms })
-                .collect();
-            wit::Step::Respond(wit::Response { status, headers, body, store })
+        core::Step::Respond(core::Response { status, headers, body, store, failed }) => {
+            let store = store.into_iter().map(store_out).collect();
+            wit::Step::Respond(wit::Response { status, headers, body, store, failed })
         }
     }
+}
+
+fn store_out(store: core::Store) -> wit::Store {
+    let core::Store { key, event, fresh_ms, durable } = store;
+    wit::Store { key, event, fresh_ms, durable }
 }
 
 fn want_out(want: core::Want) -> wit::Want {
     let core::Want {
         source,
         key,
+        event,
+        class,
+        sharing,
         fresh_ms,
         stale_ms,
-        stale_error_ms,
         missing_ms,
-        collapse,
         timeout_ms,
-        forward,
         max_bytes,
     } = want;
     let source = match source {
         core::Source::Keyring => wit::Source::Keyring,
         core::Source::Document(name) => wit::Source::Document(name),
         core::Source::Origin(target) => wit::Source::Origin(target),
-        core::Source::Result => wit::Source::Result,
+    };
+    let class = match class {
+        core::Class::Document => wit::Class::Document,
+        core::Class::Playlist => wit::Class::Playlist,
+        core::Class::Object => wit::Class::Object,
+        core::Class::Api => wit::Class::Api,
+        core::Class::Personal => wit::Class::Personal,
+        core::Class::Page => wit::Class::Page,
+    };
+    let sharing = match sharing {
+        core::Sharing::Everyone => wit::Sharing::Everyone,
+        core::Sharing::OneViewer => wit::Sharing::OneViewer,
     };
     wit::Want {
         source,
         key,
+        event,
+        class,
+        sharing,
         fresh_ms,
         stale_ms,
-        stale_error_ms,
         missing_ms,
-        collapse,
         timeout_ms,
-        forward,
         max_bytes,
     }
 }

@@ -5,9 +5,9 @@
 //! document says which paths are, and is looked at before the origin is asked. So an outage changes
 //! nothing about who may see an answer. A snapshot's own countries hold as well.
 
-use crate::context::{Context, Flow, Known, has_failed, is_missing, stop};
+use crate::context::{Context, Flow, Found, event_of_api, is_missing, refuse};
 use crate::document::Snapshot;
-use crate::exchange::{Got, Object, Response, Source, Want, forbids_sharing};
+use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want, forbids_sharing};
 use crate::flags::{PANIC, SNAPSHOTS, Subject};
 use crate::live::header;
 use crate::problem::Problem;
@@ -23,32 +23,32 @@ const PERSONAL_TIMEOUT_MS: u32 = 10_000;
 const QUERY_BYTES_MAX: usize = 1024;
 /// Stands for no event: the flags of all.
 const SITE: &str = "site";
-/// A `retry-after` between 1 s and 4 s spreads those who come back.
-const RETRY_SPREAD_S: u32 = 5;
 
 /// An API request.
 pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> Flow<Response> {
     let target = target(path, query)?;
-    let scope = scope(path);
-    let (event, flags) = match scope {
-        SITE => (Known::Absent, cx.flags(SITE)?),
-        event => cx.event_and_flags(event)?,
+    let (scope, event, flags) = match event_of_api(path) {
+        Some(id) => {
+            let (event, flags) = cx.event_and_flags(id)?;
+            (id, event, flags)
+        }
+        None => (SITE, Found::Absent, cx.flags(SITE)?),
     };
     let client = &cx.request.client;
     let country = client.country.as_deref();
     let bound = match &event {
-        Known::Is(event) if !event.shows(path, country) => {
-            return stop(Problem::RegionExcluded.response());
+        Found::Here(event) if !event.shows(path, country) => {
+            return refuse(Problem::RegionExcluded.response());
         }
-        Known::Is(event) => event.binds(path),
-        Known::Absent => false,
-        Known::Unavailable => true,
+        Found::Here(event) => event.binds(path),
+        Found::Absent => false,
+        Found::Unavailable => true,
     };
     // Without the event's bounds the origin's answer may be one that this viewer may not see. A
     // snapshot has its own.
-    let may_ask = !matches!(event, Known::Unavailable);
+    let may_ask = !matches!(event, Found::Unavailable);
     if cx.request.header("authorization").is_some() {
-        return if may_ask { personal(cx, target) } else { unavailable(cx) };
+        return if may_ask { personal(cx, path, target) } else { refuse(cx.unavailable()) };
     }
     let subject = Subject {
         event: Some(scope),
@@ -56,11 +56,12 @@ pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> F
         region: client.region.as_deref(),
         ..Subject::default()
     };
-    if may_ask && !flags.is_on(PANIC, false, subject) {
-        let got = cx.want(shared_want(target))?;
-        if let (Got::Object(object), false) = (got, has_failed(got)) {
-            return Ok(from_origin(object, kept_for(object, bound)));
-        }
+    if may_ask
+        && !flags.is_on(PANIC, false, subject)
+        && let Got::Object(object) = cx.want(shared_want(path, target))?
+        && !Class::Api.is_failure(object.status)
+    {
+        return Ok(from_origin(object, kept_for(object, bound)));
     }
     let snapshot = match query {
         None if flags.is_on(SNAPSHOTS, true, subject) => cx.snapshot(path)?,
@@ -69,44 +70,40 @@ pub(crate) fn answer(cx: &mut Context<'_>, path: &str, query: Option<&str>) -> F
     };
     match snapshot.filter(|snapshot| snapshot.path == path) {
         Some(snapshot) => stored(cx, snapshot, bound),
-        None => unavailable(cx),
+        None => refuse(cx.unavailable()),
     }
-}
-
-fn unavailable<T>(cx: &Context<'_>) -> Flow<T> {
-    stop(cx.unavailable(Problem::OriginUnavailable, RETRY_SPREAD_S))
 }
 
 /// Passed on as it is, refusals included, to the viewer alone.
-fn personal(cx: &Context<'_>, target: String) -> Flow<Response> {
+fn personal(cx: &Context<'_>, path: &str, target: String) -> Flow<Response> {
     let want = Want {
         key: format!("personal{target}"),
+        class: Class::Personal,
+        sharing: Sharing::OneViewer,
         fresh_ms: 0,
         missing_ms: 0,
-        collapse: false,
         timeout_ms: PERSONAL_TIMEOUT_MS,
-        forward: vec!["authorization".to_owned()],
-        ..shared_want(target)
+        ..shared_want(path, target)
     };
     match cx.want(want)? {
-        got @ Got::Object(object) if !has_failed(got) => {
+        Got::Object(object) if !Class::Personal.is_failure(object.status) => {
             Ok(from_origin(object, "private, no-store"))
         }
-        _ => unavailable(cx),
+        _ => refuse(cx.unavailable()),
     }
 }
 
-fn shared_want(target: String) -> Want {
+fn shared_want(path: &str, target: String) -> Want {
     Want {
         key: format!("origin{target}"),
         source: Source::Origin(target),
+        event: event_of_api(path).map(str::to_owned),
+        class: Class::Api,
+        sharing: Sharing::Everyone,
         fresh_ms: API_FRESH_MS,
         stale_ms: 0,
-        stale_error_ms: 0,
         missing_ms: API_FRESH_MS,
-        collapse: true,
         timeout_ms: API_BUDGET_MS,
-        forward: Vec::new(),
         max_bytes: API_BYTES_MAX,
     }
 }
@@ -135,19 +132,19 @@ fn from_origin(object: &Object, cache_control: &str) -> Response {
         header("cache-control", cache_control),
         header("access-control-allow-origin", "*"),
     ];
-    Response { status: object.status, headers, body: object.body.clone(), store: Vec::new() }
+    Response { status: object.status, headers, body: object.body.clone(), ..Response::default() }
 }
 
 fn stored(cx: &Context<'_>, snapshot: Snapshot, bound: bool) -> Flow<Response> {
     if !may_see(&snapshot, cx.request.client.country.as_deref()) {
-        return stop(Problem::RegionExcluded.response());
+        return refuse(Problem::RegionExcluded.response());
     }
     let age_s = cx.request.now_ms.saturating_sub(snapshot.taken_ms) / 1000;
     let (fresh_s, stale_s) = (u64::from(snapshot.fresh_s), u64::from(snapshot.stale_s));
     let band = match age_s {
         age if age < fresh_s => "fresh",
         age if age < fresh_s.saturating_add(stale_s) => "stale",
-        _ => return stop(cx.unavailable(Problem::SnapshotExpired, RETRY_SPREAD_S)),
+        _ => return refuse(cx.retry(Problem::SnapshotExpired)),
     };
     let cache_control = shared_for(bound || !snapshot.countries.is_empty());
     let headers = vec![
@@ -158,7 +155,7 @@ fn stored(cx: &Context<'_>, snapshot: Snapshot, bound: bool) -> Flow<Response> {
         ("age".to_owned(), age_s.to_string()),
         header("sightscreen-snapshot", band),
     ];
-    Ok(Response { status: 200, headers, body: snapshot.body.into_bytes(), store: Vec::new() })
+    Ok(Response { status: 200, headers, body: snapshot.body.into_bytes(), ..Response::default() })
 }
 
 fn may_see(snapshot: &Snapshot, country: Option<&str>) -> bool {
@@ -172,15 +169,9 @@ fn target(path: &str, query: Option<&str>) -> Flow<String> {
         return Ok(path.to_owned());
     };
     if query.len() > QUERY_BYTES_MAX {
-        return stop(Problem::QueryInvalid.response());
+        return refuse(Problem::QueryInvalid.response());
     }
     let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
     pairs.sort_unstable();
     Ok(format!("{path}?{}", pairs.join("&")))
-}
-
-/// The event that the path is about, whose flags and bounds hold; else `site`.
-fn scope(path: &str) -> &str {
-    let event = path.strip_prefix("/api/events/").and_then(|rest| rest.split('/').next());
-    event.filter(|event| crate::route::is_identifier(event)).unwrap_or(SITE)
 }

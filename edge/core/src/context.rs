@@ -1,10 +1,11 @@
 //! What a decision has at hand: the request, what was fetched for it, and the documents that the
-//! core keeps.
+//! core holds.
 //!
-//! Owns how a decision waits: it is written as one function from start to end that is run again,
-//! from the start, each time something it asked for has come. Every `?` is a place where it may
-//! stop to wait. Does not own any decision. Invariant: a decision depends on its context alone, so
-//! each run takes the same way as the one before it and a step further.
+//! A decision is one function from start to end. Every `?` is a place where it may stop to wait;
+//! when what it waits for has come, it is run again from the start. Each run takes the same way as
+//! the one before it, and a step further, because it sees the same: what has come for this exchange,
+//! and the documents that this exchange has used. Those are pinned. Other exchanges may replace the
+//! ones that the core holds in between.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,24 +14,33 @@ use serde::de::DeserializeOwned;
 
 use crate::cohort::GENERIC;
 use crate::document::{self, DocumentError, Event, Keys, Pods, Snapshot};
-use crate::exchange::{Failure, Got, Relay, Request, Response, Source, Step, Want};
+use crate::exchange::{Class, Got, Object, Relay, Request, Response, Serve, Sharing, Source, Want};
 use crate::flags::Flags;
 use crate::keyring::Keyring;
 use crate::playlist::Position;
 use crate::problem::Problem;
 
-/// The rest of a decision, or the step with which it stops here.
-pub(crate) type Flow<T> = Result<T, Box<Step>>;
+/// The rest of a decision, or why it stops here.
+pub(crate) type Flow<T> = Result<T, Box<Stop>>;
+
+/// Why a decision stops.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It needs these.
+    Need(Vec<Want>),
+    /// A kept response may be the answer.
+    Serve(Serve),
+    /// The answer is a body that passes by.
+    Relay(Relay),
+    /// The answer is no.
+    Refuse(Response),
+}
 
 /// Milliseconds for which a document is used without looking for a newer one, once by the core and
 /// once by the door. A kill switch takes at most twice this and [`DOCUMENT_STALE_MS`].
 const DOCUMENT_FRESH_MS: u32 = 1000;
 /// Milliseconds for which an edge may use a document while a newer one is on the way.
 const DOCUMENT_STALE_MS: u32 = 2000;
-/// Milliseconds for which a document outlives an origin that does not answer: longer than any
-/// match.
-const DOCUMENT_STALE_ERROR_MS: u32 = 24 * 3600 * 1000;
-const DOCUMENT_MISSING_MS: u32 = 1000;
 const DOCUMENT_TIMEOUT_MS: u32 = 2000;
 const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
 /// Milliseconds for which an immutable document is kept: 24 days, longer than any event.
@@ -40,14 +50,13 @@ const KEYRING_FRESH_MS: u32 = 60_000;
 /// Milliseconds between two looks for what is newer than the keyring and the keys in use, for a
 /// key that they do not have. A stranger may name one with every request.
 const LOOK_AGAIN_MS: u32 = 1000;
-/// Most documents of one kind that the core keeps parsed.
+/// Most documents of one kind that the core holds parsed.
 const HELD_MAX: usize = 256;
 
-/// The documents that the core keeps parsed between exchanges.
+/// The documents that the core holds parsed between exchanges.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    /// With the time when it was read.
-    keyring: Option<(Rc<Keyring>, u64)>,
+    keyring: Option<(Rc<Keyring>, Since)>,
     keys: Shelf<Keys>,
     /// When newer keys were looked for, by event.
     sought: Latest<()>,
@@ -58,20 +67,57 @@ pub(crate) struct Held {
     pods: Shelf<Pods>,
 }
 
-/// Parsed documents of one kind by what follows the kind in their names, with the time until which
-/// each is used; `None` is one that the origin does not have.
-#[derive(Debug)]
-struct Shelf<T>(BTreeMap<String, (Option<Rc<T>>, u64)>);
-
-/// What one exchange has used, so that all its runs see the same.
+/// What one exchange has used so far, so that all its runs see the same.
 #[derive(Debug, Default)]
 pub(crate) struct Pinned {
+    keyring: Option<Rc<Keyring>>,
     position: Option<Option<Position>>,
+    keys: Pins<Keys>,
+    events: Pins<Event>,
+    flags: Pins<Flags>,
+    pods: Pins<Pods>,
 }
 
-/// The latest of something by name, with its time. The oldest makes room.
+/// Parsed documents of one kind, by what follows the kind in their names.
 #[derive(Debug)]
-struct Latest<T>(BTreeMap<String, (T, u64)>);
+struct Shelf<T>(BTreeMap<String, Copy<T>>);
+
+/// The latest of something by name. The oldest makes room.
+#[derive(Debug)]
+struct Latest<T>(BTreeMap<String, (T, Since)>);
+
+/// Few: an exchange uses one or two documents of a kind.
+type Pins<T> = Vec<(String, Found<T>)>;
+
+/// A document as the core holds it.
+#[derive(Debug)]
+struct Copy<T> {
+    version: u64,
+    /// `None`: the origin says, signed, that there is none.
+    document: Option<Rc<T>>,
+    since: Since,
+}
+
+/// When something was looked for last. A clock that steps back makes it old, not eternal.
+#[derive(Debug, Clone, Copy)]
+struct Since(u64);
+
+impl Since {
+    fn is_within(self, now_ms: u64, span_ms: u32) -> bool {
+        now_ms.checked_sub(self.0).is_some_and(|age_ms| age_ms < u64::from(span_ms))
+    }
+}
+
+/// What there is of a document.
+#[derive(Debug)]
+pub(crate) enum Found<T> {
+    /// The document.
+    Here(Rc<T>),
+    /// The origin says, signed, that there is none.
+    Absent,
+    /// Nobody can say: no origin, no copy.
+    Unavailable,
+}
 
 /// See the module.
 pub(crate) struct Context<'a> {
@@ -85,8 +131,17 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     /// All keys.
     pub(crate) fn keyring(&mut self) -> Flow<Rc<Keyring>> {
+        if let Some(keyring) = &self.pinned.keyring {
+            return Ok(Rc::clone(keyring));
+        }
+        let keyring = self.held_keyring()?;
+        self.pinned.keyring = Some(Rc::clone(&keyring));
+        Ok(keyring)
+    }
+
+    fn held_keyring(&mut self) -> Flow<Rc<Keyring>> {
         match &self.held.keyring {
-            Some((keyring, read_ms)) if self.is_within(*read_ms, KEYRING_FRESH_MS) => {
+            Some((keyring, since)) if since.is_within(self.request.now_ms, KEYRING_FRESH_MS) => {
                 Ok(Rc::clone(keyring))
             }
             _ => self.read_keyring(),
@@ -96,16 +151,25 @@ impl<'a> Context<'a> {
     /// All keys, read anew, for a key that the keyring in use does not have. `None` where it was
     /// read just now.
     pub(crate) fn newer_keyring(&mut self) -> Flow<Option<Rc<Keyring>>> {
-        match &self.held.keyring {
-            Some((_, read_ms)) if self.is_within(*read_ms, LOOK_AGAIN_MS) => Ok(None),
-            _ => self.read_keyring().map(Some),
-        }
+        let newer = match &self.held.keyring {
+            Some((keyring, since)) if since.is_within(self.request.now_ms, LOOK_AGAIN_MS) => {
+                let is_in_use =
+                    self.pinned.keyring.as_ref().is_some_and(|k| Rc::ptr_eq(k, keyring));
+                if is_in_use {
+                    return Ok(None);
+                }
+                Rc::clone(keyring)
+            }
+            _ => self.read_keyring()?,
+        };
+        self.pinned.keyring = Some(Rc::clone(&newer));
+        Ok(Some(newer))
     }
 
     fn read_keyring(&mut self) -> Flow<Rc<Keyring>> {
         const KEY: &str = "keyring";
         let parsed = match self.arrived.get(KEY) {
-            None => return fetch(keyring_want(KEY)),
+            None => return need(keyring_want(KEY)),
             Some(Got::Object(object)) if object.status == 200 => {
                 Keyring::parse(&object.body).ok().map(Rc::new)
             }
@@ -113,15 +177,10 @@ impl<'a> Context<'a> {
         };
         let known = || self.held.keyring.as_ref().map(|(keyring, _)| Rc::clone(keyring));
         let Some(keyring) = parsed.or_else(known) else {
-            return stop(Problem::EdgeFailed.response());
+            return refuse(Problem::EdgeFailed.response());
         };
-        self.held.keyring = Some((Rc::clone(&keyring), self.request.now_ms));
+        self.held.keyring = Some((Rc::clone(&keyring), Since(self.request.now_ms)));
         Ok(keyring)
-    }
-
-    /// Whether a moment is less than `span_ms` ago. A clock that steps back makes it long ago.
-    fn is_within(&self, moment_ms: u64, span_ms: u32) -> bool {
-        self.request.now_ms.checked_sub(moment_ms).is_some_and(|age| age < u64::from(span_ms))
     }
 
     /// The newest keys in force for the event, for a key that those in use do not accept. They are
@@ -131,88 +190,79 @@ impl<'a> Context<'a> {
     /// what it keeps. All instances behind one cache share what comes, so that made-up keys cost
     /// the origin one request a second and not one each.
     pub(crate) fn newer_keys(&mut self, event: &str) -> Flow<Option<Rc<Keys>>> {
-        let want = document_want(&format!("keys/{event}"));
+        let name = format!("keys/{event}");
+        let want = document_want(&name, Some(event));
         let want = Want { key: format!("{}/newer", want.key), stale_ms: 0, ..want };
         let now_ms = self.request.now_ms;
         let sought = self.held.sought.0.get(event);
-        let just_now = sought.is_some_and(|(_, at_ms)| self.is_within(*at_ms, LOOK_AGAIN_MS));
         match self.arrived.get(&want.key) {
             Some(got) => {
                 // Only now: an exchange that a door begins anew while it waits asks again.
                 self.held.sought.put(event, (), now_ms);
-                if let Some(keys) = self.read::<Keys>(&format!("keys/{event}"), got)? {
-                    let until_ms = now_ms.saturating_add(u64::from(want.fresh_ms));
-                    self.held.keys.put(event, Some(Rc::new(keys)), until_ms);
-                }
+                let came = self.read::<Keys>(&name, got)?;
+                self.hold(event, came);
             }
-            None if just_now => {}
-            None => return fetch(want),
+            None if sought.is_some_and(|(_, at)| at.is_within(now_ms, LOOK_AGAIN_MS)) => {}
+            None => return need(want),
         }
-        Ok(self.held.keys.0.get(event).and_then(|(keys, _)| keys.clone()))
+        let Some(copy) = self.held.keys.0.get(event) else { return Ok(None) };
+        let (document, found) = (copy.document.clone(), copy.found());
+        match self.pinned.keys.iter_mut().find(|(pinned, _)| pinned == event) {
+            Some((_, pinned)) => *pinned = found,
+            None => self.pinned.keys.push((event.to_owned(), found)),
+        }
+        Ok(document)
     }
 
     /// The event and the keys in force for it, asked for together.
     pub(crate) fn event_and_keys(&mut self, event: &str) -> Flow<(Rc<Event>, Rc<Keys>)> {
         self.keyring()?;
-        let document = self.document::<Event>(event);
-        let in_force = self.document::<Keys>(event);
-        match (document, in_force) {
-            (Ok(Some(document)), Ok(Some(in_force))) => Ok((document, in_force)),
-            (Ok(None), _) | (_, Ok(None)) => stop(Problem::EventUnknown.response()),
-            (Err(one), Err(other)) => Err(both(*one, *other)),
-            (Err(step), _) | (_, Err(step)) => Err(step),
+        match together(self.document::<Event>(event), self.document::<Keys>(event))? {
+            (Found::Here(event), Found::Here(keys)) => Ok((event, keys)),
+            (Found::Absent, _) | (_, Found::Absent) => refuse(Problem::EventUnknown.response()),
+            _ => refuse(self.unavailable()),
         }
     }
 
     /// The flags of an event or of `site`; none where they cannot be had, for a switch that nobody
     /// can read does not stop a match.
     pub(crate) fn flags(&mut self, scope: &str) -> Flow<Rc<Flags>> {
-        match self.document::<Flags>(scope) {
-            Err(step) if matches!(*step, Step::Respond(_)) => Ok(Rc::default()),
-            other => Ok(other?.unwrap_or_default()),
+        match self.document::<Flags>(scope)? {
+            Found::Here(flags) => Ok(flags),
+            Found::Absent | Found::Unavailable => Ok(Rc::default()),
         }
     }
 
     /// An event, and its flags as [`Context::flags`] has them, asked for together.
-    pub(crate) fn event_and_flags(&mut self, event: &str) -> Flow<(Known<Event>, Rc<Flags>)> {
+    pub(crate) fn event_and_flags(&mut self, event: &str) -> Flow<(Found<Event>, Rc<Flags>)> {
         self.keyring()?;
-        let document = match self.document::<Event>(event) {
-            Ok(Some(document)) => Ok(Known::Is(document)),
-            Ok(None) => Ok(Known::Absent),
-            Err(step) if matches!(*step, Step::Respond(_)) => Ok(Known::Unavailable),
-            Err(step) => Err(step),
-        };
-        match (document, self.flags(event)) {
-            (Ok(document), Ok(flags)) => Ok((document, flags)),
-            (Err(one), Err(other)) => Err(both(*one, *other)),
-            (Err(step), _) | (_, Err(step)) => Err(step),
-        }
+        together(self.document::<Event>(event), self.flags(event))
     }
 
-    /// The cohort's pods as of the revision of that name; `None` where they cannot be had. Where the
-    /// origin says that there are none for this cohort, which another schema may have had, those of
-    /// `generic`.
+    /// The cohort's pods as of the revision of that name; `None` where they cannot be had. Where
+    /// the origin says that there are none for this cohort, which another schema may have had,
+    /// those of `generic`.
     pub(crate) fn pods(
         &mut self,
         event: &str,
         revision: &str,
         cohort: &str,
     ) -> Flow<Option<Rc<Pods>>> {
-        match self.document::<Pods>(&format!("{event}/{revision}/{cohort}")) {
-            Err(step) if matches!(*step, Step::Respond(_)) => Ok(None),
-            Ok(None) if cohort != GENERIC => self.pods(event, revision, GENERIC),
-            other => other,
+        match self.document::<Pods>(&format!("{event}/{revision}/{cohort}"))? {
+            Found::Here(pods) => Ok(Some(pods)),
+            Found::Absent if cohort != GENERIC => self.pods(event, revision, GENERIC),
+            Found::Absent | Found::Unavailable => Ok(None),
         }
     }
 
-    /// The snapshot of an API path; `None` where there is none to be had. Not kept: it is looked at
+    /// The snapshot of an API path; `None` where there is none to be had. Not held: it is looked at
     /// while the origin is away.
     pub(crate) fn snapshot(&mut self, path: &str) -> Flow<Option<Snapshot>> {
         let keyring = self.keyring()?;
         let name = format!("snapshots{path}");
-        let want = document_want(&name);
+        let want = document_want(&name, event_of_api(path));
         Ok(match self.arrived.get(&want.key) {
-            None => return fetch(want),
+            None => return need(want),
             Some(Got::Object(object)) if object.status == 200 => {
                 document::read_json(&name, &object.body, &keyring).ok()
             }
@@ -220,47 +270,57 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// A document from its shelf, or from what has come; `None` where the origin says that there is
-    /// none.
-    fn document<T: Kept>(&mut self, id: &str) -> Flow<Option<Rc<T>>> {
-        let now_ms = self.request.now_ms;
-        let known = T::shelf(self.held).0.get(id).cloned();
-        if let Some((document, until_ms)) = &known
-            && is_current(now_ms, *until_ms, T::FRESH_MS)
-        {
-            return Ok(document.clone());
+    /// What this exchange has used before, else what the core holds, else what has come.
+    fn document<T: Kept>(&mut self, id: &str) -> Flow<Found<T>> {
+        if let Some((_, found)) = T::pins(self.pinned).iter().find(|(pinned, _)| pinned == id) {
+            return Ok(found.clone());
         }
+        let found = self.held_document::<T>(id)?;
+        T::pins(self.pinned).push((id.to_owned(), found.clone()));
+        Ok(found)
+    }
+
+    fn held_document<T: Kept>(&mut self, id: &str) -> Flow<Found<T>> {
+        let now_ms = self.request.now_ms;
         let name = format!("{}/{id}", T::FOLDER);
-        let want = document_want(&name);
+        let want = document_want(&name, id.split('/').next().filter(|id| *id != "site"));
+        if let Some(copy) = T::shelf(self.held).0.get(id)
+            && copy.since.is_within(now_ms, copy.fresh_ms(&want))
+        {
+            return Ok(copy.found());
+        }
         let came = match self.arrived.get(&want.key) {
-            None => return fetch(want),
-            Some(Got::Object(object)) if is_missing(object.status) => Some(None),
-            Some(got) => self.read::<T>(&name, got)?.map(|document| Some(Rc::new(document))),
+            None => return need(want),
+            Some(got) => self.read::<T>(&name, got)?,
         };
-        // A document that did not come, or is not genuine, leaves the one before it in force.
-        let document = match (came, known) {
-            (Some(came), _) => came,
-            (None, Some((Some(known), _))) => Some(known),
-            (None, _) => return stop(self.unavailable(Problem::OriginUnavailable, 2)),
-        };
-        let kept_ms = if document.is_some() { want.fresh_ms } else { DOCUMENT_MISSING_MS };
-        let until_ms = now_ms.saturating_add(u64::from(kept_ms));
-        T::shelf(self.held).put(id, document.clone(), until_ms);
-        Ok(document)
+        self.hold(id, came);
+        Ok(T::shelf(self.held).0.get(id).map_or(Found::Unavailable, Copy::found))
+    }
+
+    /// Holds what came. What did not come, is not genuine or is older leaves the one before it in
+    /// force.
+    fn hold<T: Kept>(&mut self, id: &str, came: Option<Copy<T>>) {
+        let now_ms = self.request.now_ms;
+        let shelf = T::shelf(self.held);
+        match (came, shelf.0.get_mut(id)) {
+            (Some(came), known) if known.as_ref().is_none_or(|k| k.version <= came.version) => {
+                shelf.put(id, came);
+            }
+            (_, Some(known)) => known.since = Since(now_ms),
+            (_, None) => {}
+        }
     }
 
     /// The document that came, if it is genuine and can be worked with.
-    fn read<T: Kept>(&mut self, name: &str, got: &Got) -> Flow<Option<T>> {
+    fn read<T: Kept>(&mut self, name: &str, got: &Got) -> Flow<Option<Copy<T>>> {
         let Got::Object(object) = got else { return Ok(None) };
-        if object.status != 200 {
-            return Ok(None);
-        }
         let mut keyring = self.keyring()?;
-        if document::read(name, &object.body, &keyring) == Err(DocumentError::UnknownKey) {
-            self.newer_keyring()?;
-            keyring = self.keyring()?;
+        if document::read(name, &object.body, &keyring) == Err(DocumentError::UnknownKey)
+            && let Some(newer) = self.newer_keyring()?
+        {
+            keyring = newer;
         }
-        Ok(document::read_json::<T>(name, &object.body, &keyring).ok().filter(T::is_sound))
+        Ok(Copy::read(name, object, &keyring, self.request.now_ms))
     }
 
     /// Where the origin's playlist of the rendition ended when this exchange began to look.
@@ -290,45 +350,64 @@ impl<'a> Context<'a> {
     pub(crate) fn want(&self, want: Want) -> Flow<&'a Got> {
         match self.arrived.get(&want.key) {
             Some(got) => Ok(got),
-            None => fetch(want),
+            None => need(want),
         }
+    }
+
+    /// Ends with a kept response, or goes on where there is none: `Ok(Err(_))` says that waiting
+    /// for another exchange failed, so that asking is of no use either.
+    pub(crate) fn serve(&self, serve: Serve) -> Flow<Result<NotKept, Failed>> {
+        match self.arrived.get(&serve.key) {
+            None => Err(Box::new(Stop::Serve(serve))),
+            Some(Got::Failed(_)) => Ok(Err(Failed)),
+            Some(_) => Ok(Ok(NotKept)),
+        }
+    }
+
+    /// Ends with a kept response in place of the one that cannot be made, where there is one.
+    pub(crate) fn stand_in(&self, serve: Serve) -> Flow<()> {
+        self.serve(serve).map(drop)
     }
 
     /// Streams an object past the core, or goes on with why that was not possible.
     pub(crate) fn relay(&self, relay: Relay) -> Flow<&'a Got> {
         match self.arrived.get(&relay.want.key) {
             Some(got) => Ok(got),
-            None => Err(Box::new(Step::Relay(relay))),
+            None => Err(Box::new(Stop::Relay(relay))),
         }
     }
 
-    /// A problem with a jittered `retry-after` of whole seconds, below `target_duration` where that
-    /// leaves a choice, so that the viewers of one failure do not come back at once.
-    pub(crate) fn unavailable(&self, problem: Problem, target_duration: u32) -> Response {
-        let choices = target_duration.saturating_sub(1).max(1);
-        problem
-            .retry_after(1 + u32::try_from(self.request.entropy % u64::from(choices)).unwrap_or(0))
+    /// 503. Its `retry-after` is the viewer's own, so that those of one failure do not come back
+    /// at once.
+    pub(crate) fn unavailable(&self) -> Response {
+        self.retry(Problem::OriginUnavailable)
+    }
+
+    /// A problem with a `retry-after` of 1 to [`RETRY_SPREAD_S`] seconds. The field takes whole
+    /// seconds only (RFC 9110, section 10.2.3), so what spreads viewers is their number.
+    pub(crate) fn retry(&self, problem: Problem) -> Response {
+        let extra_s = self.request.entropy % u64::from(RETRY_SPREAD_S);
+        problem.retry_after(1 + u32::try_from(extra_s).unwrap_or_default())
     }
 }
 
-/// What is known of a document.
-pub(crate) enum Known<T> {
-    /// It is this.
-    Is(Rc<T>),
-    /// There is none, by the origin's word.
-    Absent,
-    /// It cannot be had now.
-    Unavailable,
-}
+/// Seconds over which viewers of one failure are spread.
+const RETRY_SPREAD_S: u32 = 4;
 
-/// A kind of document that is kept parsed.
+/// No response is kept, and this exchange may make one.
+pub(crate) struct NotKept;
+
+/// The exchange that led came to nothing.
+pub(crate) struct Failed;
+
+/// A kind of document that is held parsed.
 trait Kept: DeserializeOwned {
     /// What its names begin with.
     const FOLDER: &str;
-    /// The longest that one is used without looking for a newer one, in milliseconds.
-    const FRESH_MS: u32 = DOCUMENT_FRESH_MS;
-    /// Where it is kept.
+    /// Where the core holds it.
     fn shelf(held: &mut Held) -> &mut Shelf<Self>;
+    /// Where an exchange pins it.
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self>;
     /// Whether it says something that can be worked with.
     fn is_sound(&self) -> bool {
         true
@@ -340,6 +419,9 @@ impl Kept for Event {
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.events
     }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.events
+    }
     fn is_sound(&self) -> bool {
         self.fault().is_none()
     }
@@ -349,6 +431,9 @@ impl Kept for Keys {
     const FOLDER: &str = "keys";
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.keys
+    }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.keys
     }
     fn is_sound(&self) -> bool {
         self.fault().is_none()
@@ -360,16 +445,62 @@ impl Kept for Flags {
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.flags
     }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.flags
+    }
 }
 
 impl Kept for Pods {
     const FOLDER: &str = "pods";
-    const FRESH_MS: u32 = IMMUTABLE_MS;
     fn shelf(held: &mut Held) -> &mut Shelf<Self> {
         &mut held.pods
     }
+    fn pins(pinned: &mut Pinned) -> &mut Pins<Self> {
+        &mut pinned.pods
+    }
     fn is_sound(&self) -> bool {
         Self::is_sound(self)
+    }
+}
+
+impl<T> Clone for Found<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Here(document) => Self::Here(Rc::clone(document)),
+            Self::Absent => Self::Absent,
+            Self::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl<T: Kept> Copy<T> {
+    /// `None` for what is no document of that name, or cannot be worked with.
+    fn read(name: &str, object: &Object, keyring: &Keyring, now_ms: u64) -> Option<Self> {
+        if object.status != 200 {
+            return None;
+        }
+        let signed = document::read(name, &object.body, keyring).ok()?;
+        let document: Option<T> = serde_json::from_slice(signed.payload).ok()?;
+        let is_sound = document.as_ref().is_none_or(T::is_sound);
+        is_sound.then(|| Self {
+            version: signed.version,
+            document: document.map(Rc::new),
+            since: Since(now_ms),
+        })
+    }
+}
+
+impl<T> Copy<T> {
+    /// That there is none may change at any time, also where the document could not.
+    fn fresh_ms(&self, want: &Want) -> u32 {
+        match self.document {
+            Some(_) => want.fresh_ms,
+            None => want.fresh_ms.min(DOCUMENT_FRESH_MS),
+        }
+    }
+
+    fn found(&self) -> Found<T> {
+        self.document.as_ref().map_or(Found::Absent, |document| Found::Here(Rc::clone(document)))
     }
 }
 
@@ -380,13 +511,13 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    fn put(&mut self, id: &str, document: Option<Rc<T>>, until_ms: u64) {
+    fn put(&mut self, id: &str, copy: Copy<T>) {
         if self.0.len() >= HELD_MAX && !self.0.contains_key(id) {
-            let oldest =
-                self.0.iter().min_by_key(|(_, (_, until_ms))| *until_ms).map(|(id, _)| id.clone());
+            let oldest = self.0.iter().min_by_key(|(_, copy)| copy.since.0);
+            let oldest = oldest.map(|(id, _)| id.clone());
             oldest.and_then(|id| self.0.remove(&id));
         }
-        self.0.insert(id.to_owned(), (document, until_ms));
+        self.0.insert(id.to_owned(), copy);
     }
 }
 
@@ -399,43 +530,37 @@ impl<T> Default for Latest<T> {
 impl<T> Latest<T> {
     fn put(&mut self, name: &str, latest: T, now_ms: u64) {
         if self.0.len() >= HELD_MAX && !self.0.contains_key(name) {
-            let oldest = self.0.iter().min_by_key(|(_, (_, at_ms))| *at_ms);
+            let oldest = self.0.iter().min_by_key(|(_, (_, at))| at.0);
             let oldest = oldest.map(|(name, _)| name.clone());
             oldest.and_then(|name| self.0.remove(&name));
         }
-        self.0.insert(name.to_owned(), (latest, now_ms));
+        self.0.insert(name.to_owned(), (latest, Since(now_ms)));
     }
 }
 
-/// Whether something may be used that was kept until `until_ms`, and for `at_most_ms` when it was
-/// kept. Where more than that is left, the clock has stepped back, and it may be old.
-fn is_current(now_ms: u64, until_ms: u64, at_most_ms: u32) -> bool {
-    until_ms.checked_sub(now_ms).is_some_and(|left| (1..=u64::from(at_most_ms)).contains(&left))
+/// Stops for a want.
+fn need<T>(want: Want) -> Flow<T> {
+    Err(Box::new(Stop::Need(vec![want])))
 }
 
-/// Stops with a want.
-fn fetch<T>(want: Want) -> Flow<T> {
-    Err(Box::new(Step::Fetch(vec![want])))
+/// Stops with a refusal.
+pub(crate) fn refuse<T>(response: Response) -> Flow<T> {
+    Err(Box::new(Stop::Refuse(response)))
 }
 
-/// Stops with a response.
-pub(crate) fn stop<T>(response: Response) -> Flow<T> {
-    Err(respond(response))
-}
-
-pub(crate) fn respond(response: Response) -> Box<Step> {
-    Box::new(Step::Respond(response))
-}
-
-/// One step for two that can go at the same time.
-fn both(one: Step, other: Step) -> Box<Step> {
+/// Both, whose wants go at the same time.
+fn together<A, B>(one: Flow<A>, other: Flow<B>) -> Flow<(A, B)> {
     match (one, other) {
-        (Step::Fetch(mut wants), Step::Fetch(mut more)) => {
-            more.retain(|want| wants.iter().all(|known| known.key != want.key));
-            wants.extend(more);
-            Box::new(Step::Fetch(wants))
-        }
-        (Step::Fetch(_), ready) | (ready, _) => Box::new(ready),
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err(match (*one, *other) {
+            (Stop::Need(mut wants), Stop::Need(mut more)) => {
+                more.retain(|want| wants.iter().all(|known| known.key != want.key));
+                wants.extend(more);
+                Box::new(Stop::Need(wants))
+            }
+            (Stop::Need(_), ready) | (ready, _) => Box::new(ready),
+        }),
+        (Err(stop), _) | (_, Err(stop)) => Err(stop),
     }
 }
 
@@ -443,42 +568,39 @@ pub(crate) fn is_missing(status: u16) -> bool {
     matches!(status, 404 | 410)
 }
 
-/// Whether the origin failed, as opposed to having said no.
-pub(crate) fn has_failed(got: &Got) -> bool {
-    match got {
-        Got::Object(object) => object.status >= 500,
-        Got::Missing => false,
-        Got::Failed(Failure::Timeout | Failure::Unreachable | Failure::TooLarge) => true,
-    }
+/// The event that an API path is about.
+pub(crate) fn event_of_api(path: &str) -> Option<&str> {
+    let event = path.strip_prefix("/api/events/")?.split('/').next()?;
+    crate::route::is_identifier(event).then_some(event)
 }
 
 fn keyring_want(key: &str) -> Want {
     Want {
         source: Source::Keyring,
         key: key.to_owned(),
+        event: None,
+        class: Class::Document,
+        sharing: Sharing::Everyone,
         fresh_ms: 0,
         stale_ms: 0,
-        stale_error_ms: 0,
         missing_ms: 0,
-        collapse: false,
         timeout_ms: DOCUMENT_TIMEOUT_MS,
-        forward: Vec::new(),
         max_bytes: DOCUMENT_BYTES_MAX,
     }
 }
 
-fn document_want(name: &str) -> Want {
+fn document_want(name: &str, event: Option<&str>) -> Want {
     let immutable = name.starts_with("pods/");
     Want {
         source: Source::Document(name.to_owned()),
         key: format!("document/{name}"),
+        event: event.map(str::to_owned),
+        class: Class::Document,
+        sharing: Sharing::Everyone,
         fresh_ms: if immutable { IMMUTABLE_MS } else { DOCUMENT_FRESH_MS },
         stale_ms: if immutable { 0 } else { DOCUMENT_STALE_MS },
-        stale_error_ms: if immutable { IMMUTABLE_MS } else { DOCUMENT_STALE_ERROR_MS },
-        missing_ms: if immutable { 0 } else { DOCUMENT_MISSING_MS },
-        collapse: true,
+        missing_ms: 0,
         timeout_ms: DOCUMENT_TIMEOUT_MS,
-        forward: Vec::new(),
         max_bytes: DOCUMENT_BYTES_MAX,
     }
 }

@@ -1,8 +1,7 @@
-//! Content encoding of playlists (RFC 8216bis, appendix B): gzip for those who accept it.
+//! Content encoding of playlists (RFC 8216bis, appendix B): gzip for viewers who accept it.
 //!
-//! Owns the choice and the compression. Whoever keeps an encoded body keeps it under a key that
-//! names the encoding, so a playlist is compressed once for all viewers of a cohort. Invariant: a
-//! viewer who did not name gzip gets none.
+//! Whoever keeps an encoded body keeps it under a key that names the encoding, so a playlist is
+//! compressed once for all viewers of a cohort. A viewer who did not name gzip gets none.
 
 use std::cell::RefCell;
 

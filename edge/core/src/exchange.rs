@@ -1,9 +1,9 @@
 //! The exchange: what a door brings, what the core asks for, and what the core answers.
 //!
-//! Owns the vocabulary between the core and a door. Owns no decision: those are in the modules that
-//! the exchange drives. Invariant: nothing in a [`Want`] or a [`Store`] says anything about one
-//! viewer, so that whatever a door keeps under their keys may be shown to every viewer who is led
-//! to the same key.
+//! This is the whole contract between the core and a door. Nothing in a [`Want`], a [`Serve`] or a
+//! [`Store`] says anything about one viewer, so whatever a door keeps under their keys may be shown
+//! to every viewer who is led to the same key. The one exception is a want of
+//! [`Sharing::OneViewer`], which a door neither keeps nor shares.
 
 /// The request headers that the core reads. A door may leave out all others.
 pub const REQUEST_HEADERS: &[&str] = &[
@@ -33,8 +33,8 @@ pub struct Request {
     pub entropy: u64,
 }
 
-/// What the platform knows about the viewer. `None` is "not known", which every decision has a
-/// default for.
+/// What the platform knows about the viewer. `None` is "not known"; every decision has a default
+/// for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
     /// ISO 3166-1 alpha-2 country, capitals.
@@ -48,11 +48,11 @@ pub struct Client {
 /// What the door does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Get all of these, at the same time, and resume with the answers in the same order.
-    ///
-    /// A [`Source::Result`] want always stands alone. When the door has it, the door sends it to
-    /// the viewer and the exchange is over, without being resumed.
+    /// Get all of these at the same time, and resume with the answers in the same order.
     Fetch(Vec<Want>),
+    /// Send a kept response to the viewer, and the exchange is over. Where there is none, resume
+    /// with one [`Got::Missing`] or [`Got::Failed`].
+    Serve(Serve),
     /// Stream this object to the viewer without bringing its body into the core.
     Relay(Relay),
     /// Send this to the viewer; the exchange is over.
@@ -66,51 +66,123 @@ pub struct Want {
     pub source: Source,
     /// Cache key: the same key is the same bytes for every viewer.
     pub key: String,
+    /// The event that it belongs to, by which it is purged; `None` belongs to all.
+    pub event: Option<String>,
+    /// Whose budget of requests to the origin it takes.
+    pub class: Class,
+    /// For whom the answer is.
+    pub sharing: Sharing,
     /// Milliseconds that a stored answer is used without asking. 0: not stored.
     pub fresh_ms: u32,
-    /// Milliseconds after `fresh_ms` in which the stored answer is used while one request refreshes
-    /// it.
+    /// Milliseconds after `fresh_ms` in which the stored answer is used while one request
+    /// refreshes it.
     pub stale_ms: u32,
-    /// Milliseconds after `fresh_ms` in which the stored answer is used when asking fails (no
-    /// answer, or status 500 and above).
-    pub stale_error_ms: u32,
     /// Milliseconds that a 404 or 410 is kept.
     pub missing_ms: u32,
-    /// One request upstream, whatever the number of exchanges that wait for the key.
-    pub collapse: bool,
     /// Milliseconds until the want has failed with [`Failure::Timeout`], waiting for another's
     /// request included.
     pub timeout_ms: u32,
-    /// Names of the viewer's request headers that go along to the origin, where the viewer sent
-    /// them. Unless it is only `range`, the want is neither stored nor shared.
-    pub forward: Vec<String>,
     /// Bytes of body past which the want has failed with [`Failure::TooLarge`].
     pub max_bytes: u32,
+}
+
+/// From so many milliseconds on, an answer is kept because it cannot change.
+const IMMUTABLE_FROM_MS: u32 = 1 << 30;
+
+impl Want {
+    /// Whether what is wanted cannot change: a copy is as good as the origin's answer.
+    #[must_use]
+    pub fn is_immutable(&self) -> bool {
+        self.fresh_ms >= IMMUTABLE_FROM_MS
+    }
 }
 
 /// Where a [`Want`] is got from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The keyring, from the platform's secret store, as an object of status 200. Never cached
-    /// outside of memory.
+    /// The keyring, from the platform's secret store, as an object of status 200. Kept in memory
+    /// alone.
     Keyring,
     /// A signed document by name: from the origin at `/documents/{name}`, else from the copy that
-    /// the door keeps in its platform's store. The core checks the signature, so a door need not
-    /// trust its store.
+    /// the door keeps in its platform's store. The core checks the signature, so no store has to
+    /// be trusted.
     Document(String),
     /// GET of this target at the origin.
     Origin(String),
-    /// A response that an exchange answered with under this key; see [`Store`].
-    Result,
 }
 
-/// How one [`Want`] came out.
+/// What a want is for. A door gives each class a budget of its own, so that an API that hangs
+/// takes nothing from the media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Keys, events, flags, pods, snapshots.
+    Document,
+    /// Media playlists.
+    Playlist,
+    /// Segments, parts and inits.
+    Object,
+    /// API answers for everyone.
+    Api,
+    /// API answers about one viewer.
+    Personal,
+    /// Files of the page.
+    Page,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Document, Self::Playlist, Self::Object, Self::Api, Self::Personal, Self::Page];
+
+    /// Whether an answer of this status is none, so that a copy of an earlier one is called for.
+    /// A refusal that the origin means (400, 404, 410, and what an API says to its caller) is an
+    /// answer.
+    #[must_use]
+    pub fn is_failure(self, status: u16) -> bool {
+        match self {
+            // That there is none is a signed document as well.
+            Self::Document => status != 200,
+            Self::Playlist | Self::Object | Self::Page => {
+                !matches!(status, 200 | 206 | 400 | 404 | 410 | 416)
+            }
+            Self::Api => matches!(status, 300..400 | 408 | 425 | 429 | 500..),
+            // What the origin tells one viewer (429 as well) is for that viewer.
+            Self::Personal => matches!(status, 300..400 | 500..),
+        }
+    }
+
+    /// Its name in settings and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Document => "document",
+            Self::Playlist => "playlist",
+            Self::Object => "object",
+            Self::Api => "api",
+            Self::Personal => "personal",
+            Self::Page => "page",
+        }
+    }
+}
+
+/// For whom an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Everyone who is led to the key: it may be stored, and one request upstream serves all who
+    /// wait for it.
+    Everyone,
+    /// The viewer who asks. The viewer's `authorization` goes along; the answer is neither stored
+    /// nor shared.
+    OneViewer,
+}
+
+/// How one step came out, for each thing that it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Got {
     /// The origin (or a store) answered, whatever the status.
     Object(Object),
-    /// A [`Source::Result`] that is not stored. With `collapse`, this exchange now leads: others
-    /// wait for its response.
+    /// A [`Serve`] of what is not kept. Where it takes turns, this exchange now leads: others wait
+    /// for its response.
     Missing,
     /// No whole answer.
     Failed(Failure),
@@ -121,8 +193,7 @@ pub enum Got {
 pub struct Object {
     /// HTTP status.
     pub status: u16,
-    /// `cache-control`, `content-type`, `etag` and `retry-after`, where the answer has them; lower
-    /// case names. Others are dropped.
+    /// The few headers that anyone reads, names in lower case; a door drops all others.
     pub headers: Vec<(String, String)>,
     /// Body, whole.
     pub body: Vec<u8>,
@@ -157,29 +228,60 @@ pub fn forbids_sharing(cache_control: &str) -> bool {
 pub enum Failure {
     /// Not whole within `timeout_ms`.
     Timeout,
-    /// No connection, or one that broke before the answer was whole.
+    /// No connection, one that broke before the answer was whole, or an answer that is none: a
+    /// document that nobody signed, or one that is older than what is held.
     Unreachable,
     /// More than `max_bytes`.
     TooLarge,
 }
 
-/// A body that passes by the core. What may not be shared does not: it is wanted whole.
+/// A kept response that ends the exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// The key of a [`Store`].
+    pub key: String,
+    /// The event that it belongs to.
+    pub event: Option<String>,
+    /// What happens where there is none.
+    pub or: Or,
+    /// Bytes of body past which there is none.
+    pub max_bytes: u32,
+}
+
+/// What a [`Serve`] does where no response is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Or {
+    /// Waits for the exchange that leads the key, for so many milliseconds; leads where none does.
+    Lead {
+        /// Milliseconds to wait for another.
+        timeout_ms: u32,
+    },
+    /// Gives up. A response that is there stands in for those that this exchange leads: all who
+    /// wait get it, and so does everyone who asks within `hold_ms`, without waiting for the origin
+    /// to fail once more.
+    StandIn {
+        /// Milliseconds.
+        hold_ms: u32,
+    },
+}
+
+/// A body that passes by the core.
 ///
-/// When the want forwards `range`, the door sends it along or cuts the range from a stored whole.
-/// When the origin answers 200 or 206 (304 and 416 included where a range or a condition was
-/// forwarded), the door sends that status, the origin's `content-type`, `content-length`,
-/// `content-range` and `etag`, then [`Relay::headers`], then the body as a native stream. Any other
-/// status, and any failure before the first byte, resumes the exchange with one [`Got`].
+/// The door sends the viewer's `range` along, or cuts the range from a stored whole. When the origin
+/// answers 200, 206 or 416, the door sends that status, the origin's `content-type`,
+/// `content-length`, `content-range` and `etag`, then [`Relay::headers`], then the body as a native
+/// stream. Any other status, and any failure before the first byte, resumes the exchange with one
+/// [`Got`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relay {
-    /// What to stream; its source is always [`Source::Origin`].
+    /// What to stream; its source is always [`Source::Origin`], and it is for everyone.
     pub want: Want,
     /// Headers to set, in place of the origin's own of the same name.
     pub headers: Vec<(String, String)>,
 }
 
 /// A whole response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
@@ -189,16 +291,24 @@ pub struct Response {
     /// Body; a door answering HEAD drops it and keeps its length.
     pub body: Vec<u8>,
     /// Keys under which the whole response is kept for other exchanges. Those that wait for one of
-    /// the keys get it even when it is kept for 0 milliseconds. Empty: waiting exchanges are
-    /// resumed with [`Got::Missing`], one by one.
+    /// the keys get it, even when it is kept for 0 milliseconds.
     pub store: Vec<Store>,
+    /// Keys that came to nothing: an exchange that waits for one is resumed with
+    /// [`Got::Failed`], and answers for itself. Those that wait for a key that stands in neither
+    /// list take the lead, one after another.
+    pub failed: Vec<String>,
 }
 
 /// How a [`Response`] is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The key of a [`Source::Result`] want.
+    /// The key of a [`Serve`].
     pub key: String,
+    /// The event that it belongs to.
+    pub event: Option<String>,
     /// Milliseconds that it may be used.
     pub fresh_ms: u32,
+    /// Whether it must outlive the instance: a door whose cache is one instance's memory keeps it
+    /// in its platform's store as well.
+    pub durable: bool,
 }

@@ -1,8 +1,8 @@
-//! Flags: flagd's JSON, evaluated for one request.
+//! Boolean flags: flagd's JSON, evaluated for one request.
 //!
-//! Owns the evaluation of boolean flags with the part of JSONLogic that targeting by event, place,
-//! plan and cohort needs. Invariant: evaluation ends, and whatever cannot be evaluated gives the
-//! flag's default variant, else the caller's own default.
+//! Of JSONLogic this has what targeting by event, place, plan and cohort needs. Evaluation always
+//! ends. What cannot be evaluated gives the flag's default variant, or else the caller's own
+//! default.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

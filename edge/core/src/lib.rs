@@ -11,7 +11,6 @@ mod api;
 pub mod cohort;
 mod context;
 pub mod document;
-pub mod door;
 mod encoding;
 mod exchange;
 pub mod flags;
@@ -26,17 +25,17 @@ pub mod problem;
 pub mod route;
 pub mod signed_url;
 
-use context::{Context, Flow, Held, Pinned, stop};
+use context::{Context, Flow, Held, Pinned, Stop, refuse};
 use problem::Problem;
 use route::{Route, Target};
 
 pub use api::API_BUDGET_MS;
 pub use exchange::{
-    Client, Failure, Got, Object, REQUEST_HEADERS, Relay, Request, Response, Source, Step, Store,
-    Want, forbids_sharing,
+    Class, Client, Failure, Got, Object, Or, REQUEST_HEADERS, Relay, Request, Response, Serve,
+    Sharing, Source, Step, Store, Want, forbids_sharing,
 };
 
-/// Most steps of one exchange. The longest decision takes seven; more is a fault, and ends.
+/// Most steps of one exchange. The longest decision takes eleven; more is a fault, and ends.
 const STEPS_MAX: u32 = 16;
 
 /// The core with the parsed documents that it keeps between exchanges; one a thread or instance,
@@ -79,8 +78,7 @@ impl Core {
 }
 
 impl Exchange {
-    /// Goes on with what came of the last [`Step::Fetch`] or [`Step::Relay`], in its order. What is
-    /// left out has failed.
+    /// Goes on with what came of the last step, in its order. What is left out has failed.
     pub fn resume(&mut self, core: &mut Core, got: Vec<Got>) -> Step {
         let failed = std::iter::repeat(Got::Failed(Failure::Unreachable));
         let asked = std::mem::take(&mut self.asked);
@@ -99,16 +97,21 @@ impl Exchange {
             request: &self.request,
             arrived: &self.arrived,
         };
-        let step = match decide(&mut cx) {
-            Ok(response) => Step::Respond(response),
-            Err(step) => *step,
-        };
-        match &step {
-            Step::Fetch(wants) => self.asked.extend(wants.iter().map(|want| want.key.clone())),
-            Step::Relay(relay) => self.asked.push(relay.want.key.clone()),
-            Step::Respond(_) => {}
+        match decide(&mut cx).map_err(|stop| *stop) {
+            Ok(response) | Err(Stop::Refuse(response)) => Step::Respond(response),
+            Err(Stop::Need(wants)) => {
+                self.asked.extend(wants.iter().map(|want| want.key.clone()));
+                Step::Fetch(wants)
+            }
+            Err(Stop::Serve(serve)) => {
+                self.asked.push(serve.key.clone());
+                Step::Serve(serve)
+            }
+            Err(Stop::Relay(relay)) => {
+                self.asked.push(relay.want.key.clone());
+                Step::Relay(relay)
+            }
         }
-        step
     }
 }
 
@@ -116,15 +119,15 @@ impl Exchange {
 fn decide(cx: &mut Context<'_>) -> Flow<Response> {
     let request = cx.request;
     let Ok(target) = Target::parse(&request.target) else {
-        return stop(Problem::TargetAmbiguous.response());
+        return refuse(Problem::TargetAmbiguous.response());
     };
     let Some(route) = target.route() else {
-        return stop(Problem::RouteUnknown.response());
+        return refuse(Problem::RouteUnknown.response());
     };
     match request.method.as_str() {
         "GET" | "HEAD" => {}
         "OPTIONS" => return Ok(preflight()),
-        _ => return stop(Problem::MethodNotAllowed.response()),
+        _ => return refuse(Problem::MethodNotAllowed.response()),
     }
     match route {
         Route::Entry { event } => live::entry(cx, &target.path, event, target.query),
@@ -152,7 +155,7 @@ fn preflight() -> Response {
         live::header("access-control-allow-headers", ALLOWED_HEADERS),
         live::header("access-control-max-age", "86400"),
     ];
-    Response { status: 204, headers, body: Vec::new(), store: Vec::new() }
+    Response { status: 204, headers, ..Response::default() }
 }
 
 impl Request {

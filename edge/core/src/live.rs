@@ -10,9 +10,9 @@ mod media;
 use std::rc::Rc;
 
 use crate::cohort;
-use crate::context::{Context, Flow, is_missing, stop};
+use crate::context::{Context, Flow, is_missing, refuse};
 use crate::document::{Event, Keys, Plan, RenditionKind};
-use crate::exchange::{Got, Relay, Request, Response, Source, Want};
+use crate::exchange::{Class, Got, Relay, Request, Response, Sharing, Source, Want};
 use crate::flags::{ADS, LOW_LATENCY, Subject};
 use crate::keyring::Keyring;
 use crate::language::Preferences;
@@ -59,7 +59,7 @@ pub(crate) fn entry(
     let accepts = |keys: &Keys| keys.url.iter().any(|kid| kid == claims.kid());
     let (event, keys) = event_and_keys(cx, event_id, accepts)?;
     if !accepts(&keys) {
-        return stop(Problem::UrlKeyUnknown.response());
+        return refuse(Problem::UrlKeyUnknown.response());
     }
     may_watch(&event, cx.request)?;
     let plan = plan(&event, claims.get("plan"))?;
@@ -106,14 +106,14 @@ pub(crate) fn object(
     let want = Want {
         key: format!("origin{target}"),
         source: Source::Origin(target),
+        event: Some(event.to_owned()),
+        class: Class::Object,
+        sharing: Sharing::Everyone,
         fresh_ms: OBJECT_FRESH_MS,
         stale_ms: 0,
-        stale_error_ms: 0,
         missing_ms: OBJECT_MISSING_MS,
-        collapse: true,
         // The origin holds a request for a hinted part until the part is whole.
         timeout_ms: admitted.hold_ms().saturating_add(ORIGIN_TIMEOUT_MS),
-        forward: vec!["range".to_owned()],
         max_bytes: OBJECT_BYTES_MAX,
     };
     let headers = vec![
@@ -122,20 +122,22 @@ pub(crate) fn object(
         header("access-control-expose-headers", "content-range, etag"),
     ];
     match cx.relay(Relay { want, headers })? {
-        Got::Object(object) if is_missing(object.status) => stop(Problem::ObjectUnknown.response()),
-        _ => stop(cx.unavailable(Problem::OriginUnavailable, admitted.event.target_duration)),
+        Got::Object(object) if is_missing(object.status) => {
+            refuse(Problem::ObjectUnknown.response())
+        }
+        _ => refuse(cx.unavailable()),
     }
 }
 
 fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
-    let bytes = or_stop(PassBytes::decode(text))?;
+    let bytes = or_refuse(PassBytes::decode(text))?;
     let pass = with_keyring(cx, |keyring| bytes.authenticate(keyring))?;
     if pass.event != event_id {
-        return stop(Problem::PassEvent.response());
+        return refuse(Problem::PassEvent.response());
     }
     let accepts = |keys: &Keys| keys.pass.iter().any(|kid| kid == pass.kid);
     let (event, keys) = event_and_keys(cx, event_id, accepts)?;
-    or_stop(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
+    or_refuse(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
     may_watch(&event, cx.request)?;
     let plan = plan(&event, Some(pass.plan))?;
     let (cohort, session) = (pass.cohort.to_owned(), pass.session.to_owned());
@@ -164,7 +166,7 @@ fn with_keyring<T>(
     {
         result = check(&newer);
     }
-    or_stop(result)
+    or_refuse(result)
 }
 
 /// The event and the keys in force for it: newer ones, where those at hand do not accept the
@@ -193,7 +195,7 @@ fn mint(cx: &mut Context<'_>, event: &str, admitted: &Admitted) -> Flow<String> 
     }
     let Some(key) = keys.minting(&keyring) else {
         // The keyring has none of the keys in force: nobody could be let in.
-        return stop(Problem::EdgeFailed.response());
+        return refuse(Problem::EdgeFailed.response());
     };
     let now_ms = cx.request.now_ms;
     let pass = Pass {
@@ -225,7 +227,7 @@ fn multivariant_response(cx: &Context<'_>, admitted: &Admitted, folder: &str) ->
         status: 200,
         headers: playlist_headers("private, no-store".to_owned()),
         body,
-        store: Vec::new(),
+        ..Response::default()
     }
 }
 
@@ -242,7 +244,7 @@ impl Admitted {
 fn plan(event: &Event, id: Option<&str>) -> Flow<Plan> {
     match event.plan(id) {
         Some(plan) => Ok(plan.clone()),
-        None => stop(Problem::EdgeFailed.response()),
+        None => refuse(Problem::EdgeFailed.response()),
     }
 }
 
@@ -251,7 +253,7 @@ fn plan(event: &Event, id: Option<&str>) -> Flow<Plan> {
 fn may_watch(event: &Event, request: &Request) -> Flow<()> {
     match &event.territories {
         Some(territories) if !territories.admit(&request.client) => {
-            stop(Problem::RegionExcluded.response())
+            refuse(Problem::RegionExcluded.response())
         }
         _ => Ok(()),
     }
@@ -261,7 +263,7 @@ fn may_watch(event: &Event, request: &Request) -> Flow<()> {
 /// need not ask.
 fn may_see(admitted: &Admitted, rendition: &str) -> Flow<()> {
     let Some(rendition) = admitted.event.rendition(rendition) else {
-        return stop(Problem::RenditionUnknown.response());
+        return refuse(Problem::RenditionUnknown.response());
     };
     let smallest = || {
         let video = admitted.event.renditions.iter().filter(|r| r.kind == RenditionKind::Video);
@@ -270,12 +272,12 @@ fn may_see(admitted: &Admitted, rendition: &str) -> Flow<()> {
     if includes(&admitted.plan, rendition) || smallest() {
         Ok(())
     } else {
-        stop(Problem::PlanExcludes.response())
+        refuse(Problem::PlanExcludes.response())
     }
 }
 
-fn or_stop<T>(result: Result<T, Problem>) -> Flow<T> {
-    result.or_else(|problem| stop(problem.response()))
+fn or_refuse<T>(result: Result<T, Problem>) -> Flow<T> {
+    result.or_else(|problem| refuse(problem.response()))
 }
 
 fn playlist_headers(cache_control: String) -> Vec<(String, String)> {

@@ -1,7 +1,6 @@
 //! The multivariant playlist, written from the event document for one viewer.
 //!
-//! Owns which renditions a viewer is offered, and in which order. Invariant: all URIs are relative
-//! and carry the pass, so a player keeps it through every request.
+//! All URIs are relative and carry the pass, so that a player keeps it through every request.
 
 use std::fmt::Write;
 

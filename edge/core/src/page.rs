@@ -1,14 +1,12 @@
 //! `/` and `/page/...`: the demonstration page, passed on from the origin.
 
-use crate::context::{Context, Flow, is_missing, stop};
-use crate::exchange::{Got, Relay, Response, Source, Want};
+use crate::context::{Context, Flow, is_missing, refuse};
+use crate::exchange::{Class, Got, Relay, Response, Sharing, Source, Want};
 use crate::live::header;
 use crate::problem::Problem;
 
-/// Milliseconds for which a file is used, and for which an origin that fails does not take the page
-/// down.
+/// Milliseconds for which a file is used.
 const FRESH_MS: u32 = 5000;
-const STALE_ERROR_MS: u32 = 24 * 3600 * 1000;
 const TIMEOUT_MS: u32 = 5000;
 const BYTES_MAX: u32 = 8 << 20;
 
@@ -18,13 +16,13 @@ pub(crate) fn answer(cx: &Context<'_>, file: &str) -> Flow<Response> {
     let want = Want {
         key: format!("origin{target}"),
         source: Source::Origin(target),
+        event: None,
+        class: Class::Page,
+        sharing: Sharing::Everyone,
         fresh_ms: FRESH_MS,
         stale_ms: FRESH_MS,
-        stale_error_ms: STALE_ERROR_MS,
         missing_ms: FRESH_MS,
-        collapse: true,
         timeout_ms: TIMEOUT_MS,
-        forward: Vec::new(),
         max_bytes: BYTES_MAX,
     };
     let headers = vec![
@@ -33,7 +31,9 @@ pub(crate) fn answer(cx: &Context<'_>, file: &str) -> Flow<Response> {
         header("referrer-policy", "no-referrer"),
     ];
     match cx.relay(Relay { want, headers })? {
-        Got::Object(object) if is_missing(object.status) => stop(Problem::ObjectUnknown.response()),
-        _ => stop(cx.unavailable(Problem::OriginUnavailable, 2)),
+        Got::Object(object) if is_missing(object.status) => {
+            refuse(Problem::ObjectUnknown.response())
+        }
+        _ => refuse(cx.unavailable()),
     }
 }

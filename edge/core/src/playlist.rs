@@ -1,8 +1,7 @@
 //! Media playlists: the edits that turn the origin's content playlist into what one cohort sees.
 //!
-//! Owns stitching, delta updates and the low-latency kill switch on playlists. Does not own what
-//! plays when: that is in the pods. Invariant: bytes that need no change are copied, and the output
-//! depends on the playlist and the pods alone.
+//! What plays when is in the pods. Bytes that need no change are copied, and the output depends on
+//! nothing but the playlist and the pods.
 
 mod delta;
 mod lines;

@@ -10,6 +10,10 @@ use crate::exchange::Response;
 pub enum Problem {
     /// The target has two readings, or none.
     TargetAmbiguous,
+    /// A request of HTTP/1.1 that names no host, or more than one.
+    HostInvalid,
+    /// Request headers longer than the edge reads.
+    HeadersTooLarge,
     /// A query that is not `name=value` pairs, or names a thing twice.
     QueryInvalid,
     /// `_HLS_` directives that contradict each other or are out of bounds.
@@ -69,6 +73,10 @@ impl Problem {
     pub fn parts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::TargetAmbiguous => (400, "target-ambiguous", "The request target is ambiguous"),
+            Self::HostInvalid => (400, "host-invalid", "The request must name one host"),
+            Self::HeadersTooLarge => {
+                (431, "headers-too-large", "The request's headers are too large")
+            }
             Self::QueryInvalid => (400, "query-invalid", "The query is not valid"),
             Self::DirectiveInvalid => {
                 (400, "directive-invalid", "The delivery directive is not valid")
@@ -125,7 +133,7 @@ impl Problem {
         if self == Self::MethodNotAllowed {
             headers.push(("allow".to_owned(), "GET, HEAD, OPTIONS".to_owned()));
         }
-        Response { status: self.parts().0, headers, body: self.body(), store: Vec::new() }
+        Response { status: self.parts().0, headers, body: self.body(), ..Response::default() }
     }
 
     /// The response with `retry-after` in seconds.

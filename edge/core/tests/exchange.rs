@@ -28,7 +28,8 @@ struct World {
     core: Core,
     /// What the door's secret holds; documents are signed by its first key.
     secret: String,
-    documents: BTreeMap<String, String>,
+    /// Version and payload.
+    documents: BTreeMap<String, (u64, String)>,
     origin: BTreeMap<String, Got>,
     results: BTreeMap<String, Response>,
     asked: Vec<String>,
@@ -46,7 +47,7 @@ impl World {
         Self {
             core: Core::new(),
             secret: KEYRING.into(),
-            documents: documents.iter().map(|(n, d)| ((*n).into(), (*d).into())).collect(),
+            documents: documents.iter().map(|(n, d)| ((*n).into(), (1, (*d).into()))).collect(),
             origin: origin.into_iter().map(|(n, g)| (n.to_owned(), g)).collect(),
             results: BTreeMap::new(),
             asked: Vec::new(),
@@ -70,12 +71,11 @@ impl World {
                     return response;
                 }
                 Step::Relay(relay) => vec![self.answer(&relay.want)],
-                Step::Fetch(wants) => {
-                    if let Some(result) = self.results.get(&wants[0].key) {
-                        return result.clone();
-                    }
-                    wants.iter().map(|want| self.answer(want)).collect()
-                }
+                Step::Fetch(wants) => wants.iter().map(|want| self.answer(want)).collect(),
+                Step::Serve(serve) => match self.results.get(&serve.key) {
+                    Some(result) => return result.clone(),
+                    None => vec![Got::Missing],
+                },
             };
             step = exchange.resume(&mut self.core, got);
         }
@@ -85,21 +85,29 @@ impl World {
         self.asked.push(want.key.clone());
         match &want.source {
             Source::Keyring => got(200, &self.secret),
-            Source::Result => Got::Missing,
             Source::Origin(target) => self.origin.get(target).cloned().unwrap_or(got(404, "")),
-            Source::Document(name) => match self.documents.get(name) {
-                None => got(404, ""),
-                Some(payload) => {
-                    let keyring = self.keyring();
-                    let key = keyring.first(Purpose::Document);
-                    Got::Object(Object {
-                        status: 200,
-                        headers: vec![],
-                        body: document::write(name, 1, payload.as_bytes(), key),
-                    })
-                }
-            },
+            Source::Document(name) => {
+                let keyring = self.keyring();
+                let key = keyring.first(Purpose::Document);
+                let body = match self.documents.get(name) {
+                    None => document::write(name, 0, b"null", key),
+                    Some((version, payload)) => {
+                        document::write(name, *version, payload.as_bytes(), key)
+                    }
+                };
+                Got::Object(Object::whole(body))
+            }
         }
+    }
+
+    /// Publishes a document with the version after the last one.
+    fn renew(&mut self, name: &str, payload: &str) {
+        let version = self.documents.get(name).map_or(1, |(version, _)| version + 1);
+        self.publish(name, version, payload);
+    }
+
+    fn publish(&mut self, name: &str, version: u64, payload: &str) {
+        self.documents.insert(name.to_owned(), (version, payload.to_owned()));
     }
 
     fn keyring(&self) -> Keyring {
@@ -195,8 +203,8 @@ fn plans_bind_more_than_the_offer() {
 fn documents_outlive_an_origin_that_fails() {
     let mut world = World::new();
     let folder = world.enter(&[]);
-    world.documents.insert("events/final".into(), "{".into());
-    world.documents.insert("keys/final".into(), "{".into());
+    world.publish("events/final", 2, "{");
+    world.publish("keys/final", 2, "{");
     assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 60_000).status, 200);
 }
 
@@ -207,8 +215,8 @@ fn without_the_frozen_decision_the_last_good_playlist_and_then_503() {
     let target = format!("{folder}720p/index.m3u8");
     let response = world.get(&target, NOW_MS);
     assert_eq!(response.status, 503);
-    assert!(response.headers.contains(&("retry-after".into(), "1".into())));
-    world.documents.insert("pods/final/3/35-plus".into(), PODS.replace("18-34", "35-plus"));
+    assert!(response.headers.contains(&("retry-after".into(), "2".into())));
+    world.publish("pods/final/3/35-plus", 1, &PODS.replace("18-34", "35-plus"));
     let good = world.get(&target, NOW_MS + 2000);
     assert_eq!(good.status, 200);
     world.results.retain(|key, _| key.starts_with("last/"));
@@ -226,7 +234,7 @@ fn a_pass_of_another_schema_sees_the_generic_pods() {
     let target = format!("{folder}720p/index.m3u8");
     assert_eq!(world.get(&target, NOW_MS).status, 503, "there are no pods at all");
     let generic = PODS.replace("18-34", "generic").replace("\"ad\"", "\"for-all\"");
-    world.documents.insert("pods/final/3/generic".into(), generic);
+    world.publish("pods/final/3/generic", 1, &generic);
     let playlist = world.get(&target, NOW_MS + 2000);
     assert!(playlist.status == 200 && text(&playlist).contains("../ads/for-all/720p/0/0.m4s"));
 }
@@ -238,7 +246,7 @@ fn a_clock_that_steps_back_keeps_no_switch() {
     assert_eq!(world.get(target, NOW_MS).status, 200);
     let panic =
         r#"{"flags":{"panic":{"state":"ENABLED","variants":{"on":true},"defaultVariant":"on"}}}"#;
-    world.documents.insert("flags/final".into(), panic.into());
+    world.renew("flags/final", panic);
     assert_eq!(world.get(target, NOW_MS - 3_600_000).status, 503, "the switch was not looked at");
 }
 
@@ -246,11 +254,11 @@ fn a_clock_that_steps_back_keeps_no_switch() {
 fn what_is_bound_to_countries_is_not_asked_for_while_the_event_is_not_known() {
     let mut world = World::new();
     let target = "/api/events/final/score";
-    world.documents.insert("events/final".into(), "{".into());
+    world.publish("events/final", 1, "{");
     let snapshot = format!(
         r#"{{"path":"{target}","taken_ms":{NOW_MS},"fresh_s":10,"stale_s":50,"content_type":"application/json","body":"[1]"}}"#
     );
-    world.documents.insert(format!("snapshots{target}"), snapshot);
+    world.publish(&format!("snapshots{target}"), 1, &snapshot);
     assert_eq!(text(&world.get(target, NOW_MS)), "[1]");
     assert!(!world.asked.iter().any(|key| key.contains("origin/api")));
 }
@@ -265,7 +273,7 @@ fn snapshots_stand_in_for_the_api_in_three_bands() {
     let snapshot = format!(
         r#"{{"path":"{target}","taken_ms":{NOW_MS},"fresh_s":10,"stale_s":50,"content_type":"application/json","body":"[1]"}}"#
     );
-    world.documents.insert(format!("snapshots{target}"), snapshot);
+    world.publish(&format!("snapshots{target}"), 1, &snapshot);
     let band = |response: &Response| {
         response.headers.iter().find(|(n, _)| n == "sightscreen-snapshot").map(|(_, v)| v.clone())
     };
@@ -275,6 +283,74 @@ fn snapshots_stand_in_for_the_api_in_three_bands() {
     let expired = world.get(target, NOW_MS + 60_000);
     assert!(expired.status == 503 && text(&expired).contains("snapshot-expired"));
     assert_eq!(world.get(&format!("{target}?x=1"), NOW_MS).status, 404);
+}
+
+#[test]
+fn a_document_that_is_older_undoes_nothing() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    let retired = r#"{"mint":"k2","pass":["k2"],"url":["u1"]}"#;
+    world.publish("keys/final", 5, retired);
+    let refused = world.get(&format!("{folder}main.m3u8"), NOW_MS + 2000);
+    assert!(text(&refused).contains("pass-key-unknown"));
+    // What was signed once stays signed.
+    world.publish("keys/final", 4, r#"{"mint":"k1","pass":["k1"],"url":["u1"]}"#);
+    let refused = world.get(&format!("{folder}main.m3u8"), NOW_MS + 4000);
+    assert!(text(&refused).contains("pass-key-unknown"));
+}
+
+#[test]
+fn an_event_ends_by_a_signed_absence_alone() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    world.publish("events/final", 2, "null");
+    let gone = world.get(&format!("{folder}main.m3u8"), NOW_MS + 2000);
+    assert!(text(&gone).contains("event-unknown"));
+    world.publish("events/final", 1, EVENT);
+    assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 4000).status, 404);
+    world.publish("events/final", 3, EVENT);
+    assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 6000).status, 200);
+}
+
+#[test]
+fn a_clock_that_steps_back_freezes_no_document() {
+    let mut world = World::new();
+    let folder = world.enter(&[]);
+    world.publish("events/final", 2, "null");
+    // An hour back: within the pass's own skew nothing is valid, so the entry is what is asked.
+    let earlier = world.get(&format!("{folder}main.m3u8"), NOW_MS - 30_000);
+    assert!(text(&earlier).contains("event-unknown"));
+}
+
+#[test]
+fn an_exchange_goes_on_with_the_documents_that_it_began_with() {
+    let mut world = World::new();
+    let folder = world.enter(&[("age", "18-34")]);
+    let request = Request {
+        method: "GET".into(),
+        target: format!("{folder}720p/index.m3u8"),
+        now_ms: NOW_MS,
+        entropy: 5,
+        ..Request::default()
+    };
+    let (mut exchange, step) = world.core.begin(request);
+    let Step::Serve(serve) = step else { panic!("{step:?}") };
+    // While it waits, another exchange brings a newer event.
+    let later = EVENT.replace("\"720p\"", "\"1081p\"");
+    world.publish("events/final", 2, &later);
+    let replaced = world.get(&format!("{folder}720p/index.m3u8"), NOW_MS + 2000);
+    assert_eq!(replaced.status, 404, "the rendition is gone");
+    let mut step = exchange.resume(&mut world.core, vec![Got::Missing]);
+    let response = loop {
+        let got = match step {
+            Step::Fetch(wants) => wants.iter().map(|want| world.answer(want)).collect(),
+            Step::Respond(response) => break response,
+            other => panic!("{other:?}"),
+        };
+        step = exchange.resume(&mut world.core, got);
+    };
+    assert_eq!(response.status, 200);
+    assert_eq!(response.store[0].key, serve.key);
 }
 
 /// A pass for the event by a key of that name.
@@ -303,7 +379,7 @@ fn rooted() -> World {
     let mut world = World::new();
     world.secret = ROOTS.into();
     let keys = r#"{"mint":"r1.1","pass":["r1.1"],"url":["r1.1"]}"#;
-    world.documents.insert("keys/final".into(), keys.into());
+    world.renew("keys/final", keys);
     world
 }
 
@@ -313,7 +389,7 @@ fn a_new_key_of_a_root_needs_a_new_document_and_nothing_else() {
     let keyring = world.keyring();
     assert_eq!(world.get(&world.entry_url("r1.1", &[]), NOW_MS).status, 200);
     let keys = r#"{"mint":"r1.2","pass":["r1.1","r1.2"],"url":["r1.1","r1.2"]}"#;
-    world.documents.insert("keys/final".into(), keys.into());
+    world.renew("keys/final", keys);
     // Within the second for which the core uses the document before it.
     let renew = |kid| format!("/live/final/{}/main.m3u8", pass_by(&keyring, kid));
     assert_eq!(world.get(&renew("r1.2"), NOW_MS + 100).status, 200);
@@ -359,7 +435,7 @@ fn a_new_root_is_read_when_something_by_it_comes_and_once_a_second() {
     assert_eq!(world.asked_for("keyring"), 2);
     // Documents are by the new root from here on.
     let keys = r#"{"mint":"r2.1","pass":["r1.1","r2.1"],"url":["r1.1","r2.1"]}"#;
-    world.documents.insert("keys/final".into(), keys.into());
+    world.renew("keys/final", keys);
     assert_eq!(world.get(&renew(&second, "r2.1"), NOW_MS + 2000).status, 200);
     assert_eq!(world.get(&renew(&first, "r1.1"), NOW_MS + 2000).status, 200);
     assert_eq!(world.asked_for("keyring"), 3);
@@ -375,7 +451,7 @@ fn a_document_by_an_unknown_key_has_the_keyring_read_again() {
     let two = ROOTS.replace("{\"r1\"", &format!("{{\"r2\":\"{}\",\"r1\"", "ab".repeat(32)));
     world.secret = two;
     let territories = r#""territories":{"allow":["IN"]},"consent""#;
-    world.documents.insert("events/final".into(), EVENT.replace("\"consent\"", territories));
+    world.renew("events/final", &EVENT.replace("\"consent\"", territories));
     let refused = world.get(&target, NOW_MS + 1500);
     assert!(text(&refused).contains("region-excluded"), "the new event document is in force");
     assert_eq!(world.asked_for("keyring"), 2);
@@ -385,7 +461,7 @@ fn a_document_by_an_unknown_key_has_the_keyring_read_again() {
 fn an_accepted_key_mints_where_the_named_one_is_not_held() {
     let mut world = World::new();
     let keys = r#"{"mint":"k2","pass":["k2","k1"],"url":["u1"]}"#;
-    world.documents.insert("keys/final".into(), keys.into());
+    world.renew("keys/final", keys);
     let folder = world.enter(&[]);
     assert_eq!(world.get(&format!("{folder}main.m3u8"), NOW_MS + 100).status, 200);
 }

@@ -1,4 +1,4 @@
-//! The three host calls that the fastly crate does not offer.
+//! The host calls that the fastly crate does not offer.
 //!
 //! Owns all `unsafe` of this door. The crate gives the request's URL only after WHATWG parsing,
 //! which resolves `..` and `%2e%2e` and turns `\` into `/`, and so hides what the core must refuse;
@@ -7,7 +7,9 @@
 //! the call.
 #![allow(unsafe_code, reason = "host calls without a safe form; each has its argument beside it")]
 
+use crate::task::wait_for;
 use fastly::Request;
+use fastly::cache::core::{CacheBusyHandle, PendingTransaction, Transaction};
 use fastly::handle::{BodyHandle, PendingRequestHandle};
 use std::time::Duration;
 
@@ -63,4 +65,39 @@ pub(crate) fn select(items: &[Waitable], timeout: Duration) -> Option<usize> {
         return None;
     }
     usize::try_from(index).ok().filter(|index| *index < items.len())
+}
+
+/// Whether `item` is ready.
+pub(crate) fn is_ready(item: Waitable) -> bool {
+    let mut ready = 0;
+    // SAFETY: `ready` is valid for one write. A number that is no handle any more is an error.
+    let status = unsafe { fastly_sys::fastly_async_io::is_ready(item.0, &raw mut ready) };
+    // What cannot be waited for is tried, and says what is wrong.
+    status.is_err() || ready != 0
+}
+
+/// A look-up in the cache that may have to wait for another instance.
+pub(crate) struct Busy {
+    pending: PendingTransaction,
+    item: Waitable,
+}
+
+impl Busy {
+    pub(crate) fn of(pending: PendingTransaction) -> Self {
+        // SAFETY: the handle is taken apart for its number and put together again at once, so it
+        // keeps one owner. The number is used for waiting only, while `pending` lives.
+        let (pending, item) = unsafe {
+            let number = pending.into_handle().into_abi();
+            let handle = CacheBusyHandle::from_abi(number);
+            (PendingTransaction::from_handle(handle), Waitable(number))
+        };
+        Self { pending, item }
+    }
+
+    /// The transaction, once no other instance is before this one; `None` where the cache failed.
+    pub(crate) async fn wait(self) -> Option<Transaction> {
+        let Self { pending, item } = self;
+        wait_for(item, || is_ready(item).then_some(())).await;
+        pending.wait().ok()
+    }
 }

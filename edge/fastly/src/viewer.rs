@@ -1,17 +1,15 @@
-//! From the platform's request to the core's, and from the core's response to the platform's.
-//!
-//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the
-//! headers that the core reads go in, and only the headers that the core or the contract names go
-//! out.
+//! From the platform's request to the core's, and from the driver's answer to the platform's.
 
 use crate::abi;
-use crate::cache::now_ms;
+use crate::relay::Stream;
 use fastly::geo::geo_lookup;
 use fastly::http::header::HeaderName;
 use fastly::http::{FramingHeadersMode, HeaderValue};
-use fastly::{Body, Response, device_detection};
-use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
+use fastly::{Response, device_detection};
+use sightscreen_core::{Client, REQUEST_HEADERS, Request};
+use sightscreen_door::{self as door, Answer, Body};
 use std::hash::{BuildHasher, Hasher};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The core's request for the platform's.
 pub(crate) fn request(incoming: &fastly::Request, geo_header: Option<&str>) -> Request {
@@ -21,8 +19,7 @@ pub(crate) fn request(incoming: &fastly::Request, geo_header: Option<&str>) -> R
         headers: headers(incoming),
         client: client(incoming, geo_header),
         now_ms: now_ms(),
-        // The hasher's keys are the host's random bits, drawn once an instance and then stepped.
-        entropy: std::hash::RandomState::new().build_hasher().finish(),
+        entropy: entropy(),
     }
 }
 
@@ -74,9 +71,25 @@ fn platform_geography(incoming: &fastly::Request) -> (Option<String>, Option<Str
     }
 }
 
-/// Sends status and headers with a body that is the platform's own.
-pub(crate) fn send(status: u16, headers: &[(String, String)], body: Body) {
-    let mut response = Response::from_status(status).with_body(body);
+/// Sends the answer. What the platform moves by itself is under way when this returns.
+pub(crate) async fn send(answer: Answer<Stream>) {
+    let Answer { status, mut headers, body } = answer;
+    match body {
+        Body::Whole(body) => {
+            headers.push(("content-length".to_owned(), body.len().to_string()));
+            response(status, &headers).with_body(body).send_to_client();
+        }
+        Body::Stream(Stream::Native(body)) => {
+            response(status, &headers).with_body(body).send_to_client();
+        }
+        Body::Stream(Stream::Watched(watched)) => {
+            watched.write_to(response(status, &headers).stream_to_client()).await;
+        }
+    }
+}
+
+fn response(status: u16, headers: &[(String, String)]) -> Response {
+    let mut response = Response::from_status(status);
     // A stream has no length of its own; where one is known, the viewer has it too, for HEAD as
     // well.
     if headers.iter().any(|(name, _)| name == "content-length") {
@@ -89,5 +102,16 @@ pub(crate) fn send(status: u16, headers: &[(String, String)], body: Body) {
             response.append_header(name, value);
         }
     }
-    response.send_to_client();
+    response
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Random bits: the hasher's keys are the host's, drawn once an instance and then stepped.
+pub(crate) fn entropy() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
 }

@@ -1,100 +1,56 @@
-//! Requests to the origin, each with its own time limit.
-//!
-//! Owns the origin's address. Owns no cache. Invariant: a request ends by its deadline, whatever
-//! the origin does.
+//! Requests to the origin.
 
 use crate::viewer::{Ending, texts};
-use futures::future::{Either, select};
-use sightscreen_core::door::{self, Answer};
-use sightscreen_core::{Failure, Object, Want};
+use sightscreen_core::{Failure, Want};
+use sightscreen_door::{self as door, Head, headers};
 use spin_sdk::wasip3;
-use std::future::Future;
-use std::pin::pin;
-use std::time::Duration;
 use wasip3::http::client;
 use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
 use wasip3::wit_bindgen::{StreamReader, StreamResult};
-use wasip3::wit_future;
+use wasip3::{wit_future, wit_stream};
 
 /// Bytes that one read may bring.
 const CHUNK: usize = 64 * 1024;
 
-/// Status and headers of the origin's answer, with the body still to come.
-pub(crate) struct Head {
-    pub(crate) status: u16,
-    fields: Fields,
-    response: Response,
+/// A body, and how it ended.
+pub(crate) struct Stream {
+    pub(crate) body: StreamReader<u8>,
+    pub(crate) ending: Ending,
 }
 
-impl Head {
-    /// A header's value by lower case name.
-    pub(crate) fn header(&self, name: &str) -> Option<String> {
-        texts(&self.fields, name).next()
-    }
-
-    /// The object without its body.
-    pub(crate) fn without_body(&self) -> Object {
-        let headers = door::object_headers(|name| self.header(name));
-        Object { status: self.status, headers, body: Vec::new() }
-    }
-
-    /// The body, and how it ended.
-    pub(crate) fn into_body(self) -> (StreamReader<u8>, Ending) {
-        let (_, received) = wit_future::new(|| Ok(()));
-        Response::consume_body(self.response, received)
-    }
-}
-
-/// The whole answer to `want`.
-pub(crate) async fn whole(
+/// GET of what `want` names, until the head.
+pub(crate) async fn send(
     origin: &str,
+    secret: Option<&str>,
     want: &Want,
-    headers: &[(String, String)],
-) -> Result<Answer, Failure> {
-    let answer = async {
-        let head = send(origin, want, headers).await?;
-        let cache_control = head.header("cache-control");
-        let mut object = head.without_body();
-        let (body, ending) = head.into_body();
-        object.body = read(body, want.max_bytes).await?;
-        ending.await.map_err(|_| Failure::Unreachable)?;
-        Ok(Answer { object, cache_control })
-    };
-    within(want.timeout_ms, answer).await.unwrap_or(Err(Failure::Timeout))
-}
-
-/// Status, headers and the body still to come.
-pub(crate) async fn head(
-    origin: &str,
-    want: &Want,
-    headers: &[(String, String)],
-) -> Result<Head, Failure> {
-    within(want.timeout_ms, send(origin, want, headers)).await.unwrap_or(Err(Failure::Timeout))
-}
-
-/// What `future` comes to, unless `timeout_ms` pass first.
-pub(crate) async fn within<T>(timeout_ms: u32, future: impl Future<Output = T>) -> Option<T> {
-    let limit = spin_sdk::time::sleep(Duration::from_millis(timeout_ms.into()));
-    match select(pin!(future), pin!(limit)).await {
-        Either::Left((value, _)) => Some(value),
-        Either::Right(_) => None,
-    }
-}
-
-async fn send(origin: &str, want: &Want, headers: &[(String, String)]) -> Result<Head, Failure> {
-    let request = request(origin, want, headers).ok_or(Failure::Unreachable)?;
+    forwarded: &[(String, String)],
+) -> Result<Head<Stream>, Failure> {
+    let request = request(origin, secret, want, forwarded).ok_or(Failure::Unreachable)?;
     let response = client::send(request).await.map_err(|_| Failure::Unreachable)?;
     let fields = response.get_headers();
-    Ok(Head { status: response.get_status_code(), fields, response })
+    let status = response.get_status_code();
+    let headers = headers::read(|name| texts(&fields, name).next());
+    let (_, received) = wit_future::new(|| Ok(()));
+    let (body, ending) = Response::consume_body(response, received);
+    Ok(Head { status, headers, stream: Stream { body, ending } })
 }
 
-fn request(origin: &str, want: &Want, headers: &[(String, String)]) -> Option<Request> {
+fn request(
+    origin: &str,
+    secret: Option<&str>,
+    want: &Want,
+    forwarded: &[(String, String)],
+) -> Option<Request> {
     let target = door::origin_target(&want.source)?;
     let (scheme, rest) = origin.split_once("://")?;
     let (authority, prefix) = rest.find('/').map_or((rest, ""), |start| rest.split_at(start));
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
-    let fields: Vec<(String, Vec<u8>)> =
-        headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    let secret = secret.map(|secret| (headers::SECRET.to_owned(), secret.as_bytes().to_vec()));
+    let fields: Vec<(String, Vec<u8>)> = forwarded
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+        .chain(secret)
+        .collect();
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(Fields::from_list(&fields).ok()?, None, trailers, None);
     request.set_method(&Method::Get).ok()?;
@@ -105,8 +61,10 @@ fn request(origin: &str, want: &Want, headers: &[(String, String)]) -> Option<Re
     Some(request)
 }
 
-async fn read(mut body: StreamReader<u8>, max_bytes: u32) -> Result<Vec<u8>, Failure> {
+/// The whole body, if it is not longer than `max_bytes` and came to its end.
+pub(crate) async fn read(stream: Stream, max_bytes: u32) -> Result<Vec<u8>, Failure> {
     let limit = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let Stream { mut body, ending } = stream;
     let mut whole = Vec::new();
     loop {
         let (result, chunk) = body.read(Vec::with_capacity(CHUNK)).await;
@@ -115,7 +73,36 @@ async fn read(mut body: StreamReader<u8>, max_bytes: u32) -> Result<Vec<u8>, Fai
         }
         whole.extend_from_slice(&chunk);
         if !matches!(result, StreamResult::Complete(_)) {
-            return Ok(whole);
+            break;
         }
     }
+    ending.await.map_err(|_| Failure::Unreachable)?;
+    Ok(whole)
+}
+
+/// The same body, copied chunk by chunk, which breaks where it goes on past `max_bytes`.
+pub(crate) fn bounded(stream: Stream, max_bytes: u32) -> Stream {
+    let Stream { mut body, ending } = stream;
+    let (mut writer, reader) = wit_stream::new();
+    let (ended, bounded) = wit_future::new(|| Ok(None));
+    wasip3::spawn(async move {
+        let mut left = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let outcome = loop {
+            let (result, chunk) = body.read(Vec::with_capacity(CHUNK)).await;
+            let Some(rest) = left.checked_sub(chunk.len()) else {
+                break Err(wasip3::http::types::ErrorCode::HttpResponseBodySize(None));
+            };
+            left = rest;
+            // What is left unwritten is what a viewer who went away does not want.
+            if !writer.write_all(chunk).await.is_empty() {
+                break Ok(None);
+            }
+            if !matches!(result, StreamResult::Complete(_)) {
+                break ending.await;
+            }
+        };
+        drop(writer);
+        let _ = ended.write(outcome).await;
+    });
+    Stream { body: reader, ending: bounded }
 }

@@ -1,10 +1,8 @@
-//! From the platform's request to the core's, and from the core's response to the platform's.
-//!
-//! Owns what the platform knows about the viewer. Owns no decision about it. Invariant: only the
-//! headers that the core reads go in, and only the headers that the core or the contract names go
-//! out.
+//! From the platform's request to the core's, and from the driver's answer to the platform's.
 
-use sightscreen_core::{Client, REQUEST_HEADERS, Request, door};
+use crate::upstream::Stream;
+use sightscreen_core::{Client, REQUEST_HEADERS, Request};
+use sightscreen_door::{self as door, Answer, Body};
 use spin_sdk::{variables, wasip3};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,8 +33,7 @@ pub(crate) fn request(incoming: &types::Request, geo_header: Option<&str>) -> Re
             .collect(),
         client: Client { country, region, mobile: None },
         now_ms: now_ms(),
-        // The hasher's keys are the host's random bits, drawn once an instance and then stepped.
-        entropy: std::hash::RandomState::new().build_hasher().finish(),
+        entropy: entropy(),
     }
 }
 
@@ -44,6 +41,11 @@ pub(crate) fn request(incoming: &types::Request, geo_header: Option<&str>) -> Re
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Random bits: the hasher's keys are the host's, drawn once an instance and then stepped.
+pub(crate) fn entropy() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 /// A header's values that are text.
@@ -66,13 +68,13 @@ fn method(method: Method) -> String {
     }
 }
 
-/// The platform's response with a body of the core's.
-pub(crate) fn response(
-    status: u16,
-    headers: &[(String, String)],
-    body: Vec<u8>,
-) -> Result<Response, ErrorCode> {
-    let mut headers = headers.to_vec();
+/// The platform's response.
+pub(crate) fn response(answer: Answer<Stream>) -> Result<Response, ErrorCode> {
+    let Answer { status, mut headers, body } = answer;
+    let body = match body {
+        Body::Stream(Stream { body, ending }) => return stream(status, &headers, body, ending),
+        Body::Whole(body) => body,
+    };
     headers.push(("content-length".to_owned(), body.len().to_string()));
     let (mut writer, reader) = wit_stream::new();
     let (ended, ending) = wit_future::new(|| Ok(None));
@@ -86,8 +88,8 @@ pub(crate) fn response(
     Ok(response)
 }
 
-/// The platform's response with a body that is the platform's own.
-pub(crate) fn stream(
+/// With a body that the platform moves.
+fn stream(
     status: u16,
     headers: &[(String, String)],
     body: StreamReader<u8>,

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sightscreen_core::document;
 use sightscreen_core::keyring::{Keyring, Purpose};
-use sightscreen_host::{Config, LogFormat, Running, start};
+use sightscreen_host::{Config, LevelFilter, Limits, LogFormat, Running, start};
 
 /// The fixture as a component, built once for all tests of a run.
 pub fn fixture() -> PathBuf {
@@ -75,18 +76,26 @@ pub fn config(origin: SocketAddr, data: &Path, component: Option<PathBuf>) -> Co
     let keyring = data.join("keyring.json");
     std::fs::write(&keyring, KEYRING).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
+    let origin = sightscreen_host::Origin {
+        url: format!("http://{origin}"),
+        secret: None,
+        ca: None,
+        certificate: None,
+    };
     Config {
         listen: any,
         tls_listen: Some(any),
-        origin: format!("http://{origin}"),
+        admin: any,
+        origin,
         keyring,
         data: data.to_owned(),
-        admin: any,
         geo_header: None,
-        threads: 2,
-        cache_bytes: 16 << 20,
-        log: LogFormat::Plain,
         component,
+        threads: 2,
+        log: LogFormat::Plain,
+        log_level: LevelFilter::INFO,
+        access_log: None,
+        limits: Limits { cache_bytes: 16 << 20, ..Limits::default() },
     }
 }
 
@@ -107,16 +116,34 @@ pub struct Origin {
 impl Origin {
     /// Answers by `script`, from the request's target and its whole head.
     pub fn new(script: impl Fn(&str, &str) -> Script + Send + Sync + 'static) -> Self {
+        Self::start(script, |stream| Ok(Box::new(stream)))
+    }
+
+    /// The same over TLS.
+    pub fn with_tls(
+        config: Arc<ServerConfig>,
+        script: impl Fn(&str, &str) -> Script + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(script, move |stream| {
+            let connection =
+                ServerConnection::new(Arc::clone(&config)).map_err(std::io::Error::other)?;
+            Ok(Box::new(StreamOwned::new(connection, stream)))
+        })
+    }
+
+    fn start(
+        script: impl Fn(&str, &str) -> Script + Send + Sync + 'static,
+        open: impl Fn(TcpStream) -> std::io::Result<Box<dyn Wire>> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
-        let (script, counts) = (Arc::new(script), Arc::clone(&asked));
+        let (script, counts, open) = (Arc::new(script), Arc::clone(&asked), Arc::new(open));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (script, counts) = (Arc::clone(&script), Arc::clone(&counts));
-                std::thread::spawn(move || {
-                    let _ = answer(stream, &*script, &counts);
-                });
+                let open = Arc::clone(&open);
+                std::thread::spawn(move || answer(&mut *open(stream)?, &*script, &counts));
             }
         });
         Self { address, asked }
@@ -127,8 +154,13 @@ impl Origin {
     }
 }
 
+/// A connection, with or without TLS.
+pub trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 fn answer(
-    mut stream: TcpStream,
+    stream: &mut dyn Wire,
     script: &(dyn Fn(&str, &str) -> Script + Send + Sync),
     counts: &Mutex<HashMap<String, usize>>,
 ) -> std::io::Result<()> {
@@ -145,7 +177,7 @@ fn answer(
         std::thread::sleep(pause);
         stream.write_all(&piece)?;
     }
-    Ok(())
+    stream.flush()
 }
 
 /// A whole answer at once.
@@ -204,4 +236,80 @@ pub fn open(address: SocketAddr, request: &str) -> TcpStream {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     stream
+}
+
+/// The program itself; it ends with the test.
+pub struct Program {
+    child: Child,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts it in `data` with these settings besides, and waits until it listens.
+    pub fn start(origin: &str, data: &Path, settings: &[&str]) -> Self {
+        // Writes the keyring.
+        config("127.0.0.1:1".parse().unwrap(), data, None);
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (listen, admin, log) = (free(), free(), data.join("log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_sightscreen-edge"))
+            .args(["--listen", &listen.to_string(), "--admin", &admin.to_string()])
+            .args(["--origin", origin, "--keyring"])
+            .arg(data.join("keyring.json"))
+            .arg("--data")
+            .arg(data)
+            .args(settings)
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let program = Self { child, listen, admin, log };
+        let begun = Instant::now();
+        while TcpStream::connect(listen).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no start: {}", program.log());
+            std::thread::sleep(ms(50));
+        }
+        program
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// A number of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
+        metric(self.admin, name)
+    }
+
+    /// Bytes of memory, by a name of `/proc/PID/status`: `VmRSS` now, `VmHWM` at most so far.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A number of `/metrics` at `admin`.
+pub fn metric(admin: SocketAddr, name: &str) -> u64 {
+    let metrics = get(admin, "/metrics").text();
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().unwrap()
+}
+
+/// Waits until `holds` does.
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        std::thread::sleep(ms(20));
+    }
 }

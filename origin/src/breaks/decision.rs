@@ -1,8 +1,7 @@
-//! The decision of one break: which pod every cohort sees, by a static table.
+//! Decides which pod every cohort sees in one break, by a static table.
 //!
-//! Owns the table, the choice of slots, and the ladder from the cohort's pod down to slate. Does
-//! not know when a break comes or where creatives come from. Invariant: every pod of a decision
-//! fills the break exactly, or is empty and says why.
+//! Every pod of a decision fills the break exactly. Where the cohort's own pod cannot, the generic
+//! one, the fallback and slate are tried in turn; where none can, the pod is empty and says why.
 
 use std::collections::BTreeMap;
 

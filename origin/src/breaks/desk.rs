@@ -1,7 +1,6 @@
 //! The desk: the one place where breaks are announced, frozen, cut short and ended.
 //!
-//! Owns the ledger of a running event and the order of what happens to it. Invariant: nothing that
-//! lies before `floor` is changed, because it may be published or hinted.
+//! It never changes anything that lies before `floor`, because players may have been told of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -194,7 +193,7 @@ impl Desk {
         let mut entries = Vec::new();
         while let Some(entry) = self.next_due(&ledger, inner, floor) {
             if let Err(error) = ledger.apply(&entry) {
-                tracing::error!(event = self.event, %error, "an entry that is due does not follow; left out");
+                tracing::error!(event = self.event, %error, "a due entry breaks the rules of the ledger; left out");
                 break;
             }
             entries.push(entry);
@@ -345,7 +344,7 @@ fn log_frozen(event: &str, frozen: &Frozen) {
         .iter()
         .flat_map(|pod: &Pod| pod.causes.iter().map(move |cause| (pod.level, cause)));
     for (level, cause) in causes {
-        tracing::warn!(event, id, ?level, cause, "break frozen with less than asked");
+        tracing::warn!(event, id, ?level, cause, "a lesser pod was frozen for some cohorts");
     }
 }
 

@@ -1,9 +1,8 @@
-//! The ledger: what was announced, frozen, cut short and ended, and the rules that every entry
-//! keeps.
+//! The ledger: what was announced, frozen, cut short and ended, and the rules for each entry.
 //!
-//! Owns the state of all breaks of one event as the fold of its entries. Does no IO and reads no
-//! clock. Invariant: an entry that [`Ledger::apply`] accepts changes nothing that an earlier
-//! revision said about a segment that may have been published.
+//! The state of all breaks of an event is the fold of its entries, without IO and without a clock.
+//! An entry that [`Ledger::apply`] accepts changes nothing that an earlier revision said about a
+//! segment that may have been published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -158,9 +157,7 @@ pub struct Ledger {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// Ids count up and are never used again.
-    #[error(
-        "break {found} follows break {expected} in number: ids are never used twice or left out"
-    )]
+    #[error("break {found} came where {expected} was due: ids count up without gaps")]
     Id {
         /// The id that comes next.
         expected: String,
@@ -168,7 +165,7 @@ pub enum RuleError {
         found: String,
     },
     /// A break has no segments, or does not fit 53 bits.
-    #[error("break {0} has no usable start and length")]
+    #[error("break {0} has no segments, or numbers that are too large")]
     Length(String),
     /// No content between two breaks.
     #[error(

@@ -1,7 +1,7 @@
-//! The ledger on disk: one JSON line per entry, synced before anyone sees it.
+//! The ledger on disk: one JSON line for each entry, synced before anyone sees it.
 //!
-//! Owns the file format and its recovery. Invariant: an entry that [`Log::append`] has accepted is
-//! read back after any kill, and one that was not accepted was never seen.
+//! An entry that [`Log::append`] has accepted is read back after any kill. One that it did not
+//! accept was never seen.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -95,7 +95,7 @@ impl Log {
         let bytes = read_bounded(&mut file, path)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         if whole < bytes.len() {
-            tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "the last line of the ledger was torn and never in force; dropped");
+            tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "dropped the ledger's last line, which was cut off and never in force");
         }
         let (entries, ledger) = replay(&bytes[..whole], path, event)?;
         let mut log = Self {

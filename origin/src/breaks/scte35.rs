@@ -1,7 +1,7 @@
 //! SCTE-35 `splice_insert` messages, as `EXT-X-DATERANGE` carries them.
 //!
-//! Owns the bits of SCTE 35 2023 clause 9.7.3 that a break of ours needs: out of network with its
-//! duration, and back. Reads nothing.
+//! Only what our breaks need of SCTE 35 2023, clause 9.7.3: out of network with its duration, and
+//! back. Nothing is read.
 
 /// 90 kHz ticks in a millisecond.
 const TICKS_PER_MS: u64 = 90;

@@ -1,7 +1,6 @@
 //! The shelf: the creatives of the table, conditioned ahead of time.
 //!
-//! Owns which creatives are ready and why the others are not. Conditions nothing itself. Invariant:
-//! a creative that is not ready is left out, never waited for.
+//! A break never waits for a creative: one that is not ready is left out, and the shelf says why.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

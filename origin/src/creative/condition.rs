@@ -1,8 +1,7 @@
-//! Conditioning: one run of ffmpeg that brings a clip to the ladder and the grid, kept on disk by
-//! content.
+//! Conditioning: one run of ffmpeg that brings a clip to the ladder and the grid.
 //!
-//! Owns the cache folder. Invariant: a folder with a `meta.json` holds a whole creative; it is
-//! renamed into place.
+//! The result is kept in a folder named by what went into it. The folder is renamed into place, so
+//! one that has a `meta.json` holds a whole creative.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -209,7 +208,7 @@ async fn length(source: &Clip, grid: &Grid) -> Result<u64, CreativeError> {
             })?;
             file.duration_ms.ok_or_else(|| CreativeError::Corrupt {
                 name: name.clone(),
-                reason: "it tells no length".to_owned(),
+                reason: "its length is unknown".to_owned(),
             })?
         }
     };
@@ -381,7 +380,10 @@ pub(super) fn load(
             Kind::Audio => coded_audio(grid, meta.segments),
         };
         if (coded.samples.len() as u64) < least {
-            return Err(corrupt(format!("it gave {} of {least} samples", coded.samples.len())));
+            return Err(corrupt(format!(
+                "it has {} samples, expected at least {least}",
+                coded.samples.len()
+            )));
         }
         tracks.push(coded);
     }

@@ -1,6 +1,4 @@
-//! The cut of a conditioned creative into segments and parts, for each phase of the grid.
-//!
-//! Owns no file. Invariant: see the parent module.
+//! Cuts a conditioned creative into segments and parts, for each phase of the grid.
 
 use bytes::Bytes;
 

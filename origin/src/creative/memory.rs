@@ -1,7 +1,6 @@
-//! The conditioned creatives in memory, bounded by their bytes.
+//! Conditioned creatives in memory, within a budget of bytes.
 //!
-//! Owns who stays. Loads nothing. Invariant: what is in use is not freed under anyone; what leaves
-//! can be loaded again from disk.
+//! What is in use is never taken away from its user. What leaves can be loaded from disk again.
 
 use std::collections::HashMap;
 use std::sync::Arc;

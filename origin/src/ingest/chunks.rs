@@ -1,9 +1,8 @@
-//! The RTMP chunk stream, as far as it takes to know that the session can read it.
+//! Checks the RTMP chunk stream of a publisher before the session sees it.
 //!
-//! Owns the headers of the chunks and what they may claim. Looks at no message but the one that
-//! sets the chunk size. Invariant: what passes here has one message open at a time, of the length
-//! that was announced, and commands short enough to be read by recursion: beyond that, the
-//! session's arithmetic overflows, its memory grows, or its stack does.
+//! The session would overflow, grow or recurse on a hostile stream. What passes here has one
+//! message open at a time, of the length that was announced, and commands short enough to be read
+//! by recursion. Of the messages only the one that sets the chunk size is looked at.
 
 use std::collections::HashMap;
 
@@ -33,19 +32,19 @@ pub(super) enum ChunkError {
     #[error("a chunk continues a stream that never began")]
     NoStream,
     /// More streams than anyone needs.
-    #[error("it opens more than {STREAMS_MAX} chunk streams")]
+    #[error("more than {STREAMS_MAX} chunk streams are open")]
     Streams,
     /// A message begins while another is open, or the open one changes.
-    #[error("its messages are interleaved, which is not taken in")]
+    #[error("messages are interleaved, expected one after another")]
     Interleaved,
     /// A time that runs backwards by its encoding.
-    #[error("a chunk's extended time is smaller than what needs none")]
+    #[error("a chunk has an extended time that would have fitted without one")]
     Time,
     /// A command of this length.
     #[error("a command of {0} bytes, expected at most {COMMAND_BYTES_MAX}")]
     Command(u32),
     /// A chunk size that cannot be.
-    #[error("it sets a chunk size that cannot be used")]
+    #[error("the chunk size is out of bounds")]
     Size,
 }
 

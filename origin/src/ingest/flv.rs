@@ -1,6 +1,4 @@
-//! FLV, as far as it takes to hand a publisher's tags to ffmpeg.
-//!
-//! Owns the byte layout and what a tag's first bytes mean. Looks at no coded data.
+//! Just enough FLV to hand a publisher's tags to ffmpeg. Coded data is not looked at.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -1,8 +1,7 @@
 //! Inputs: what feeds the encoder, and when it is started again.
 //!
-//! Owns the supervision of generated inputs (test match and file). A publisher's is in [`rtmp`].
-//! Invariant: an input that fails is started again for as long as the event lives, on the same
-//! timeline.
+//! The generated inputs (test match and file) are supervised here; a publisher is in [`rtmp`]. An
+//! input that fails is started again on the same timeline, for as long as the event lives.
 
 mod chunks;
 pub mod flv;
@@ -59,7 +58,7 @@ pub(crate) async fn generate(event: LiveEvent, sink: Sink) {
             }
         };
         let wait = pause.after(lasted);
-        tracing::warn!(wait_ms = wait.as_millis() as u64, "the encoder is started again");
+        tracing::warn!(wait_ms = wait.as_millis() as u64, "starting the encoder again");
         sleep(wait).await;
     }
 }

@@ -1,8 +1,8 @@
 //! From a publisher's tags to runs of the encoder.
 //!
-//! Owns the anchor between the publisher's clock and the grid. Invariant: within a run the distance
-//! between them is constant; when they drift apart by more than [`DRIFT`], or tags stop, the run
-//! ends and the next begins at the next key picture.
+//! Within a run the publisher's clock keeps a constant distance to the grid. When they drift apart
+//! by more than [`DRIFT`], or tags stop coming, the run ends, and the next begins at the next key
+//! picture.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ impl Feed {
         if self.anchor.is_some_and(|anchor| anchor.drift(tag.time).abs() > DRIFT) {
             tracing::warn!(
                 event = self.event.name,
-                "the publisher's clock jumped or drifted: its next key picture is placed anew"
+                "the publisher's clock jumped or drifted: continuing at its next key picture"
             );
             (self.run, self.anchor) = (None, None);
             self.group.clear();
@@ -169,7 +169,7 @@ impl Feed {
     /// The encoder failed, or takes no more.
     fn lose_run(&mut self) {
         let Some(run) = self.run.take() else { return };
-        tracing::warn!(event = self.event.name, "the encoder takes no more: it is started again");
+        tracing::warn!(event = self.event.name, "the encoder no longer reads: starting it again");
         self.pace.failed(run.begun.elapsed(), Instant::now());
     }
 
@@ -188,7 +188,7 @@ impl Feed {
             // Pictures so far are good: the next run begins with the last key picture.
             None if self.run.take().is_some() => tracing::warn!(
                 event = self.event.name,
-                "the publisher's sound began late: the encoder is started again with it"
+                "the publisher's sound began late: starting the encoder again with it"
             ),
             None => {}
         }

@@ -1,9 +1,9 @@
-//! RTMP: a publisher with a stream key, and the steps that it takes.
+//! RTMP: a publisher with a stream key, from its connection to its last tag.
 //!
-//! Owns the listener, who is admitted, and which publisher is the one. What becomes of its tags is
-//! [`publisher`]'s. Invariants: the stream key is in no log and no error; a publisher that goes
-//! away never ends the event; the newest publisher with the right key is the one; who has not named
-//! the key costs a few kilobytes and ten seconds at most, and keeps nobody out.
+//! The newest publisher with the right key is the one that counts, and one that goes away never
+//! ends the event. A stranger who has not named the key costs ten seconds and a few kilobytes at
+//! most, and keeps nobody out. The stream key is in no log and no error. What becomes of the tags
+//! is in [`publisher`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -224,14 +224,14 @@ impl Session {
         }
         self.fruitless += input.len();
         if self.unadmitted > UNADMITTED_BYTES || self.fruitless > FRUITLESS_BYTES {
-            return Err("it sent too much to no purpose".to_owned());
+            return Err("it sent more bytes than commands or media explain".to_owned());
         }
         self.chunks.follow(input).map_err(|error| error.to_string())?;
         // Against what else the library may stumble over. After a panic the session is not used
         // again.
         let session = std::panic::AssertUnwindSafe(&mut self.inner);
         let results = std::panic::catch_unwind(move || { session }.handle_input(input))
-            .map_err(|_| "the session cannot read what it sent".to_owned())?
+            .map_err(|_| "it sent something that is not RTMP".to_owned())?
             .map_err(|error| error.to_string())?;
         if !results.is_empty() {
             self.fruitless = 0;
@@ -273,7 +273,7 @@ impl Connection {
             let room = session.room(mine.is_some());
             let (read_by, late) = match mine {
                 Some(_) => (Instant::now() + IDLE, "it sent nothing for too long"),
-                None => (admitted_by, "it named no stream key in time"),
+                None => (admitted_by, "it did not give a stream key in time"),
             };
             tokio::select! {
                 read = timeout_at(read_by, read_some(stream, &mut input, room)) => match read {
@@ -410,7 +410,7 @@ async fn read_some(
 async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), String> {
     timeout(IDLE, stream.write_all(bytes))
         .await
-        .map_err(|_| "it takes no answer".to_owned())?
+        .map_err(|_| "it does not read what is sent to it".to_owned())?
         .map_err(|error| error.to_string())
 }
 

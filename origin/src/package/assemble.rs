@@ -1,7 +1,6 @@
 //! Puts one track's samples on the grid and cuts them into parts.
 //!
-//! Owns the choice between media and gap, and nothing that is visible. Invariant: it emits every
-//! part of the timeline once, in order, from where it starts: whole, or as a gap; only whole
+//! Every part of the timeline comes out once and in order, either whole or as a gap. Only whole
 //! stretches without media are stepped over.
 
 use bytes::Bytes;

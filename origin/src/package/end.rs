@@ -1,7 +1,7 @@
 //! The end of an event: the segment before which every rendition stops.
 //!
-//! Owns the file `end`. Does not know who asked. Invariant: an end is on disk before anything is
-//! published with it in mind, and never moves.
+//! It is on disk, in the file `end`, before anything is published with it in mind, and it never
+//! moves.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub enum EndError {
     #[error("nothing is published yet: wait for the event's first segments")]
     NothingYet,
     /// Nothing is packaged any more.
-    #[error("the packager ended: start the origin again, and end the event then")]
+    #[error("the packager has failed: restart the origin, then end the event again")]
     Gone,
     /// The end cannot be kept.
     #[error("{path}: {source}: check that the folder is writable and the disk is not full")]

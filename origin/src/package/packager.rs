@@ -1,8 +1,7 @@
 //! The packager's thread: takes the encoder's messages, cuts parts, and publishes them.
 //!
-//! Owns the order of publishing. Invariant: nothing of a sequence number is visible before the
-//! ledger has frozen it, and while an input is lost the timeline goes on with gaps, at the pace of
-//! the clock.
+//! Nothing of a sequence number is visible before the ledger has frozen it. While an input is lost
+//! the timeline goes on with gaps, at the pace of the clock.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,9 +1,8 @@
 //! The queue between the encoder's runs and the packager.
 //!
-//! Owns the numbering of runs and the bytes that wait. Knows nothing of the grid. Invariants: of
-//! two runs only the newer one is heard, however their messages interleave; a packager that stands
-//! still (a full disk) costs at most [`BYTES_MAX`] of memory, because samples past it are dropped
-//! and become gaps.
+//! Of two runs only the newer is heard, however their messages interleave. A packager that stands
+//! still (a full disk) costs at most [`BYTES_MAX`] of memory: samples past it are dropped and
+//! become gaps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -121,10 +120,10 @@ impl Shared {
         if room == full {
             self.full.store(!room, Ordering::Relaxed);
             match room {
-                true => tracing::warn!("the packager goes on: samples are taken again"),
+                true => tracing::warn!("the packager works again"),
                 false => tracing::error!(
                     waiting,
-                    "the packager stands still: samples are dropped and become gaps"
+                    "the packager is stuck (is the disk full?): samples are dropped and become gaps"
                 ),
             }
         }

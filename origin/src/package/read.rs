@@ -1,7 +1,7 @@
 //! Reads what the encoder writes: one fragmented MP4 with one track, as a stream of samples.
 //!
-//! A box is read once it is whole, and refused where it claims more than [`MAX_BOX`] bytes. What
-//! says nothing of samples is skipped.
+//! A box is read once it is whole, and one that claims more than [`MAX_BOX`] bytes is an error.
+//! Boxes that have nothing to say about samples are skipped.
 
 use bytes::{Buf, Bytes, BytesMut};
 

@@ -1,7 +1,7 @@
-//! Writes init segments and fragments (CMAF) of one track, from the encoder's sample entry and
+//! Writes init segments and fragments (CMAF) of one track from the encoder's sample entry and
 //! samples.
 //!
-//! Owns the byte layout alone. Invariant: the same samples at the same place give the same bytes.
+//! The same samples at the same place give the same bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

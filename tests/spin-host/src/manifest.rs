@@ -1,8 +1,5 @@
-//! What is read of `spin.toml`: where the component is, the values of its variables, and what it is
-//! allowed.
-//!
-//! Owns the reading of a manifest of version 2 with one component. Invariant: a required variable
-//! has a value, and every request leads to the component, as with Spin.
+//! Reads a `spin.toml` of version 2 with one component, to which every request goes: where the
+//! component is, the values of its variables, and what it is allowed to use.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -59,7 +56,7 @@ fn one_component(manifest: &Table) -> Option<(&str, &Table)> {
     components.next().is_none().then_some((name.as_str(), component))
 }
 
-/// Whether a trigger leads every path to the component.
+/// Whether a trigger sends every path to the component.
 fn takes_all(manifest: &Table, component: &str) -> bool {
     let triggers =
         manifest.get("trigger").and_then(|trigger| trigger.get("http")).and_then(Value::as_array);
@@ -99,7 +96,7 @@ fn values(
         .collect()
 }
 
-/// Puts values in place of `{{ name }}`.
+/// Replaces each `{{ name }}` by its value, and by nothing where it has none.
 fn resolve(template: &str, values: &HashMap<String, String>) -> String {
     let mut parts = template.split("{{");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -138,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_no_request_leads_to_is_refused() {
+    fn a_component_that_does_not_get_all_requests_is_refused() {
         let manifest = |route: &str, component: &str| -> Table {
             let text =
                 format!("[[trigger.http]]\nroute = \"{route}\"\ncomponent = \"{component}\"");

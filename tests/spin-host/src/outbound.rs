@@ -1,7 +1,5 @@
-//! Requests of a component to the outside, over one pool of connections for all instances.
-//!
-//! Owns the client. Plain HTTP only; a component that asks for TLS here is refused. Invariant: no
-//! host is asked that the manifest does not allow.
+//! Requests that the component makes: over plain HTTP, to the origins that the manifest allows, with
+//! one pool of connections for all instances.
 
 use std::sync::Arc;
 
@@ -15,7 +13,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 #[derive(Clone)]
 pub(crate) struct Outbound {
     client: Client<HttpConnector, WasiBody>,
-    /// Scheme and authority of each that may be asked.
+    /// Scheme and authority of each origin that may be asked.
     allowed: Arc<[String]>,
 }
 

@@ -1,6 +1,7 @@
 //! The listener: HTTP/1.1, each request as it came.
 
-use crate::workers::Workers;
+use crate::pool::Pool;
+use crate::single::Single;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -11,24 +12,26 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use wasmtime_wasi_http::handler::ProxyHandler;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+/// What serves the requests.
+pub(crate) enum Instances {
+    Pool(Pool),
+    One(Single),
+}
+
 /// Serves until the process ends.
-pub(crate) async fn serve(
-    listen: SocketAddr,
-    handler: ProxyHandler<Workers>,
-) -> wasmtime::Result<()> {
+pub(crate) async fn serve(listen: SocketAddr, instances: Instances) -> wasmtime::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    let handler = Arc::new(handler);
+    let instances = Arc::new(instances);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let handler = Arc::clone(&handler);
+        let instances = Arc::clone(&instances);
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let handler = Arc::clone(&handler);
-                async move { Ok::<_, Infallible>(answer(&handler, request).await) }
+                let instances = Arc::clone(&instances);
+                async move { Ok::<_, Infallible>(answer(&instances, request).await) }
             });
             // A connection that breaks is its viewer's matter.
             let _ = hyper::server::conn::http1::Builder::new()
@@ -39,10 +42,15 @@ pub(crate) async fn serve(
 }
 
 async fn answer(
-    handler: &ProxyHandler<Workers>,
+    instances: &Instances,
     request: hyper::Request<Incoming>,
 ) -> http::Response<WasiBody> {
-    match handler.handle((), absolute(request)).await {
+    let request = absolute(request);
+    let response = match instances {
+        Instances::Pool(pool) => pool.handle((), request).await,
+        Instances::One(single) => single.handle(request).await,
+    };
+    match response {
         Ok(response) => response,
         Err(error) => {
             eprintln!("sightscreen-spin-host: a request failed: {error:#}");
@@ -54,7 +62,7 @@ async fn answer(
     }
 }
 
-/// As Spin does, the authority comes from `host`; the path and query stay as they are.
+/// Takes the authority from `host`, as Spin does. Path and query stay as they are.
 fn absolute(request: hyper::Request<Incoming>) -> http::Request<WasiBody> {
     let (mut parts, body) = request.into_parts();
     let host = parts.headers.remove(header::HOST);

@@ -1,7 +1,6 @@
-//! What a component sees of Spin: variables, and the key-value store `default` as a folder with a
-//! file for each key.
+//! What a component sees of Spin: variables, and the key-value store `default`.
 //!
-//! Owns the state of one instance. Invariant: a value is replaced as a whole or not at all.
+//! The store is a folder with a file for each key. A value is replaced as a whole or not at all.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -3,10 +3,12 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
 use sightscreen_tests::command::{Options, run};
 
 fn main() -> ExitCode {
-    match Options::from_args(lexopt::Parser::from_env()).and_then(|options| run(&options)) {
+    match run(&Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(fault) => {

@@ -3,8 +3,12 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
+use sightscreen_tests::live::command::{Options, run};
+
 fn main() -> ExitCode {
-    match sightscreen_tests::live::command::run(lexopt::Parser::from_env()) {
+    match run(&Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(fault) => {

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Case;
+use super::{Case, Count};
 
 /// Folder below the cases that holds shared payloads.
 pub(crate) const FIXTURES: &str = "fixtures";
@@ -60,12 +60,32 @@ fn load(file: &Path, name: String) -> Result<Loaded, String> {
     if case.step.is_empty() {
         return Err("a case needs at least one [[step]]".into());
     }
+    if let Some(at) =
+        case.step.iter().position(|s| s.expect.status == 0 && s.leaves_after_ms.is_none())
+    {
+        return Err(format!("step {}: expected `expect` with a status", at + 1));
+    }
     if let Some(door) =
         case.not_at.keys().find(|door| !crate::doors::NAMES.contains(&door.as_str()))
     {
         return Err(format!("not_at: there is no door {door:?}"));
     }
+    if let Some(unknown) =
+        capabilities(&case).find(|name| !crate::doors::CAPABILITIES.contains(name))
+    {
+        return Err(format!("there is no capability {unknown:?}"));
+    }
     Ok(Loaded { name, dir: file.parent().unwrap_or(Path::new(".")).to_owned(), case })
+}
+
+/// Every capability that the case speaks of.
+fn capabilities(case: &Case) -> impl Iterator<Item = &str> {
+    let counts = case.step.iter().flat_map(|step| step.upstream.iter().flatten());
+    let without = counts.filter_map(|(_, count)| match count {
+        Count::Exactly(_) | Count::Between(..) => None,
+        Count::Unless(unless) => Some(unless.without.keys()),
+    });
+    case.needs.iter().chain(without.flatten()).map(String::as_str)
 }
 
 #[cfg(test)]
@@ -86,5 +106,21 @@ mod tests {
         let faults = load_all(dir.path(), None).unwrap_err();
         assert!(faults.contains("a.toml") && faults.contains("stats"), "{faults}");
         assert!(faults.contains("b.toml") && faults.contains("reqest"), "{faults}");
+    }
+
+    #[test]
+    fn an_unknown_capability_is_named() {
+        let step = "[[step]]\nrequest = \"GET /\"\nexpect = { status = 200 }\n";
+        for text in [
+            format!("about = \"x\"\nneeds = [\"colapse\"]\n{step}"),
+            format!(
+                "about = \"x\"\n{step}upstream = {{ \"/\" = {{ times = 1, without = {{ colapse = [1, 2] }} }} }}\n"
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("a.toml"), text).unwrap();
+            let faults = load_all(dir.path(), None).unwrap_err();
+            assert!(faults.contains("a.toml") && faults.contains("\"colapse\""), "{faults}");
+        }
     }
 }

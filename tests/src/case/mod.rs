@@ -34,6 +34,9 @@ pub struct Case {
     /// Doors that cannot run it, each with the reason.
     #[serde(default)]
     pub not_at: BTreeMap<String, String>,
+    /// Capabilities without which a door does not run it.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// A door of the case's own, where it is started otherwise than for all.
     pub door: Option<DoorSpec>,
     /// Signed documents beside the fixtures that every case has.
@@ -56,6 +59,10 @@ pub struct DoorSpec {
     pub geo_header: bool,
     /// Its secret, in place of the run's keyring.
     pub keyring: Option<String>,
+    /// Whether the Spin door is one instance; else requests come to several, each of which ends
+    /// after a second without any.
+    #[serde(default = "yes")]
+    pub one_instance: bool,
 }
 
 /// A signed document and what may be wrong with it.
@@ -202,6 +209,9 @@ pub struct StepSpec {
     /// How many of the request go out at the same time.
     #[serde(default = "one_usize")]
     pub at_the_same_time: usize,
+    /// Milliseconds after which the client leaves, before the first byte of the answer: nothing is
+    /// expected of the step but what the origin is asked.
+    pub leaves_after_ms: Option<u64>,
     /// Whether the origin listens at all.
     #[serde(default)]
     pub origin_refuses: bool,
@@ -211,7 +221,8 @@ pub struct StepSpec {
     /// Origin answers that hold from this step.
     #[serde(default)]
     pub origin: Vec<OriginSpec>,
-    /// What must come of it.
+    /// What must come of it; needed unless the client leaves.
+    #[serde(default)]
     pub expect: Expect,
     /// Upstream requests by target. Documents may be fetched or not where they are not named;
     /// anything else unnamed is a failure.
@@ -222,7 +233,7 @@ pub struct StepSpec {
 }
 
 /// What must come of a request.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// HTTP status.
@@ -259,6 +270,8 @@ pub struct Expect {
     pub within_ms: Option<u64>,
     /// A number in whole seconds within this range in `retry-after`.
     pub retry_after: Option<(u64, u64)>,
+    /// Of requests at the same time: at least so many different values of `retry-after`.
+    pub retry_after_values: Option<usize>,
 }
 
 /// How often an upstream request must be seen.

@@ -1,9 +1,7 @@
 //! The doors, each launched for real, and the one table of what they can do.
 //!
-//! Owns names, capabilities and how a door is started and stopped. Invariant: every door is given
-//! the same origin, keyring and geo header, and nothing else.
+//! Every door is given the same origin, keyring and geo header, and nothing else.
 
-mod cache;
 mod cloudflare;
 mod fastly;
 mod host;
@@ -36,9 +34,14 @@ pub struct Door {
     start: fn(&Surroundings) -> Result<Running, String>,
 }
 
-/// The one table: `cache` keeps wants, `stale` answers from a stale copy while it refreshes,
-/// `collapse` asks once for many, `results` keeps whole responses, `relay-cache` keeps and
-/// collapses relayed objects, `documents` outlives the origin.
+/// What a door may be able to do. `cache`: it keeps answers of the origin. `stale`: it answers from
+/// a stale one while it refreshes it. `collapse`: it asks once for many. `results`: it keeps whole
+/// responses. `relay-cache`: it keeps relayed objects and asks for them once. `documents`: it has
+/// them when the origin is away.
+pub(crate) const CAPABILITIES: [&str; 6] =
+    ["cache", "stale", "collapse", "results", "relay-cache", "documents"];
+
+/// The one table.
 static DOORS: [Door; 5] = [
     Door {
         name: "native",
@@ -60,8 +63,17 @@ static DOORS: [Door; 5] = [
         has: &["cache", "stale", "collapse", "results", "documents"],
         start: cloudflare::start,
     },
-    Door { name: "spin", has: &["documents"], start: spin::start },
+    // As one instance: see `Surroundings::one_instance`.
+    Door {
+        name: "spin",
+        has: &["cache", "stale", "collapse", "results", "documents"],
+        start: spin::start,
+    },
 ];
+
+/// `spin` with several instances. Each can do the same, but a request may come to any of them, so
+/// that only what all of them share can be counted on.
+static SPIN_SPREAD: Door = Door { name: "spin", has: &["documents"], start: spin::start };
 
 /// What a door is started with.
 #[derive(Debug, Clone)]
@@ -76,6 +88,8 @@ pub struct Surroundings {
     pub geo_header: bool,
     /// The `spin` to use in place of the one on PATH.
     pub spin: Option<PathBuf>,
+    /// Whether all requests at the Spin door go to one instance. Spin itself cannot do that.
+    pub one_instance: bool,
 }
 
 /// A door that serves; it is stopped when dropped.
@@ -93,6 +107,7 @@ impl Surroundings {
         Self {
             keyring: door.keyring.clone().unwrap_or_else(|| self.keyring.clone()),
             geo_header: door.geo_header,
+            one_instance: door.one_instance,
             ..self.clone()
         }
     }
@@ -108,6 +123,19 @@ impl Door {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         DOORS.iter().find(|door| door.name == name)
+    }
+
+    /// The door as it is in these surroundings.
+    #[must_use]
+    pub fn within(&'static self, with: &Surroundings) -> &'static Self {
+        let spread = !with.one_instance || spin::itself(with).is_some();
+        if self.name == SPIN_SPREAD.name && spread { &SPIN_SPREAD } else { self }
+    }
+
+    /// What of `needs` it cannot do.
+    #[must_use]
+    pub fn lacks<'a>(&self, needs: &'a [String]) -> Option<&'a str> {
+        needs.iter().map(String::as_str).find(|need| !self.has.contains(need))
     }
 
     /// Starts it and waits until it listens.

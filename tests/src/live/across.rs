@@ -1,6 +1,4 @@
-//! What must be equal in all renditions of an event.
-//!
-//! Owns the record of what each has shown, and the judgement when all is seen.
+//! What must be equal in all renditions of an event, judged when all has been seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -96,7 +94,7 @@ impl Record {
             let known = ranges.entry(id.clone()).or_default();
             let same =
                 known.get("START-DATE").is_none_or(|date| range.get("START-DATE") == Some(date));
-            notes.must(same, "D1", line, || format!("the ID of date range {id} is used again"));
+            notes.must(same, "D1", line, || format!("the ID {id} is used for a second date range"));
             known.extend(range);
         }
         let Some((start, end)) = window(media) else {
@@ -164,8 +162,8 @@ impl Record {
                 let here = self.ranges.get(name).and_then(|ranges| ranges.get(id));
                 let same = here.map_or(!self.must_show(name, range), |here| agree(range, here));
                 report.of(name).must(same, "D1", 0, || match here {
-                    Some(_) => format!("date range {id} is another than in {first}"),
-                    None => format!("date range {id} is in {first}, and not here"),
+                    Some(_) => format!("date range {id} differs from that in {first}"),
+                    None => format!("date range {id} is in {first} but not here"),
                 });
             }
         }

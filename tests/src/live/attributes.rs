@@ -16,7 +16,7 @@ pub fn parse(list: &str) -> Result<Attributes, String> {
         let (name, after) = rest.split_once('=').ok_or_else(|| format!("{rest:?} has no value"))?;
         let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
         if name.is_empty() || !name.bytes().all(plain) {
-            return Err(format!("{name:?} is no attribute name"));
+            return Err(format!("{name:?} is not an attribute name"));
         }
         let (value, behind) = match after.strip_prefix('"') {
             Some(quoted) => {

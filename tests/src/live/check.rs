@@ -1,7 +1,6 @@
-//! A check from its entry URL to its report.
+//! A whole check, from its entry URL to its report.
 //!
-//! Owns the plan of a check, and who follows what. Invariant: a rule is judged over all renditions
-//! when all have been followed.
+//! A rule is judged over all renditions, once all have been followed.
 
 use std::panic::resume_unwind;
 use std::thread;

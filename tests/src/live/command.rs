@@ -5,35 +5,34 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Parser;
+
 use super::check::{Check, Plan};
 
-const USAGE: &str =
-    "usage: sightscreen-live-check URL [--for SECONDS] [--json FILE] [--without-break]";
+/// Follows a running event through a break and reports every rule of HLS that it breaks.
+#[derive(Debug, Parser)]
+#[command(name = "sightscreen-live-check")]
+pub struct Options {
+    /// The event's entry URL.
+    url: String,
+    /// How long to follow it.
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = Plan::default().time.as_secs())]
+    seconds: u64,
+    /// Also write the report here.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Pass even if no break was followed or a rule was not seen.
+    #[arg(long)]
+    without_break: bool,
+}
 
-/// Checks the event at the URL of the command line; whether every rule was seen, a break was
-/// followed, and all rules held.
+/// Checks the event; whether every rule was seen, a break was followed, and all rules held.
 ///
 /// # Errors
 /// Where nothing could be checked.
-pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
-    use lexopt::prelude::*;
-    let usage = |e: lexopt::Error| format!("{e}\n{USAGE}");
-    let (mut url, mut plan, mut json): (Option<String>, Plan, Option<PathBuf>) =
-        (None, Plan::default(), None);
-    let mut without_break = false;
-    while let Some(arg) = args.next().map_err(usage)? {
-        match arg {
-            Long("for") => {
-                let seconds = args.value().map_err(usage)?.parse().map_err(usage)?;
-                plan.time = Duration::from_secs(seconds);
-            }
-            Long("without-break") => without_break = true,
-            Long("json") => json = Some(args.value().map_err(usage)?.into()),
-            Value(value) if url.is_none() => url = Some(value.string().map_err(usage)?),
-            _ => return Err(usage(arg.unexpected())),
-        }
-    }
-    let check = Check::of(&url.ok_or(USAGE)?)?;
+pub fn run(options: &Options) -> Result<bool, String> {
+    let plan = Plan { time: Duration::from_secs(options.seconds), ..Plan::default() };
+    let check = Check::of(&options.url)?;
     println!("following {} for {} s", check.names().join(", "), plan.time.as_secs());
     let outcome = check.run(&plan);
     println!(
@@ -41,11 +40,11 @@ pub fn run(mut args: lexopt::Parser) -> Result<bool, String> {
         outcome.sequences, outcome.discontinuities
     );
     let report = &outcome.report;
-    if let Some(file) = json {
-        fs::write(&file, format!("{:#}\n", report.json()))
+    if let Some(file) = &options.json {
+        fs::write(file, format!("{:#}\n", report.json()))
             .map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    let missing = if without_break { Vec::new() } else { outcome.missing() };
+    let missing = if options.without_break { Vec::new() } else { outcome.missing() };
     for what in &missing {
         println!("not whole: {what}");
     }

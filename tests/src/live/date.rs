@@ -1,7 +1,4 @@
-//! Dates as playlists write them.
-//!
-//! Owns the reading of a date in UTC. Invariant: what is no date of that form is none, never a
-//! guess.
+//! Dates in UTC as playlists write them. Any other form is no date.
 
 use super::playlist::seconds;
 

@@ -1,7 +1,6 @@
-//! Delta updates (RFC 8216bis 6.2.5.1), each next to the whole playlist of its moment.
+//! Delta updates (RFC 8216bis 6.2.5.1), each compared with the whole playlist of its moment.
 //!
-//! Owns what a delta must be. Invariant: the rule is seen where a delta skipped something, and
-//! nowhere else.
+//! The rule counts as seen only where a delta skipped something.
 
 use super::playlist::{Media, seconds};
 use super::rules;

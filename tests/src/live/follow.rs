@@ -1,7 +1,6 @@
 //! Follows one rendition: blocking reloads, parts as they come, segments when they are whole.
 //!
-//! Owns the order of requests, and what a reload must bring. What is seen goes to the rules on
-//! text, to [`Objects`] and to [`Across`].
+//! What is seen goes to the rules on text, to [`Objects`] and to [`Across`].
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,7 +120,7 @@ impl<'a> Follower<'a> {
             later.next() > earlier.next()
         };
         notes.must(has || later.ended, "L3", 0, || {
-            format!("?{query} came without what was asked for")
+            format!("?{query} was answered without the part it asked for")
         });
     }
 

@@ -1,7 +1,6 @@
-//! The live check: a running event, followed over HTTP, against the rules of HLS.
+//! The live check: follows a running event over HTTP and holds it against the rules of HLS.
 //!
-//! Owns the reading of playlists and the rules as seen from outside. Knows nothing of how the
-//! playlists were made.
+//! It knows nothing of how the playlists were made.
 
 mod across;
 pub mod attributes;

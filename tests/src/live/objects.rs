@@ -1,8 +1,8 @@
 //! The media of one rendition: every part and segment, fetched when it is first listed.
 //!
-//! Owns the rules that need media, and what they remember: inits, the bytes of parts until their
-//! segment is whole, the decode time that comes next. Invariant: what is listed is fetched once,
-//! and once more where it was asked for while it was hinted.
+//! For the rules that need media this remembers inits, the bytes of parts until their segment is
+//! whole, and the decode time that must come next. What is listed is fetched once, and a second
+//! time if it was fetched while it was only hinted.
 
 use std::collections::HashMap;
 
@@ -100,7 +100,7 @@ impl<'a> Objects<'a> {
         let same = came.as_ref().is_ok_and(|early| early == bytes);
         self.source.notes.must(same, "L5", part.line, || {
             let fault = came.err().unwrap_or("other bytes than later".into());
-            format!("{uri} when it was hinted: {fault}")
+            format!("{uri}, fetched while it was hinted: {fault}")
         });
     }
 
@@ -141,7 +141,7 @@ impl<'a> Objects<'a> {
         if !segment.parts.is_empty() && parts.len() == segment.parts.len() {
             let same = parts.concat() == bytes;
             self.source.notes.must(same, "M1", segment.line, || {
-                format!("{} is not the bytes of its parts", segment.uri)
+                format!("{} differs from the bytes of its parts", segment.uri)
             });
         }
         let Some((init, span)) = self.span(segment, &bytes, segment.line) else {

@@ -1,8 +1,8 @@
-//! Playlists in gzip (RFC 8216bis, appendix B).
+//! Playlists in gzip (RFC 8216bis, appendix B), compared with the plain answer to the same
+//! directives.
 //!
-//! Owns the comparison of a compressed answer with the plain one. Invariant: the two are asked with
-//! the same directives, and only a row of differences is a breach, since a playlist may grow
-//! between them.
+//! A playlist may grow between the two requests, so only several differences in a row break the
+//! rule.
 
 use std::io::Read;
 

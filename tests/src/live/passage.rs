@@ -1,7 +1,6 @@
-//! The way through a break, as one rendition shows it.
+//! Whether a rendition was followed through a break: content, creative, content.
 //!
-//! Owns what of a break must come while it is followed. Invariant: what the first playlist lists
-//! counts for nothing, and no more do gaps.
+//! What the first playlist lists does not count, and neither do gaps.
 
 use super::multivariant::Rendition;
 use super::playlist::{Media, Segment};

@@ -1,8 +1,8 @@
-//! Media playlists, read tag by tag with the line of each.
+//! Reads media playlists tag by tag, with the line of each.
 //!
-//! Owns a strict reader: what it does not understand is an error, unless the specification says
-//! that unknown tags are skipped. Invariant: every segment has a media sequence number, a line and
-//! the init that holds for it.
+//! The reader is strict: what it does not understand is an error, but for unknown tags, which the
+//! specification says are skipped. Every segment has a media sequence number, a line, and the init
+//! that holds for it.
 
 use std::collections::BTreeMap;
 
@@ -164,7 +164,7 @@ impl Media {
             earlier.segments.iter().filter(|s| skipped.contains(&s.sequence)).cloned().collect();
         if kept.len() as u64 != self.skipped {
             return Err(format!(
-                "{} segments are skipped, {} of them are known",
+                "{} segments are skipped, of which only {} are known",
                 self.skipped,
                 kept.len()
             ));
@@ -351,7 +351,7 @@ fn required(list: &Attributes, name: &str) -> Result<String, String> {
 }
 
 fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text:?} is no decimal integer"))
+    text.parse().map_err(|_| format!("{text:?} is not a decimal integer"))
 }
 
 /// Microseconds of a decimal floating-point number of seconds.
@@ -359,7 +359,7 @@ fn number(text: &str) -> Result<u64, String> {
 /// # Errors
 /// Where it is none, or not below 1 << 32.
 pub fn seconds(text: &str) -> Result<u64, String> {
-    let bad = || format!("{text:?} is no number of seconds");
+    let bad = || format!("{text:?} is not a number of seconds");
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {

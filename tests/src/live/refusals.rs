@@ -1,9 +1,8 @@
-//! What a server must refuse, what it must answer at once, and what it must ignore (RFC 8216bis
-//! 6.2.5.2).
+//! What a server must refuse, answer at once, or ignore (RFC 8216bis 6.2.5.2), asked as no player
+//! would.
 //!
-//! Owns the requests that no player makes. Invariant: where the moment decides whether a request is
-//! to be refused, it is asked well past the limit and soon after a segment began, and it is a
-//! breach only when it was not refused so often that no unlucky moment explains it.
+//! Where a refusal depends on the moment, the request goes well past the limit and soon after a
+//! segment began. It is a breach only if it failed so often that no unlucky moment explains it.
 
 use super::playlist::Media;
 use super::source::{Source, max_age};

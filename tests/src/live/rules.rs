@@ -1,7 +1,6 @@
-//! The rules that one playlist, or two in a row, must keep.
+//! The rules that one playlist, or two in a row, must keep, judged on text alone.
 //!
-//! Owns the judgement of RFC 8216bis (draft 22) on text alone; sections are its own. Fetches
-//! nothing.
+//! Sections are those of RFC 8216bis, draft 22.
 
 pub(super) mod ranges;
 mod reload;

@@ -1,7 +1,5 @@
-//! The playlist of one rendition, as its server answers.
-//!
-//! Owns the request and what an answer must be whatever was asked: its status, its form and its
-//! cache times. Invariant: a playlist that is handed out came whole with status 200.
+//! Fetches the playlist of one rendition, and checks what every answer must have: status, form and
+//! cache times.
 
 use std::time::Duration;
 

@@ -1,8 +1,7 @@
 //! Decode times of the content against its dates.
 //!
-//! Owns the distance between the two, which is one and the same for the life of an event, breaks
-//! included, and in every rendition. Creatives count from the start of their slot, so that nothing
-//! is asked of them here: inside of a slot M3 sees to them.
+//! The distance between the two is the same for the life of an event, breaks included, and in every
+//! rendition. Creatives count from the start of their slot; M3 is the rule for them.
 
 use super::date::unix_micros;
 use super::fragment::{Init, Span};

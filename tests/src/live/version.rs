@@ -1,7 +1,6 @@
 //! The protocol version that a media playlist's tags need (RFC 8216bis 8).
 //!
-//! Owns the table of that section. Invariant: a version is needed for what stands in the playlist,
-//! not for what the server can do.
+//! What counts is the tags that are there, not what the server could send.
 
 use super::attributes;
 

@@ -30,7 +30,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 fn figures(report: &Value) -> Result<Vec<Figure>> {
     let median = |name: &str| {
         let value = report[name]["median"].as_f64();
-        value.with_context(|| format!("the browser told no {name}"))
+        value.with_context(|| format!("the browser did not report {name}"))
     };
     Ok(vec![
         Figure::new("latency by hls.js, median", median("latency")?, "s").at_most(2.5),

@@ -1,5 +1,5 @@
-//! The host on one core, beside nginx on the same one: playlists that are checked for a pass,
-//! personalised and cached.
+//! The host on one core, beside nginx on the same core: playlists personalised by a pass, from the
+//! cache.
 
 use std::process::Command;
 use std::thread::sleep;
@@ -73,12 +73,12 @@ fn load(url: &str) -> Result<f64> {
     wrk.args(["-c", LOAD_CORE, "wrk", "-t1", "-c64", "-d", LOAD_S, url]);
     let log = run::output(&mut wrk).context("wrk does not run")?;
     if log.contains("Non-2xx") || log.contains("Socket errors") {
-        bail!("not every answer was a good one:\n{log}");
+        bail!("some answers were errors:\n{log}");
     }
     log.lines()
         .find_map(|line| line.trim().strip_prefix("Requests/sec:"))
         .and_then(|number| number.trim().parse().ok())
-        .with_context(|| format!("wrk told no rate:\n{log}"))
+        .with_context(|| format!("wrk printed no rate:\n{log}"))
 }
 
 /// A video playlist with a creative in it, and its URL with the pass.

@@ -1,5 +1,4 @@
-//! What the host is held against: nginx whose njs checks an HMAC-SHA256 before it sends a static
-//! file.
+//! The measure for the host: nginx, whose njs checks an HMAC-SHA256 before it sends a static file.
 
 use std::fs;
 use std::process::Stdio;

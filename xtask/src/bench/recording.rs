@@ -1,8 +1,7 @@
-//! An origin on tape: passes requests on to the real one and keeps the answers, until it is frozen
-//! and answers from them alone.
+//! A recording of the origin: passes requests on to the real one and keeps the answers, until it is
+//! frozen and answers from those alone.
 //!
-//! A benchmark of the edge must not share its cores with the encoder. Invariant: once frozen, every
-//! answer is one the real origin gave.
+//! A benchmark of the edge must not share its cores with the encoder.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

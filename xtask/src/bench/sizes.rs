@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::Figure;
-use crate::artifacts;
+use crate::{artifacts, paths};
 
 const KIB: f64 = 1024.0;
 
@@ -31,7 +31,7 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
         figures.push(Figure::new("Fastly package", float(usize::try_from(bytes)?) / KIB, "KiB"));
     }
     let out = tempfile::tempdir()?;
-    crate::test::deploy::bundle(out.path())?;
+    crate::test::deploy::bundle(&paths::root(), out.path())?;
     let bytes = gzip_of_folder(out.path())?;
     figures.push(Figure::new("Worker bundle, gzip", float(bytes) / KIB, "KiB").at_most(1000.0));
     Ok(figures)

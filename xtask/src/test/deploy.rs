@@ -3,20 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Outcome;
-use crate::{artifacts, paths, run, tools};
+use crate::{artifacts, paths, release, run, tools};
 
 /// Largest Worker that a free plan takes, compressed.
 const WORKER_BYTES: usize = 1_000_000;
+const NO_FASTLY_CLI: &str =
+    "the Fastly CLI is not on PATH, and npm has it only for Linux on x86-64";
 
 /// Packs the Fastly package with Fastly's own tool.
 pub(crate) fn fastly() -> Result<Outcome> {
     let Some(package) = pack()? else {
-        return Ok(Outcome::Skipped(
-            "the Fastly CLI is not on PATH, and npm brings it for 64-bit Linux alone".to_owned(),
-        ));
+        return Ok(Outcome::Skipped(NO_FASTLY_CLI.to_owned()));
     };
     let name = package.file_name().unwrap_or_default();
     let bytes = std::fs::metadata(&package)?.len();
@@ -40,7 +40,7 @@ pub(crate) fn pack() -> Result<Option<PathBuf>> {
 /// Checks the Worker's deployment with wrangler, and its size.
 pub(crate) fn cloudflare() -> Result<Outcome> {
     let out = tempfile::tempdir()?;
-    bundle(out.path())?;
+    bundle(&paths::root(), out.path())?;
     let bytes = crate::bench::sizes::gzip_of_folder(out.path())?;
     if bytes > WORKER_BYTES {
         bail!("the Worker is {bytes} bytes compressed, more than {WORKER_BYTES}");
@@ -56,7 +56,7 @@ pub(crate) fn spin() -> Result<Outcome> {
     let component = &manifest["component"]["sightscreen"];
     let said = |value: &toml::Value, what: &str| {
         let text = value.as_str().map(str::to_owned);
-        text.with_context(|| format!("spin.toml: expected the component's {what} to be a text"))
+        text.with_context(|| format!("spin.toml: expected the component's {what} to be text"))
     };
     let built = paths::root().join(said(&component["source"], "source")?);
     let command = said(&component["build"]["command"], "build command")?;
@@ -84,12 +84,34 @@ pub(crate) fn spin() -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{bytes} bytes, {by}")))
 }
 
-/// Has wrangler bundle the Worker into a folder as it would for a deployment.
-pub(crate) fn bundle(folder: &Path) -> Result<()> {
+/// Makes a whole release, checks its sums, and deploys its Worker as far as that is possible without
+/// an account.
+pub(crate) fn release() -> Result<Outcome> {
+    if fastly_cli()?.is_none() {
+        return Ok(Outcome::Skipped(NO_FASTLY_CLI.to_owned()));
+    }
+    let folder = paths::work("dist")?;
+    release::all(&folder)?;
+    for program in ["sightscreen-origin", "sightscreen-edge"] {
+        let mut version = Command::new(folder.join(program));
+        let said = run::output(version.arg("--version"));
+        let said = said.with_context(|| format!("the released {program} does not run"))?;
+        ensure!(said.starts_with(program), "{program} --version says {said:?}");
+    }
+    let out = tempfile::tempdir()?;
+    bundle(&folder.join("cloudflare"), out.path())?;
+    let sums = std::fs::read_to_string(folder.join(release::SUMS))?;
+    ensure!(sums == release::sums(&folder)?, "{} does not match the files", release::SUMS);
+    Ok(Outcome::Passed(format!("{} files", sums.lines().count())))
+}
+
+/// Has wrangler bundle the Worker of the `wrangler.toml` in `from` into `folder`, as it would for a
+/// deployment.
+pub(crate) fn bundle(from: &Path, folder: &Path) -> Result<()> {
     let packages = tools::packages()?;
     let mut deploy = Command::new(packages.program("wrangler"));
     deploy
-        .current_dir(paths::root())
+        .current_dir(from)
         .args(["deploy", "--dry-run", "--outdir"])
         .arg(folder)
         .env("CI", "1")

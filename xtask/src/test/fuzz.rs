@@ -1,7 +1,8 @@
-//! A while of fuzzing for every target, two at a time, from the kept seeds.
+//! Fuzzes every target for some seconds, two at a time, starting from the kept seeds.
 //!
-//! Built with the compiler of everything else: coverage needs nothing of a nightly one, and where
-//! no code is unsafe there is little for a sanitizer to find.
+//! Built with the same compiler as everything else. Coverage needs no nightly compiler, and where no
+//! code is unsafe a sanitizer would find little. Building and fuzzing run at the lowest priority,
+//! because other steps run at the same time.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -38,15 +39,14 @@ pub(crate) fn run() -> Result<Outcome> {
     targets.sort_by_key(|target| Reverse(seconds(target)));
     let host = host()?;
     let built = paths::target().join("fuzz");
-    run::built(
-        "build fuzz",
-        run::cargo()
-            .current_dir(&folder)
-            // Naming the target keeps the flags from build scripts and macros.
-            .args(["build", "--release", "--target", &host, "--target-dir"])
-            .arg(&built)
-            .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")),
-    )?;
+    let mut build = run::cargo();
+    build
+        .current_dir(&folder)
+        // Naming the target keeps the flags from build scripts and macros.
+        .args(["build", "--release", "--target", &host, "--target-dir"])
+        .arg(&built)
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+    run::built("build fuzz", &mut run::idle(&build))?;
     let programs = built.join(&host).join("release");
     let queue = Mutex::new(targets.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -72,15 +72,15 @@ fn fuzz(target: &str, programs: &Path, folder: &Path) -> Result<String> {
     let seconds = seconds(target);
     let mut fuzz = Command::new(programs.join(target));
     fuzz.arg(format!("-max_total_time={seconds}"))
-        .args(["-timeout=5", "-rss_limit_mb=2048", "-print_final_stats=1"])
+        .args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}/{target}-", found.display()))
         .arg(corpus.path())
         .arg(folder.join("seeds").join(target));
-    let log = run::logged(&format!("fuzz {target}"), &mut fuzz)?;
+    let log = run::logged(&format!("fuzz {target}"), &mut run::idle(&fuzz))?;
     let runs = log
         .lines()
         .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
-        .with_context(|| format!("the fuzzer of {target} told no number of runs"))?;
+        .with_context(|| format!("the fuzzer of {target} did not print how often it ran"))?;
     Ok(format!("{target} {} runs in {seconds} s", runs.trim()))
 }
 
@@ -106,5 +106,5 @@ fn host() -> Result<String> {
         .as_deref()
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("host: ")))
         .map(str::to_owned)
-        .context("rustc names no host")
+        .context("rustc -vV printed no host")
 }

@@ -1,7 +1,7 @@
-//! kill -9 in a break: the encoder, the origin, the edge. What a viewer was told before must be
-//! what a viewer is told after.
+//! kill -9 in a break: the encoder, the origin, the edge. What viewers were told before must be
+//! what they are told afterwards.
 //!
-//! All is looked at over HTTP at the edge, but for the pods documents, which only edges ask for.
+//! Everything is read over HTTP at the edge, but for pods documents, which only edges ask for.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const CLAIMS: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi&c
 const COHORTS: [&str; 2] = ["generic", "18-34.f.metro.mobile.hi"];
 /// Longer than three restarts take.
 const BREAK_S: u64 = 120;
-/// Creative segments that viewers have been told of before the first blow.
+/// Creative segments that must be listed before anything is killed.
 const TOLD: usize = 2;
 /// New segments that must be listed after a blow.
 const GOES_ON: u64 = 3;
@@ -200,10 +200,7 @@ impl Kept {
 
     fn compare(&self, victim: Victim) -> Result<()> {
         for (url, was) in &self.0 {
-            ensure!(
-                live::get_bytes(url)? == *was,
-                "{url} is another since the {victim:?} was killed"
-            );
+            ensure!(live::get_bytes(url)? == *was, "{url} changed after the {victim:?} was killed");
         }
         Ok(())
     }

@@ -1,13 +1,12 @@
 //! What a media playlist lists at each sequence number, kept over reloads.
 //!
-//! Reads no more than it compares; the live check knows every rule. Invariant: what was seen once
-//! is compared with everything that is seen later.
+//! Reads only what it compares. The live check is what knows every rule.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What viewers are told of a whole segment.
+/// What a playlist says of a whole segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     /// As written, relative to the playlist.
@@ -93,8 +92,7 @@ impl Listed {
         self.lines.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Takes a later reload in; an error says what became another than it was. The answer is how
-    /// many lines were compared.
+    /// Takes in a later reload and returns how many lines were compared. An error says what changed.
     pub(super) fn follow(&mut self, later: Self) -> Result<usize> {
         for (name, was, is) in [
             ("media", self.media_sequence, later.media_sequence),
@@ -143,7 +141,7 @@ fn attribute<'a>(range: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim_matches('"'))
 }
 
-/// Whether a break is told as before; how it ended may be added.
+/// Whether a break is described as before. How it ended may have been added.
 fn tells(is: &str, was: &str) -> bool {
     was.split(',').all(|attribute| is.split(',').any(|one| one == attribute))
 }

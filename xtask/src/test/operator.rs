@@ -1,19 +1,19 @@
-//! An operator and two viewers of different cohorts, by the page's own buttons and menus.
+//! An operator and two viewers of different cohorts, who use the page's own buttons and menus.
 //!
-//! The driver clicks and says what the page showed; what each viewer was due is judged here, by the
-//! pods that were frozen.
+//! The driver clicks and reports what the page showed. What each viewer was due is judged here, by
+//! the pods that were frozen.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::{Outcome, documents};
 use crate::browser::{self, Verdict};
 use crate::servers::Servers;
-use crate::{paths, tools, up};
+use crate::{live, paths, tools, up};
 
-/// Of the first viewer, told by the page's address; the second one's is picked on the page.
+/// The first viewer's choices, in the page's address. The second viewer picks them on the page.
 const QUERY: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi&consent=1";
 const COHORT: &str = "18-34.f.metro.mobile.hi";
 const LIMIT: Duration = Duration::from_secs(360);
@@ -38,10 +38,30 @@ pub(super) fn run() -> Result<Outcome> {
     let verdict = judge(&servers, &report)?;
     print!("{verdict}");
     if !verdict.passed() {
-        bail!("the page did what it must not; repeat it with: cargo xtask test --only operator");
+        bail!("the page misbehaved; repeat it with: cargo xtask test --only operator");
     }
+    tried(&servers)?;
     let picture = shots.join("operator.png");
     Ok(Outcome::Passed(format!("picture {}", picture.display())))
+}
+
+/// Sends every request that the document of the control API shows, in its order.
+fn tried(servers: &Servers) -> Result<()> {
+    let mut last_break = String::new();
+    for example in documents::examples()? {
+        let url = example
+            .url
+            .replace("$CONTROL", &servers.control_url())
+            .replace("$EDGE", &servers.edge_url())
+            .replace("$BREAK", &last_break);
+        let token = example.has_token.then_some(servers.token.as_str());
+        let answer = live::ask(&example.method, &url, token, example.body.as_deref())
+            .with_context(|| format!("docs/control-api.md: {}", example.url))?;
+        if let Some(id) = answer["id"].as_str() {
+            id.clone_into(&mut last_break);
+        }
+    }
+    Ok(())
 }
 
 fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
@@ -55,7 +75,7 @@ fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
         browser::breaks(&browser::pods(servers, viewer)?, viewer, &mut verdict);
     }
     let [one, other] = viewers.as_slice() else {
-        bail!("the driver told of {} viewers", viewers.len());
+        bail!("expected two viewers, the driver reported {}", viewers.len());
     };
     verdict
         .check(one["cohort"] == COHORT, format!("the address leads to cohort {}", one["cohort"]));

@@ -1,4 +1,4 @@
-//! Footage by RTMP: a publisher as a camera's encoder, and the page that plays what came in.
+//! Footage by RTMP: a publisher that behaves like a camera's encoder, and the page that plays it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -50,7 +50,7 @@ fn footage() -> Result<Footage> {
         return Ok(Footage { file: shared, word });
     }
     let word = format!(
-        "with a MADE clip: real footage was absent (set {NAMED} to a file with H.264 and AAC)"
+        "with a MADE clip, because there was no real footage (set {NAMED} to a file with H.264 and AAC)"
     );
     println!("  {word}");
     let file = made()?;

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::{Outcome, Step, deploy, fuzz, kill, operator, rtmp};
+use super::{Outcome, Step, deploy, documents, fuzz, kill, operator, rtmp};
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
 use crate::{artifacts, browser, cases, live, paths, run, tools, up};
@@ -20,8 +20,9 @@ pub(crate) const QUICK: &[Step] = &[
     Step::essential("what the tests need", needs),
     Step::new("clippy", clippy),
     Step::new("unit and property tests", unit),
-    Step::new("cases at the native door", native),
-    Step::new("cases at the host door", host),
+    Step::new("documents", documents::check),
+    Step::beside("cases at the host door", host),
+    Step::beside("cases at the native door", native),
 ];
 
 /// Everything.
@@ -33,16 +34,21 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("licences and sources", deny),
     Step::new("unit and property tests", unit),
     Step::new("builds", builds),
+    Step::new("documents", documents::check),
     Step::new("tests of the Spin host", spin_host),
-    Step::new("cases at the native door", native),
-    Step::new("cases at the host door", host),
-    Step::new("cases at the fastly door", fastly),
-    Step::new("cases at the cloudflare door", cloudflare),
-    Step::new("cases at the spin door", spin),
+    // The longest first, so that none of them ends alone. Fuzzing computes all the time, at the
+    // lowest priority; the doors' cases wait most of the time.
+    Step::beside("fuzz", fuzz::run),
+    Step::beside("cases at the cloudflare door", cloudflare),
+    Step::beside("cases at the fastly door", fastly),
+    Step::beside("cases at the spin door", spin),
+    Step::beside("cases at the host door", host),
+    Step::beside("cases at the native door", native),
     Step::new("fastly compute pack", deploy::fastly),
     Step::new("wrangler deploy --dry-run", deploy::cloudflare),
     Step::new("spin build", deploy::spin),
-    Step::new("fuzz", fuzz::run),
+    Step::new("release", deploy::release),
+    // From here on real time counts, and nothing else runs.
     Step::new("live check of a running event", live_check),
     Step::new("Chromium plays through a break", || twice(chromium)),
     Step::new("operator and two cohorts", operator::run),
@@ -85,9 +91,9 @@ fn clippy() -> Result<Outcome> {
     ok()
 }
 
-/// With what no quick run builds, in one selection: another would check wasmtime anew. In the
-/// profile that is built after it, for macros, build scripts and the component that the host embeds
-/// are then the same.
+/// Also what no quick run builds. One selection of packages, because another one would check wasmtime
+/// once more; and the profile of the builds that follow, because macros, build scripts and the
+/// embedded component are then built once.
 fn clippy_all() -> Result<Outcome> {
     run::built(
         "clippy",
@@ -177,8 +183,30 @@ fn spin() -> Result<Outcome> {
 }
 
 fn door(name: &str) -> Result<Outcome> {
-    let log = run::logged(&format!("cases {name}"), &mut cases::at(name)?)?;
+    let step = format!("cases {name}");
+    let mut cases = cases::at(name)?;
+    let log = run::logged(&step, &mut cases).with_context(|| {
+        let log = run::log_file(&step).and_then(|file| Ok(std::fs::read_to_string(file)?));
+        repeat(name, &log.unwrap_or_default())
+    })?;
     Ok(Outcome::Passed(summary(&log)))
+}
+
+/// Which cases failed, and what to type to see one of them again.
+fn repeat(door: &str, log: &str) -> String {
+    let failed: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("FAIL ")?.strip_prefix(door)?.strip_prefix(": "))
+        .filter_map(|rest| rest.split_once(": ").map(|(case, _)| case))
+        .collect();
+    let command = format!("cargo xtask cases --door {door}");
+    match failed.as_slice() {
+        [] => format!("repeat it with: {command}"),
+        [first, ..] => {
+            let list = failed.join(", ");
+            format!("failed: {list}; repeat one with: {command} --filter {first}")
+        }
+    }
 }
 
 /// The last line of the cases' runner, with the one before it where that counts what was skipped.
@@ -191,14 +219,14 @@ fn summary(log: &str) -> String {
     }
 }
 
-/// Once more where the machine was too slow for a check in real time, and both are told. Whatever a
-/// busy machine does not explain fails at once.
+/// Tries a check in real time once more if the machine was too slow for it, and reports both tries.
+/// A failure that a busy machine does not explain counts at once.
 fn twice(check: fn() -> Result<Outcome>) -> Result<Outcome> {
     let error = match check() {
         Err(error) if error.is::<TooSlow>() => error,
         outcome => return outcome,
     };
-    println!("  once more, since a busy machine explains it: {error:#}");
+    println!("  trying once more, because a busy machine would explain it: {error:#}");
     browser::keep_first()?;
     match check()? {
         Outcome::Passed(word) => Ok(Outcome::PassedSecond(word)),
@@ -217,14 +245,13 @@ fn live_check() -> Result<Outcome> {
     Ok(Outcome::Passed(log.lines().last().unwrap_or_default().to_owned()))
 }
 
-/// The way in that the origin's program prints, which it explains as good: what a door makes of it
-/// is seen by who enters.
+/// The entry URL that `sightscreen-origin sign` prints, once `inspect` has called it good.
 fn printed_entry(servers: &Servers) -> Result<String> {
     let url = servers.signed_entry()?;
     let explained = servers.explained(&url)?;
     ensure!(
         explained.contains("good, and admitted now"),
-        "sightscreen-origin inspect says of what sign printed:\n{explained}"
+        "expected sightscreen-origin inspect to admit what sign printed; it says:\n{explained}"
     );
     Ok(url)
 }
@@ -258,7 +285,19 @@ fn counted(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::summary;
+    use super::{repeat, summary};
+
+    #[test]
+    fn a_door_that_fails_says_which_cases_and_how_to_repeat_one() {
+        let log = "ok   host: pass/whole\nFAIL host: pass/tampered: A pass is refused\n  got 200\n\
+            FAIL host: range/first: A range\n";
+        assert_eq!(
+            repeat("host", log),
+            "failed: pass/tampered, range/first; \
+             repeat one with: cargo xtask cases --door host --filter pass/tampered"
+        );
+        assert_eq!(repeat("spin", log), "repeat it with: cargo xtask cases --door spin");
+    }
 
     #[test]
     fn what_the_cases_runner_skipped_is_told_with_what_it_counted() {

@@ -1,5 +1,5 @@
-//! What Debian's packages bring: looked for by what they install, so that any other source of the
-//! same serves as well.
+//! Debian's packages, recognised by what they install, so that any other source of the same will
+//! do.
 
 use std::path::Path;
 use std::process::Command;

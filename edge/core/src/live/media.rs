@@ -8,10 +8,10 @@
 use std::fmt::Write;
 
 use super::directives::Directives;
-use super::{Admitted, ORIGIN_TIMEOUT_MS, admit, header, may_see, or_stop, playlist_headers};
-use crate::context::{Context, Flow, is_missing, stop};
+use super::{Admitted, ORIGIN_TIMEOUT_MS, admit, header, may_see, or_refuse, playlist_headers};
+use crate::context::{Context, Failed, Flow, is_missing, refuse};
 use crate::encoding::Encoding;
-use crate::exchange::{Got, Object, Response, Source, Store, Want};
+use crate::exchange::{Class, Got, Object, Or, Response, Serve, Sharing, Source, Store, Want};
 use crate::playlist::{Asked, Latency, Position, Stitch, delta, ledger_revision, stitch};
 use crate::problem::Problem;
 
@@ -34,7 +34,8 @@ pub(crate) fn media_playlist(
 ) -> Flow<Response> {
     let admitted = admit(cx, event, pass)?;
     may_see(&admitted, rendition)?;
-    let directives = or_stop(Directives::parse(query.unwrap_or_default()))?.for_session(&admitted);
+    let directives =
+        or_refuse(Directives::parse(query.unwrap_or_default()))?.for_session(&admitted);
     let position = if directives.msn.is_some() { cx.position(event, rendition) } else { None };
     let playlist = Playlist {
         admitted: &admitted,
@@ -72,16 +73,17 @@ struct Playlist<'a> {
 impl Playlist<'_> {
     fn respond(&self, cx: &mut Context<'_>) -> Flow<Response> {
         let key = self.key();
-        match cx.want(self.result_want(key.clone()))? {
-            Got::Failed(_) => return self.last_good(cx, &key),
-            Got::Missing | Got::Object(_) => {}
+        if let Err(Failed) = cx.serve(self.kept(key.clone()))? {
+            return self.last_good(cx, &key);
         }
         let asked = match self.way(cx)? {
             Way::Ask(directives) => directives,
             Way::AsPlain => {
                 return Playlist { directives: self.directives.plain(), ..*self }.respond(cx);
             }
-            Way::Refuse => return stop(shared(Problem::DirectiveInvalid.response(), &key)),
+            Way::Refuse => {
+                return refuse(self.shared(Problem::DirectiveInvalid.response(), key));
+            }
         };
         let origin = match cx.want(self.origin_want(asked))? {
             Got::Object(object) if object.status == 200 => {
@@ -89,10 +91,10 @@ impl Playlist<'_> {
                 &object.body
             }
             Got::Object(object) if object.status == 400 => {
-                return stop(shared(Problem::DirectiveInvalid.response(), &key));
+                return refuse(self.shared(Problem::DirectiveInvalid.response(), key));
             }
             Got::Object(object) if is_missing(object.status) => {
-                return stop(shared(Problem::RenditionUnknown.response(), &key));
+                return refuse(self.shared(Problem::RenditionUnknown.response(), key));
             }
             _ => return self.last_good(cx, &key),
         };
@@ -101,15 +103,17 @@ impl Playlist<'_> {
         };
         let pods = match revision {
             None => None,
-            Some(revision) => match cx.pods(self.event, revision, &self.admitted.cohort)? {
-                Some(pods) => Some(pods),
-                // An edge never decides alone: without the frozen decision there is no new
-                // playlist.
-                None => return self.last_good(cx, &key),
-            },
+            Some(revision) => {
+                match cx.pods(self.event, &revision.to_string(), &self.admitted.cohort)? {
+                    Some(pods) => Some(pods),
+                    // An edge never decides alone: without the frozen decision there is no new
+                    // playlist.
+                    None => return self.last_good(cx, &key),
+                }
+            }
         };
         let Some(rendition) = self.admitted.event.rendition(self.rendition) else {
-            return stop(Problem::RenditionUnknown.response());
+            return refuse(Problem::RenditionUnknown.response());
         };
         let how = Stitch {
             rendition: self.rendition,
@@ -171,44 +175,44 @@ impl Playlist<'_> {
         } else {
             target_ms / 2
         };
-        let mut store = vec![Store { key, fresh_ms }];
+        let mut store = vec![self.store(key, fresh_ms)];
         if self.directives == Directives::default() {
-            store.push(Store { key: self.last_good_key(), fresh_ms: self.admitted.hold_ms() });
+            let last_good = self.store(self.last_good_key(), self.admitted.hold_ms());
+            store.push(Store { durable: true, ..last_good });
         }
         let mut headers = playlist_headers(format!("public, max-age={}", (fresh_ms / 1000).max(1)));
         headers.push(header("vary", "accept-encoding"));
         headers.extend(self.encoding.header());
-        Response { status: 200, headers, body, store }
+        Response { status: 200, headers, body, store, ..Response::default() }
     }
 
-    /// The last good playlist where the player did not ask for a newer one (RFC 8216bis 6.2.5.2),
-    /// else 503.
+    /// The last good playlist where the player did not ask for a newer one (RFC 8216bis
+    /// 6.2.5.2), else 503, with which those who wait answer each for itself.
     fn last_good(&self, cx: &Context<'_>, key: &str) -> Flow<Response> {
         if self.directives.msn.is_none() {
-            let want = Want {
-                key: self.last_good_key(),
-                collapse: false,
-                timeout_ms: ORIGIN_TIMEOUT_MS,
-                ..self.result_want(String::new())
-            };
-            cx.want(want)?;
+            let hold_ms = self.admitted.target_ms() / 2;
+            let last_good = self.kept(self.last_good_key());
+            cx.stand_in(Serve { or: Or::StandIn { hold_ms }, ..last_good })?;
         }
-        let response =
-            cx.unavailable(Problem::OriginUnavailable, self.admitted.event.target_duration);
-        Ok(shared(response, key))
+        Ok(Response { failed: vec![key.to_owned()], ..cx.unavailable() })
     }
 
-    fn result_want(&self, key: String) -> Want {
-        Want {
-            source: Source::Result,
+    /// The response for all who wait for `key`, and for nobody after them.
+    fn shared(&self, response: Response, key: String) -> Response {
+        Response { store: vec![self.store(key, 0)], ..response }
+    }
+
+    fn store(&self, key: String, fresh_ms: u32) -> Store {
+        Store { key, event: Some(self.event.to_owned()), fresh_ms, durable: false }
+    }
+
+    fn kept(&self, key: String) -> Serve {
+        Serve {
             key,
-            fresh_ms: 0,
-            stale_ms: 0,
-            stale_error_ms: 0,
-            missing_ms: 0,
-            collapse: true,
-            timeout_ms: self.timeout_ms(self.directives).saturating_add(ORIGIN_TIMEOUT_MS),
-            forward: Vec::new(),
+            event: Some(self.event.to_owned()),
+            or: Or::Lead {
+                timeout_ms: self.timeout_ms(self.directives).saturating_add(ORIGIN_TIMEOUT_MS),
+            },
             max_bytes: PLAYLIST_BYTES_MAX,
         }
     }
@@ -226,13 +230,13 @@ impl Playlist<'_> {
         Want {
             key: format!("origin{target}"),
             source: Source::Origin(target),
+            event: Some(self.event.to_owned()),
+            class: Class::Playlist,
+            sharing: Sharing::Everyone,
             fresh_ms: if directives.msn.is_some() { blocking_ms } else { ORIGIN_PLAYLIST_FRESH_MS },
             stale_ms: 0,
-            stale_error_ms: 0,
             missing_ms: 0,
-            collapse: true,
             timeout_ms: self.timeout_ms(directives),
-            forward: Vec::new(),
             max_bytes: PLAYLIST_BYTES_MAX,
         }
     }
@@ -275,9 +279,4 @@ impl Playlist<'_> {
     fn latency(&self) -> Latency {
         if self.admitted.low_latency { Latency::Low } else { Latency::Standard }
     }
-}
-
-/// The response for all who wait for `key`, and for nobody after them.
-fn shared(response: Response, key: &str) -> Response {
-    Response { store: vec![Store { key: key.to_owned(), fresh_ms: 0 }], ..response }
 }

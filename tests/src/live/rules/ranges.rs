@@ -1,7 +1,6 @@
 //! Date ranges (4.4.5.1), in one playlist and over a reload.
 //!
-//! Owns what a range may say, and how long it is kept. Invariant: tags of one ID are one range,
-//! whose attributes are those of all its tags.
+//! Tags with one ID are one range, which has the attributes of all of them.
 
 use crate::live::attributes::Attributes;
 use crate::live::date::unix_micros;

@@ -1,6 +1,4 @@
 //! The rules that two playlists in a row must keep.
-//!
-//! Owns what a reload may change. Fetches nothing.
 
 use super::ranges;
 use crate::live::playlist::Media;
@@ -38,7 +36,7 @@ fn kept(earlier: &Media, later: &Media, notes: Notes<'_>) {
     for old in earlier.all().filter(|old| old.sequence >= later.sequence) {
         let Some(new) = later.at(old.sequence) else {
             notes.must(false, "R1", 0, || {
-                format!("segment {} was removed, and not from the head", old.sequence)
+                format!("segment {} was removed from elsewhere than the head", old.sequence)
             });
             continue;
         };
@@ -64,7 +62,7 @@ fn kept(earlier: &Media, later: &Media, notes: Notes<'_>) {
         }
     }
     notes.must(later.ended || !earlier.ended, "R1", 0, || {
-        "a playlist that had ended goes on".into()
+        "a playlist goes on that had ended".into()
     });
 }
 

@@ -1,0 +1,72 @@
+//! What stands between a platform and the core: one driver for every door that runs an exchange as
+//! a task, and the types that all doors share.
+//!
+//! [`answer`] drives an exchange. What it asks of a platform is the trait [`Platform`]; what it does
+//! with an answer of the origin is in [`Came`]. A door implements the trait, translates requests and
+//! answers, and is done.
+#![forbid(unsafe_code)]
+
+mod came;
+mod copies;
+mod drive;
+mod flights;
+mod geography;
+pub mod headers;
+mod instance;
+mod lifetime;
+mod platform;
+mod range;
+pub mod relay;
+mod stamp;
+mod time;
+mod wants;
+
+pub use came::{Came, Document};
+pub use drive::answer;
+pub use flights::Pulse;
+pub use geography::{geography, only};
+pub use instance::{InstanceLead, settle, turn};
+pub use lifetime::{Lifetime, Use};
+pub use platform::{Answer, Body, Entry, Head, Outcome, Platform, Turn};
+pub use range::Cut;
+pub use stamp::Stamp;
+
+use sightscreen_core::Source;
+
+/// What a door asks the origin for, or `None` where a want is not for the origin.
+#[must_use]
+pub fn origin_target(source: &Source) -> Option<String> {
+    match source {
+        Source::Document(name) => Some(format!("/documents/{name}")),
+        Source::Origin(target) => Some(target.clone()),
+        Source::Keyring => None,
+    }
+}
+
+/// By what an entry is purged: everything of an event by `event-{event}`, everything of Sightscreen
+/// by `sightscreen`.
+pub fn tags(event: Option<&str>) -> impl Iterator<Item = String> {
+    let event = event.map(|event| format!("event-{event}"));
+    std::iter::once("sightscreen".to_owned()).chain(event)
+}
+
+#[cfg(test)]
+mod testing {
+    use sightscreen_core::{Class, Sharing, Source, Want};
+
+    /// A want of a media object.
+    pub(crate) fn want() -> Want {
+        Want {
+            source: Source::Origin("/live/demo/v/1.m4s".to_owned()),
+            key: "k".to_owned(),
+            event: Some("demo".to_owned()),
+            class: Class::Object,
+            sharing: Sharing::Everyone,
+            fresh_ms: 100,
+            stale_ms: 50,
+            missing_ms: 30,
+            timeout_ms: 1000,
+            max_bytes: 1 << 20,
+        }
+    }
+}

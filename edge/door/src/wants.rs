@@ -1,0 +1,152 @@
+//! The way of a want, from the core's wish to what came: cache, turn, origin, copy.
+
+use std::rc::Rc;
+
+use sightscreen_core::keyring::Keyring;
+use sightscreen_core::{Failure, Got, Object, Sharing, Source, Want};
+
+use crate::flights::Pulse;
+use crate::platform::{Outcome, Platform, Turn};
+use crate::time::within;
+use crate::{Came, Document, copies, headers};
+
+/// What came of `want`. `viewer` is the viewer's headers.
+pub(crate) async fn get<P: Platform>(
+    platform: &P,
+    want: &Want,
+    viewer: &[(String, String)],
+    pulse: &Pulse,
+) -> Got {
+    if want.source == Source::Keyring {
+        return match platform.secret().await {
+            Some(keyring) => Got::Object(Object::whole(keyring)),
+            None => Got::Failed(Failure::Unreachable),
+        };
+    }
+    if want.sharing == Sharing::OneViewer {
+        let answer = ask(platform, want, &headers::forwarded(want, viewer)).await;
+        return Came::of(want, answer, None, None).got();
+    }
+    let begun_ms = platform.now_ms();
+    match platform.turn(&want.key, want.timeout_ms, pulse).await {
+        Turn::Kept(entry, lead) => {
+            if let Some(lead) = lead {
+                refresh(platform, want, lead);
+            }
+            match entry.object(platform, want.max_bytes).await {
+                Some(object) => Got::Object(object),
+                // Its body is broken: as if there were none.
+                None => fetch(platform, &left(want, begun_ms, platform.now_ms()), None).await.got(),
+            }
+        }
+        Turn::Came(Ok(object)) => Got::Object((*object).clone()),
+        Turn::Came(Err(failure)) => Got::Failed(failure),
+        Turn::Lead(lead) => {
+            let want = left(want, begun_ms, platform.now_ms());
+            fetch(platform, &want, Some(lead)).await.got()
+        }
+        Turn::Alone => fetch(platform, &left(want, begun_ms, platform.now_ms()), None).await.got(),
+        Turn::Late => late(platform, want).await.got(),
+    }
+}
+
+/// Asks again for what is stale, after the viewer has it.
+fn refresh<P: Platform>(platform: &P, want: &Want, lead: P::Lead) {
+    let (this, want) = (platform.clone(), want.clone());
+    platform.later(async move {
+        fetch(&this, &want, Some(lead)).await;
+    });
+}
+
+/// Asks the origin, and hands what came to those who wait, if this one leads.
+async fn fetch<P: Platform>(platform: &P, want: &Want, lead: Option<P::Lead>) -> Rc<Came> {
+    let (this, want) = (platform.clone(), want.clone());
+    platform
+        .see_through(async move {
+            let keyring = keyring(&this, &want).await;
+            let copy = copies::find(&this, &want, keyring.as_ref()).await;
+            let came = match store_first::<P>(&want, copy.as_ref()) {
+                Some(object) => Came::Answer(object),
+                None => {
+                    let answer = ask(&this, &want, &[]).await;
+                    Came::of(&want, answer, keyring.as_ref(), copy.clone())
+                }
+            };
+            if let Some(lead) = lead {
+                this.settle(lead, outcome(&want, &came), want.event.as_deref()).await;
+            }
+            keep(&this, &want, &came, copy, keyring);
+            Rc::new(came)
+        })
+        .await
+}
+
+/// What cannot have changed since it was stored, where the store is nearer than the origin's cache.
+fn store_first<P: Platform>(want: &Want, copy: Option<&Document>) -> Option<Object> {
+    let asks_store = !P::CACHE_IS_SHARED && want.is_immutable();
+    copy.filter(|copy| asks_store && !copy.is_absence).map(|copy| copy.object.clone())
+}
+
+fn outcome(want: &Want, came: &Came) -> Outcome {
+    match (came.object(), came.lifetime(want)) {
+        (Ok(object), Some(lifetime)) => Outcome::Object(Rc::new(object.clone()), lifetime),
+        (Ok(_), None) => Outcome::Private,
+        (Err(failure), _) => Outcome::Failed(failure),
+    }
+}
+
+/// Keeps a document's copy, where it is a new one, after the viewer has the answer.
+fn keep<P: Platform>(
+    platform: &P,
+    want: &Want,
+    came: &Came,
+    copy: Option<Document>,
+    keyring: Option<Keyring>,
+) {
+    let Came::Document(document) = came else { return };
+    let (this, want, document) = (platform.clone(), want.clone(), document.clone());
+    platform.later(async move {
+        copies::keep(&this, &want, &document, copy.as_ref(), keyring.as_ref()).await;
+    });
+}
+
+/// The copy, for one who waited for another's request in vain.
+async fn late<P: Platform>(platform: &P, want: &Want) -> Came {
+    let keyring = keyring(platform, want).await;
+    let copy = copies::find(platform, want, keyring.as_ref()).await;
+    Came::of(want, Err(Failure::Timeout), keyring.as_ref(), copy)
+}
+
+async fn ask<P: Platform>(
+    platform: &P,
+    want: &Want,
+    forwarded: &[(String, String)],
+) -> Result<Object, Failure> {
+    let whole = async {
+        let head = platform.ask(want, forwarded).await?;
+        let body = platform.read(head.stream, want.max_bytes).await?;
+        // The end of a body is believed only where the length agrees: not every platform tells one
+        // that broke from one that is whole.
+        let is_whole = headers::length(&head.headers)
+            .is_none_or(|length| u64::try_from(body.len()) == Ok(length));
+        let headers = headers::kept(&head.headers);
+        is_whole
+            .then_some(Object { status: head.status, headers, body })
+            .ok_or(Failure::Unreachable)
+    };
+    within(platform, want.timeout_ms, whole).await.unwrap_or(Err(Failure::Timeout))
+}
+
+/// The keyring, where the want is of something signed.
+async fn keyring<P: Platform>(platform: &P, want: &Want) -> Option<Keyring> {
+    if !matches!(want.source, Source::Document(_)) {
+        return None;
+    }
+    Keyring::parse(&platform.secret().await?).ok()
+}
+
+/// `want` with the time that is left of it, waiting for another's request included.
+fn left(want: &Want, begun_ms: u64, now_ms: u64) -> Want {
+    let gone_ms = u32::try_from(now_ms.saturating_sub(begun_ms)).unwrap_or(u32::MAX);
+    Want { timeout_ms: want.timeout_ms.saturating_sub(gone_ms).max(1), ..want.clone() }
+}

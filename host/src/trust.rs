@@ -1,0 +1,68 @@
+//! TLS to the origin: whom the node trusts, and as whom it comes.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::Origin;
+
+/// For an origin of these settings. An origin without TLS is trusted by nobody.
+pub(crate) fn client(origin: &Origin) -> io::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots(origin)?);
+    let Some((chain, key)) = &origin.certificate else {
+        return Ok(config.with_no_client_auth());
+    };
+    config
+        .with_client_auth_cert(certificates(chain)?, private_key(key)?)
+        .map_err(|error| wrong(chain, &format!("certificate and key do not serve: {error}")))
+}
+
+fn roots(origin: &Origin) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    if let Some(file) = &origin.ca {
+        for authority in certificates(file)? {
+            roots
+                .add(authority)
+                .map_err(|error| wrong(file, &format!("no certificate authority: {error}")))?;
+        }
+    } else if origin.url.starts_with("https://") {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(io::Error::other(format!(
+                "--origin {}: this machine trusts no certificate authority; install Debian's \
+                 package ca-certificates, or name a file with --origin-ca",
+                origin.url
+            )));
+        }
+    }
+    Ok(roots)
+}
+
+/// All certificates of a PEM file, of which there must be one.
+pub(crate) fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(file, &format!("no certificates in PEM: {error}")))?;
+    if chain.is_empty() {
+        return Err(wrong(file, "no certificates in PEM"));
+    }
+    Ok(chain)
+}
+
+/// The private key of a PEM file.
+pub(crate) fn private_key(file: &Path) -> io::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(file)
+        .map_err(|error| wrong(file, &format!("no private key in PEM: {error}")))
+}
+
+pub(crate) fn wrong(file: &Path, what: &str) -> io::Error {
+    io::Error::other(format!("{}: {what}", file.display()))
+}
