@@ -263,7 +263,7 @@ impl Seat {
     }
 
     /// Ends the exchange.
-    pub(crate) fn end(&mut self, begun: Begun) {
+    pub(crate) fn end(&mut self, begun: &Begun) {
         if let Some(instance) = &mut self.instance
             && begun.generation == self.generation
             && instance.end(begun.exchange).is_err()

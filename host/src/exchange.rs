@@ -48,7 +48,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(begun) = self.begun.take() {
-            self.worker.instance().end(begun);
+            self.worker.instance().end(&begun);
         }
     }
 }

@@ -44,6 +44,9 @@ pub enum Fault {
     Cut(usize),
 }
 
+/// The body for a target that has no script; `None` is 404.
+pub type Otherwise = fn(&str) -> Option<Vec<u8>>;
+
 /// The answers to the same target, in order; the last one repeats.
 #[derive(Debug, Default)]
 struct Script {
@@ -55,7 +58,7 @@ struct Script {
 struct State {
     scripts: HashMap<String, Script>,
     /// Answers what has no script.
-    otherwise: Option<fn(&str) -> Option<Vec<u8>>>,
+    otherwise: Option<Otherwise>,
     seen: Vec<Request>,
     open: HashMap<u64, TcpStream>,
     connections: u64,
@@ -100,7 +103,7 @@ impl Origin {
     }
 
     /// Sets the body, of status 200, of what has no script; `None` is 404.
-    pub fn otherwise(&self, body: fn(&str) -> Option<Vec<u8>>) {
+    pub fn otherwise(&self, body: Otherwise) {
         lock(&self.state).otherwise = Some(body);
     }
 

@@ -45,13 +45,10 @@ struct Door {
 }
 
 fn main() {
-    let keyring = secret("keyring");
-    tell_what_is_missing(keyring.as_deref());
+    tell_what_is_missing(secret("keyring").as_deref());
     let origin_secret = secret("origin_secret").and_then(|secret| String::from_utf8(secret).ok());
-    let platform = Fastly {
-        keyring: keyring.map(Rc::from),
-        secret: origin_secret.filter(|secret| !secret.is_empty()).map(Rc::from),
-    };
+    let platform =
+        Fastly { secret: origin_secret.filter(|secret| !secret.is_empty()).map(Rc::from) };
     let mut door = Door { platform, geo_header: setting("geo_header") };
     Serve::new()
         .with_max_requests(MAX_REQUESTS)

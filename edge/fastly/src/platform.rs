@@ -22,7 +22,6 @@ const PODS_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The platform.
 #[derive(Clone)]
 pub(crate) struct Fastly {
-    pub(crate) keyring: Option<Rc<[u8]>>,
     /// Says to the origin that an edge asks.
     pub(crate) secret: Option<Rc<str>>,
 }
@@ -49,7 +48,8 @@ impl Platform for Fastly {
     }
 
     async fn secret(&self) -> Option<Vec<u8>> {
-        self.keyring.as_ref().map(|keyring| keyring.to_vec())
+        // Each time from the store: a keyring that was replaced is in force without a new instance.
+        crate::secret("keyring")
     }
 
     async fn ask(

@@ -228,7 +228,8 @@ impl Playlist<'_> {
         }
         let blocking_ms = self.admitted.target_ms().saturating_mul(BLOCKING_FRESH_TARGETS);
         Want {
-            key: format!("origin{target}"),
+            // Sequence numbers begin anew with each epoch.
+            key: format!("origin{target}{}", self.epoch()),
             source: Source::Origin(target),
             event: Some(self.event.to_owned()),
             class: Class::Playlist,
@@ -273,7 +274,13 @@ impl Playlist<'_> {
             key.push('/');
         }
         key.pop();
+        key.push_str(&self.epoch());
         key
+    }
+
+    /// The mark of the event's epoch in a key; none where the event has none.
+    fn epoch(&self) -> String {
+        self.admitted.event.epoch.as_ref().map_or(String::new(), |epoch| format!("#{epoch}"))
     }
 
     fn latency(&self) -> Latency {
