@@ -95,7 +95,8 @@ fn differences(flags: &Settings, explained: &Settings, command: &str) -> Vec<Str
         .filter_map(|(name, default)| match flags.get(name) {
             None => Some(format!("{SETTINGS}: {command} has no setting {name}")),
             Some(is) if default.is_some() && default != is => {
-                Some(format!("{SETTINGS}: the default of {name} is {is:?} in --help of {command}"))
+                let is = is.as_deref().unwrap_or("no default");
+                Some(format!("{SETTINGS}: {command} --help says {is} for {name}"))
             }
             Some(_) => None,
         });
