@@ -123,7 +123,8 @@ impl InForce {
     pub fn url_key(&self) -> Key {
         let keyring = self.keyring();
         let newest = self.published().and_then(|keys| keys.url.last().cloned());
-        let key = newest.and_then(|kid| keyring.find(Purpose::Url, &kid).map(std::borrow::Cow::into_owned));
+        let key = newest
+            .and_then(|kid| keyring.find(Purpose::Url, &kid).map(std::borrow::Cow::into_owned));
         key.unwrap_or_else(|| keyring.first(Purpose::Url).clone())
     }
 
