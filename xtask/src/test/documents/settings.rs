@@ -72,16 +72,23 @@ fn faults_of(
     let section = find(documents, SETTINGS)?.section(&command)?;
     let mut faults = differences(flags, &explained(&section), &command);
     for document in documents {
-        for line in document.commands().filter(|line| line.contains(&command)) {
-            let after = line.split(&command).nth(1).unwrap_or_default();
+        for line in document.commands().filter(|line| is_of(line, program, sub)) {
+            let unknown = flags_in(&line).filter(|flag| !flags.contains_key(flag));
             faults.extend(
-                flags_in(after).filter(|flag| !flags.contains_key(flag)).map(|flag| {
+                unknown.map(|flag| {
                     format!("{}: {command} takes no --{flag}", document.path.display())
                 }),
             );
         }
     }
     Ok(faults)
+}
+
+/// Whether a command starts the program, by whatever path.
+fn is_of(line: &str, program: &str, sub: Option<&str>) -> bool {
+    let mut words = line.split_whitespace();
+    let starts = words.next().and_then(|word| word.rsplit('/').next()) == Some(program);
+    starts && sub.is_none_or(|sub| words.next() == Some(sub))
 }
 
 fn differences(flags: &Settings, explained: &Settings, command: &str) -> Vec<String> {
@@ -146,6 +153,14 @@ mod tests {
             ((*name).to_owned(), default.map(str::to_owned))
         };
         settings.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn a_command_is_of_the_program_that_it_starts() {
+        assert!(is_of("dist/sightscreen-edge --data x", "sightscreen-edge", None));
+        assert!(is_of("sightscreen-origin serve", "sightscreen-origin", Some("serve")));
+        assert!(!is_of("sightscreen-origin sign", "sightscreen-origin", Some("serve")));
+        assert!(!is_of("useradd --shell x sightscreen-edge", "sightscreen-edge", None));
     }
 
     #[test]
