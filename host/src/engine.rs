@@ -247,6 +247,24 @@ impl Seat {
         begun.inspect_err(|_| self.clear())
     }
 
+    /// Begins what is due beside the viewers' exchanges, if anything is, and computes its first
+    /// step.
+    pub(crate) fn upkeep(
+        &mut self,
+        now_ms: u64,
+        entropy: u64,
+    ) -> Result<Option<(Begun, core::Step)>, Fault> {
+        let generation = self.generation;
+        // Without an instance nobody has been here.
+        let Some(instance) = &mut self.instance else { return Ok(None) };
+        let begun = instance.upkeep(now_ms, entropy).and_then(|exchange| {
+            let Some(exchange) = exchange else { return Ok(None) };
+            let step = instance.advance(exchange, &[])?;
+            Ok(Some((Begun { exchange, generation }, step)))
+        });
+        begun.inspect_err(|_| self.clear())
+    }
+
     /// The next step of the exchange.
     pub(crate) fn advance(
         &mut self,
@@ -280,6 +298,15 @@ impl Seat {
 }
 
 impl Instance {
+    fn upkeep(&mut self, now_ms: u64, entropy: u64) -> Result<Option<ResourceAny>, Fault> {
+        self.start_clock();
+        let exchanges = self.edge.sightscreen_edge_exchanges();
+        let due = exchanges.exchange().call_upkeep(&mut self.store, now_ms, entropy);
+        let due = due.map_err(|error| self.fault(&error))?;
+        self.open += u32::from(due.is_some());
+        Ok(due)
+    }
+
     fn begin(&mut self, request: wit::Request<'_>) -> Result<ResourceAny, Fault> {
         self.exchanges += 1;
         self.open += 1;

@@ -142,6 +142,22 @@ impl Worker {
         End::Failed(Fault::Trapped)
     }
 
+    /// Does what is due beside the viewers' exchanges.
+    pub(crate) async fn keep_up(self: &Arc<Self>, now_ms: u64, entropy: u64) {
+        let due = self.instance().upkeep(now_ms, entropy);
+        let Ok(Some((begun, mut step))) = due else { return };
+        let running = Running { worker: Arc::clone(self), begun: Some(begun) };
+        while let Step::Fetch(wants) = &step {
+            let nobody = HeaderMap::new();
+            let all = wants.iter().map(|want| self.get(want, &nobody));
+            let answers = futures_util::future::join_all(all).await;
+            step = match self.resume(&running, &answers) {
+                Ok(step) => step,
+                Err(_) => return,
+            };
+        }
+    }
+
     fn begin(self: &Arc<Self>, viewer: &Viewer) -> Result<(Running, Step), Fault> {
         let start = std::time::Instant::now();
         let mut instance = self.instance();

@@ -35,6 +35,8 @@ use crate::refusals::Refusals;
 use crate::tls::Certificate;
 use crate::{admin, logs};
 
+/// Between two looks at what is due beside the viewers' requests.
+const LOOK: Duration = Duration::from_secs(1);
 /// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
 const PING: Duration = Duration::from_secs(20);
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -180,12 +182,26 @@ async fn serve(
         ended = plain => ended?,
         ended = tls => ended?,
         () = told_to_stop(&mut stop) => {}
+        () = keep_up(worker) => {}
     }
     drop(held);
     if tokio::time::timeout(worker.node.limits.drain, open.closed()).await.is_err() {
         tracing::warn!("connections were cut because their requests did not end in time");
     }
     Ok(())
+}
+
+/// Sees from time to time whether snapshots are to be kept fresh. Never ends.
+async fn keep_up(worker: &Arc<Worker>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        worker.keep_up(now_ms(), fastrand::u64(..)).await;
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// A place among the connections, where there is one.
@@ -275,12 +291,11 @@ async fn answer(
     let begun = Instant::now();
     // Viewers send no bodies; what one sends all the same is never read.
     let (parts, _) = request.into_parts();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let viewer = Viewer {
         target: target(&parts.uri),
         method: parts.method,
         headers: parts.headers,
-        now_ms: now.as_millis() as u64,
+        now_ms: now_ms(),
         entropy: fastrand::u64(..),
     };
     let (answered, mut response) = if names_host(parts.version, &viewer.headers) {

@@ -302,11 +302,14 @@ mod tests {
         let second = served(&open(folder.path()), NAME);
         assert!(second.0 > first && second.1 == r#"{"on":true}"#, "{second:?}");
         let last = open(folder.path()).publish(NAME, &json!({"on": false})).unwrap();
-        // The disk is lost, and an old backup takes its place.
+        // The disk is lost, and an old backup takes its place. That takes longer than the clock's
+        // resolution.
+        std::thread::sleep(std::time::Duration::from_millis(20));
         copy(backup.path(), folder.path());
         let restored = served(&open(folder.path()), NAME);
         assert!(restored.0 > last && restored.1 == r#"{"on":true}"#, "{restored:?}");
         // And without a backup.
+        std::thread::sleep(std::time::Duration::from_millis(20));
         let empty = tempfile::tempdir().unwrap();
         assert!(open(empty.path()).publish(NAME, &json!({})).unwrap() > restored.0);
     }

@@ -38,12 +38,21 @@ struct Exchange(RefCell<State>);
 
 enum State {
     New(core::Request),
+    /// Begun, with its first step.
+    Begun(core::Exchange, core::Step),
     Running(core::Exchange),
+    /// Never seen: between two states.
+    Taken,
 }
 
 impl wit::GuestExchange for Exchange {
     fn new(request: wit::Request) -> Self {
         Self(RefCell::new(State::New(request_in(request))))
+    }
+
+    fn upkeep(now_ms: u64, entropy: u64) -> Option<wit::Exchange> {
+        let (exchange, step) = CORE.with_borrow_mut(|core| core.upkeep(now_ms, entropy))?;
+        Some(wit::Exchange::new(Self(RefCell::new(State::Begun(exchange, step)))))
     }
 
     fn advance(&self, got: Vec<wit::Got>) -> wit::Step {
@@ -53,14 +62,19 @@ impl wit::GuestExchange for Exchange {
 
 impl State {
     fn advance(&mut self, core: &mut core::Core, got: Vec<wit::Got>) -> core::Step {
-        match self {
+        let (mut exchange, first) = match std::mem::replace(self, Self::Taken) {
             Self::New(request) => {
-                let (exchange, step) = core.begin(std::mem::take(request));
-                *self = Self::Running(exchange);
-                step
+                let (exchange, step) = core.begin(request);
+                (exchange, Some(step))
             }
-            Self::Running(exchange) => exchange.resume(core, got.into_iter().map(got_in).collect()),
-        }
+            Self::Begun(exchange, step) => (exchange, Some(step)),
+            Self::Running(exchange) => (exchange, None),
+            Self::Taken => unreachable!("a state is put back before anyone looks"),
+        };
+        let step =
+            first.unwrap_or_else(|| exchange.resume(core, got.into_iter().map(got_in).collect()));
+        *self = Self::Running(exchange);
+        step
     }
 }
 

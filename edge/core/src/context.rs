@@ -13,12 +13,13 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 
 use crate::cohort::GENERIC;
-use crate::document::{self, Event, Keys, Pods, Snapshot};
+use crate::document::{self, Event, Keys, Pods, Snapshot, SnapshotList};
 use crate::exchange::{Class, Got, Object, Relay, Request, Response, Serve, Sharing, Source, Want};
 use crate::flags::Flags;
 use crate::keyring::{Keyring, Purpose};
 use crate::playlist::Position;
 use crate::problem::Problem;
+use crate::upkeep::Upkeep;
 
 /// The rest of a decision, or why it stops here.
 pub(crate) type Flow<T> = Result<T, Box<Stop>>;
@@ -41,6 +42,8 @@ pub(crate) enum Stop {
 const DOCUMENT_FRESH_MS: u32 = 1000;
 /// Milliseconds for which an edge may use a document while a newer one is on the way.
 const DOCUMENT_STALE_MS: u32 = 2000;
+/// Milliseconds for which a snapshot is used without looking for a newer one.
+const SNAPSHOT_FRESH_MS: u32 = 10_000;
 const DOCUMENT_TIMEOUT_MS: u32 = 2000;
 const DOCUMENT_BYTES_MAX: u32 = 1 << 20;
 /// Milliseconds for which an immutable document is kept: 24 days, longer than any event.
@@ -65,6 +68,7 @@ pub(crate) struct Held {
     events: Shelf<Event>,
     flags: Shelf<Flags>,
     pods: Shelf<Pods>,
+    pub(crate) upkeep: Upkeep,
 }
 
 /// What one exchange has used so far, so that all its runs see the same.
@@ -255,12 +259,12 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The snapshot of an API path; `None` where there is none to be had. Not held: it is looked at
-    /// while the origin is away.
+    /// The snapshot of an API path, or of a file of the page; `None` where there is none to be had.
+    /// Not held: it is looked at while the origin is away.
     pub(crate) fn snapshot(&mut self, path: &str) -> Flow<Option<Snapshot>> {
         let keyring = self.keyring()?;
         let name = format!("snapshots{path}");
-        let want = document_want(&name, event_of_api(path));
+        let want = snapshot_want(path, event_of_api(path));
         Ok(match self.arrived.get(&want.key) {
             None => return need(want),
             Some(Got::Object(object)) if object.status == 200 => {
@@ -344,6 +348,22 @@ impl<'a> Context<'a> {
         if is_newest || known.is_none_or(|known| position.reaches(known)) {
             self.held.positions.put(&name, position, self.request.now_ms);
         }
+    }
+
+    /// The list of an event's snapshots; `None` where there is none.
+    pub(crate) fn snapshot_list(&mut self, event: &str) -> Flow<Option<SnapshotList>> {
+        let keyring = self.keyring()?;
+        let name = format!("snapshots/{event}");
+        Ok(match self.want(document_want(&name, Some(event)))? {
+            Got::Object(object) => document::read_json(&name, &object.body, &keyring).ok(),
+            _ => None,
+        })
+    }
+
+    /// Waits until all of these have come.
+    pub(crate) fn all(&self, mut wants: Vec<Want>) -> Flow<()> {
+        wants.retain(|want| !self.arrived.contains_key(&want.key));
+        if wants.is_empty() { Ok(()) } else { Err(Box::new(Stop::Need(wants))) }
     }
 
     /// What came of a want, or the wait for it.
@@ -543,6 +563,16 @@ impl<T> Latest<T> {
     }
 }
 
+impl Held {
+    /// The events that are on the air, and were looked at after `since_ms`.
+    pub(crate) fn events_since(&self, since_ms: u64) -> impl Iterator<Item = &str> {
+        let is_attended =
+            move |copy: &Copy<Event>| copy.document.is_some() && copy.since.0 >= since_ms;
+        let events = self.events.0.iter().filter(move |(_, copy)| is_attended(copy));
+        events.map(|(id, _)| id.as_str())
+    }
+}
+
 /// Stops for a want.
 fn need<T>(want: Want) -> Flow<T> {
     Err(Box::new(Stop::Need(vec![want])))
@@ -591,6 +621,15 @@ fn keyring_want(key: &str) -> Want {
         missing_ms: 0,
         timeout_ms: DOCUMENT_TIMEOUT_MS,
         max_bytes: DOCUMENT_BYTES_MAX,
+    }
+}
+
+/// The snapshot of a path. It is taken every few seconds, and is not looked for more often.
+pub(crate) fn snapshot_want(path: &str, event: Option<&str>) -> Want {
+    Want {
+        fresh_ms: SNAPSHOT_FRESH_MS,
+        stale_ms: SNAPSHOT_FRESH_MS,
+        ..document_want(&format!("snapshots{path}"), event)
     }
 }
 

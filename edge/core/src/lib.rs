@@ -24,6 +24,7 @@ pub mod playlist;
 pub mod problem;
 pub mod route;
 pub mod signed_url;
+mod upkeep;
 
 use context::{Context, Flow, Held, Pinned, Stop, refuse};
 use problem::Problem;
@@ -49,6 +50,8 @@ pub struct Core {
 #[derive(Debug)]
 pub struct Exchange {
     request: Request,
+    /// The event whose snapshots it keeps fresh, where it is no viewer's.
+    upkeep: Option<String>,
     /// Keys of what was asked for last, in the order of the wants.
     asked: Vec<String>,
     arrived: BTreeMap<String, Got>,
@@ -65,8 +68,24 @@ impl Core {
 
     /// Starts the exchange for `request`.
     pub fn begin(&mut self, request: Request) -> (Exchange, Step) {
+        self.start(request, None)
+    }
+
+    /// Starts an exchange that no viewer waits for, where one is due: a door drives it like the
+    /// others, after an answer or from time to time, and sends its response to nobody. It keeps the
+    /// snapshots of the events that viewers are at fresh.
+    pub fn upkeep(&mut self, now_ms: u64, entropy: u64) -> Option<(Exchange, Step)> {
+        let mut due = std::mem::take(&mut self.held.upkeep);
+        let event = due.take_due(&upkeep::attended(&self.held, now_ms), now_ms, entropy);
+        self.held.upkeep = due;
+        let request = Request { now_ms, entropy, ..Request::default() };
+        Some(self.start(request, Some(event?)))
+    }
+
+    fn start(&mut self, request: Request, upkeep: Option<String>) -> (Exchange, Step) {
         let mut exchange = Exchange {
             request,
+            upkeep,
             asked: Vec::new(),
             arrived: BTreeMap::new(),
             pinned: Pinned::default(),
@@ -97,7 +116,11 @@ impl Exchange {
             request: &self.request,
             arrived: &self.arrived,
         };
-        match decide(&mut cx).map_err(|stop| *stop) {
+        let decided = match &self.upkeep {
+            None => decide(&mut cx),
+            Some(event) => upkeep::run(&mut cx, event),
+        };
+        match decided.map_err(|stop| *stop) {
             Ok(response) | Err(Stop::Refuse(response)) => Step::Respond(response),
             Err(Stop::Need(wants)) => {
                 self.asked.extend(wants.iter().map(|want| want.key.clone()));

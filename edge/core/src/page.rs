@@ -1,4 +1,4 @@
-//! `/` and `/page/...`: the demonstration page, passed on from the origin.
+//! `/` and `/page/...`: the demonstration page, passed on from the origin, else from its snapshot.
 
 use crate::context::{Context, Flow, is_missing, refuse};
 use crate::exchange::{Class, Got, Relay, Response, Sharing, Source, Want};
@@ -11,7 +11,7 @@ const TIMEOUT_MS: u32 = 5000;
 const BYTES_MAX: u32 = 8 << 20;
 
 /// A file of the page.
-pub(crate) fn answer(cx: &Context<'_>, file: &str) -> Flow<Response> {
+pub(crate) fn answer(cx: &mut Context<'_>, file: &str) -> Flow<Response> {
     let target = format!("/page/{file}");
     let want = Want {
         key: format!("origin{target}"),
@@ -25,15 +25,28 @@ pub(crate) fn answer(cx: &Context<'_>, file: &str) -> Flow<Response> {
         timeout_ms: TIMEOUT_MS,
         max_bytes: BYTES_MAX,
     };
-    let headers = vec![
-        header("cache-control", "public, max-age=5"),
-        header("x-content-type-options", "nosniff"),
-        header("referrer-policy", "no-referrer"),
-    ];
-    match cx.relay(Relay { want, headers })? {
+    match cx.relay(Relay { want, headers: headers() })? {
         Got::Object(object) if is_missing(object.status) => {
             refuse(Problem::ObjectUnknown.response())
         }
-        _ => refuse(cx.unavailable()),
+        _ => stored(cx, file),
     }
+}
+
+/// The file as it was when the origin last could give it.
+fn stored(cx: &mut Context<'_>, file: &str) -> Flow<Response> {
+    let Some(snapshot) = cx.snapshot(&format!("/page/{file}"))? else {
+        return refuse(cx.unavailable());
+    };
+    let mut headers = headers();
+    headers.push(("content-type".to_owned(), snapshot.content_type));
+    Ok(Response { status: 200, headers, body: snapshot.body.into_bytes(), ..Response::default() })
+}
+
+fn headers() -> Vec<(String, String)> {
+    vec![
+        header("cache-control", "public, max-age=5"),
+        header("x-content-type-options", "nosniff"),
+        header("referrer-policy", "no-referrer"),
+    ]
 }

@@ -29,7 +29,27 @@ pub async fn answer<P: Platform>(platform: &P, request: Request) -> Answer<P::St
     let pulse = Pulse::new(platform.now_ms());
     let exchange =
         Exchange { platform, pulse: &pulse, viewer: request.headers.clone(), leads: Vec::new() };
-    pulse.during(platform, exchange.run(request)).await
+    let answer = pulse.during(platform, exchange.run(request)).await;
+    keep_up(platform);
+    answer
+}
+
+/// Does what is due beside the viewers' exchanges, after the answer.
+fn keep_up<P: Platform>(platform: &P) {
+    let (now_ms, entropy) = (platform.now_ms(), platform.entropy());
+    let due = CORE.with_borrow_mut(|core| core.upkeep(now_ms, entropy));
+    let Some((mut inner, mut step)) = due else { return };
+    let this = platform.clone();
+    platform.later(async move {
+        let pulse = Pulse::new(this.now_ms());
+        let work = async {
+            while let Step::Fetch(wants) = &step {
+                let got = together(wants.iter().map(|w| wants::get(&this, w, &[], &pulse))).await;
+                step = CORE.with_borrow_mut(|core| inner.resume(core, got));
+            }
+        };
+        pulse.during(&this, work).await;
+    });
 }
 
 /// What an exchange has at hand beside the core.
