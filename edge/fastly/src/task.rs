@@ -5,6 +5,7 @@
 //! instance waits for the first of them, and polls again. There are few futures, so all are polled.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -17,7 +18,7 @@ const IDLE: Duration = Duration::from_millis(1);
 
 thread_local! {
     static NOTED: RefCell<Noted> = RefCell::default();
-    static LATER: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>> = RefCell::default();
+    static LATER: RefCell<VecDeque<Pin<Box<dyn Future<Output = ()>>>>> = RefCell::default();
 }
 
 #[derive(Default)]
@@ -74,12 +75,13 @@ pub(crate) async fn sleep(span: Duration) {
 
 /// Has `work` done after the answer.
 pub(crate) fn later(work: impl Future<Output = ()> + 'static) {
-    LATER.with_borrow_mut(|later| later.push(Box::pin(work)));
+    LATER.with_borrow_mut(|later| later.push_back(Box::pin(work)));
 }
 
-/// Does what was left for after the answer, and what that leaves in its turn.
+/// Does what was left for after the answer, and what that leaves in its turn. In its order: a body
+/// that a viewer waits for was left first.
 pub(crate) fn finish_later() {
-    while let Some(work) = LATER.with_borrow_mut(Vec::pop) {
+    while let Some(work) = LATER.with_borrow_mut(VecDeque::pop_front) {
         block_on(work);
     }
 }
