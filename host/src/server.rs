@@ -35,6 +35,10 @@ use crate::refusals::Refusals;
 use crate::tls::Certificate;
 use crate::{admin, logs};
 
+/// Bytes of a body that HTTP/1 writes at once. Such a connection has one response at a time, and is
+/// known by its socket where it does not read; to follow each response besides costs a fifth of the
+/// requests a second.
+const SMALL: u64 = 16 * 1024;
 /// Between two looks at what is due beside the viewers' requests.
 const LOOK: Duration = Duration::from_secs(1);
 /// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
@@ -326,7 +330,10 @@ async fn answer(
     };
     let record = worker.node.access.as_ref().map(|access| access.record(&told));
     let length = response.body().length();
-    response.body_mut().told_to(connection.response(length, record));
+    let is_small = length.is_some_and(|length| length <= SMALL);
+    if parts.version == Version::HTTP_2 || !is_small || record.is_some() {
+        response.body_mut().told_to(connection.response(length, record));
+    }
     response
 }
 
