@@ -223,8 +223,7 @@ impl Worker {
         };
         self.node.metrics.lookup(Lookup::StaleOnError);
         let left_ms = self.node.cache.left_ms(&entry);
-        let fresh_ms = u64::from(hold_ms).min(left_ms);
-        let lifetime = Lifetime { fresh_ms, stale_ms: left_ms - fresh_ms };
+        let lifetime = Lifetime::of_stand_in(hold_ms, left_ms);
         for lead in memory.leads.drain(..) {
             self.node.cache.keep_result(lead.key(), entry.stored.clone(), lifetime);
             lead.finish(&entry);

@@ -328,9 +328,7 @@ impl Worker {
         };
         match Came::of(want, Ok(object(&stored)), keyring.as_ref(), copy.clone()) {
             Came::Document(document) => {
-                let is_known = copy.as_ref().is_some_and(|copy| copy.version == document.version);
-                // That something never was is not worth a copy: anyone can ask for any name.
-                if !is_known && (copy.is_some() || !document.is_absence) {
+                if document.is_news(copy.as_ref()) {
                     self.save(name.to_owned(), stored.body.clone());
                 }
                 Ok(self.node.cache.keep_object(&want.key, stored, document.is_absence))

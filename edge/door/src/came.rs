@@ -42,6 +42,13 @@ impl Document {
         let (version, is_absence) = (signed.version, signed.payload == b"null");
         Some(Self { object, version, is_absence })
     }
+
+    /// Whether it takes the place of `copy`, which is not newer. That something never was is not
+    /// worth a copy: anyone can ask for any name.
+    #[must_use]
+    pub fn is_news(&self, copy: Option<&Self>) -> bool {
+        copy.map_or(!self.is_absence, |copy| copy.version != self.version)
+    }
 }
 
 impl Came {

@@ -41,9 +41,7 @@ pub(crate) async fn keep<P: Platform>(
     keyring: Option<&Keyring>,
 ) {
     let Source::Document(name) = &want.source else { return };
-    let is_known = copy.is_some_and(|copy| copy.version == document.version);
-    // That something never was is not worth a copy: anyone can ask for any name.
-    if is_known || (document.is_absence && copy.is_none()) {
+    if !document.is_news(copy) {
         return;
     }
     let stamp = stamp(platform, &document.object, Lifetime::default());

@@ -119,8 +119,7 @@ impl<P: Platform> Exchange<'_, P> {
     /// The last good response in place of those that this exchange leads.
     async fn stand_in(&mut self, serve: &Serve, hold_ms: u32) -> Result<Answer<P::Stream>, Got> {
         let (object, left_ms) = self.last_good(serve).await.ok_or(Got::Missing)?;
-        let fresh_ms = u64::from(hold_ms).min(left_ms);
-        let lifetime = Lifetime { fresh_ms, stale_ms: left_ms - fresh_ms };
+        let lifetime = Lifetime::of_stand_in(hold_ms, left_ms);
         let shared = Rc::new(object.clone());
         for (_, lead) in self.leads.drain(..) {
             let outcome = Outcome::Object(Rc::clone(&shared), lifetime);

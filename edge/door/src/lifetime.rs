@@ -69,6 +69,14 @@ impl Lifetime {
         }
     }
 
+    /// Of a response that stands in for those that cannot be made, and may itself be used for
+    /// `left_ms`: for `hold_ms` without trying, and after it while one exchange tries again.
+    #[must_use]
+    pub fn of_stand_in(hold_ms: u32, left_ms: u64) -> Self {
+        let fresh_ms = left_ms.min(hold_ms.into());
+        Self { fresh_ms, stale_ms: left_ms - fresh_ms }
+    }
+
     /// What the answer is good for at `age_ms`; `None` is an age of less than nothing, which a
     /// clock that stepped back makes.
     #[must_use]
