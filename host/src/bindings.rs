@@ -56,6 +56,7 @@ fn want(want: wit::Want) -> core::Want {
         wit::Source::Keyring => core::Source::Keyring,
         wit::Source::Document(name) => core::Source::Document(name),
         wit::Source::Origin(target) => core::Source::Origin(target),
+        wit::Source::Media(url) => core::Source::Media(url),
     };
     let class = match class {
         wit::Class::Document => core::Class::Document,

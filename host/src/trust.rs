@@ -1,4 +1,4 @@
-//! TLS to the origin: whom the node trusts, and as whom it comes.
+//! TLS to the origin and to where its media are: whom the node trusts, and as whom it comes.
 
 use std::io;
 use std::path::Path;
@@ -10,13 +10,18 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::Origin;
 
+/// For the media's place, which may be a CDN with a certificate of the public kind: whom this
+/// machine trusts, and the origin's authority. The node shows it no certificate.
+pub(crate) fn media(origin: &Origin) -> io::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    add_own(&mut roots, origin)?;
+    Ok(client(roots)?.with_no_client_auth())
+}
+
 /// For an origin of these settings. An origin without TLS is trusted by nobody.
-pub(crate) fn client(origin: &Origin) -> io::Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots(origin)?);
+pub(crate) fn origin(origin: &Origin) -> io::Result<ClientConfig> {
+    let config = client(roots(origin)?)?;
     let Some((chain, key)) = &origin.certificate else {
         return Ok(config.with_no_client_auth());
     };
@@ -25,15 +30,20 @@ pub(crate) fn client(origin: &Origin) -> io::Result<ClientConfig> {
         .map_err(|error| wrong(chain, &format!("certificate and key do not serve: {error}")))
 }
 
+fn client(
+    roots: RootCertStore,
+) -> io::Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    Ok(builder.with_root_certificates(roots))
+}
+
 fn roots(origin: &Origin) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    if let Some(file) = &origin.ca {
-        for authority in certificates(file)? {
-            roots
-                .add(authority)
-                .map_err(|error| wrong(file, &format!("no certificate authority: {error}")))?;
-        }
-    } else if origin.url.starts_with("https://") {
+    add_own(&mut roots, origin)?;
+    if origin.ca.is_none() && origin.url.starts_with("https://") {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
             return Err(io::Error::other(format!(
@@ -44,6 +54,17 @@ fn roots(origin: &Origin) -> io::Result<RootCertStore> {
         }
     }
     Ok(roots)
+}
+
+/// The authority that the settings name for the origin.
+fn add_own(roots: &mut RootCertStore, origin: &Origin) -> io::Result<()> {
+    let Some(file) = &origin.ca else { return Ok(()) };
+    for authority in certificates(file)? {
+        roots
+            .add(authority)
+            .map_err(|error| wrong(file, &format!("no certificate authority: {error}")))?;
+    }
+    Ok(())
 }
 
 /// All certificates of a PEM file, of which there must be one.

@@ -19,25 +19,30 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::config::{Budgets, Config};
+use crate::config::{self, Budgets, Config};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::readers::Memory;
 use crate::transfer::{Head, Transfer};
 use crate::trouble::Troubles;
 use crate::trust;
-use sightscreen_core::{Class, Failure, Want};
+use sightscreen_core::{Class, Failure, Source, Want};
 use sightscreen_door::{self as door, Lifetime};
 
 /// In which the origin is told that an edge of its own asks.
 const SECRET: HeaderName = HeaderName::from_static("sightscreen-edge-secret");
 /// A document that every origin has, if only to say that there is none.
-const PROBE: &str = "/documents/flags/site";
+const PROBE: &str = "flags/site";
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 /// The origin's address and this thread's connections to it.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpClient,
+    /// For what an event's document names as the place of its media: another server, with another
+    /// certificate, which is not shown this node's own.
+    media: HttpClient,
     /// Scheme and authority.
     origin: Arc<str>,
     secret: Option<HeaderValue>,
@@ -93,21 +98,9 @@ impl Upstream {
     /// A thread's own connections to the origin of these settings.
     pub(crate) fn new(config: &Config, node: &Node) -> std::io::Result<Self> {
         let limits = &config.limits;
-        let mut tcp = HttpConnector::new();
-        tcp.set_connect_timeout(Some(limits.connect));
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
-        let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(trust::client(&config.origin)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(limits.idle)
-            .build(tls);
         Ok(Self {
-            client,
+            client: client(trust::origin(&config.origin)?, limits),
+            media: client(trust::media(&config.origin)?, limits),
             origin: config.origin.url.as_str().into(),
             secret: config.origin.secret.clone(),
             room: Arc::clone(&node.room),
@@ -138,7 +131,8 @@ impl Upstream {
         let (response, permit) = outcome?;
         let is_for_edges = matches!(class, Class::Document | Class::Playlist | Class::Object);
         if is_for_edges && response.status() == StatusCode::FORBIDDEN {
-            self.troubles.refused(&self.origin, self.secret.is_some());
+            let url = door::url_of(&want.source, &self.origin).unwrap_or_default();
+            self.troubles.refused(base(&url), self.secret.is_some());
         }
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
@@ -154,30 +148,35 @@ impl Upstream {
     }
 
     async fn send(&self, want: &Want, headers: HeaderMap) -> Result<Response<Incoming>, Failure> {
-        let target = door::origin_target(&want.source).ok_or(Failure::Unreachable)?;
-        self.ask(&target, headers).await
+        self.ask(&want.source, headers).await
     }
 
-    async fn ask(&self, target: &str, headers: HeaderMap) -> Result<Response<Incoming>, Failure> {
-        // A target that is no URI cannot be asked for; to the component that is an origin that does
-        // not answer.
-        let uri: Uri =
-            format!("{}{target}", self.origin).parse().map_err(|_| Failure::Unreachable)?;
+    async fn ask(
+        &self,
+        source: &Source,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, Failure> {
+        // A URL that is none cannot be asked for; to the component that is an origin that does not
+        // answer.
+        let url = door::url_of(source, &self.origin).ok_or(Failure::Unreachable)?;
+        let uri: Uri = url.parse().map_err(|_| Failure::Unreachable)?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         if let Some(secret) = &self.secret {
             request.headers_mut().insert(SECRET, secret.clone());
         }
-        self.client.request(request).await.map_err(|error| {
-            self.troubles.tell(&self.origin, &error);
+        let client = if let Source::Media(_) = source { &self.media } else { &self.client };
+        client.request(request).await.map_err(|error| {
+            self.troubles.tell(base(&url), &error);
             Failure::Unreachable
         })
     }
 
     /// Whether the origin answers a question that every origin can.
     pub(crate) async fn answers(&self, within: Duration) -> bool {
-        let asked = timeout(within, self.ask(PROBE, HeaderMap::new())).await;
+        let probe = Source::Document(PROBE.to_owned());
+        let asked = timeout(within, self.ask(&probe, HeaderMap::new())).await;
         asked.is_ok_and(|answer| {
             answer.is_ok_and(|response| {
                 response.status().is_success() || response.status() == StatusCode::NOT_FOUND
@@ -213,6 +212,29 @@ impl Upstream {
         };
         timeout(limits.whole, work).await.unwrap_or(Err(Failure::Timeout))
     }
+}
+
+fn client(tls: rustls::ClientConfig, limits: &config::Limits) -> HttpClient {
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(limits.connect));
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(limits.idle)
+        .build(connector)
+}
+
+/// Scheme and authority of a URL.
+fn base(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |colon| colon + 3);
+    let end = url[start..].find('/').map_or(url.len(), |slash| start + slash);
+    &url[..end]
 }
 
 /// A body on its way, with its place among the requests under way.

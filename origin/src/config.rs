@@ -76,6 +76,8 @@ pub struct Config {
     pub snapshots: Vec<SnapshotRule>,
     /// Seconds between two takes of the snapshots.
     pub snapshot_every_s: u32,
+    /// Where edges fetch segments and parts, if not here.
+    pub media_url: Option<String>,
     /// Of these an edge names one with every request for media or documents; none: all may ask.
     pub edge_secrets: Vec<Secret>,
     /// Whether `/api/events/{event}/playback` signs for whoever asks.
@@ -174,6 +176,7 @@ impl Config {
             snapshots: tables::snapshots(reader, &event),
             event,
             snapshot_every_s: reader.number("snapshot-every", |s| &s.snapshot_every, 1..=3600),
+            media_url: reader.optional(|s| &s.media_url),
             edge_secrets: edge_secrets(reader),
             open_playback: open_playback(reader),
             log: log(reader),

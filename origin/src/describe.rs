@@ -1,7 +1,7 @@
 //! The event's document: what the edges must know of an event to admit viewers and write its
 //! multivariant playlist.
 
-use sightscreen_core::document::{Bound, Event, Rendition, RenditionKind};
+use sightscreen_core::document::{Bound, Event, MediaOrigin, Rendition, RenditionKind};
 
 use crate::config::Config;
 use crate::grid::Kind;
@@ -39,6 +39,7 @@ pub fn admission(config: &Config) -> Event {
         territories: admission.territories,
         bound: bound.collect(),
         pass: admission.pass,
+        media: config.media_url.clone().map(|url| MediaOrigin { url }),
         renditions: vec![some_rendition()],
     }
 }

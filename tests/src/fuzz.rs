@@ -199,7 +199,7 @@ fn answer(want: &Want, block: Option<&[u8]>) -> Got {
     match (&want.source, block) {
         (Source::Keyring, _) => object(keyring_json().into_bytes()),
         (Source::Document(name), Some(block)) => object(envelope(name, 1, block, "d1", None)),
-        (Source::Origin(_), Some(block)) => object(block.to_vec()),
+        (Source::Origin(_) | Source::Media(_), Some(block)) => object(block.to_vec()),
         (_, None) => Got::Object(Object { status: 404, headers: Vec::new(), body: Vec::new() }),
     }
 }

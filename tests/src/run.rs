@@ -63,6 +63,7 @@ impl Runner<'_> {
     /// What differed, for people.
     pub fn run(&self, loaded: &Loaded, event: String) -> Result<(), String> {
         let mut expander = Expander::new(event);
+        expander.origin = self.origin.addr().to_string();
         let outcome = self.steps(loaded, &mut expander);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.extend(expander.secrets());

@@ -90,7 +90,7 @@ fn request(
     want: &Want,
     forwarded: &[(String, String)],
 ) -> Option<Request> {
-    let target = door::origin_target(&want.source)?;
+    let url = door::url_of(&want.source, origin)?;
     let fields = web_sys::Headers::new().ok()?;
     for (name, value) in forwarded {
         fields.append(name, value).ok()?;
@@ -107,7 +107,6 @@ fn request(
     } else {
         init.set_cache(web_sys::RequestCache::NoStore);
     }
-    let url = format!("{}{target}", origin.trim_end_matches('/'));
     web_sys::Request::new_with_str_and_init(&url, &init).ok().map(Request::from)
 }
 
@@ -116,8 +115,8 @@ fn request(
 /// so the answers to blocking requests are for it too.
 fn is_for_the_cache(want: &Want) -> bool {
     let is_media = matches!(want.class, Class::Object | Class::Playlist | Class::Page);
-    let is_origin = matches!(want.source, Source::Origin(_));
-    want.sharing == Sharing::Everyone && is_origin && is_media && want.fresh_ms >= 1000
+    let is_plain = matches!(want.source, Source::Origin(_) | Source::Media(_));
+    want.sharing == Sharing::Everyone && is_plain && is_media && want.fresh_ms >= 1000
 }
 
 /// The want's times as Cloudflare's cache takes them: seconds by status, and a negative number for

@@ -147,6 +147,7 @@ fn want_out(want: core::Want) -> wit::Want {
         core::Source::Keyring => wit::Source::Keyring,
         core::Source::Document(name) => wit::Source::Document(name),
         core::Source::Origin(target) => wit::Source::Origin(target),
+        core::Source::Media(url) => wit::Source::Media(url),
     };
     let class = match class {
         core::Class::Document => wit::Class::Document,

@@ -197,7 +197,7 @@ fn answer(want: &Want, keyring: &Keyring) -> Got {
             };
             object(document::write(name, 1, payload.as_bytes(), keyring.first(Purpose::Document)))
         }
-        Source::Origin(_) => Got::Missing,
+        Source::Origin(_) | Source::Media(_) => Got::Missing,
     }
 }
 

@@ -7,6 +7,7 @@
 mod dimension;
 mod event;
 mod keys;
+mod media;
 mod pods;
 mod snapshot;
 mod territories;
@@ -20,6 +21,7 @@ use crate::keyring::{Key, Keyring, Mismatch, Purpose, from_base64url, sha256_hex
 pub use dimension::{Dimension, GeoRule, Range};
 pub use event::{Bound, Consent, Event, PassPolicy, Plan, Rendition, RenditionKind};
 pub use keys::Keys;
+pub use media::MediaOrigin;
 pub use pods::{Break, Playing, Pods, Slot};
 pub use snapshot::{Snapshot, SnapshotList};
 pub use territories::{Territories, Unknown};

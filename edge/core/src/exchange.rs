@@ -109,6 +109,8 @@ pub enum Source {
     Document(String),
     /// GET of this target at the origin.
     Origin(String),
+    /// GET of this absolute URL, below the base that the event's document names for its media.
+    Media(String),
 }
 
 /// What a want is for. A door gives each class a budget of its own, so that an API that hangs
@@ -274,7 +276,7 @@ pub enum Or {
 /// [`Got`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relay {
-    /// What to stream; its source is always [`Source::Origin`], and it is for everyone.
+    /// What to stream; its source is [`Source::Origin`] or [`Source::Media`], and it is for everyone.
     pub want: Want,
     /// Headers to set, in place of the origin's own of the same name.
     pub headers: Vec<(String, String)>,

@@ -105,7 +105,10 @@ pub(crate) fn object(
     let target = format!("/live/{event}/{path}");
     let want = Want {
         key: format!("origin{target}"),
-        source: Source::Origin(target),
+        source: match &admitted.event.media {
+            Some(media) => Source::Media(media.url_of(&target)),
+            None => Source::Origin(target),
+        },
         event: Some(event.to_owned()),
         class: Class::Object,
         sharing: Sharing::Everyone,

@@ -85,7 +85,9 @@ impl World {
         self.asked.push(want.key.clone());
         match &want.source {
             Source::Keyring => got(200, &self.secret),
-            Source::Origin(target) => self.origin.get(target).cloned().unwrap_or(got(404, "")),
+            Source::Origin(target) | Source::Media(target) => {
+                self.origin.get(target).cloned().unwrap_or(got(404, ""))
+            }
             Source::Document(name) => {
                 let keyring = self.keyring();
                 let key = keyring.first(Purpose::Document);

@@ -33,12 +33,15 @@ pub use stamp::Stamp;
 
 use sightscreen_core::Source;
 
-/// What a door asks the origin for, or `None` where a want is not for the origin.
+/// The URL at which a door asks for what `source` names, where `origin` is the origin's base URL;
+/// `None` where nobody is asked.
 #[must_use]
-pub fn origin_target(source: &Source) -> Option<String> {
+pub fn url_of(source: &Source, origin: &str) -> Option<String> {
+    let origin = origin.trim_end_matches('/');
     match source {
-        Source::Document(name) => Some(format!("/documents/{name}")),
-        Source::Origin(target) => Some(target.clone()),
+        Source::Document(name) => Some(format!("{origin}/documents/{name}")),
+        Source::Origin(target) => Some(format!("{origin}{target}")),
+        Source::Media(url) => Some(url.clone()),
         Source::Keyring => None,
     }
 }

@@ -1,13 +1,14 @@
-//! Requests to the backend `origin`, and bodies as they arrive.
+//! Requests to the backend `origin` and to where an event has its media, and bodies as they arrive.
 
 use std::io::Read;
 
+use fastly::backend::{Backend, BackendCreationError};
 use fastly::handle::{
     BodyHandle, CacheOverride, PendingRequestHandle, PollHandleResult, RequestHandle,
 };
 use fastly::http::header::{HeaderName, HeaderValue};
 use fastly::http::{Method, Url};
-use sightscreen_core::{Failure, Want};
+use sightscreen_core::{Failure, Source, Want};
 use sightscreen_door::{self as door, Head, headers};
 
 use crate::abi;
@@ -52,11 +53,15 @@ fn request(
     want: &Want,
     forwarded: &[(String, String)],
 ) -> Option<PendingRequestHandle> {
-    let target = door::origin_target(&want.source)?;
+    // The address and host of the backend `origin` take the place of this authority.
+    let url = Url::parse(&door::url_of(&want.source, &format!("http://{BACKEND}"))?).ok()?;
+    let backend = match &want.source {
+        Source::Media(_) => media_backend(&url)?,
+        _ => BACKEND.to_owned(),
+    };
     let mut request = RequestHandle::new();
     request.set_method(&Method::GET);
-    // The backend's own address and host take the place of this authority.
-    request.set_url(&Url::parse(&format!("http://{BACKEND}{target}")).ok()?);
+    request.set_url(&url);
     let forwarded = forwarded.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in forwarded.chain(secret.map(|secret| (headers::SECRET, secret))) {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
@@ -65,7 +70,27 @@ fn request(
     // The platform's read-through cache would keep answers by the origin's headers; the want's
     // times hold instead.
     request.set_cache_override(&CacheOverride::Pass);
-    request.send_async(BodyHandle::new(), BACKEND).ok()
+    request.send_async(BodyHandle::new(), &backend).ok()
+}
+
+/// The backend for an event's media, which its document names and the service does not: made where
+/// this session has none yet.
+fn media_backend(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    let is_tls = url.scheme() == "https";
+    let address = format!("{host}:{}", url.port_or_known_default()?);
+    let name = format!("media-{}-{address}", url.scheme());
+    let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let backend = Backend::builder(&name, &address).override_host(authority);
+    let backend = if is_tls {
+        backend.enable_ssl().sni_hostname(host).check_certificate(host)
+    } else {
+        backend.disable_ssl()
+    };
+    match backend.finish() {
+        Ok(_) | Err(BackendCreationError::NameInUse) => Some(name),
+        Err(_) => None,
+    }
 }
 
 /// The next bytes of a body, as soon as there are some; empty at its end.

@@ -41,9 +41,9 @@ fn request(
     want: &Want,
     forwarded: &[(String, String)],
 ) -> Option<Request> {
-    let target = door::origin_target(&want.source)?;
-    let (scheme, rest) = origin.split_once("://")?;
-    let (authority, prefix) = rest.find('/').map_or((rest, ""), |start| rest.split_at(start));
+    let url = door::url_of(&want.source, origin)?;
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, path) = rest.split_at(rest.find('/')?);
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     let secret = secret.map(|secret| (headers::SECRET.to_owned(), secret.as_bytes().to_vec()));
     let fields: Vec<(String, Vec<u8>)> = forwarded
@@ -56,8 +56,7 @@ fn request(
     request.set_method(&Method::Get).ok()?;
     request.set_scheme(Some(&scheme)).ok()?;
     request.set_authority(Some(authority)).ok()?;
-    let path = format!("{}{target}", prefix.trim_end_matches('/'));
-    request.set_path_with_query(Some(&path)).ok()?;
+    request.set_path_with_query(Some(path)).ok()?;
     Some(request)
 }
 

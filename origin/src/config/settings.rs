@@ -116,6 +116,10 @@ pub struct Settings {
     /// What these lists mean for viewers whose place is not known: deny or allow
     #[arg(long, value_name = "WORD")]
     pub(super) territories_unknown: Option<Text>,
+    /// Base URL at which edges fetch segments and parts, such as a CDN in front of this origin
+    /// [default: this origin]
+    #[arg(long, value_name = "URL")]
+    pub(super) media_url: Option<Text>,
     /// Folder of the page
     #[arg(long, value_name = "DIR")]
     pub(super) page: Option<Text>,

@@ -15,6 +15,8 @@ pub struct Expander {
     pub event: String,
     /// The step's `each` value.
     pub each: String,
+    /// Address and port of the scripted origin.
+    pub origin: String,
     /// The pass that the last answer with one carried.
     pub minted: String,
     made: RefCell<Vec<String>>,
@@ -66,6 +68,7 @@ impl Expander {
             inside.split_at(inside.find([' ', '+', '-', '*']).unwrap_or(inside.len()));
         match (word, rest) {
             ("event", "") => Ok(self.event.clone()),
+            ("origin", "") => Ok(self.origin.clone()),
             ("each", "") => self.expand(&self.each),
             ("minted", "") if self.minted.is_empty() => {
                 Err("{minted}: no answer carried a pass so far".into())

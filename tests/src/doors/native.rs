@@ -105,9 +105,9 @@ impl Platform for Native {
         want: &Want,
         forwarded: &[(String, String)],
     ) -> Result<Head<Stream>, Failure> {
-        let target = door::origin_target(&want.source).ok_or(Failure::Unreachable)?;
+        let url = door::url_of(&want.source, &format!("http://{}", self.origin));
+        let (origin, target) = url.as_deref().and_then(place).ok_or(Failure::Unreachable)?;
         let request = wire::Request { method: "GET".into(), target, headers: forwarded.to_vec() };
-        let origin = self.origin;
         let opened = spawn_blocking(move || wire::open(origin, &request, ORIGIN_TIMEOUT)).await;
         let (body, reply) =
             opened.map_err(|_| Failure::Unreachable)?.map_err(|_| Failure::Unreachable)?;
@@ -166,6 +166,13 @@ impl Platform for Native {
     async fn see_through<T: Clone + 'static>(&self, work: impl Future<Output = T> + 'static) -> T {
         work.await
     }
+}
+
+/// Address and target of a URL; the double speaks plain HTTP to addresses alone.
+fn place(url: &str) -> Option<(SocketAddr, String)> {
+    let rest = url.strip_prefix("http://")?;
+    let (address, target) = rest.split_at(rest.find('/')?);
+    Some((address.parse().ok()?, target.to_owned()))
 }
 
 /// A body that breaks where it goes on for too long.

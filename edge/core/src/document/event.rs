@@ -5,6 +5,7 @@ mod fault;
 use serde::{Deserialize, Serialize};
 
 use super::dimension::Dimension;
+use super::media::MediaOrigin;
 use super::territories::Territories;
 use crate::language::Preferences;
 
@@ -41,6 +42,9 @@ pub struct Event {
     pub bound: Vec<Bound>,
     /// Life of passes.
     pub pass: PassPolicy,
+    /// Where the edges fetch segments, parts and inits; none: at the origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaOrigin>,
     /// All renditions, in the origin's order.
     pub renditions: Vec<Rendition>,
 }

@@ -4,6 +4,7 @@
 
 use super::{Event, Rendition, RenditionKind};
 use crate::document::dimension::repeated;
+use crate::document::media::MediaOrigin;
 use crate::document::territories::{Territories, is_country};
 use crate::language::is_tag;
 use crate::route::{IDENTIFIER_BYTES_MAX, is_epoch, is_identifier};
@@ -28,6 +29,7 @@ impl Event {
             .or_else(|| self.plan_fault())
             .or_else(|| self.cohort_fault())
             .or_else(|| self.place_fault())
+            .or_else(|| self.media_fault())
             .or_else(|| self.rendition_fault())
     }
 
@@ -108,6 +110,11 @@ impl Event {
             (bound.countries.is_empty() || !bound.countries.iter().all(plain))
                 .then(|| format!("bound {path:?}: expected countries such as IN"))
         })
+    }
+
+    fn media_fault(&self) -> Option<String> {
+        let fault = self.media.as_ref().and_then(MediaOrigin::fault)?;
+        Some(format!("media: {fault}"))
     }
 
     fn rendition_fault(&self) -> Option<String> {
