@@ -299,6 +299,19 @@ pub struct Response {
     /// [`Got::Failed`], and answers for itself. Those that wait for a key that stands in neither
     /// list take the lead, one after another.
     pub failed: Vec<String>,
+    /// What of the entry URL's claims says nothing. A door that has metrics counts it: whoever signs
+    /// makes a mistake, and no viewer can tell.
+    pub unknown_claims: UnknownClaims,
+}
+
+/// How many claims the event does not know, by what of them is unknown. No more than that: names and
+/// values are without number, and say something of a viewer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnknownClaims {
+    /// Claims of which the event does not know the name.
+    pub names: u32,
+    /// Claims of which the event knows the name, and not the value.
+    pub values: u32,
 }
 
 /// How a [`Response`] is kept.
