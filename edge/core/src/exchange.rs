@@ -272,8 +272,9 @@ pub enum Or {
 /// The door sends the viewer's `range` along, or cuts the range from a stored whole. When the origin
 /// answers 200, 206 or 416, the door sends that status, the origin's `content-type`,
 /// `content-length`, `content-range` and `etag`, then [`Relay::headers`], then the body as a native
-/// stream. Any other status, and any failure before the first byte, resumes the exchange with one
-/// [`Got`].
+/// stream. Where the origin's `cache-control` forbids sharing, the viewer is told `private,
+/// no-store`, whatever the core says. Any other status, and any failure before the first byte,
+/// resumes the exchange with one [`Got`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relay {
     /// What to stream; its source is [`Source::Origin`] or [`Source::Media`], and it is for everyone.
