@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
 
@@ -115,44 +115,57 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The keyring's file, read again when its last reading is old, so that keys rotate without a
 /// restart.
-#[derive(Debug)]
 pub(crate) struct Keyring {
     path: PathBuf,
-    last: Mutex<(Instant, Arc<Entry>)>,
+    last: Mutex<Last>,
+}
+
+/// What the last reading gave: the file's bytes for the component, and the same parsed.
+struct Last {
+    at: Instant,
+    entry: Arc<Entry>,
+    parsed: Arc<keyring::Keyring>,
 }
 
 impl Keyring {
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
-        let last = Mutex::new((Instant::now(), read_keyring(&path)?));
+        let last = Mutex::new(read_keyring(&path)?);
         Ok(Self { path, last })
     }
 
     /// The keyring, read at most `fresh_ms` ago or at least tried to.
     pub(crate) fn get(&self, fresh_ms: u32) -> Arc<Entry> {
-        self.within(Duration::from_millis(fresh_ms.into()).max(KEYRING_LOOK))
+        let fresh = Duration::from_millis(fresh_ms.into()).max(KEYRING_LOOK);
+        Arc::clone(&self.within(fresh).entry)
     }
 
-    fn within(&self, fresh: Duration) -> Arc<Entry> {
+    /// The newest keyring, parsed when it was read.
+    pub(crate) fn parsed(&self) -> Arc<keyring::Keyring> {
+        Arc::clone(&self.within(KEYRING_LOOK).parsed)
+    }
+
+    fn within(&self, fresh: Duration) -> MutexGuard<'_, Last> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0.elapsed() >= fresh {
-            last.0 = Instant::now();
+        if last.at.elapsed() >= fresh {
+            last.at = Instant::now();
             match read_keyring(&self.path) {
-                Ok(keyring) => last.1 = keyring,
+                Ok(keyring) => *last = keyring,
                 Err(error) => {
                     tracing::error!(path = %self.path.display(), %error, "keyring not read; the last one stays");
                 }
             }
         }
-        Arc::clone(&last.1)
+        last
     }
 }
 
 /// A keyring that cannot be read leaves the one before it in force.
-fn read_keyring(path: &Path) -> io::Result<Arc<Entry>> {
+fn read_keyring(path: &Path) -> io::Result<Last> {
     let body = fs::read(path)?;
-    keyring::Keyring::parse(&body).map_err(io::Error::other)?;
+    let parsed = Arc::new(keyring::Keyring::parse(&body).map_err(io::Error::other)?);
     let body = body.into();
-    Ok(Arc::new(Entry::unkept(Stored { status: StatusCode::OK, headers: HeaderMap::new(), body })))
+    let stored = Stored { status: StatusCode::OK, headers: HeaderMap::new(), body };
+    Ok(Last { at: Instant::now(), entry: Arc::new(Entry::unkept(stored)), parsed })
 }
 
 #[cfg(test)]
@@ -189,15 +202,16 @@ mod tests {
         let (one, other) = (keyring("01"), keyring("02"));
         fs::write(&path, &one).unwrap();
         let ring = Keyring::open(path.clone()).unwrap();
+        assert!(Arc::ptr_eq(&ring.parsed(), &ring.parsed()));
         fs::write(&path, &other).unwrap();
-        assert_eq!(ring.within(Duration::MAX).stored.body, one);
-        assert_eq!(ring.within(Duration::ZERO).stored.body, other);
+        assert_eq!(ring.within(Duration::MAX).entry.stored.body, one);
+        assert_eq!(ring.within(Duration::ZERO).entry.stored.body, other);
         for broken in ["", "{}", "{\"pass\":1}"] {
             fs::write(&path, broken).unwrap();
-            assert_eq!(ring.within(Duration::ZERO).stored.body, other, "{broken}");
+            assert_eq!(ring.within(Duration::ZERO).entry.stored.body, other, "{broken}");
         }
         fs::remove_file(&path).unwrap();
-        assert_eq!(ring.within(Duration::ZERO).stored.body, other);
+        assert_eq!(ring.within(Duration::ZERO).entry.stored.body, other);
         assert!(Keyring::open(path).is_err());
     }
 }

@@ -236,6 +236,7 @@ impl Worker {
     fn respond(&self, response: core::Response, mut leads: Vec<Lead>) -> Response<Body> {
         let status =
             StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.node.metrics.unknown_claims(response.unknown_claims);
         let body = self.node.memory.count(response.body);
         let stored = Stored { status, headers: header_map(&response.headers), body };
         let answer = stored.response();

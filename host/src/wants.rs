@@ -321,12 +321,9 @@ impl Worker {
         name: &str,
         stored: Stored,
     ) -> Result<Arc<Entry>, Failure> {
-        let keyring = Keyring::parse(&self.node.keyring.get(0).stored.body).ok();
-        let copy = match &keyring {
-            Some(keyring) => self.copy(want, name, keyring).await,
-            None => None,
-        };
-        match Came::of(want, Ok(object(&stored)), keyring.as_ref(), copy.clone()) {
+        let keyring = self.node.keyring.parsed();
+        let copy = self.copy(want, name, &keyring).await;
+        match Came::of(want, Ok(object(&stored)), Some(&keyring), copy.clone()) {
             Came::Document(document) => {
                 if document.is_news(copy.as_ref()) {
                     self.save(name.to_owned(), stored.body.clone());

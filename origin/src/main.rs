@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line tool prints its answer")]
 
+mod claims;
 mod inspect;
 mod rotate;
 mod sign;
