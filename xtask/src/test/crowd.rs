@@ -78,7 +78,7 @@ impl<'a> Crowd<'a> {
             for seat in SEATS {
                 scope.spawn(move || self.repeat(|player| player.play(seat)));
             }
-            scope.spawn(|| self.repeat(|player| player.comes_in()));
+            scope.spawn(|| self.repeat(|player| player.comes_in(SEATS[0])));
             let worked = work();
             self.over.store(true, Ordering::Relaxed);
             worked
@@ -132,8 +132,8 @@ impl<'a> Crowd<'a> {
 
 impl Player<'_> {
     /// Comes in, looks at a playlist, and leaves.
-    fn comes_in(&self) -> Result<()> {
-        let playlist = self.enter(SEATS[0])?;
+    fn comes_in(&self, seat: Seat) -> Result<()> {
+        let playlist = self.enter(seat)?;
         self.get(&playlist)?;
         sleep(NEWCOMER);
         Ok(())
