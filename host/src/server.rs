@@ -41,9 +41,6 @@ use crate::{admin, logs};
 const SMALL: u64 = 16 * 1024;
 /// Between two looks at what is due beside the viewers' requests.
 const LOOK: Duration = Duration::from_secs(1);
-/// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
-const PING: Duration = Duration::from_secs(20);
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A node that serves.
 pub struct Running {
@@ -168,11 +165,12 @@ async fn serve(
             return std::future::pending().await;
         };
         let listener = TcpListener::from_std(listener)?;
+        let within = worker.node.limits.handshake;
         accept(listener, |stream, address| {
             let Some(guest) = guest(address) else { return };
             let handshake = certificate.acceptor().accept(stream);
             tokio::spawn(async move {
-                if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
+                if let Ok(Ok(stream)) = tokio::time::timeout(within, handshake).await {
                     guest.connection(stream).await;
                 }
             });
@@ -280,9 +278,11 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
+        // What is longer than this the library refuses by itself, without a body. A head up to it
+        // comes in, and is refused with a problem where it is longer than the settings allow.
+        .max_header_list_size(u32::try_from(2 * limits.head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.ping);
     builder
 }
 
