@@ -302,10 +302,13 @@ async fn answer(
         now_ms: now_ms(),
         entropy: fastrand::u64(..),
     };
-    let (answered, mut response) = if names_host(parts.version, &viewer.headers) {
-        worker.exchange(&viewer).await
-    } else {
+    let head_bytes = worker.node.limits.head_bytes;
+    let (answered, mut response) = if !names_host(parts.version, &viewer.headers) {
         (Answered::Respond, problem(Problem::HostInvalid))
+    } else if parts.version == Version::HTTP_2 && list_bytes(&viewer) > head_bytes {
+        (Answered::Respond, problem(Problem::HeadersTooLarge))
+    } else {
+        worker.exchange(&viewer).await
     };
     let status = response.status();
     worker.node.metrics.request(answered, status);
@@ -340,6 +343,13 @@ async fn answer(
 /// HTTP/1.1 asks for exactly one host (RFC 9112, section 3.2); HTTP/2 has it in the target.
 fn names_host(version: Version, headers: &HeaderMap) -> bool {
     version != Version::HTTP_11 || headers.get_all(HOST).iter().count() == 1
+}
+
+/// Bytes of a request's head as HTTP/2 counts them (RFC 9113, section 10.5.1). HTTP/1 has counted
+/// them before the request is here.
+fn list_bytes(viewer: &Viewer) -> usize {
+    let fields = viewer.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    viewer.target.len() + fields.sum::<usize>()
 }
 
 /// The target in origin form, as it came.
