@@ -189,7 +189,7 @@ impl Worker {
 
     /// Joins the transfer of the want's key, starting it where there is none.
     pub(crate) fn join(self: &Arc<Self>, want: &Want, purpose: Purpose) -> Shared {
-        match self.node.transfers.join(&want.key, Transfer::default) {
+        match self.node.transfers.join(&want.key, want.event.as_deref(), Transfer::default) {
             Joined::Follow(transfer) => {
                 self.node.metrics.lookup(Lookup::Collapsed);
                 Shared { transfer, leads: false }
@@ -310,7 +310,7 @@ impl Worker {
         if kept_ms == 0 {
             return Ok(Arc::new(Entry::unkept(stored)));
         }
-        Ok(self.node.cache.keep_object(&want.key, stored, false))
+        Ok(self.node.cache.keep_object(want, stored, false))
     }
 
     /// Keeps a document that is signed and not older than the copy; whatever else came is none.
@@ -330,7 +330,7 @@ impl Worker {
                 if document.is_news(copy.as_ref()) {
                     self.save(name.to_owned(), stored.body.clone());
                 }
-                Ok(self.node.cache.keep_object(&want.key, stored, document.is_absence))
+                Ok(self.node.cache.keep_object(want, stored, document.is_absence))
             }
             _ => {
                 tracing::error!(
