@@ -16,8 +16,10 @@ use super::listed::{Offered, resolved};
 use crate::live;
 use crate::servers::{ENTRY_TTL, Servers};
 
-/// Between two renewals of a pass: several in its life.
-const RENEWAL: Duration = Duration::from_secs(3);
+/// Between two renewals of a pass.
+const RENEWAL: Duration = Duration::from_millis(1500);
+/// Longest that a renewal may be due.
+const RENEWED_WITHIN: Duration = Duration::from_secs(10);
 /// Between two who come in.
 const NEWCOMER: Duration = Duration::from_millis(700);
 /// Between two reloads of whoever follows whole segments, and after a fault.
@@ -49,6 +51,8 @@ pub(super) struct Crowd<'a> {
     over: AtomicBool,
     answers: AtomicUsize,
     ads: AtomicUsize,
+    /// When each began to renew the pass that it has.
+    renewals: Mutex<[Option<Instant>; SEATS.len()]>,
     faults: Mutex<Vec<String>>,
 }
 
@@ -67,6 +71,7 @@ impl<'a> Crowd<'a> {
             over: AtomicBool::new(false),
             answers: AtomicUsize::new(0),
             ads: AtomicUsize::new(0),
+            renewals: Mutex::default(),
             faults: Mutex::default(),
         }
     }
@@ -75,8 +80,8 @@ impl<'a> Crowd<'a> {
     /// break.
     pub(super) fn plays<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let worked = thread::scope(|scope| {
-            for seat in SEATS {
-                scope.spawn(move || self.repeat(|player| player.play(seat)));
+            for viewer in 0..SEATS.len() {
+                scope.spawn(move || self.repeat(|player| player.play(viewer)));
             }
             scope.spawn(|| self.repeat(|player| player.comes_in(SEATS[0])));
             let worked = work();
@@ -106,6 +111,16 @@ impl<'a> Crowd<'a> {
     /// Answers so far.
     pub(super) fn answers(&self) -> usize {
         self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nobody plays by a pass from before `at`.
+    pub(super) fn renewed_since(&self, at: Instant) -> Result<()> {
+        let begun = Instant::now();
+        while !lock(&self.renewals).iter().all(|renewed| renewed.is_some_and(|is| is > at)) {
+            ensure!(begun.elapsed() < RENEWED_WITHIN, "a viewer does not renew its pass");
+            sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// Somebody who comes in now; the answer is the media playlist, with the pass in its address.
@@ -140,15 +155,17 @@ impl Player<'_> {
     }
 
     /// Plays until all is over.
-    fn play(&self, seat: Seat) -> Result<()> {
+    fn play(&self, viewer: usize) -> Result<()> {
+        let seat = SEATS[viewer];
         let mut playlist = self.enter(seat)?;
         let mut renewed = Instant::now();
         let mut fetched = HashSet::new();
         let mut asked = String::new();
         while !self.crowd.is_over() {
             if renewed.elapsed() > RENEWAL {
-                playlist = self.offered(&renewal_of(&playlist)?, seat)?;
                 renewed = Instant::now();
+                playlist = self.offered(&renewal_of(&playlist)?, seat)?;
+                lock(&self.crowd.renewals)[viewer] = Some(renewed);
             }
             let reload = Reload::read(&self.get(&format!("{playlist}{asked}"))?)?;
             let listed = if seat.parts { &reload.parts } else { &reload.segments };
