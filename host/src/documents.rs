@@ -15,7 +15,8 @@ use http::{HeaderMap, StatusCode};
 
 use crate::cache::Entry;
 use crate::stored::Stored;
-use sightscreen_core::keyring;
+use sightscreen_core::route::decode;
+use sightscreen_core::{document, keyring};
 
 /// Copies of pods are of one ledger revision and useless after their event; they are swept after
 /// this.
@@ -65,6 +66,21 @@ impl Documents {
     pub(crate) fn count(&self) -> usize {
         let files = fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok);
         files.filter(|file| !file.file_name().to_string_lossy().ends_with(".new")).count()
+    }
+
+    /// Removes the copies of all documents of an event, and says how many those were. Blocks.
+    pub(crate) fn remove(&self, event: &str) -> io::Result<usize> {
+        let mut removed = 0;
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let name = file.file_name();
+            let name = name.to_str().and_then(decode);
+            if name.is_some_and(|name| document::event_of(&name) == Some(event)) {
+                fs::remove_file(file.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// The copy, if there is one. Blocks.
@@ -188,6 +204,19 @@ mod tests {
             "each name is one file directly in the folder, and nothing is left over"
         );
         assert!(documents.load("").is_none() && documents.load(&"a".repeat(300)).is_none());
+    }
+
+    #[test]
+    fn what_is_removed_is_of_one_event() {
+        let documents = Documents::open(crate::testing::folder("removed")).unwrap();
+        let of_it = ["events/demo", "pods/demo/17/18-34.f", "snapshots/api/events/demo/score"];
+        let others = ["events/demo2", "flags/site", "snapshots/page/demo"];
+        for name in of_it.iter().chain(&others) {
+            documents.save(name, &Bytes::from_static(b"one")).unwrap();
+        }
+        assert_eq!(documents.remove("demo").unwrap(), of_it.len());
+        assert!(of_it.iter().all(|name| documents.load(name).is_none()));
+        assert!(others.iter().all(|name| documents.load(name).is_some()));
     }
 
     #[test]
