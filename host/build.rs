@@ -2,7 +2,7 @@
 //! plain `cargo build` of the host is enough. The nested cargo has a target folder of its own: no
 //! lock is waited for. Says also which commit this is.
 
-#[path = "../build-support/version.rs"]
+#[path = "../xtask/version.rs"]
 mod version;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Tells the program its version and the commit that it is built from.
 
-#[path = "../build-support/version.rs"]
+#[path = "../xtask/version.rs"]
 mod version;
 
 fn main() {
