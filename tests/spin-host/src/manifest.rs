@@ -130,7 +130,9 @@ mod tests {
         let read = Manifest {
             source: file.with_file_name("build/spin.wasm"),
             variables,
-            allowed_hosts: vec!["http://127.0.0.1:1".to_owned()],
+            allowed_hosts: ["http://127.0.0.1:1", "https://media.invalid"]
+                .map(str::to_owned)
+                .into(),
             stores: vec!["default".to_owned()],
         };
         assert_eq!(manifest.as_ref(), Ok(&read));
