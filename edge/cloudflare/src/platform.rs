@@ -77,8 +77,14 @@ impl Platform for Cloudflare {
         upstream::read(stream, max_bytes).await
     }
 
-    fn bounded(&self, stream: upstream::Stream, max_bytes: u32) -> upstream::Stream {
-        upstream::bounded(stream, max_bytes)
+    /// The runtime ends the response of a body that failed as if it were whole
+    /// (github.com/cloudflare/workerd/issues/6818).
+    fn bounded(
+        &self,
+        stream: upstream::Stream,
+        _: u32,
+    ) -> Result<upstream::Stream, upstream::Stream> {
+        Err(stream)
     }
 
     async fn get(&self, key: &str) -> Option<Entry<upstream::Stream>> {

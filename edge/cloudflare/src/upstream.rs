@@ -66,24 +66,6 @@ pub(crate) async fn read(stream: Stream, max_bytes: u32) -> Result<Vec<u8>, Fail
     Ok(body)
 }
 
-/// The same body, counted as it passes, which breaks where it goes on past `max_bytes`.
-pub(crate) fn bounded(stream: Stream, max_bytes: u32) -> Stream {
-    let mut response = ResponseBuilder::new().body(stream);
-    let Ok(stream) = response.stream() else {
-        return ResponseBody::Empty;
-    };
-    let mut left = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-    let counted = stream.map(move |chunk| {
-        let chunk = chunk?;
-        let too_large = || Error::RustError("the origin's answer is too large".to_owned());
-        left = left.checked_sub(chunk.len()).ok_or_else(too_large)?;
-        Ok::<_, Error>(chunk)
-    });
-    ResponseBuilder::new()
-        .from_stream(counted)
-        .map_or(ResponseBody::Empty, |response| response.into_parts().1)
-}
-
 fn request(
     origin: &str,
     secret: Option<&str>,

@@ -50,9 +50,12 @@ pub trait Platform: Clone + 'static {
         max_bytes: u32,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>>;
 
-    /// The same body, which breaks where it goes on past `max_bytes`. For those whose length
-    /// nobody gave.
-    fn bounded(&self, stream: Self::Stream, max_bytes: u32) -> Self::Stream;
+    /// The same body, which breaks where it goes on past `max_bytes`, for those whose length nobody
+    /// gave. `Err` gives it back where a viewer could not tell that it broke: it is read first.
+    ///
+    /// # Errors
+    /// The body as it was.
+    fn bounded(&self, stream: Self::Stream, max_bytes: u32) -> Result<Self::Stream, Self::Stream>;
 
     /// The entry under `key`, whatever its age.
     fn get(&self, key: &str) -> impl Future<Output = Option<Entry<Self::Stream>>>;

@@ -1,9 +1,9 @@
 //! Bodies that pass by the core, on platforms that keep none of them.
 
-use sightscreen_core::{Failure, Got, Object, Relay};
+use sightscreen_core::{Failure, Got, Object, Relay, Want};
 
 use crate::headers;
-use crate::platform::{Answer, Body, Head, Platform};
+use crate::platform::{Answer, Body, Platform};
 use crate::time::within;
 
 /// Whether a relay passes this status of the origin on instead of resuming the exchange.
@@ -30,30 +30,35 @@ pub async fn pass<P: Platform>(
     let want = &relay.want;
     let asked = forwarded(viewer);
     let head = within(platform, want.timeout_ms, platform.ask(want, &asked)).await;
-    answer(platform, relay, head.unwrap_or(Err(Failure::Timeout)).map_err(Got::Failed)?)
-}
-
-/// The answer to the viewer by the origin's.
-///
-/// # Errors
-/// What came in place of a body.
-pub fn answer<P: Platform>(
-    platform: &P,
-    relay: &Relay,
-    head: Head<P::Stream>,
-) -> Result<Answer<P::Stream>, Got> {
+    let head = head.unwrap_or(Err(Failure::Timeout)).map_err(Got::Failed)?;
     if !passes(head.status) {
         return Err(Got::Object(without_body(head.status, &head.headers)));
     }
     let headers = headers::relayed(head.status, &head.headers, relay);
-    let stream = match headers::length(&head.headers) {
-        Some(length) if length > relay.want.max_bytes.into() => {
-            return Err(Got::Failed(Failure::TooLarge));
+    let body = body(platform, want, &head.headers, head.stream).await.map_err(Got::Failed)?;
+    Ok(Answer { status: head.status, headers, body })
+}
+
+/// The body, within what is allowed. One whose length nobody gave has to break where it is too
+/// large, or where the origin breaks it.
+async fn body<P: Platform>(
+    platform: &P,
+    want: &Want,
+    headers: &[(String, String)],
+    stream: P::Stream,
+) -> Result<Body<P::Stream>, Failure> {
+    match headers::length(headers) {
+        Some(length) if length > want.max_bytes.into() => return Err(Failure::TooLarge),
+        Some(_) => return Ok(Body::Stream(stream)),
+        None => {}
+    }
+    match platform.bounded(stream, want.max_bytes) {
+        Ok(bounded) => Ok(Body::Stream(bounded)),
+        Err(stream) => {
+            let whole = within(platform, want.timeout_ms, platform.read(stream, want.max_bytes));
+            whole.await.unwrap_or(Err(Failure::Timeout)).map(Body::Whole)
         }
-        Some(_) => head.stream,
-        None => platform.bounded(head.stream, relay.want.max_bytes),
-    };
-    Ok(Answer { status: head.status, headers, body: Body::Stream(stream) })
+    }
 }
 
 /// What the core is told of an answer that is not passed on.

@@ -136,8 +136,8 @@ impl Platform for Fake {
         Ok(stream)
     }
 
-    fn bounded(&self, stream: Vec<u8>, _: u32) -> Vec<u8> {
-        stream
+    fn bounded(&self, stream: Vec<u8>, _: u32) -> Result<Vec<u8>, Vec<u8>> {
+        Ok(stream)
     }
 
     async fn get(&self, key: &str) -> Option<Entry<Vec<u8>>> {

@@ -64,8 +64,8 @@ impl Platform for Fastly {
         upstream::read(stream.into_handle(), max_bytes).await
     }
 
-    fn bounded(&self, stream: Stream, max_bytes: u32) -> Stream {
-        stream.bounded(max_bytes)
+    fn bounded(&self, stream: Stream, max_bytes: u32) -> Result<Stream, Stream> {
+        Ok(stream.bounded(max_bytes))
     }
 
     async fn get(&self, key: &str) -> Option<Entry<Stream>> {

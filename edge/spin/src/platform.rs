@@ -65,8 +65,12 @@ impl Platform for Spin {
         upstream::read(stream, max_bytes).await
     }
 
-    fn bounded(&self, stream: upstream::Stream, max_bytes: u32) -> upstream::Stream {
-        upstream::bounded(stream, max_bytes)
+    fn bounded(
+        &self,
+        stream: upstream::Stream,
+        max_bytes: u32,
+    ) -> Result<upstream::Stream, upstream::Stream> {
+        Ok(upstream::bounded(stream, max_bytes))
     }
 
     async fn get(&self, key: &str) -> Option<Entry<upstream::Stream>> {

@@ -135,8 +135,8 @@ impl Platform for Native {
         if body.len() as u64 > limit { Err(Failure::TooLarge) } else { Ok(body) }
     }
 
-    fn bounded(&self, stream: Stream, max_bytes: u32) -> Stream {
-        Box::new(Bounded { stream, left: u64::from(max_bytes) })
+    fn bounded(&self, stream: Stream, max_bytes: u32) -> Result<Stream, Stream> {
+        Ok(Box::new(Bounded { stream, left: u64::from(max_bytes) }))
     }
 
     async fn get(&self, key: &str) -> Option<Entry<Stream>> {
