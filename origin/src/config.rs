@@ -17,8 +17,10 @@ use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
-use crate::describe;
-use crate::live::Input;
+use crate::event::schedule::Schedule;
+use crate::event::snapshots::SnapshotRule;
+use crate::ingest::Input;
+use crate::secret::Secret;
 pub use admission::Admission;
 pub use reader::Fault;
 use reader::{Field, Reader};
@@ -97,40 +99,6 @@ pub enum LogFormat {
     Plain,
 }
 
-/// A secret that no log, error or debug output shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-/// When breaks come by themselves, in seconds. 0: not at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schedule {
-    /// From the first published segment to the first break.
-    pub first_s: u32,
-    /// From one break's start to the next.
-    pub every_s: u32,
-    /// Length of each.
-    pub length_s: u32,
-}
-
-/// One API answer that is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotRule {
-    /// API path.
-    pub path: String,
-    /// Seconds for which it is as good as the origin's.
-    pub fresh_s: u32,
-    /// Seconds after those for which it is stale but fine.
-    pub stale_s: u32,
-    /// Countries that may see the answer, whoever gives it; empty: all.
-    pub countries: Vec<String>,
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
 impl Config {
     /// Checks the settings of flags and environment, and of the file, if one is named.
     ///
@@ -200,7 +168,7 @@ impl Config {
             reader.fault(place, "is none of the plans", "name one that [[plans]] has");
         }
         // That of the event's name was told already.
-        let fault = describe::admission(self).fault().filter(|_| is_identifier(&self.event));
+        let fault = self.document().fault().filter(|_| is_identifier(&self.event));
         if let Some(fault) = fault {
             let remedy = "change the setting that it comes from; edges would refuse the event";
             reader.fault("the event's document".to_owned(), &fault, remedy);
@@ -320,7 +288,7 @@ fn is_secret(text: &str, bytes_min: usize) -> bool {
 fn secret(reader: &mut Reader, name: &str, field: Field<Text>) -> (String, bool) {
     const BYTES_MIN: usize = 8;
     let Some(given) = reader.optional(field) else {
-        return (crate::keys::random_hex(16), true);
+        return (crate::documents::keys::random_hex(16), true);
     };
     if !is_secret(&given, BYTES_MIN) {
         let place = reader.place(name, field);

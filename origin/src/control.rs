@@ -15,18 +15,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use crate::api::{Api, Gate};
 use crate::breaks::desk::Desk;
 use crate::breaks::ledger::{Record, RuleError, State};
 use crate::breaks::log::LogError;
-use crate::config::Secret;
-use crate::flags::{SwitchError, Switches};
+use crate::documents::in_force::{Change, ChangeError, InForce};
+use crate::documents::publish::PublishError;
+use crate::event::Live;
+use crate::event::snapshots::Snapshots;
+use crate::event::switches::{SwitchError, Switches};
 use crate::http::{Handler, json as json_reply, not_found, problem};
-use crate::in_force::{Change, ChangeError, InForce};
-use crate::live::Live;
 use crate::package::end::EndError;
-use crate::publish::PublishError;
-use crate::snapshots::Snapshots;
+use crate::secret::Secret;
+use crate::viewers::api::{Api, Gate};
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 16 << 10;

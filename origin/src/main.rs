@@ -2,18 +2,17 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line tool prints its answer")]
 
-mod inspect;
-mod rotate;
-mod sign;
+mod cli;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use cli::{inspect, rotate, sign};
 use sightscreen_origin::config::{Config, LogFormat, Settings, with_defaults};
-use sightscreen_origin::live::Input;
-use sightscreen_origin::run::run;
+use sightscreen_origin::ingest::Input;
+use sightscreen_origin::process::run;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
 use sightscreen_origin::creative::{Card, Clip, CreativeError};
+use sightscreen_origin::encode::ladder::LadderLimits;
+use sightscreen_origin::event::{Live, LiveConfig};
 use sightscreen_origin::grid::Kind;
-use sightscreen_origin::live::{
-    Breaks, BreaksView, FreezeError, Input, LadderLimits, Live, LiveConfig,
-};
-use sightscreen_origin::package::read::{Item, Reader};
+use sightscreen_origin::ingest::Input;
+use sightscreen_origin::mp4::read::{Item, Reader};
+use sightscreen_origin::viewers::media::handle;
 use tokio::sync::Mutex;
 
 /// One at a time: each has encoders that must keep up with the clock.
@@ -73,8 +75,10 @@ fn config(data: &Path) -> LiveConfig {
 }
 
 async fn get(live: &Live, path: &str) -> (StatusCode, Bytes) {
-    let uri = format!("/live/demo/{path}");
-    let answer = live.handle(&Request::get(uri).body(()).unwrap()).await;
+    let request = Request::get(format!("/live/demo/{path}")).body(()).unwrap();
+    // What is asked is told from the query.
+    let path = path.split('?').next().unwrap();
+    let answer = handle(live, &request, path).await;
     (answer.status(), answer.into_body())
 }
 

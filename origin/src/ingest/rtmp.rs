@@ -23,12 +23,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::event::LiveEvent;
 use crate::ingest::chunks::Chunks;
 use crate::ingest::flv::Tag;
-use crate::ingest::publisher;
-use crate::live::{Input, StartError};
+use crate::ingest::{Intake, publisher};
 use crate::package::queue::Sink;
+use crate::secret::Secret;
 use crate::told::Told;
 
 /// The application name that publishers connect to.
@@ -62,18 +61,20 @@ const READ: usize = 16 << 10;
 ///
 /// # Errors
 /// When the port is taken.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
 }
 
-/// Takes publishers for as long as it is polled.
-pub(crate) async fn serve(event: LiveEvent, listener: TcpListener, sink: Option<Sink>) {
-    let Input::Rtmp { stream_key, .. } = event.input() else {
-        return;
-    };
+/// Takes publishers who name the key, for as long as it is polled.
+pub(crate) async fn serve<E: Intake>(
+    event: E,
+    listener: TcpListener,
+    stream_key: Secret,
+    sink: Option<Sink>,
+) {
     let (tags, queue) = mpsc::channel(QUEUE);
     let door = Door {
-        event: event.name.clone(),
+        event: event.name().to_owned(),
         key: digest(&stream_key.0),
         tags,
         newest: watch::Sender::new(0),

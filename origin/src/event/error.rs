@@ -1,0 +1,55 @@
+//! Why an event cannot start.
+
+use std::path::PathBuf;
+
+use crate::encode::EncodeError;
+use crate::grid::GridError;
+
+/// Why an event cannot start; says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Lengths and frame rate do not fit.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// A folder or file cannot be used.
+    #[error("{path}: {source}: check that the folder is writable and the disk is not full")]
+    Io {
+        /// What was opened.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// ffmpeg cannot be used, or not for this input.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The RTMP port is taken.
+    #[error(
+        "--rtmp {address}: cannot listen for a publisher ({source}): stop what uses the port, or choose another"
+    )]
+    Listen {
+        /// Asked address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What was kept of the event was damaged from outside.
+    #[error(
+        "{path} cannot be read ({reason}): restore it, or choose another data folder to start the event anew"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The data folder belongs to an event made with other settings.
+    #[error(
+        "the data folder {path} was made with other settings ({reason}): choose another folder, or these settings"
+    )]
+    Changed {
+        /// The event's folder.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+}
