@@ -17,8 +17,10 @@ use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
+use crate::encode::ladder::LadderLimits;
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
+use crate::event::{self, LiveConfig};
 use crate::ingest::Input;
 use crate::secret::Secret;
 pub use admission::Admission;
@@ -153,6 +155,33 @@ impl Config {
         };
         config.check_together(reader);
         config
+    }
+
+    /// What the event is started with.
+    #[must_use]
+    pub fn event_settings(&self) -> event::Settings {
+        let folder = self.data.join("events").join(&self.event);
+        event::Settings {
+            live: LiveConfig {
+                event: self.event.clone(),
+                data: folder.join("media"),
+                input: self.input.clone(),
+                languages: self.languages.clone(),
+                ladder: LadderLimits { max_height: self.max_height, cpu_share: self.cpu_share },
+                frame_rate: None,
+                segment_ms: self.segment_ms,
+                part_ms: self.part_ms,
+                window_s: self.window_s,
+                dvr_s: self.dvr_s,
+            },
+            document: self.document(),
+            playback_plan: self.admission.playback_plan.clone(),
+            table: self.table.clone(),
+            slate: self.slate.clone(),
+            schedule: self.schedule,
+            snapshots: self.snapshots.clone(),
+            snapshot_every_s: self.snapshot_every_s,
+        }
     }
 
     /// What no setting shows alone.

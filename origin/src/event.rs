@@ -1,14 +1,20 @@
 //! One running event: its media, and what goes on around it.
 
-pub mod describe;
+mod cohorts;
+mod describe;
 mod error;
 mod live;
 pub(crate) mod media;
 mod open;
+pub mod registry;
+mod running;
 pub mod schedule;
 pub mod snapshots;
 pub mod switches;
 
-pub use error::StartError;
+pub use cohorts::cohorts;
+pub use error::{EventError, StartError};
 pub use live::{Live, LiveConfig, Position, Status};
 pub use media::Rendition;
+pub use registry::Registry;
+pub use running::{Event, Settings, Shared, State};

@@ -1,8 +1,4 @@
 //! The cohort schema of the demonstration: 72 demographic groups.
-//!
-//! Owns the schema's values and the list of all cohorts. Does not choose a viewer's cohort: the
-//! edge does. Invariant: a cohort is one value of each dimension in order, joined by dots, as the
-//! edge writes it.
 
 use sightscreen_core::document::{Dimension, GeoRule, Range};
 
@@ -34,23 +30,6 @@ pub fn schema() -> Vec<Dimension> {
     vec![age, or_default(gender), or_default(metro), or_default(device), or_default(language)]
 }
 
-/// Every cohort of a schema.
-#[must_use]
-pub fn all(schema: &[Dimension]) -> Vec<String> {
-    let start = vec![String::new()];
-    schema.iter().fold(start, |cohorts, dimension| {
-        let extended = |cohort: String| {
-            let dot = if cohort.is_empty() { "" } else { "." };
-            dimension
-                .values
-                .iter()
-                .map(move |value| format!("{cohort}{dot}{value}"))
-                .collect::<Vec<_>>()
-        };
-        cohorts.into_iter().flat_map(extended).collect()
-    })
-}
-
 fn dimension(name: &str, values: &[&str], default: &str, aliases: &[(&str, &str)]) -> Dimension {
     Dimension {
         name: name.to_owned(),
@@ -71,10 +50,11 @@ fn or_default(dimension: Dimension) -> Dimension {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::cohorts;
 
     #[test]
     fn there_are_72_cohorts_in_the_edges_spelling() {
-        let all = all(&schema());
+        let all = cohorts(&schema());
         assert_eq!(all.len(), 72);
         assert!(all.contains(&"18-34.f.metro.mobile.hi".to_owned()));
         assert!(all.iter().all(|cohort| sightscreen_core::route::is_identifier(cohort)));

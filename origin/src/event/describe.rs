@@ -7,8 +7,7 @@ use super::{Live, media};
 use crate::grid::Kind;
 
 /// Payload of `events/{event}`: what the settings say, with the media as they are.
-#[must_use]
-pub fn event(settings: Event, live: &Live) -> Event {
+pub(super) fn event(settings: Event, live: &Live) -> Event {
     Event {
         epoch: Some(live.epoch().to_owned()),
         target_duration: u32::try_from(live.grid().target_duration_s()).unwrap_or(u32::MAX),

@@ -1,11 +1,27 @@
-//! Why an event cannot start.
+//! Why an event does not start. Each says what to do.
 
 use std::path::PathBuf;
 
+use crate::breaks::log::LogError;
+use crate::documents::publish::PublishError;
 use crate::encode::EncodeError;
 use crate::grid::GridError;
 
-/// Why an event cannot start; says what to do.
+/// Why an event does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// No ledger.
+    #[error(transparent)]
+    Ledger(#[from] LogError),
+    /// No documents.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// No media.
+    #[error(transparent)]
+    Media(#[from] StartError),
+}
+
+/// Why an event's media cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Lengths and frame rate do not fit.

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sightscreen_core::document::Dimension;
 use sightscreen_core::{route, signed_url};
-use tokio::sync::watch;
 
 use crate::clock::now_ms;
+use crate::demo::gate::Gate;
 use crate::demo::score::score;
-use crate::documents::in_force::InForce;
-use crate::event::Live;
+use crate::event::{Event, Registry};
 use crate::http::{self as answers, not_found, problem};
 
 /// Seconds for which the URL of a playback answer admits.
@@ -28,40 +27,22 @@ const SHARED: &str = "public, max-age=1";
 /// proved nothing, so the plan is the operator's setting.
 const CONSENT: &str = "consent";
 
-/// The API of one event.
+/// The API of all events.
 pub struct Api {
-    pub(crate) event: String,
-    pub(crate) title: String,
-    pub(crate) live: Live,
-    /// Whether the first segments are out.
-    pub(crate) ready: watch::Receiver<bool>,
-    /// Signs playback URLs.
-    pub(crate) keys: Arc<InForce>,
-    /// Names of the cohort dimensions.
-    pub(crate) dimensions: Vec<String>,
+    events: Registry,
     /// Whether playback signs for everyone.
-    pub(crate) open_playback: bool,
-    /// The plan that it signs then.
-    pub(crate) playback_plan: Option<String>,
+    open_playback: bool,
     /// Whether the API answers at all.
-    pub(crate) gate: RwLock<Gate>,
-}
-
-/// Whether the API answers, and how it does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Gate {
-    /// It answers.
-    Up,
-    /// It answers 503.
-    Error,
-    /// It takes requests and says nothing.
-    Hang,
-    /// It closes connections without an answer.
-    Refuse,
+    gate: RwLock<Gate>,
 }
 
 impl Api {
+    /// Of these events. `open_playback`: whoever asks gets a signed entry URL.
+    #[must_use]
+    pub fn new(events: Registry, open_playback: bool) -> Self {
+        Self { events, open_playback, gate: RwLock::new(Gate::Up) }
+    }
+
     /// Answers `path` below `/api`. `None` closes the connection.
     pub async fn answer(
         self: Arc<Self>,
@@ -116,65 +97,26 @@ impl Api {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
     }
 
-    /// `ready` until the first segments are out, then `live`, and `ended` once every playlist says
-    /// so.
-    #[must_use]
-    pub fn state(&self) -> &'static str {
-        if self.live.is_over() {
-            "ended"
-        } else if *self.ready.borrow() {
-            "live"
-        } else {
-            "ready"
-        }
-    }
-
     fn look_up(&self, path: &str, query: Option<&str>) -> Response<Bytes> {
         let mut parts = path.split('/').skip(1);
         if (parts.next(), parts.next()) != (Some("api"), Some("events")) {
             return not_found();
         }
-        match (parts.next(), parts.next(), parts.next()) {
-            (None, ..) => ok(&json!({"events": [self.summary()]})),
-            (Some(event), None, _) if event == self.event => ok(&self.detail()),
-            (Some(event), Some("score"), None) if event == self.event => ok(&self.score()),
-            (Some(event), Some("playback"), None) if event == self.event => {
-                self.playback(query.unwrap_or_default())
-            }
+        let Some(name) = parts.next() else {
+            let events: Vec<Value> = self.events.all().iter().map(|event| summary(event)).collect();
+            return ok(&json!({"events": events}));
+        };
+        let Some(event) = self.events.get(name) else { return not_found() };
+        match (parts.next(), parts.next()) {
+            (None, _) => ok(&detail(&event)),
+            (Some("score"), None) => ok(&score_of(&event)),
+            (Some("playback"), None) => self.playback(&event, query.unwrap_or_default()),
             _ => not_found(),
         }
     }
 
-    fn summary(&self) -> Value {
-        json!({"event": self.event, "title": self.title, "state": self.state()})
-    }
-
-    fn detail(&self) -> Value {
-        let renditions = self.live.renditions();
-        let languages: Vec<_> = renditions
-            .iter()
-            .filter_map(|r| r.language.clone().map(|tag| json!({"language": tag, "name": r.name})))
-            .collect();
-        let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
-        heights.sort_unstable();
-        json!({
-            "event": self.event, "title": self.title, "state": self.state(),
-            "started_ms": self.live.grid().zero_ms, "languages": languages, "heights": heights, "creatives": self.live.creatives().names(),
-            "playback": format!("/api/events/{}/playback", self.event), "score": format!("/api/events/{}/score", self.event),
-        })
-    }
-
-    fn score(&self) -> Value {
-        let now_ms = now_ms();
-        let seconds = now_ms.saturating_sub(self.live.grid().zero_ms) / 1000;
-        let mut value = json!(score(seconds));
-        value["state"] = json!(self.state());
-        value["at_ms"] = json!(now_ms);
-        value
-    }
-
     /// A signed entry URL with the claims of the query that this event knows.
-    fn playback(&self, query: &str) -> Response<Bytes> {
+    fn playback(&self, event: &Event, query: &str) -> Response<Bytes> {
         if !self.open_playback {
             return problem(
                 StatusCode::FORBIDDEN,
@@ -182,26 +124,61 @@ impl Api {
                 "Playback URLs are not given out here",
             );
         }
-        let Some(claims) = claims(query, &self.dimensions) else {
+        let Some(claims) = claims(query, event.schema()) else {
             return problem(StatusCode::BAD_REQUEST, "query-invalid", "The query is not valid");
         };
         let mut claims: Vec<(&str, &str)> =
             claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        claims.extend(self.playback_plan.as_deref().map(|plan| ("plan", plan)));
+        claims.extend(event.playback_plan().map(|plan| ("plan", plan)));
         let expires_s = now_ms() / 1000 + PLAYBACK_TTL_S;
         let url = signed_url::sign(
-            &format!("/live/{}/main.m3u8", self.event),
+            &format!("/live/{}/main.m3u8", event.name()),
             &claims,
             expires_s,
-            &self.keys.url_key(),
+            &event.keys.url_key(),
         );
-        ok(&json!({"event": self.event, "url": url, "expires": expires_s}))
+        ok(&json!({"event": event.name(), "url": url, "expires": expires_s}))
     }
+}
+
+fn summary(event: &Event) -> Value {
+    json!({"event": event.name(), "title": event.title(), "state": event.state()})
+}
+
+fn detail(event: &Event) -> Value {
+    let (name, live) = (event.name(), &event.live);
+    let renditions = live.renditions();
+    let languages: Vec<_> = renditions
+        .iter()
+        .filter_map(|r| r.language.clone().map(|tag| json!({"language": tag, "name": r.name})))
+        .collect();
+    let mut heights: Vec<u32> = renditions.iter().filter_map(|r| r.height).collect();
+    heights.sort_unstable();
+    json!({
+        "event": name,
+        "title": event.title(),
+        "state": event.state(),
+        "started_ms": live.grid().zero_ms,
+        "languages": languages,
+        "heights": heights,
+        "creatives": live.creatives().names(),
+        "playback": format!("/api/events/{name}/playback"),
+        "score": format!("/api/events/{name}/score"),
+    })
+}
+
+fn score_of(event: &Event) -> Value {
+    let now_ms = now_ms();
+    let seconds = now_ms.saturating_sub(event.live.grid().zero_ms) / 1000;
+    let mut value = json!(score(seconds));
+    value["state"] = json!(event.state());
+    value["at_ms"] = json!(now_ms);
+    value
 }
 
 /// The claims of a query that an event with these dimensions knows; `None` for a query with two
 /// readings.
-fn claims(query: &str, dimensions: &[String]) -> Option<Vec<(String, String)>> {
+fn claims(query: &str, dimensions: &[Dimension]) -> Option<Vec<(String, String)>> {
     const VALUE_BYTES_MAX: usize = 32;
     let mut claims: Vec<(String, String)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -210,7 +187,7 @@ fn claims(query: &str, dimensions: &[String]) -> Option<Vec<(String, String)>> {
         if value.len() > VALUE_BYTES_MAX || claims.iter().any(|(claim, _)| *claim == name) {
             return None;
         }
-        let known = name == CONSENT || dimensions.iter().any(|known| *known == name);
+        let known = name == CONSENT || dimensions.iter().any(|known| known.name == name);
         if known && !value.is_empty() {
             // The edge's spelling of a refusal.
             let refused = name == CONSENT && value == "off";
@@ -229,10 +206,12 @@ fn ok(value: &Value) -> Response<Bytes> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::demo::cohorts::schema;
 
     #[test]
     fn a_query_decides_the_cohort_and_never_the_plan() {
-        let dimensions = ["age".to_owned(), "language".to_owned()];
+        let dimension = |name: &str| Dimension { name: name.to_owned(), ..schema().remove(0) };
+        let dimensions = ["age", "language"].map(dimension);
         let signed = |query: &str| {
             let claims = claims(query, &dimensions)?;
             Some(claims.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" "))

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use sightscreen_core::route::is_identifier;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::api::Api;
 use super::media;
 use super::page::Page;
-use crate::breaks::desk::Desk;
-use crate::breaks::ledger::{GENERIC, NONE};
 use crate::documents::publish::Publisher;
-use crate::event::Live;
+use crate::event::Registry;
 use crate::http::{Handler, not_found, problem, reply};
 use crate::secret::Secret;
 
@@ -29,11 +26,7 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// What the main port answers from.
 pub struct Front {
-    pub(crate) event: String,
-    pub(crate) live: Live,
-    pub(crate) desk: Arc<Desk>,
-    /// All cohorts of the schema.
-    pub(crate) cohorts: Vec<String>,
+    pub(crate) events: Registry,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) api: Arc<Api>,
     pub(crate) page: Option<Arc<Page>>,
@@ -63,14 +56,10 @@ impl Handler for Front {
             return Some(self.document(name));
         }
         if let Some(rest) = live {
-            let ours =
-                rest.strip_prefix(self.event.as_str()).and_then(|rest| rest.strip_prefix('/'));
-            return Some(match ours.map(str::to_owned) {
-                Some(path) => {
-                    media::handle(&self.live, &Request::from_parts(head, ()), &path).await
-                }
-                None => not_found(),
-            });
+            let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let Some(event) = self.events.get(name) else { return Some(not_found()) };
+            let path = path.to_owned();
+            return Some(media::handle(&event.live, &Request::from_parts(head, ()), &path).await);
         }
         let file = if path == "/" { Some("") } else { path.strip_prefix("/page/") };
         match (&self.page, file) {
@@ -105,20 +94,10 @@ impl Front {
     fn pods(&self, name: &str, rest: &str) -> Option<Bytes> {
         let mut parts = rest.split('/');
         let (event, revision, cohort) = (parts.next()?, parts.next()?, parts.next()?);
-        let (epoch, revision) = revision.split_once('.')?;
-        let number: u64 = revision.parse().ok()?;
-        let known =
-            cohort == GENERIC || cohort == NONE || self.cohorts.iter().any(|known| known == cohort);
-        if event != self.event
-            || epoch != self.live.epoch()
-            || number.to_string() != revision
-            || parts.next().is_some()
-            || !known
-            || !is_identifier(cohort)
-        {
+        if parts.next().is_some() {
             return None;
         }
-        let pods = self.desk.pods(number, cohort)?;
+        let pods = self.events.get(event)?.pods(revision, cohort)?;
         self.publisher.immutable(name, &pods).ok()
     }
 }
