@@ -2,6 +2,9 @@
 //! plain `cargo build` of the host is enough. The nested cargo has a target folder of its own: no
 //! lock is waited for. Says also which commit this is.
 
+#[path = "../xtask/version.rs"]
+mod version;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -14,7 +17,7 @@ fn main() -> Outcome<()> {
     for path in ["edge/core", "edge/component", "wit", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
-    println!("cargo::rustc-env=SIGHTSCREEN_VERSION={} ({})", env!("CARGO_PKG_VERSION"), commit());
+    version::tell();
     let module = build_module(&root.join("edge/component"), &out.join("edge"))?;
     let component = wit_component::ComponentEncoder::default()
         .validate(true)
@@ -22,21 +25,6 @@ fn main() -> Outcome<()> {
         .encode()?;
     fs::write(out.join("edge.wasm"), component)?;
     Ok(())
-}
-
-/// The commit of the checkout, or `unknown` outside of one.
-fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output =
-            Command::new("git").args(args).output().ok().filter(|out| out.status.success());
-        output.and_then(|output| String::from_utf8(output.stdout).ok())
-    };
-    // Every commit and every change of branch adds a line to this file.
-    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
-        println!("cargo::rerun-if-changed={}", log.trim());
-    }
-    git(&["rev-parse", "--short=12", "HEAD"])
-        .map_or_else(|| "unknown".to_owned(), |commit| commit.trim().to_owned())
 }
 
 fn build_module(package: &Path, target: &Path) -> Outcome<PathBuf> {

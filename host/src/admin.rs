@@ -43,6 +43,9 @@ struct Readiness {
 struct Purged {
     /// Entries that are gone from the cache.
     purged: usize,
+    /// Copies of documents that are gone from the disk, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<usize>,
 }
 
 /// Serves until the node stops. The worker is of this thread alone.
@@ -91,7 +94,7 @@ async fn sweep(node: &Node) {
 async fn answer(worker: &Worker, request: &Request<Incoming>) -> Response<Body> {
     let node = &worker.node;
     match (request.method(), request.uri().path()) {
-        (&Method::POST, "/purge") => purge(node, request.uri().query().unwrap_or_default()),
+        (&Method::POST, "/purge") => purge(node, request.uri().query().unwrap_or_default()).await,
         (_, "/purge") => text(StatusCode::METHOD_NOT_ALLOWED, "a purge is a POST\n"),
         (_, "/metrics") => text(StatusCode::OK, node.metrics_text()),
         (_, "/healthz") if node.unwell.load(Ordering::Relaxed) => {
@@ -114,13 +117,22 @@ async fn ready(worker: &Worker) -> Response<Body> {
     json(status, &Readiness { ready, origin, copies })
 }
 
-fn purge(node: &Node, query: &str) -> Response<Body> {
+async fn purge(node: &Node, query: &str) -> Response<Body> {
     let Some(purge) = Purge::parse(query) else {
-        return text(StatusCode::BAD_REQUEST, "write ?event=EVENT or ?key=KEY\n");
+        let remedy = "write ?event=EVENT, ?event=EVENT&copies=true or ?key=KEY\n";
+        return text(StatusCode::BAD_REQUEST, remedy);
     };
+    // The disk first: a copy would be in the cache again as soon as the origin does not answer.
+    let copies = node.purge_copies(&purge).await;
     let purged = node.purge(&purge);
-    tracing::info!(?purge, purged, "purged");
-    json(StatusCode::OK, &Purged { purged })
+    tracing::info!(?purge, purged, ?copies, "purged");
+    match copies {
+        Ok(copies) => json(StatusCode::OK, &Purged { purged, copies }),
+        Err(error) => {
+            let said = format!("copies of documents are left on disk: {error}\n");
+            text(StatusCode::INTERNAL_SERVER_ERROR, said)
+        }
+    }
 }
 
 fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {

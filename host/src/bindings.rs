@@ -27,11 +27,16 @@ pub(crate) fn step(step: wit::Step) -> core::Step {
         wit::Step::Relay(wit::Relay { want: wanted, headers }) => {
             core::Step::Relay(core::Relay { want: want(wanted), headers })
         }
-        wit::Step::Respond(wit::Response { status, headers, body, store, failed }) => {
-            let store = store.into_iter().map(stored).collect();
-            core::Step::Respond(core::Response { status, headers, body, store, failed })
-        }
+        wit::Step::Respond(answer) => core::Step::Respond(response(answer)),
     }
+}
+
+fn response(response: wit::Response) -> core::Response {
+    let wit::Response { status, headers, body, store, failed, unknown_claims } = response;
+    let store = store.into_iter().map(stored).collect();
+    let wit::UnknownClaims { names, values } = unknown_claims;
+    let unknown_claims = core::UnknownClaims { names, values };
+    core::Response { status, headers, body, store, failed, unknown_claims }
 }
 
 fn stored(store: wit::Store) -> core::Store {

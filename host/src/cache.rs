@@ -14,6 +14,7 @@ use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 use sightscreen_core::{Source, Want};
 use sightscreen_door::{Lifetime, Use};
 
+use crate::purge::Purge;
 use crate::stored::Stored;
 
 /// Few, so that one shard's budget holds the largest media.
@@ -34,6 +35,8 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) stored: Stored,
+    /// The event that it belongs to; `None` belongs to all.
+    event: Option<Box<str>>,
     /// Milliseconds since the cache was made; `None` is older than any.
     at_ms: Option<u64>,
     /// Of a result: how long it may be used. Of an object, its want says so.
@@ -87,7 +90,8 @@ struct Bytes;
 
 impl Weighter<Key, Arc<Entry>> for Bytes {
     fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
-        key.name.len() as u64 + entry.stored.weight()
+        let event = entry.event.as_ref().map_or(0, |event| event.len());
+        (key.name.len() + event) as u64 + entry.stored.weight()
     }
 }
 
@@ -168,20 +172,27 @@ impl Cache {
     }
 
     /// Keeps the origin's answer.
-    pub(crate) fn keep_object(&self, key: &str, stored: Stored, is_absence: bool) -> Arc<Entry> {
-        let entry = Entry::new(stored, Some(self.now_ms()));
-        self.insert(Kind::Object, key, Entry { is_absence, ..entry })
+    pub(crate) fn keep_object(&self, want: &Want, stored: Stored, is_absence: bool) -> Arc<Entry> {
+        let entry = Entry::new(stored, want.event.as_deref(), Some(self.now_ms()));
+        self.insert(Kind::Object, &want.key, Entry { is_absence, ..entry })
     }
 
     /// Keeps a response.
-    pub(crate) fn keep_result(&self, key: &str, stored: Stored, lifetime: Lifetime) -> Arc<Entry> {
-        let entry = Entry::new(stored, Some(self.now_ms()));
+    pub(crate) fn keep_result(
+        &self,
+        key: &str,
+        event: Option<&str>,
+        stored: Stored,
+        lifetime: Lifetime,
+    ) -> Arc<Entry> {
+        let entry = Entry::new(stored, event, Some(self.now_ms()));
         self.insert(Kind::Result, key, Entry { lifetime, ..entry })
     }
 
     /// Keeps a copy of unknown age, to stand in for an origin that just failed.
     pub(crate) fn keep_copy(&self, want: &Want, stored: Stored) -> Arc<Entry> {
-        let entry = self.insert(Kind::Object, &want.key, Entry::new(stored, None));
+        let entry = Entry::new(stored, want.event.as_deref(), None);
+        let entry = self.insert(Kind::Object, &want.key, entry);
         self.hold(&entry, want);
         entry
     }
@@ -209,11 +220,11 @@ impl Cache {
         self.entries.weight()
     }
 
-    /// Forgets all keys that `takes` takes, and says how many entries that were.
-    pub(crate) fn forget(&self, takes: impl Fn(&str) -> bool) -> usize {
+    /// Forgets all that `purge` takes, and says how many entries that were.
+    pub(crate) fn forget(&self, purge: &Purge) -> usize {
         let gone = AtomicUsize::new(0);
-        self.entries.retain(|key, _| {
-            let stays = !takes(&key.name);
+        self.entries.retain(|key, entry| {
+            let stays = !purge.takes(&key.name, entry.event.as_deref());
             gone.fetch_add(usize::from(!stays), Ordering::Relaxed);
             stays
         });
@@ -238,12 +249,13 @@ impl Cache {
 impl Entry {
     /// An answer that no cache keeps.
     pub(crate) fn unkept(stored: Stored) -> Self {
-        Self::new(stored, None)
+        Self::new(stored, None, None)
     }
 
-    fn new(stored: Stored, at_ms: Option<u64>) -> Self {
+    fn new(stored: Stored, event: Option<&str>, at_ms: Option<u64>) -> Self {
         Self {
             stored,
+            event: event.map(Into::into),
             at_ms,
             lifetime: Lifetime::default(),
             is_absence: false,

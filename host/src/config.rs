@@ -62,18 +62,29 @@ pub struct Limits {
     pub streams: u32,
     /// Bytes of a request's head.
     pub head_bytes: usize,
+    /// For a handshake of TLS.
+    pub handshake: Duration,
     /// For a request's head, idle time between two requests included.
     pub head: Duration,
     /// Longest that a connection may take no byte of a response.
     pub unread: Duration,
+    /// Longest silence of an HTTP/2 connection before it is asked for a sign of life, and longest
+    /// wait for that.
+    pub ping: Duration,
     /// Longest that requests under way may take after a stop.
     pub drain: Duration,
+    /// Processor time that the component may take at a time.
+    pub compute: Duration,
+    /// Bytes of memory of one instance of the component.
+    pub instance_bytes: usize,
     /// Requests under way at the origin.
     pub requests: Budgets,
     /// To connect to the origin.
     pub connect: Duration,
     /// Longest that a body of the origin may stand still.
     pub stall: Duration,
+    /// Longest that a segment or part may take to arrive whole.
+    pub object: Duration,
     /// Longest that an idle connection to the origin is kept.
     pub idle: Duration,
     /// Longest that an object goes on arriving when all its viewers have left.
@@ -105,9 +116,13 @@ impl Default for Limits {
             connections: 65_536,
             streams: 128,
             head_bytes: 32 << 10,
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(60),
             unread: Duration::from_secs(30),
+            ping: Duration::from_secs(20),
             drain: Duration::from_secs(10),
+            compute: Duration::from_millis(250),
+            instance_bytes: 64 << 20,
             requests: Budgets {
                 playlist: 512,
                 object: 512,
@@ -118,6 +133,7 @@ impl Default for Limits {
             },
             connect: Duration::from_secs(2),
             stall: Duration::from_secs(10),
+            object: Duration::from_secs(60),
             // Below the ten seconds after which the origin closes it.
             idle: Duration::from_secs(8),
             abandoned: Duration::from_secs(10),
@@ -207,9 +223,13 @@ fn defaults() -> Settings {
         connections: text(&limits.connections),
         streams: text(&limits.streams),
         head_bytes: text(&limits.head_bytes),
+        handshake_seconds: seconds(limits.handshake),
         head_seconds: seconds(limits.head),
         unread_seconds: seconds(limits.unread),
+        ping_seconds: seconds(limits.ping),
         drain_seconds: seconds(limits.drain),
+        compute_ms: text(&limits.compute.as_millis()),
+        instance_bytes: text(&limits.instance_bytes),
         playlist_requests: text(&limits.requests.playlist),
         object_requests: text(&limits.requests.object),
         document_requests: text(&limits.requests.document),
@@ -218,6 +238,7 @@ fn defaults() -> Settings {
         page_requests: text(&limits.requests.page),
         origin_connect_seconds: seconds(limits.connect),
         origin_stall_seconds: seconds(limits.stall),
+        origin_object_seconds: seconds(limits.object),
         origin_idle_seconds: seconds(limits.idle),
         abandoned_seconds: seconds(limits.abandoned),
         ..Settings::default()
@@ -240,6 +261,8 @@ type Field = fn(&Settings) -> &Option<Text>;
 
 const ADDRESS: &str = "write an address and a port, such as 127.0.0.1:8080 or [::]:8080";
 const SECRET_BYTES_MIN: usize = 16;
+/// No viewer waits for longer, so nothing may be computed for longer.
+const COMPUTE_MAX_MS: u64 = 5000;
 
 impl Reader {
     fn read_file(&mut self, file: &Path) {
@@ -374,12 +397,18 @@ impl Reader {
         let streams = self.number("streams", |s| &s.streams, 1..=1 << 16);
         // hyper reads into no smaller buffer.
         let head_bytes = self.number("head-bytes", |s| &s.head_bytes, 8192..=1 << 20);
+        let handshake = self.seconds("handshake-seconds", |s| &s.handshake_seconds);
         let head = self.seconds("head-seconds", |s| &s.head_seconds);
         let unread = self.seconds("unread-seconds", |s| &s.unread_seconds);
+        let ping = self.seconds("ping-seconds", |s| &s.ping_seconds);
         let drain = self.seconds("drain-seconds", |s| &s.drain_seconds);
+        let compute = self.number("compute-ms", |s| &s.compute_ms, 10..=COMPUTE_MAX_MS);
+        let memory = 8 << 20..=1 << 30;
+        let instance_bytes = self.number("instance-bytes", |s| &s.instance_bytes, memory);
         let requests = self.budgets();
         let connect = self.seconds("origin-connect-seconds", |s| &s.origin_connect_seconds);
         let stall = self.seconds("origin-stall-seconds", |s| &s.origin_stall_seconds);
+        let object = self.seconds("origin-object-seconds", |s| &s.origin_object_seconds);
         let idle = self.seconds("origin-idle-seconds", |s| &s.origin_idle_seconds);
         let abandoned = self.seconds("abandoned-seconds", |s| &s.abandoned_seconds);
         Some(Limits {
@@ -388,12 +417,17 @@ impl Reader {
             connections: connections?,
             streams: streams?,
             head_bytes: head_bytes?,
+            handshake: handshake?,
             head: head?,
             unread: unread?,
+            ping: ping?,
             drain: drain?,
+            compute: Duration::from_millis(compute?),
+            instance_bytes: instance_bytes?,
             requests: requests?,
             connect: connect?,
             stall: stall?,
+            object: object?,
             idle: idle?,
             abandoned: abandoned?,
         })

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
 
@@ -15,7 +15,8 @@ use http::{HeaderMap, StatusCode};
 
 use crate::cache::Entry;
 use crate::stored::Stored;
-use sightscreen_core::keyring;
+use sightscreen_core::route::decode;
+use sightscreen_core::{document, keyring};
 
 /// Copies of pods are of one ledger revision and useless after their event; they are swept after
 /// this.
@@ -67,6 +68,21 @@ impl Documents {
         files.filter(|file| !file.file_name().to_string_lossy().ends_with(".new")).count()
     }
 
+    /// Removes the copies of all documents of an event, and says how many those were. Blocks.
+    pub(crate) fn remove(&self, event: &str) -> io::Result<usize> {
+        let mut removed = 0;
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let name = file.file_name();
+            let name = name.to_str().and_then(decode);
+            if name.is_some_and(|name| document::event_of(&name) == Some(event)) {
+                fs::remove_file(file.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// The copy, if there is one. Blocks.
     pub(crate) fn load(&self, name: &str) -> Option<Stored> {
         let body = fs::read(self.path(name)?).ok()?;
@@ -115,44 +131,57 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The keyring's file, read again when its last reading is old, so that keys rotate without a
 /// restart.
-#[derive(Debug)]
 pub(crate) struct Keyring {
     path: PathBuf,
-    last: Mutex<(Instant, Arc<Entry>)>,
+    last: Mutex<Last>,
+}
+
+/// What the last reading gave: the file's bytes for the component, and the same parsed.
+struct Last {
+    at: Instant,
+    entry: Arc<Entry>,
+    parsed: Arc<keyring::Keyring>,
 }
 
 impl Keyring {
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
-        let last = Mutex::new((Instant::now(), read_keyring(&path)?));
+        let last = Mutex::new(read_keyring(&path)?);
         Ok(Self { path, last })
     }
 
     /// The keyring, read at most `fresh_ms` ago or at least tried to.
     pub(crate) fn get(&self, fresh_ms: u32) -> Arc<Entry> {
-        self.within(Duration::from_millis(fresh_ms.into()).max(KEYRING_LOOK))
+        let fresh = Duration::from_millis(fresh_ms.into()).max(KEYRING_LOOK);
+        Arc::clone(&self.within(fresh).entry)
     }
 
-    fn within(&self, fresh: Duration) -> Arc<Entry> {
+    /// The newest keyring, parsed when it was read.
+    pub(crate) fn parsed(&self) -> Arc<keyring::Keyring> {
+        Arc::clone(&self.within(KEYRING_LOOK).parsed)
+    }
+
+    fn within(&self, fresh: Duration) -> MutexGuard<'_, Last> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0.elapsed() >= fresh {
-            last.0 = Instant::now();
+        if last.at.elapsed() >= fresh {
+            last.at = Instant::now();
             match read_keyring(&self.path) {
-                Ok(keyring) => last.1 = keyring,
+                Ok(keyring) => *last = keyring,
                 Err(error) => {
                     tracing::error!(path = %self.path.display(), %error, "keyring not read; the last one stays");
                 }
             }
         }
-        Arc::clone(&last.1)
+        last
     }
 }
 
 /// A keyring that cannot be read leaves the one before it in force.
-fn read_keyring(path: &Path) -> io::Result<Arc<Entry>> {
+fn read_keyring(path: &Path) -> io::Result<Last> {
     let body = fs::read(path)?;
-    keyring::Keyring::parse(&body).map_err(io::Error::other)?;
+    let parsed = Arc::new(keyring::Keyring::parse(&body).map_err(io::Error::other)?);
     let body = body.into();
-    Ok(Arc::new(Entry::unkept(Stored { status: StatusCode::OK, headers: HeaderMap::new(), body })))
+    let stored = Stored { status: StatusCode::OK, headers: HeaderMap::new(), body };
+    Ok(Last { at: Instant::now(), entry: Arc::new(Entry::unkept(stored)), parsed })
 }
 
 #[cfg(test)]
@@ -178,6 +207,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_removed_is_of_one_event() {
+        let documents = Documents::open(crate::testing::folder("removed")).unwrap();
+        let of_it = ["events/demo", "pods/demo/17/18-34.f", "snapshots/api/events/demo/score"];
+        let others = ["events/demo2", "flags/site", "snapshots/page/demo"];
+        for name in of_it.iter().chain(&others) {
+            documents.save(name, &Bytes::from_static(b"one")).unwrap();
+        }
+        assert_eq!(documents.remove("demo").unwrap(), of_it.len());
+        assert!(of_it.iter().all(|name| documents.load(name).is_none()));
+        assert!(others.iter().all(|name| documents.load(name).is_some()));
+    }
+
+    #[test]
     fn a_changed_keyring_is_in_force_and_one_that_is_none_is_not() {
         let keyring = |key: &str| {
             let hex = key.repeat(16);
@@ -189,15 +231,16 @@ mod tests {
         let (one, other) = (keyring("01"), keyring("02"));
         fs::write(&path, &one).unwrap();
         let ring = Keyring::open(path.clone()).unwrap();
+        assert!(Arc::ptr_eq(&ring.parsed(), &ring.parsed()));
         fs::write(&path, &other).unwrap();
-        assert_eq!(ring.within(Duration::MAX).stored.body, one);
-        assert_eq!(ring.within(Duration::ZERO).stored.body, other);
+        assert_eq!(ring.within(Duration::MAX).entry.stored.body, one);
+        assert_eq!(ring.within(Duration::ZERO).entry.stored.body, other);
         for broken in ["", "{}", "{\"pass\":1}"] {
             fs::write(&path, broken).unwrap();
-            assert_eq!(ring.within(Duration::ZERO).stored.body, other, "{broken}");
+            assert_eq!(ring.within(Duration::ZERO).entry.stored.body, other, "{broken}");
         }
         fs::remove_file(&path).unwrap();
-        assert_eq!(ring.within(Duration::ZERO).stored.body, other);
+        assert_eq!(ring.within(Duration::ZERO).entry.stored.body, other);
         assert!(Keyring::open(path).is_err());
     }
 }

@@ -17,37 +17,63 @@ use wasmtime::{
 };
 
 use crate::bindings::{self, Edge, EdgePre, wit};
+use crate::config;
 use crate::metrics::Metrics;
 
 /// The component that this build embeds; see `build.rs`.
 pub const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/edge.wasm"));
 
-/// Bytes of memory of one instance.
-const MEMORY_MAX: usize = 64 * 1024 * 1024;
-/// Past this an instance is replaced once no exchange runs in it, so that its memory cannot only
-/// grow.
-const MEMORY_RECYCLE: usize = MEMORY_MAX / 2;
 /// An instance is replaced after so many exchanges: what one may have left in it does not stay for
 /// ever.
 const EXCHANGES_MAX: u32 = 100_000;
 /// Bytes of an instance's memory kept resident for the next.
 const RESIDENT: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(10);
-/// Ticks after which a call is looked at, again and again. Stitching the longest playlist takes
-/// under one.
-const LOOK_TICKS: u64 = 25;
-/// What a call may compute from the first look on. Time in which its thread had no processor does
-/// not count: a machine with too much to do is no fault of the component's.
-const COMPUTE_MAX: Duration = Duration::from_millis(250);
-/// Looks after which a call is ended however little it computed: ten seconds, by when every viewer
-/// has given up.
-const LOOKS_MAX: u32 = 40;
+/// After so long a call is ended however little it computed: every viewer has given up.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A compiled component, ready to make instances of.
 pub(crate) struct Engine {
     pre: EdgePre<Limits>,
+    allowance: Allowance,
     metrics: Arc<Metrics>,
     ticking: Arc<AtomicBool>,
+}
+
+/// What an instance may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    /// Bytes of memory.
+    memory: usize,
+    call: CallTime,
+}
+
+/// How long a call may take. Time in which its thread had no processor does not count: a machine
+/// with too much to do is no fault of the component's.
+#[derive(Debug, Clone, Copy)]
+struct CallTime {
+    /// Ticks after which a call is looked at, again and again. Few calls take as much as one.
+    ticks: u64,
+    /// What it may compute from the first look on.
+    compute: Duration,
+    /// Looks after which it is ended in any case.
+    looks: u32,
+}
+
+impl Allowance {
+    /// By the settings.
+    pub(crate) fn of(limits: &config::Limits) -> Self {
+        Self { memory: limits.instance_bytes, call: CallTime::of(limits.compute) }
+    }
+}
+
+impl CallTime {
+    /// `compute` in all: one half until the first look, and the other from there on.
+    fn of(compute: Duration) -> Self {
+        let ticks = (compute / 2).as_millis().div_ceil(TICK.as_millis()).max(1) as u64;
+        let looks = LONGEST.as_millis() / (TICK.as_millis() * u128::from(ticks));
+        Self { ticks, compute: compute / 2, looks: u32::try_from(looks).unwrap_or(u32::MAX) }
+    }
 }
 
 /// Why there is no step.
@@ -85,27 +111,34 @@ pub(crate) struct Begun {
 }
 
 struct Limits {
+    /// Bytes of memory in use.
     memory: usize,
+    memory_max: usize,
     clock: Clock,
 }
 
 /// The time of one call.
-#[derive(Default)]
 struct Clock {
+    may_take: CallTime,
     looks: u32,
     /// What the thread had computed at the first look.
     first: Option<Duration>,
 }
 
 impl Clock {
+    fn new(may_take: CallTime) -> Self {
+        Self { may_take, looks: 0, first: None }
+    }
+
     /// Whether the call goes on, by what its thread has computed so far. Where the system does not
     /// tell, it goes on once.
     fn look(&mut self, computed: Option<Duration>) -> UpdateDeadline {
         self.looks += 1;
         let first = *self.first.get_or_insert(computed.unwrap_or_default());
         let since = computed.map_or(Duration::MAX, |now| now.saturating_sub(first));
-        if self.looks == 1 || (since < COMPUTE_MAX && self.looks < LOOKS_MAX) {
-            UpdateDeadline::Continue(LOOK_TICKS)
+        let CallTime { ticks, compute, looks } = self.may_take;
+        if self.looks == 1 || (since < compute && self.looks < looks) {
+            UpdateDeadline::Continue(ticks)
         } else {
             UpdateDeadline::Interrupt
         }
@@ -125,7 +158,7 @@ impl ResourceLimiter for Limits {
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > MEMORY_MAX {
+        if desired > self.memory_max {
             return Ok(false);
         }
         self.memory = desired;
@@ -144,7 +177,7 @@ impl ResourceLimiter for Limits {
 
 impl Engine {
     /// Compiles `component`, or takes it from the compile cache in `cache`. `instances`: the most
-    /// at one time.
+    /// at one time, each with the same allowance.
     ///
     /// # Errors
     /// When it is no component of the world `sightscreen:edge/edge`, or imports anything.
@@ -152,24 +185,26 @@ impl Engine {
         component: &[u8],
         cache: &Path,
         instances: u32,
+        allowance: Allowance,
         metrics: Arc<Metrics>,
     ) -> wasmtime::Result<Self> {
-        let wasmtime = Wasmtime::new(&config(cache, instances)?)?;
+        let wasmtime = Wasmtime::new(&wasmtime_config(cache, instances, allowance.memory)?)?;
         let component = Component::new(&wasmtime, component)?;
         // An empty linker: a component that imports anything does not pass here.
         let pre = EdgePre::new(Linker::new(&wasmtime).instantiate_pre(&component)?)?;
         let ticking = Arc::new(AtomicBool::new(true));
         tick(wasmtime, Arc::clone(&ticking))?;
-        Ok(Self { pre, metrics, ticking })
+        Ok(Self { pre, allowance, metrics, ticking })
     }
 
     /// A new instance.
     fn instance(&self) -> Result<Instance, Fault> {
-        let mut store =
-            Store::new(self.pre.engine(), Limits { memory: 0, clock: Clock::default() });
+        let Allowance { memory, call } = self.allowance;
+        let limits = Limits { memory: 0, memory_max: memory, clock: Clock::new(call) };
+        let mut store = Store::new(self.pre.engine(), limits);
         store.limiter(|limits| limits);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().clock.look(computed())));
-        store.set_epoch_deadline(LOOK_TICKS);
+        store.set_epoch_deadline(call.ticks);
         let edge = self.pre.instantiate(&mut store).map_err(|error| {
             tracing::error!(%error, "no instance of the component");
             Fault::Trapped
@@ -185,13 +220,13 @@ impl Drop for Engine {
     }
 }
 
-fn config(cache: &Path, instances: u32) -> wasmtime::Result<Config> {
+fn wasmtime_config(cache: &Path, instances: u32, memory: usize) -> wasmtime::Result<Config> {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
         .total_core_instances(instances * 4)
         .total_memories(instances)
         .total_tables(instances * 4)
-        .max_memory_size(MEMORY_MAX)
+        .max_memory_size(memory)
         .linear_memory_keep_resident(RESIDENT)
         .table_keep_resident(64 * 1024);
     let mut compiled = CacheConfig::new();
@@ -336,13 +371,17 @@ impl Instance {
 
     /// Whether another is to take its place, now that no exchange would lose by it.
     fn is_worn(&self) -> bool {
-        self.open == 0
-            && (self.exchanges >= EXCHANGES_MAX || self.store.data().memory >= MEMORY_RECYCLE)
+        let limits = self.store.data();
+        // At half of what it may have, so that its memory cannot only grow.
+        let is_large = limits.memory >= limits.memory_max / 2;
+        self.open == 0 && (self.exchanges >= EXCHANGES_MAX || is_large)
     }
 
     fn start_clock(&mut self) {
-        self.store.data_mut().clock = Clock::default();
-        self.store.set_epoch_deadline(LOOK_TICKS);
+        let clock = &mut self.store.data_mut().clock;
+        let may_take = clock.may_take;
+        *clock = Clock::new(may_take);
+        self.store.set_epoch_deadline(may_take.ticks);
     }
 
     fn fault(&self, error: &wasmtime::Error) -> Fault {
@@ -367,6 +406,10 @@ impl Drop for Instance {
 mod tests {
     use super::*;
 
+    fn clock(compute_ms: u64) -> Clock {
+        Clock::new(CallTime::of(Duration::from_millis(compute_ms)))
+    }
+
     fn goes_on(clock: &mut Clock, computed_ms: Option<u64>) -> bool {
         let computed = computed_ms.map(Duration::from_millis);
         matches!(clock.look(computed), UpdateDeadline::Continue(_))
@@ -374,19 +417,27 @@ mod tests {
 
     #[test]
     fn a_call_is_ended_by_what_it_computes_and_not_by_what_others_do() {
-        let mut starved = Clock::default();
-        for computed_ms in [5000, 5010, 5100, 5249] {
+        let mut starved = clock(250);
+        for computed_ms in [5000, 5010, 5100, 5124] {
             assert!(goes_on(&mut starved, Some(computed_ms)));
         }
-        assert!(!goes_on(&mut starved, Some(5250)));
+        assert!(!goes_on(&mut starved, Some(5125)));
+    }
+
+    #[test]
+    fn a_call_is_looked_at_after_half_of_what_it_may_compute() {
+        for (compute_ms, ticks, looks) in [(10, 1, 1000), (250, 13, 76), (5000, 250, 4)] {
+            let time = CallTime::of(Duration::from_millis(compute_ms));
+            assert_eq!((time.ticks, time.looks), (ticks, looks), "{compute_ms}");
+        }
     }
 
     #[test]
     fn a_call_ends_also_where_the_system_does_not_tell() {
-        let mut untold = Clock::default();
+        let mut untold = clock(250);
         assert!(goes_on(&mut untold, None) && !goes_on(&mut untold, None));
-        let mut stuck = Clock::default();
-        assert!((1..LOOKS_MAX).all(|_| goes_on(&mut stuck, Some(0))));
+        let mut stuck = clock(250);
+        assert!((1..stuck.may_take.looks).all(|_| goes_on(&mut stuck, Some(0))));
         assert!(!goes_on(&mut stuck, Some(0)));
     }
 }

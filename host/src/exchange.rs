@@ -194,7 +194,8 @@ impl Worker {
             Found::Stale(entry) => Some(entry),
             Found::IfFailed(_) | Found::Nothing => None,
         };
-        match (self.node.results.join(&serve.key, Pending::default), stale) {
+        let event = serve.event.as_deref();
+        match (self.node.results.join(&serve.key, event, Pending::default), stale) {
             (Joined::Lead(pending), _) => {
                 memory.leads.push(Lead::new(&self.node, &serve.key, pending));
                 // Between the look-up and the lead, another's result may have come.
@@ -225,7 +226,9 @@ impl Worker {
         let left_ms = self.node.cache.left_ms(&entry);
         let lifetime = Lifetime::of_stand_in(hold_ms, left_ms);
         for lead in memory.leads.drain(..) {
-            self.node.cache.keep_result(lead.key(), entry.stored.clone(), lifetime);
+            // An exchange is of one event.
+            let event = serve.event.as_deref();
+            self.node.cache.keep_result(lead.key(), event, entry.stored.clone(), lifetime);
             lead.finish(&entry);
         }
         Served::Kept(entry)
@@ -236,11 +239,12 @@ impl Worker {
     fn respond(&self, response: core::Response, mut leads: Vec<Lead>) -> Response<Body> {
         let status =
             StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.node.metrics.unknown_claims(response.unknown_claims);
         let body = self.node.memory.count(response.body);
         let stored = Stored { status, headers: header_map(&response.headers), body };
         let answer = stored.response();
         for keep in response.store {
-            let entry = self.node.keep_result(&keep.key, stored.clone(), keep.fresh_ms);
+            let entry = self.node.keep_result(&keep, stored.clone());
             // Of a key that another leads, that other's answer is the one to wait for.
             for lead in leads.extract_if(.., |lead| lead.key() == keep.key) {
                 lead.finish(&entry);

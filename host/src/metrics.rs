@@ -11,7 +11,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use sightscreen_core::{Class, Failure};
+use sightscreen_core::{Class, Failure, UnknownClaims};
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -50,6 +50,10 @@ pub(crate) enum Lookup {
 
 const LOOKUPS: [&str; 6] = ["hit", "stale", "miss", "collapsed", "stale_on_error", "copy"];
 
+/// What may be unknown of a claim. Its name or value would be a label without bounds, and of a
+/// viewer.
+const UNKNOWN_OF_CLAIMS: [&str; 2] = ["name", "value"];
+
 /// Everything that the node counts.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -66,6 +70,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_unread: IntCounter,
     pub(crate) abandoned: IntCounter,
     pub(crate) access_lines_lost: IntCounter,
+    unknown_claims: [IntCounter; UNKNOWN_OF_CLAIMS.len()],
     pub(crate) cache_bytes: IntGauge,
     pub(crate) body_bytes: IntGauge,
     pub(crate) flights: IntGauge,
@@ -122,6 +127,11 @@ impl Metrics {
         )?;
         let lookups =
             vec("sightscreen_wants_total", "Wants by how they were served.", &["served"])?;
+        let claims = vec(
+            "sightscreen_unknown_claims_total",
+            "Claims of entry URLs that the event does not know, by what of them is unknown.",
+            &["unknown"],
+        )?;
         let room = IntGaugeVec::new(
             Opts::new("sightscreen_upstream_room", "Requests to the origin that may still begin."),
             &["class"],
@@ -174,6 +184,7 @@ impl Metrics {
                 "sightscreen_access_lines_lost_total",
                 "Lines of the access log that came too fast to be written.",
             )?,
+            unknown_claims: UNKNOWN_OF_CLAIMS.map(|what| claims.with_label_values(&[what])),
             cache_bytes: gauge("sightscreen_cache_bytes", "Bytes in the cache.")?,
             body_bytes: gauge(
                 "sightscreen_body_bytes",
@@ -192,6 +203,13 @@ impl Metrics {
 
     pub(crate) fn lookup(&self, lookup: Lookup) {
         self.lookups[lookup as usize].inc();
+    }
+
+    pub(crate) fn unknown_claims(&self, unknown: UnknownClaims) {
+        let counts = [unknown.names, unknown.values];
+        for (counter, count) in self.unknown_claims.iter().zip(counts) {
+            counter.inc_by(count.into());
+        }
     }
 
     pub(crate) fn exchange(&self, computed: Duration) {

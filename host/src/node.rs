@@ -12,7 +12,7 @@ use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::{Config, Limits};
 use crate::documents::{Documents, Keyring};
-use crate::engine::{EMBEDDED, Engine, Seat};
+use crate::engine::{Allowance, EMBEDDED, Engine, Seat};
 use crate::flights::Flights;
 use crate::metrics::Metrics;
 use crate::readers::Memory;
@@ -69,9 +69,14 @@ impl Node {
         let component = config.component.as_ref().map_or_else(embedded, std::fs::read)?;
         let compiled = std::path::absolute(config.data.join("compiled"))?;
         let instances = u32::try_from(config.threads + INSTANCES_SPARE).unwrap_or(u32::MAX);
-        let engine = Engine::new(&component, &compiled, instances, Arc::clone(&metrics)).map_err(
-            |error| io::Error::other(format!("the component cannot be used: {error:#}")),
-        )?;
+        let engine = Engine::new(
+            &component,
+            &compiled,
+            instances,
+            Allowance::of(&limits),
+            Arc::clone(&metrics),
+        )
+        .map_err(|error| io::Error::other(format!("the component cannot be used: {error:#}")))?;
         Ok(Self {
             cache: Cache::new(limits.cache_bytes),
             transfers: Flights::default(),

@@ -23,6 +23,12 @@ use crate::stored::{Stored, header_map};
 use crate::transfer::{Head, Transfer};
 use crate::wants::{Answer, Purpose, timeout};
 
+/// A response, and whether the origin says that it is for one viewer or for no cache.
+struct Passed {
+    response: Response<Body>,
+    is_private: bool,
+}
+
 impl Worker {
     /// The response, or what the component is resumed with.
     pub(crate) async fn relay(
@@ -32,9 +38,8 @@ impl Worker {
     ) -> Result<Response<Body>, Answer> {
         let want = &relay.want;
         let deadline = Instant::now() + timeout(want);
-        let mut response = self.relay_shared(want, viewer, deadline).await?;
-        let own: Vec<_> = headers::own(response.status().as_u16(), relay).collect();
-        let headers = header_map(&own);
+        let Passed { mut response, is_private } = self.relay_shared(want, viewer, deadline).await?;
+        let headers = header_map(&headers::own(response.status().as_u16(), is_private, relay));
         for name in headers.keys() {
             response.headers_mut().remove(name);
         }
@@ -47,7 +52,7 @@ impl Worker {
         want: &Want,
         viewer: &HeaderMap,
         deadline: Instant,
-    ) -> Result<Response<Body>, Answer> {
+    ) -> Result<Passed, Answer> {
         match self.node.cache.object(want) {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
@@ -85,7 +90,7 @@ impl Worker {
         want: &Want,
         answer: Answer,
         viewer: &HeaderMap,
-    ) -> Result<Response<Body>, Answer> {
+    ) -> Result<Passed, Answer> {
         match self.or_copy(want, answer).await {
             Answer::Object(entry) if entry.stored.status == StatusCode::OK => {
                 from_entry(&entry, viewer)
@@ -101,7 +106,7 @@ impl Worker {
         want: &Want,
         viewer: &HeaderMap,
         deadline: Instant,
-    ) -> Result<Response<Body>, Answer> {
+    ) -> Result<Passed, Answer> {
         let transfer = self.fetch_alone(want, viewer);
         let head = timeout_at(deadline, transfer.head()).await.unwrap_or(Err(Failure::Timeout));
         match head {
@@ -124,15 +129,17 @@ fn refused(head: &Head) -> Answer {
     })))
 }
 
-fn from_entry(entry: &Entry, viewer: &HeaderMap) -> Result<Response<Body>, Answer> {
+/// What the cache keeps is for everyone.
+fn from_entry(entry: &Entry, viewer: &HeaderMap) -> Result<Passed, Answer> {
     let stored = &entry.stored;
     if stored.status != StatusCode::OK {
         return Err(refused(&Head::of(stored)));
     }
     let length = stored.body.len() as u64;
-    Ok(respond(&stored.headers, length, viewer, |part| {
+    let response = respond(&stored.headers, length, viewer, |part| {
         Body::full(stored.body.slice(part.start as usize..part.end as usize))
-    }))
+    });
+    Ok(Passed { response, is_private: false })
 }
 
 async fn from_transfer(
@@ -140,24 +147,25 @@ async fn from_transfer(
     head: &Head,
     viewer: &HeaderMap,
     deadline: Instant,
-) -> Result<Response<Body>, Answer> {
+) -> Result<Passed, Answer> {
     let asks_part = viewer.contains_key(RANGE);
+    let passed = |response| Passed { response, is_private: head.private };
     match head.length {
-        Some(length) => Ok(respond(&head.headers, length, viewer, |part| {
+        Some(length) => Ok(passed(respond(&head.headers, length, viewer, |part| {
             let bytes = part.end - part.start;
             Body::stream(transfer.chunks(part), Some(bytes))
-        })),
+        }))),
         None if asks_part => {
             // A range counts from an end that is not known before the last byte is here.
             match timeout_at(deadline, transfer.whole()).await.unwrap_or(Err(Failure::Timeout)) {
-                Ok(entry) => from_entry(&entry, viewer),
+                Ok(entry) => Ok(passed(from_entry(&entry, viewer)?.response)),
                 Err(failure) => Err(Answer::Failed(failure)),
             }
         }
         None => {
             let mut response = Response::new(Body::stream(transfer.chunks(0..u64::MAX), None));
             *response.headers_mut() = shown(&head.headers);
-            Ok(response)
+            Ok(passed(response))
         }
     }
 }

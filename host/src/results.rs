@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sightscreen_core::Store;
 use sightscreen_door::Lifetime;
 use tokio::sync::Notify;
 
@@ -83,11 +84,13 @@ impl Drop for Lead {
 
 impl Node {
     /// Keeps a result for as long as it may be used, which may be no time at all.
-    pub(crate) fn keep_result(&self, key: &str, stored: Stored, fresh_ms: u32) -> Arc<Entry> {
-        if fresh_ms == 0 {
+    pub(crate) fn keep_result(&self, keep: &Store, stored: Stored) -> Arc<Entry> {
+        let Store { key, event, fresh_ms, .. } = keep;
+        if *fresh_ms == 0 {
             Arc::new(Entry::unkept(stored))
         } else {
-            self.cache.keep_result(key, stored, Lifetime::fresh(fresh_ms))
+            let lifetime = Lifetime::fresh(*fresh_ms);
+            self.cache.keep_result(key, event.as_deref(), stored, lifetime)
         }
     }
 }

@@ -41,9 +41,6 @@ use crate::{admin, logs};
 const SMALL: u64 = 16 * 1024;
 /// Between two looks at what is due beside the viewers' requests.
 const LOOK: Duration = Duration::from_secs(1);
-/// Longest pause between two signs of life of an HTTP/2 connection, and for the answer to one.
-const PING: Duration = Duration::from_secs(20);
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A node that serves.
 pub struct Running {
@@ -168,11 +165,12 @@ async fn serve(
             return std::future::pending().await;
         };
         let listener = TcpListener::from_std(listener)?;
+        let within = worker.node.limits.handshake;
         accept(listener, |stream, address| {
             let Some(guest) = guest(address) else { return };
             let handshake = certificate.acceptor().accept(stream);
             tokio::spawn(async move {
-                if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
+                if let Ok(Ok(stream)) = tokio::time::timeout(within, handshake).await {
                     guest.connection(stream).await;
                 }
             });
@@ -280,9 +278,11 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
+        // What is longer than this the library refuses by itself, without a body. A head up to it
+        // comes in, and is refused with a problem where it is longer than the settings allow.
+        .max_header_list_size(u32::try_from(2 * limits.head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.ping);
     builder
 }
 
@@ -302,10 +302,13 @@ async fn answer(
         now_ms: now_ms(),
         entropy: fastrand::u64(..),
     };
-    let (answered, mut response) = if names_host(parts.version, &viewer.headers) {
-        worker.exchange(&viewer).await
-    } else {
+    let head_bytes = worker.node.limits.head_bytes;
+    let (answered, mut response) = if !names_host(parts.version, &viewer.headers) {
         (Answered::Respond, problem(Problem::HostInvalid))
+    } else if parts.version == Version::HTTP_2 && list_bytes(&viewer) > head_bytes {
+        (Answered::Respond, problem(Problem::HeadersTooLarge))
+    } else {
+        worker.exchange(&viewer).await
     };
     let status = response.status();
     worker.node.metrics.request(answered, status);
@@ -340,6 +343,13 @@ async fn answer(
 /// HTTP/1.1 asks for exactly one host (RFC 9112, section 3.2); HTTP/2 has it in the target.
 fn names_host(version: Version, headers: &HeaderMap) -> bool {
     version != Version::HTTP_11 || headers.get_all(HOST).iter().count() == 1
+}
+
+/// Bytes of a request's head as HTTP/2 counts them (RFC 9113, section 10.5.1). HTTP/1 has counted
+/// them before the request is here.
+fn list_bytes(viewer: &Viewer) -> usize {
+    let fields = viewer.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    viewer.target.len() + fields.sum::<usize>()
 }
 
 /// The target in origin form, as it came.

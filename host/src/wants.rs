@@ -23,8 +23,6 @@ use sightscreen_door::{Came, Document, headers};
 
 /// The most that an answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// Longest that a relayed object may take to arrive whole.
-const RELAY_WHOLE: Duration = Duration::from_secs(60);
 
 /// How a want came out.
 #[derive(Debug, Clone)]
@@ -42,13 +40,14 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    fn limits(self, want: &Want) -> Limits {
+    /// `object` is the longest that a relayed object may take after its head's time.
+    fn limits(self, want: &Want, object: Duration) -> Limits {
         let head = timeout(want);
         Limits {
             head,
             whole: match self {
                 Self::Whole => head,
-                Self::Relay => head + RELAY_WHOLE,
+                Self::Relay => head + object,
             },
             bytes: u64::from(want.max_bytes).min(SHARED_MAX_BYTES),
         }
@@ -153,7 +152,7 @@ impl Worker {
         let want = want.clone();
         tokio::spawn(async move {
             let Landing { worker, key, transfer } = &landing;
-            let limits = Purpose::Relay.limits(&want);
+            let limits = Purpose::Relay.limits(&want, worker.node.limits.object);
             let fill = worker.upstream.fill(&want, headers, limits, transfer, |_| ());
             let filled = tokio::select! {
                 filled = fill => filled,
@@ -190,7 +189,7 @@ impl Worker {
 
     /// Joins the transfer of the want's key, starting it where there is none.
     pub(crate) fn join(self: &Arc<Self>, want: &Want, purpose: Purpose) -> Shared {
-        match self.node.transfers.join(&want.key, Transfer::default) {
+        match self.node.transfers.join(&want.key, want.event.as_deref(), Transfer::default) {
             Joined::Follow(transfer) => {
                 self.node.metrics.lookup(Lookup::Collapsed);
                 Shared { transfer, leads: false }
@@ -219,7 +218,7 @@ impl Worker {
 
 async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
     let Landing { worker, key, transfer } = &landing;
-    let limits = purpose.limits(&want);
+    let limits = purpose.limits(&want, worker.node.limits.object);
     let mut private = false;
     let at_head = |head: &Head| {
         private = head.private;
@@ -311,7 +310,7 @@ impl Worker {
         if kept_ms == 0 {
             return Ok(Arc::new(Entry::unkept(stored)));
         }
-        Ok(self.node.cache.keep_object(&want.key, stored, false))
+        Ok(self.node.cache.keep_object(want, stored, false))
     }
 
     /// Keeps a document that is signed and not older than the copy; whatever else came is none.
@@ -321,17 +320,14 @@ impl Worker {
         name: &str,
         stored: Stored,
     ) -> Result<Arc<Entry>, Failure> {
-        let keyring = Keyring::parse(&self.node.keyring.get(0).stored.body).ok();
-        let copy = match &keyring {
-            Some(keyring) => self.copy(want, name, keyring).await,
-            None => None,
-        };
-        match Came::of(want, Ok(object(&stored)), keyring.as_ref(), copy.clone()) {
+        let keyring = self.node.keyring.parsed();
+        let copy = self.copy(want, name, &keyring).await;
+        match Came::of(want, Ok(object(&stored)), Some(&keyring), copy.clone()) {
             Came::Document(document) => {
                 if document.is_news(copy.as_ref()) {
                     self.save(name.to_owned(), stored.body.clone());
                 }
-                Ok(self.node.cache.keep_object(&want.key, stored, document.is_absence))
+                Ok(self.node.cache.keep_object(want, stored, document.is_absence))
             }
             _ => {
                 tracing::error!(

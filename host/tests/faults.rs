@@ -48,6 +48,20 @@ fn an_instance_that_fails_costs_one_request() {
 }
 
 #[test]
+fn what_an_instance_may_take_is_set() {
+    let origin = Origin::new(|_, _| reply(200, "", "x"));
+    let mut settings = config(origin.address, &folder(), Some(fixture()));
+    settings.limits.compute = ms(1500);
+    settings.limits.instance_bytes = 8 << 20;
+    let node = start(&settings).unwrap();
+    let start = Instant::now();
+    assert_eq!(get(node.listen, "/loop").status, 503);
+    assert!(start.elapsed() > ms(1400), "{:?}", start.elapsed());
+    assert_eq!(get(node.listen, "/grow").status, 500);
+    node.stop();
+}
+
+#[test]
 fn an_instance_is_used_for_many_exchanges() {
     let origin = Origin::new(|_, _| reply(200, "", "x"));
     let node = node(origin.address);

@@ -3,9 +3,14 @@
 
 mod common;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Origin, Program, config, fixture, folder, get, ms, node, open, reply, send, until};
+use common::{
+    Origin, Program, config, fixture, folder, get, ms, node, open, reply, send, signed, until,
+};
 use sightscreen_host::start;
 
 #[test]
@@ -147,39 +152,70 @@ fn each_response_is_a_line_of_the_access_log() {
 }
 
 #[test]
-fn a_purge_takes_an_event_or_a_key_and_what_is_on_its_way() {
+fn a_purge_takes_an_event_or_a_key_whatever_the_key_says() {
     let origin = Origin::new(|target, _| match target {
         "/slow" => common::slow(800, reply(200, "", "old")),
         _ => reply(200, "", "new"),
     });
     let node = node(origin.address);
-    let ask = |origin: &str, key: &str| {
-        get(node.listen, &format!("/get?origin={origin}&key={key}&fresh=600000")).text()
+    let ask = |origin: &str, key: &str, event: &str| {
+        get(node.listen, &format!("/get?origin={origin}&key={key}&event={event}&fresh=600000"))
+            .text()
     };
-    for key in ["origin/live/demo/1.m4s", "origin/live/demo/2.m4s", "origin/live/other/1.m4s"] {
-        assert_eq!(ask("/a", key), "200 new");
+    for (key, event) in [("1", "demo"), ("other/2", "demo"), ("demo/3", "other")] {
+        assert_eq!(ask("/a", key, event), "200 new");
     }
-    let purge = |query: &str| {
-        let head = format!("POST /purge?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        let reply = send(node.admin, &head);
-        (reply.status, reply.text())
-    };
-    assert_eq!(purge("event=demo"), (200, r#"{"purged":2}"#.to_owned()));
+    let result = "/result?origin=/r&key=r&event=demo&fresh=600000&keep=600000";
+    assert_eq!(get(node.listen, result).text(), "200 new");
+    let purge = |query: &str| purged(node.admin, query);
+    assert_eq!(purge("event=demo"), (200, r#"{"purged":4}"#.to_owned()), "with the result's work");
     assert_eq!(purge("event=demo"), (200, r#"{"purged":0}"#.to_owned()));
-    assert_eq!(purge("key=origin%2Flive/other/1.m4s"), (200, r#"{"purged":1}"#.to_owned()));
-    assert_eq!(origin.asked("/a"), 3);
-    ask("/a", "origin/live/demo/1.m4s");
-    assert_eq!(origin.asked("/a"), 4, "it is asked for again");
+    assert_eq!(purge("key=demo%2F3"), (200, r#"{"purged":1}"#.to_owned()));
+    assert_eq!((origin.asked("/a"), origin.asked("/r")), (3, 1));
+    ask("/a", "1", "demo");
+    get(node.listen, result);
+    assert_eq!((origin.asked("/a"), origin.asked("/r")), (4, 2), "it is asked for again");
     for wrong in ["", "event=", "all=1"] {
         assert_eq!(purge(wrong).0, 400, "{wrong}");
     }
     assert_eq!(get(node.admin, "/purge?event=demo").status, 405);
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| ask("/slow", "origin/live/late/1.m4s"));
+        let waits = scope.spawn(|| ask("/slow", "late", "late"));
         until("it is asked for", || origin.asked("/slow") == 1);
         purge("event=late");
         assert_eq!(waits.join().unwrap(), "200 old", "who waits gets it");
     });
-    assert_eq!(ask("/b", "origin/live/late/1.m4s"), "200 new", "nobody else does");
+    assert_eq!(ask("/b", "late", "late"), "200 new", "nobody else does");
     node.stop();
+}
+
+#[test]
+fn a_purge_leaves_the_copies_of_documents_unless_it_names_them() {
+    let is_there = Arc::new(AtomicBool::new(true));
+    let (genuine, answers) = (signed("events/demo", "{}"), Arc::clone(&is_there));
+    let body = genuine.clone();
+    let origin = Origin::new(move |_, _| match answers.load(Ordering::Relaxed) {
+        true => reply(200, "", &body),
+        false => reply(500, "", ""),
+    });
+    let node = node(origin.address);
+    let ask = || {
+        get(node.listen, "/get?document=events/demo&key=d&event=demo&fresh=100&timeout=500").text()
+    };
+    let expected = format!("200 {genuine}");
+    assert_eq!(ask(), expected);
+    until("the copy is written", || get(node.admin, "/readyz").text().contains(r#""copies":1"#));
+    is_there.store(false, Ordering::Relaxed);
+    assert_eq!(purged(node.admin, "event=demo"), (200, r#"{"purged":1}"#.to_owned()));
+    assert_eq!(ask(), expected, "the copy stands in");
+    let gone = r#"{"purged":1,"copies":1}"#;
+    assert_eq!(purged(node.admin, "event=demo&copies=true"), (200, gone.to_owned()));
+    assert_ne!(ask(), expected, "nothing stands in");
+    node.stop();
+}
+
+fn purged(admin: SocketAddr, query: &str) -> (u16, String) {
+    let head = format!("POST /purge?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let reply = send(admin, &head);
+    (reply.status, reply.text())
 }

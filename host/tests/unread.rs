@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Origin, Program, config, fixture, folder, get, metric, reply, until};
+use common::{Origin, Program, config, fixture, folder, get, metric, node, reply, until};
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Collected, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -112,6 +112,32 @@ async fn who_takes_no_byte_is_closed_and_who_reads_is_not() {
     }
     assert!(read > 32 * MIB, "{read}");
     drop((http1, http2));
+    node.stop();
+}
+
+/// Here because it needs a client of HTTP/2.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_long_is_431_over_http2() {
+    let origin = Origin::new(|_, _| reply(200, "", "body"));
+    let node = node(origin.address);
+    let ask = async |bytes: usize| {
+        let stream = TokioIo::new(TcpStream::connect(node.listen).await.unwrap());
+        let client = http2::Builder::new(TokioExecutor::new()).handshake(stream);
+        let (mut sender, connection) = client.await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("http://x/get?origin=/a").header("x-long", "x".repeat(bytes));
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        // The library resets the stream of what it refuses by itself.
+        let body = response.into_body().collect().await.map(Collected::to_bytes);
+        (status, String::from_utf8(body.unwrap_or_default().to_vec()).unwrap())
+    };
+    assert_eq!(ask(16 * 1024).await, (200, "200 body".to_owned()));
+    let (status, body) = ask(40 * 1024).await;
+    assert_eq!(status, 431);
+    assert!(body.contains("urn:sightscreen:problem:headers-too-large"), "{body}");
+    assert_eq!(ask(100 * 1024).await, (431, String::new()));
     node.stop();
 }
 

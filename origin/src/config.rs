@@ -476,6 +476,7 @@ mod tests {
             playback_plan: Some("".into()),
             territories_allow: Some("".into()),
             territories_deny: Some("".into()),
+            media_url: Some("".into()),
             page: Some("".into()),
             slate: Some("".into()),
             ..defaults()
@@ -515,6 +516,17 @@ mod tests {
         {
             let fault = secrets(&format!("edge-secret = \"{bad}\"")).unwrap_err();
             assert!(fault.contains("edge-secret") && !fault.contains(one), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_media_url_that_edges_would_refuse_is_a_fault() {
+        let config = read("media-url = \"https://media.example.com/sport\"", &[]).unwrap();
+        let url = config.document().media.map(|media| media.url);
+        assert_eq!(url.as_deref(), Some("https://media.example.com/sport"));
+        for bad in ["media.example.com", "https://media.example.com/", "https://a@b", ""] {
+            let faults = read(&format!("media-url = \"{bad}\""), &[]).unwrap_err();
+            assert!(faults[0].fault.contains("media: expected a URL"), "{bad}: {faults:?}");
         }
     }
 

@@ -21,10 +21,12 @@ const HANG: Duration = Duration::from_secs(30);
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Headers beside `content-length`.
+    /// Headers beside the framing ones.
     pub headers: Headers,
     /// The whole body.
     pub body: Vec<u8>,
+    /// Whether the body is sent in chunks, without its length.
+    pub chunked: bool,
     /// Wait before anything is sent.
     pub delay: Duration,
     /// What goes wrong.
@@ -242,7 +244,11 @@ fn cut_range(answer: Answer, request: &Request) -> Answer {
 /// Sends the answer; false where the connection is to be closed.
 fn send(writer: &mut TcpStream, request: &Request, answer: &Answer) -> io::Result<bool> {
     let mut headers = answer.headers.clone();
-    headers.push(("content-length".into(), answer.body.len().to_string()));
+    headers.push(if answer.chunked {
+        ("transfer-encoding".into(), "chunked".into())
+    } else {
+        ("content-length".into(), answer.body.len().to_string())
+    });
     let mut head = format!("HTTP/1.1 {} -\r\n", answer.status);
     for (name, value) in &headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -250,6 +256,11 @@ fn send(writer: &mut TcpStream, request: &Request, answer: &Answer) -> io::Resul
     head.push_str("\r\n");
     let body: &[u8] = if request.method == "HEAD" { &[] } else { &answer.body };
     match answer.fault {
+        None if answer.chunked && request.method != "HEAD" => {
+            writer.write_all(head.as_bytes())?;
+            wire::write_chunked(writer, body)?;
+            Ok(true)
+        }
         None => {
             writer.write_all(&[head.as_bytes(), body].concat())?;
             Ok(true)

@@ -321,6 +321,7 @@ fn answer(
         status,
         headers,
         body,
+        chunked: spec.chunked,
         delay: Duration::from_millis(spec.delay_ms),
         fault,
         ranges: spec.ranges,

@@ -11,6 +11,8 @@ use std::time::Duration;
 const MAX_HEAD: u64 = 256 * 1024;
 /// More than this is no body that a test waits for.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
+/// Bytes of a chunk that is written.
+const CHUNK: usize = 64 * 1024;
 
 /// Header names (lower case) and values, in order.
 pub type Headers = Vec<(String, String)>;
@@ -171,15 +173,13 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&line).into_owned()))
 }
 
-fn read_body(mut reader: impl BufRead, method: &str, reply: &Reply) -> (Vec<u8>, bool) {
+fn read_body(reader: impl BufRead, method: &str, reply: &Reply) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     if method == "HEAD" || matches!(reply.status, 204 | 304) {
         return (body, false);
     }
-    if header(&reply.headers, "transfer-encoding")
-        .is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
-    {
-        let cut = read_chunks(&mut reader, &mut body).is_err();
+    if is_chunked(&reply.headers) {
+        let cut = Chunked::new(reader).take(MAX_BODY).read_to_end(&mut body).is_err();
         return (body, cut);
     }
     let Some(length) = header(&reply.headers, "content-length").and_then(|v| v.parse::<u64>().ok())
@@ -192,22 +192,80 @@ fn read_body(mut reader: impl BufRead, method: &str, reply: &Reply) -> (Vec<u8>,
     (body, cut)
 }
 
-fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
-    loop {
-        let line = read_line(reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
-            .map_err(|_| bad("chunk size"))?;
-        let before = body.len() as u64;
-        if before + size > MAX_BODY {
-            return Err(bad("body too large"));
+/// Whether the body comes in chunks (RFC 9112, section 7.1), so that its end is told without its
+/// length.
+#[must_use]
+pub fn is_chunked(headers: &[(String, String)]) -> bool {
+    header(headers, "transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
+}
+
+/// A body that comes in chunks, without what is around them. One that breaks off is an error.
+#[derive(Debug)]
+pub struct Chunked<R> {
+    reader: R,
+    /// Bytes of the chunk that are still to come.
+    left: u64,
+    is_over: bool,
+}
+
+impl<R: BufRead> Chunked<R> {
+    /// The body at which `reader` stands.
+    pub fn new(reader: R) -> Self {
+        Self { reader, left: 0, is_over: false }
+    }
+
+    /// The size of the next chunk; 0 is the end.
+    fn begin(&mut self) -> io::Result<u64> {
+        let line = read_line(&mut self.reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        u64::from_str_radix(size, 16).map_err(|_| bad("chunk size"))
+    }
+
+    /// The line end after a chunk.
+    fn end(&mut self) -> io::Result<()> {
+        read_line(&mut self.reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Chunked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_over || buffer.is_empty() {
+            return Ok(0);
         }
-        reader.by_ref().take(size).read_to_end(body)?;
-        if body.len() as u64 != before + size {
+        if self.left == 0 {
+            self.left = self.begin()?;
+            if self.left == 0 {
+                self.is_over = true;
+                self.end()?;
+                return Ok(0);
+            }
+        }
+        let read = self.reader.by_ref().take(self.left).read(buffer)?;
+        self.left -= read as u64;
+        if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        read_line(reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        if size == 0 {
-            return Ok(());
+        if self.left == 0 {
+            self.end()?;
+        }
+        Ok(read)
+    }
+}
+
+/// Writes a body in chunks, and its end only where all of it came.
+///
+/// # Errors
+/// When the body breaks off or the peer is gone.
+pub fn write_chunked(writer: &mut impl Write, mut body: impl Read) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = body.read(&mut chunk)?;
+        writer.write_all(format!("{length:x}\r\n").as_bytes())?;
+        writer.write_all(&chunk[..length])?;
+        writer.write_all(b"\r\n")?;
+        if length == 0 {
+            return writer.flush();
         }
     }
 }

@@ -40,6 +40,12 @@ pub(crate) fn status(url: &str) -> Option<u16> {
     Some(answer.status().as_u16())
 }
 
+/// Status and body of a GET, whatever it answers.
+pub(crate) fn answer(url: &str) -> Result<(u16, String)> {
+    let mut answer = agent().get(url).call().with_context(|| format!("GET {url}"))?;
+    Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
+}
+
 /// Body of a GET that must answer 200.
 pub(crate) fn get(url: &str) -> Result<String> {
     whole(url, agent().get(url))

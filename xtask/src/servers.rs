@@ -51,6 +51,10 @@ pub(crate) struct Plan {
     pub(crate) scheduled: bool,
     /// Port that the edge takes for the origin's, where something stands between them.
     pub(crate) edge_origin: Option<u16>,
+    /// A keyring of the edge's own, first a copy of the origin's; without it both read one file.
+    pub(crate) edge_keyring: Option<PathBuf>,
+    /// Further flags of the origin.
+    pub(crate) origin_flags: Vec<String>,
 }
 
 /// Both, running.
@@ -95,6 +99,8 @@ impl Plan {
             input: input.to_owned(),
             scheduled: true,
             edge_origin: None,
+            edge_keyring: None,
+            origin_flags: Vec::new(),
         })
     }
 
@@ -110,6 +116,8 @@ impl Plan {
             input: input.to_owned(),
             scheduled: true,
             edge_origin: None,
+            edge_keyring: None,
+            origin_flags: Vec::new(),
         }
     }
 
@@ -135,7 +143,7 @@ impl Servers {
             .with_context(|| format!("cannot make {}", plan.data.display()))?;
         ports::free(&plan.ports())?;
         let mut servers = Self {
-            token: secret()?,
+            token: random_hex::<16>()?,
             stream_key: kept_secret(&plan.data.join("stream-key"))?,
             started: SystemTime::now(),
             plan,
@@ -144,6 +152,9 @@ impl Servers {
         let origin = servers.origin_command();
         servers.launch("origin", origin)?;
         servers.wait_for_keyring()?;
+        if let Some(own) = &servers.plan.edge_keyring {
+            std::fs::copy(servers.keyring(), own)?;
+        }
         let edge = servers.edge_command();
         servers.launch("edge", edge)?;
         Ok(servers)
@@ -162,6 +173,11 @@ impl Servers {
     /// The origin's address for operators.
     pub(crate) fn control_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.plan.control)
+    }
+
+    /// The edge's address for its operator.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.plan.admin)
     }
 
     /// Where a publisher sends to.
@@ -184,24 +200,31 @@ impl Servers {
         format!("#operator={}&token={}", self.control_url(), self.token)
     }
 
-    /// The keyring that both read.
+    /// The origin's keyring.
     pub(crate) fn keyring(&self) -> PathBuf {
         self.plan.data.join("origin/keyring.json")
+    }
+
+    /// The edge's, which is the same file unless the plan says otherwise.
+    pub(crate) fn edge_keyring(&self) -> PathBuf {
+        self.plan.edge_keyring.clone().unwrap_or_else(|| self.keyring())
     }
 
     /// A signed entry URL, made as a shop would make it: from the keyring alone, whether or not the
     /// event has begun.
     pub(crate) fn signed_entry(&self) -> Result<String> {
+        self.signed(ENTRY_TTL, &[])
+    }
+
+    /// The same by a URL key of that name, for so long.
+    pub(crate) fn signed_by(&self, kid: &str, ttl: &str) -> Result<String> {
+        self.signed(ttl, &["--kid", kid])
+    }
+
+    fn signed(&self, ttl: &str, flags: &[&str]) -> Result<String> {
         let edge = self.edge_url();
-        self.origin_says(&[
-            "sign",
-            "--ttl",
-            ENTRY_TTL,
-            "--base",
-            &edge,
-            "plan=premium",
-            "consent=1",
-        ])
+        let sign = ["sign", "--ttl", ttl, "--base", &edge, "plan=premium", "consent=1"];
+        self.origin_says(&[&sign, flags].concat())
     }
 
     /// What the origin's program says of a pass or a signed URL, its signature checked.
@@ -410,6 +433,7 @@ impl Servers {
                 .args(["--first-break", "20", "--break-every", "60"])
                 .args(["--break-length", "20"]);
         }
+        origin.args(&plan.origin_flags);
         origin
     }
 
@@ -420,7 +444,7 @@ impl Servers {
             .args(["--admin", &format!("127.0.0.1:{}", self.plan.admin)])
             .args(["--origin", &format!("http://127.0.0.1:{origin}")])
             .arg("--keyring")
-            .arg(self.keyring())
+            .arg(self.edge_keyring())
             .arg("--data")
             .arg(self.plan.data.join("edge"));
         edge
@@ -517,7 +541,7 @@ fn kept_secret(file: &Path) -> Result<String> {
     {
         return Ok(text.trim().to_owned());
     }
-    let made = secret()?;
+    let made = random_hex::<16>()?;
     File::options()
         .write(true)
         .create(true)
@@ -529,9 +553,9 @@ fn kept_secret(file: &Path) -> Result<String> {
     Ok(made)
 }
 
-/// 128 random bits.
-fn secret() -> Result<String> {
-    let mut bytes = [0u8; 16];
+/// So many random bytes, in hex.
+pub(crate) fn random_hex<const BYTES: usize>() -> Result<String> {
+    let mut bytes = [0u8; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -4,12 +4,14 @@
 //! many as the machine has room for; they mostly wait, and none of them measures time finely. A
 //! step that did not run is counted as skipped and says why.
 
+mod crowd;
 pub(crate) mod deploy;
 mod documents;
 mod fuzz;
 mod kill;
 mod listed;
 mod operator;
+mod rotation;
 mod rtmp;
 mod steps;
 

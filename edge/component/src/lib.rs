@@ -118,11 +118,16 @@ fn step_out(step: core::Step) -> wit::Step {
         core::Step::Relay(core::Relay { want, headers }) => {
             wit::Step::Relay(wit::Relay { want: want_out(want), headers })
         }
-        core::Step::Respond(core::Response { status, headers, body, store, failed }) => {
-            let store = store.into_iter().map(store_out).collect();
-            wit::Step::Respond(wit::Response { status, headers, body, store, failed })
-        }
+        core::Step::Respond(response) => wit::Step::Respond(response_out(response)),
     }
+}
+
+fn response_out(response: core::Response) -> wit::Response {
+    let core::Response { status, headers, body, store, failed, unknown_claims } = response;
+    let store = store.into_iter().map(store_out).collect();
+    let core::UnknownClaims { names, values } = unknown_claims;
+    let unknown_claims = wit::UnknownClaims { names, values };
+    wit::Response { status, headers, body, store, failed, unknown_claims }
 }
 
 fn store_out(store: core::Store) -> wit::Store {

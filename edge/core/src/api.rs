@@ -5,8 +5,8 @@
 //! document says which paths are, and is looked at before the origin is asked. So an outage changes
 //! nothing about who may see an answer. A snapshot's own countries hold as well.
 
-use crate::context::{Context, Flow, Found, event_of_api, is_missing, refuse};
-use crate::document::Snapshot;
+use crate::context::{Context, Flow, Found, is_missing, refuse};
+use crate::document::{Snapshot, event_of_api};
 use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want, forbids_sharing};
 use crate::flags::{PANIC, SNAPSHOTS, Subject};
 use crate::live::header;

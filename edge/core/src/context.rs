@@ -195,7 +195,7 @@ impl<'a> Context<'a> {
     /// the origin one request a second and not one each.
     pub(crate) fn newer_keys(&mut self, event: &str) -> Flow<Option<Rc<Keys>>> {
         let name = format!("keys/{event}");
-        let want = document_want(&name, Some(event));
+        let want = document_want(&name);
         let want = Want { key: format!("{}/newer", want.key), stale_ms: 0, ..want };
         let now_ms = self.request.now_ms;
         let sought = self.held.sought.0.get(event);
@@ -264,7 +264,7 @@ impl<'a> Context<'a> {
     pub(crate) fn snapshot(&mut self, path: &str) -> Flow<Option<Snapshot>> {
         let keyring = self.keyring()?;
         let name = format!("snapshots{path}");
-        let want = snapshot_want(path, event_of_api(path));
+        let want = snapshot_want(path);
         Ok(match self.arrived.get(&want.key) {
             None => return need(want),
             Some(Got::Object(object)) if object.status == 200 => {
@@ -291,7 +291,7 @@ impl<'a> Context<'a> {
             return Ok(copy.found());
         }
         let name = format!("{}/{id}", T::FOLDER);
-        let want = document_want(&name, id.split('/').next().filter(|id| *id != "site"));
+        let want = document_want(&name);
         let came = match self.arrived.get(&want.key) {
             None => return need(want),
             Some(got) => self.read::<T>(&name, got)?,
@@ -354,7 +354,7 @@ impl<'a> Context<'a> {
     pub(crate) fn snapshot_list(&mut self, event: &str) -> Flow<Option<SnapshotList>> {
         let keyring = self.keyring()?;
         let name = format!("snapshots/{event}");
-        Ok(match self.want(document_want(&name, Some(event)))? {
+        Ok(match self.want(document_want(&name))? {
             Got::Object(object) => document::read_json(&name, &object.body, &keyring).ok(),
             _ => None,
         })
@@ -603,12 +603,6 @@ pub(crate) fn is_missing(status: u16) -> bool {
     matches!(status, 404 | 410)
 }
 
-/// The event that an API path is about.
-pub(crate) fn event_of_api(path: &str) -> Option<&str> {
-    let event = path.strip_prefix("/api/events/")?.split('/').next()?;
-    crate::route::is_identifier(event).then_some(event)
-}
-
 fn keyring_want(key: &str) -> Want {
     Want {
         source: Source::Keyring,
@@ -625,20 +619,20 @@ fn keyring_want(key: &str) -> Want {
 }
 
 /// The snapshot of a path. It is taken every few seconds, and is not looked for more often.
-pub(crate) fn snapshot_want(path: &str, event: Option<&str>) -> Want {
+pub(crate) fn snapshot_want(path: &str) -> Want {
     Want {
         fresh_ms: SNAPSHOT_FRESH_MS,
         stale_ms: SNAPSHOT_FRESH_MS,
-        ..document_want(&format!("snapshots{path}"), event)
+        ..document_want(&format!("snapshots{path}"))
     }
 }
 
-fn document_want(name: &str, event: Option<&str>) -> Want {
+fn document_want(name: &str) -> Want {
     let immutable = name.starts_with("pods/");
     Want {
         source: Source::Document(name.to_owned()),
         key: format!("document/{name}"),
-        event: event.map(str::to_owned),
+        event: document::event_of(name).map(str::to_owned),
         class: Class::Document,
         sharing: Sharing::Everyone,
         fresh_ms: if immutable { IMMUTABLE_MS } else { DOCUMENT_FRESH_MS },

@@ -17,6 +17,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use crate::keyring::{Key, Keyring, Mismatch, Purpose, from_base64url, sha256_hex, to_base64url};
+use crate::route::is_identifier;
 
 pub use dimension::{Dimension, GeoRule, Range};
 pub use event::{Bound, Consent, Event, PassPolicy, Plan, Rendition, RenditionKind};
@@ -116,6 +117,25 @@ pub fn read_json<T: DeserializeOwned>(
     serde_json::from_slice(document.payload).map_err(|_| DocumentError::Payload)
 }
 
+/// The event that the document of that name belongs to; `None` belongs to all.
+#[must_use]
+pub fn event_of(name: &str) -> Option<&str> {
+    let (folder, id) = name.split_once('/')?;
+    let event = match (folder, id.contains('/')) {
+        // Of an answer of the API, or of a file of the page. The list of them has the event's name.
+        ("snapshots", true) => return event_of_api(&name[folder.len()..]),
+        ("flags", _) if id == "site" => return None,
+        _ => id.split('/').next()?,
+    };
+    is_identifier(event).then_some(event)
+}
+
+/// The event that an API path is about.
+pub(crate) fn event_of_api(path: &str) -> Option<&str> {
+    let event = path.strip_prefix("/api/events/")?.split('/').next()?;
+    is_identifier(event).then_some(event)
+}
+
 /// The name of the key that the document says it is signed by, not checked.
 #[must_use]
 pub fn kid(body: &[u8]) -> Option<&str> {
@@ -154,6 +174,25 @@ mod tests {
             r#"{{"document":{{"d1":"{key}"}},"pass":{{"k1":"{key}"}},"url":{{"u1":"{key}"}}}}"#
         );
         Keyring::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_name_tells_its_event() {
+        for name in [
+            "events/final",
+            "keys/final",
+            "flags/final",
+            "pods/final/17/18-34.f",
+            "snapshots/final",
+            "snapshots/api/events/final",
+            "snapshots/api/events/final/score?lang=en",
+        ] {
+            assert_eq!(event_of(name), Some("final"), "{name}");
+        }
+        let all = ["flags/site", "snapshots/page/index.html", "snapshots/api/events", "x", "a/?b"];
+        for name in all {
+            assert_eq!(event_of(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub struct Keyring {
 struct Keys {
     /// As listed, else the first root's first. Never empty.
     listed: Vec<Key>,
-    /// Filled from the front, and never emptied: a keyring is read anew from time to time.
+    /// Filled from the front, and never emptied: what finds no room is derived each time.
     derived: [OnceLock<Key>; DERIVED_MAX],
 }
 

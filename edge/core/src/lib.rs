@@ -33,7 +33,7 @@ use route::{Route, Target};
 pub use api::API_BUDGET_MS;
 pub use exchange::{
     Class, Client, Failure, Got, Object, Or, REQUEST_HEADERS, Relay, Request, Response, Serve,
-    Sharing, Source, Step, Store, Want, forbids_sharing,
+    Sharing, Source, Step, Store, UnknownClaims, Want, forbids_sharing,
 };
 
 /// Most steps of one exchange. The longest decision takes eleven; more is a fault, and ends.

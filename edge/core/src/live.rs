@@ -12,14 +12,14 @@ use std::rc::Rc;
 use crate::cohort;
 use crate::context::{Context, Flow, is_missing, refuse};
 use crate::document::{Event, Keys, Plan, RenditionKind};
-use crate::exchange::{Class, Got, Relay, Request, Response, Sharing, Source, Want};
+use crate::exchange::{Class, Got, Relay, Request, Response, Sharing, Source, UnknownClaims, Want};
 use crate::flags::{ADS, LOW_LATENCY, Subject};
 use crate::keyring::Keyring;
 use crate::language::Preferences;
 use crate::multivariant::{Viewer, includes, multivariant};
 use crate::pass::{Pass, PassBytes, after, expiry, not_before};
 use crate::problem::Problem;
-use crate::signed_url;
+use crate::signed_url::{self, Claims, UnknownClaim};
 
 pub(crate) use media::media_playlist;
 
@@ -82,7 +82,20 @@ pub(crate) fn entry(
     let end = after(cx.request.now_ms, event.pass.session_s);
     let admitted = Admitted { event, keys, cohort, plan, session, low_latency, language, end };
     let pass = mint(cx, event_id, &admitted)?;
-    Ok(multivariant_response(cx, &admitted, &format!("{pass}/")))
+    let unknown_claims = unknown_claims(&claims, &admitted.event);
+    let response = multivariant_response(cx, &admitted, &format!("{pass}/"));
+    Ok(Response { unknown_claims, ..response })
+}
+
+fn unknown_claims(claims: &Claims<'_>, event: &Event) -> UnknownClaims {
+    let mut unknown = UnknownClaims::default();
+    for claim in signed_url::unknown_claims(claims, event) {
+        match claim {
+            UnknownClaim::Name(_) => unknown.names += 1,
+            UnknownClaim::Value(_) => unknown.values += 1,
+        }
+    }
+    unknown
 }
 
 /// The multivariant playlist again, with a pass whose time counts from now.

@@ -68,7 +68,7 @@ pub(crate) fn run(cx: &mut Context<'_>, event: &str) -> Flow<Response> {
     let nothing = Response { status: 204, ..Response::default() };
     let Some(list) = cx.snapshot_list(event)? else { return Ok(nothing) };
     let every_ms = list.every_s.saturating_mul(1000).clamp(EVERY_MIN_MS, EVERY_MAX_MS);
-    let all = wants(&list, event);
+    let all = wants(&list);
     let next = cx.held.upkeep.0.get(event).map_or(0, |due| due.next);
     let some: Vec<Want> =
         all.iter().cycle().skip(next).take(AT_ONCE.min(all.len())).cloned().collect();
@@ -81,10 +81,10 @@ pub(crate) fn run(cx: &mut Context<'_>, event: &str) -> Flow<Response> {
     Ok(nothing)
 }
 
-fn wants(list: &SnapshotList, event: &str) -> Vec<Want> {
+fn wants(list: &SnapshotList) -> Vec<Want> {
     let paths = list.paths.iter().filter(|path| path.starts_with("/api/")).cloned();
     let page = list.page.iter().map(|file| format!("/page/{file}"));
-    paths.chain(page).map(|path| snapshot_want(&path, Some(event))).collect()
+    paths.chain(page).map(|path| snapshot_want(&path)).collect()
 }
 
 #[cfg(test)]

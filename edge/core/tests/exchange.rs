@@ -8,7 +8,7 @@ use sightscreen_core::document;
 use sightscreen_core::keyring::{Keyring, Purpose};
 use sightscreen_core::pass::{Pass, after, not_before};
 use sightscreen_core::{
-    Core, Failure, Got, Object, Request, Response, Source, Step, Want, signed_url,
+    Core, Failure, Got, Object, Request, Response, Source, Step, UnknownClaims, Want, signed_url,
 };
 
 const NOW_MS: u64 = 1_790_000_000_000;
@@ -199,6 +199,21 @@ fn plans_bind_more_than_the_offer() {
     assert!(
         text(&world.get(&format!("{folder}480p/index.m3u8"), NOW_MS)).contains("rendition-unknown")
     );
+}
+
+#[test]
+fn claims_that_the_event_does_not_know_are_counted_by_what_is_unknown() {
+    let mut world = World::new();
+    let mut unknown = |claims: &[(&str, &str)]| {
+        let url = world.entry_url("u1", claims);
+        let response = world.get(&url, NOW_MS);
+        assert_eq!(response.status, 200, "{claims:?}");
+        response.unknown_claims
+    };
+    let known = [("age", "18-34"), ("consent", "1"), ("language", "en"), ("plan", "free")];
+    assert_eq!(unknown(&known), UnknownClaims::default());
+    let odd = [("ag", "18-34"), ("age", "17"), ("plan", "gold"), ("shoe", "42")];
+    assert_eq!(unknown(&odd), UnknownClaims { names: 2, values: 2 });
 }
 
 #[test]

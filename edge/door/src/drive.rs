@@ -41,14 +41,10 @@ fn keep_up<P: Platform>(platform: &P) {
     let Some((mut inner, mut step)) = due else { return };
     let this = platform.clone();
     platform.later(async move {
-        let pulse = Pulse::new(this.now_ms());
-        let work = async {
-            while let Step::Fetch(wants) = &step {
-                let got = together(wants.iter().map(|w| wants::get(&this, w, &[], &pulse))).await;
-                step = CORE.with_borrow_mut(|core| inner.resume(core, got));
-            }
-        };
-        pulse.during(&this, work).await;
+        while let Step::Fetch(wants) = &step {
+            let got = together(wants.iter().map(|want| wants::get(&this, want, &[]))).await;
+            step = CORE.with_borrow_mut(|core| inner.resume(core, got));
+        }
     });
 }
 
@@ -69,8 +65,7 @@ impl<P: Platform> Exchange<'_, P> {
             let got = match step {
                 Step::Fetch(wants) => {
                     let all = wants.iter();
-                    together(all.map(|w| wants::get(self.platform, w, &self.viewer, self.pulse)))
-                        .await
+                    together(all.map(|w| wants::get(self.platform, w, &self.viewer))).await
                 }
                 Step::Serve(serve) => match self.serve(&serve).await {
                     Ok(answer) => return answer,

@@ -19,12 +19,12 @@ const BEAT_MS: u32 = 200;
 /// takes between two of them: a leader that is passed over in error costs the origin a request.
 const GONE_MS: u64 = 2000;
 
-/// When an exchange was last seen to run.
+/// When an exchange, or work that goes on after it, was last seen to run.
 #[derive(Debug, Clone)]
 pub struct Pulse(Rc<Cell<u64>>);
 
 impl Pulse {
-    /// Of an exchange that runs at `now_ms`.
+    /// Of what runs at `now_ms`.
     #[must_use]
     pub fn new(now_ms: u64) -> Self {
         Self(Rc::new(Cell::new(now_ms)))
@@ -34,11 +34,15 @@ impl Pulse {
     pub async fn during<P: Platform, T>(&self, platform: &P, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
-            self.0.set(platform.now_ms());
+            self.beat(platform.now_ms());
             if let Some(done) = first(work.as_mut(), platform.wait(BEAT_MS)).await {
                 return done;
             }
         }
+    }
+
+    fn beat(&self, now_ms: u64) {
+        self.0.set(now_ms);
     }
 
     fn has_stopped(&self, now_ms: u64) -> bool {
@@ -104,7 +108,8 @@ impl<T> Clone for Flights<T> {
 }
 
 impl<T: Clone> Flights<T> {
-    /// Takes a turn for `key`, for an exchange with this pulse.
+    /// Takes a turn for `key`, for one with this pulse. Who leads lives at `now_ms`, however long
+    /// it waited for its turn.
     #[must_use]
     pub(crate) fn turn(&self, key: &str, pulse: &Pulse, now_ms: u64) -> Whose<T> {
         let mut open = self.open.borrow_mut();
@@ -113,6 +118,7 @@ impl<T: Clone> Flights<T> {
         {
             return Whose::Another(Waiting(Rc::clone(slot)));
         }
+        pulse.beat(now_ms);
         let slot = Rc::new(Slot {
             outcome: RefCell::new(None),
             is_over: Cell::new(false),
@@ -197,6 +203,17 @@ mod tests {
         drop(leader);
         assert_eq!(waiting.look(1), Seen::Over);
         drop(lead(&flights, 2));
+    }
+
+    #[test]
+    fn one_who_waited_for_long_and_leads_then_is_not_passed_over() {
+        let flights = Flights::default();
+        let waited = Pulse::new(0);
+        let Whose::Own(leader) = flights.turn("k", &waited, 2 * GONE_MS) else {
+            panic!("another leads");
+        };
+        assert_eq!(wait(&flights, 2 * GONE_MS).look(3 * GONE_MS), Seen::Pending);
+        drop(leader);
     }
 
     #[test]

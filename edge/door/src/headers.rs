@@ -1,6 +1,6 @@
 //! Which headers pass a door, in both directions.
 
-use sightscreen_core::{Relay, Sharing, Want};
+use sightscreen_core::{Relay, Sharing, Want, forbids_sharing};
 
 /// Names and values, names in lower case.
 pub type Headers = Vec<(String, String)>;
@@ -50,22 +50,29 @@ pub fn is_kept(name: &str) -> bool {
 /// The headers of a relayed answer: the origin's few, then the core's, which win.
 #[must_use]
 pub fn relayed(status: u16, origin: &[(String, String)], relay: &Relay) -> Headers {
+    let is_private = value(origin, "cache-control").is_some_and(forbids_sharing);
     let is_set = |name: &str| relay.headers.iter().any(|(own, _)| own == name);
     origin
         .iter()
         .filter(|(name, _)| RELAYED.contains(&name.as_str()) && !is_set(name))
         .cloned()
-        .chain(own(status, relay))
+        .chain(own(status, is_private, relay))
         .collect()
 }
 
-/// The core's headers of a relayed answer. A range that is not there says nothing of the object,
-/// and may be kept by nobody.
-pub fn own(status: u16, relay: &Relay) -> impl Iterator<Item = (String, String)> {
-    relay.headers.iter().map(move |(name, value)| {
-        let value = if status == 416 && name == "cache-control" { "no-store" } else { value };
-        (name.clone(), value.to_owned())
-    })
+/// The core's headers of a relayed answer. What the origin says is for one viewer or for no cache
+/// (`is_private`) is so for the viewer's caches too. A range that is not there says nothing of the
+/// object, and may be kept by nobody.
+#[must_use]
+pub fn own(status: u16, is_private: bool, relay: &Relay) -> Headers {
+    let instead = match status {
+        _ if is_private => Some("private, no-store"),
+        416 => Some("no-store"),
+        _ => None,
+    };
+    let is_kept = |name: &str| instead.is_none() || name != "cache-control";
+    let instead = instead.map(|value| ("cache-control".to_owned(), value.to_owned()));
+    relay.headers.iter().filter(|(name, _)| is_kept(name)).cloned().chain(instead).collect()
 }
 
 /// The viewer's headers that go along with `want`.
@@ -94,6 +101,23 @@ mod tests {
         let kept = Relay { headers: vec![header("cache-control", "immutable")], ..relay };
         let control = |status| relayed(status, &[], &kept).remove(0).1;
         assert_eq!((control(206), control(416)), ("immutable".to_owned(), "no-store".to_owned()));
+    }
+
+    #[test]
+    fn what_is_for_one_viewer_is_told_so_to_the_viewer_whatever_the_core_says() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let relay = |headers| Relay { want: want(), headers };
+        let told = |status, said: &str, relay: &Relay| {
+            relayed(status, &[header("cache-control", said)], relay)
+        };
+        let immutable = relay(vec![header("cache-control", "public, immutable"), header("x", "1")]);
+        let private = vec![header("x", "1"), header("cache-control", "private, no-store")];
+        for said in ["private, max-age=60", "No-Store"] {
+            assert_eq!(told(200, said, &immutable), private, "{said}");
+            assert_eq!(told(416, said, &immutable), private, "{said}");
+            assert_eq!(told(200, said, &relay(vec![])), private[1..], "{said}");
+        }
+        assert_eq!(told(200, "max-age=60", &immutable), immutable.headers);
     }
 
     #[test]

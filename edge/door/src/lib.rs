@@ -14,10 +14,13 @@ mod geography;
 pub mod headers;
 mod instance;
 mod lifetime;
+mod parsed;
 mod platform;
 mod range;
 pub mod relay;
 mod stamp;
+#[cfg(test)]
+mod testing;
 mod time;
 mod wants;
 
@@ -27,6 +30,7 @@ pub use flights::Pulse;
 pub use geography::{geography, only};
 pub use instance::{InstanceLead, settle, turn};
 pub use lifetime::{Lifetime, Use};
+pub use parsed::Parsed;
 pub use platform::{Answer, Body, Entry, Head, Outcome, Platform, Turn};
 pub use range::Cut;
 pub use stamp::Stamp;
@@ -51,25 +55,4 @@ pub fn url_of(source: &Source, origin: &str) -> Option<String> {
 pub fn tags(event: Option<&str>) -> impl Iterator<Item = String> {
     let event = event.map(|event| format!("event-{event}"));
     std::iter::once("sightscreen".to_owned()).chain(event)
-}
-
-#[cfg(test)]
-mod testing {
-    use sightscreen_core::{Class, Sharing, Source, Want};
-
-    /// A want of a media object.
-    pub(crate) fn want() -> Want {
-        Want {
-            source: Source::Origin("/live/demo/v/1.m4s".to_owned()),
-            key: "k".to_owned(),
-            event: Some("demo".to_owned()),
-            class: Class::Object,
-            sharing: Sharing::Everyone,
-            fresh_ms: 100,
-            stale_ms: 50,
-            missing_ms: 30,
-            timeout_ms: 1000,
-            max_bytes: 1 << 20,
-        }
-    }
 }

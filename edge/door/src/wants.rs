@@ -1,6 +1,8 @@
 //! The way of a want, from the core's wish to what came: cache, turn, origin, copy.
 
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sightscreen_core::keyring::Keyring;
 use sightscreen_core::{Failure, Got, Object, Sharing, Source, Want};
@@ -8,14 +10,18 @@ use sightscreen_core::{Failure, Got, Object, Sharing, Source, Want};
 use crate::flights::Pulse;
 use crate::platform::{Outcome, Platform, Turn};
 use crate::time::within;
-use crate::{Came, Document, copies, headers};
+use crate::{Came, Document, Parsed, copies, headers};
+
+thread_local! {
+    /// The instance's keyring, for the documents that come. The core reads its own.
+    static KEYRING: RefCell<Parsed> = RefCell::default();
+}
 
 /// What came of `want`. `viewer` is the viewer's headers.
 pub(crate) async fn get<P: Platform>(
     platform: &P,
     want: &Want,
     viewer: &[(String, String)],
-    pulse: &Pulse,
 ) -> Got {
     if want.source == Source::Keyring {
         return match platform.secret().await {
@@ -28,57 +34,65 @@ pub(crate) async fn get<P: Platform>(
         return Came::of(want, answer, None, None).got();
     }
     let begun_ms = platform.now_ms();
-    match platform.turn(&want.key, want.timeout_ms, pulse).await {
+    // Not the exchange's: the work goes on where the exchange is over, or its viewer has left.
+    let pulse = Pulse::new(begun_ms);
+    let rest = || left(want, begun_ms, platform.now_ms());
+    match platform.turn(&want.key, want.timeout_ms, &pulse).await {
         Turn::Kept(entry, lead) => {
             if let Some(lead) = lead {
-                refresh(platform, want, lead);
+                refresh(platform, want, lead, pulse);
             }
             match entry.object(platform, want.max_bytes).await {
                 Some(object) => Got::Object(object),
                 // Its body is broken: as if there were none.
-                None => fetch(platform, &left(want, begun_ms, platform.now_ms()), None).await.got(),
+                None => fetch(platform, &rest(), None).await.got(),
             }
         }
         Turn::Came(Ok(object)) => Got::Object((*object).clone()),
         Turn::Came(Err(failure)) => Got::Failed(failure),
-        Turn::Lead(lead) => {
-            let want = left(want, begun_ms, platform.now_ms());
-            fetch(platform, &want, Some(lead)).await.got()
-        }
-        Turn::Alone => fetch(platform, &left(want, begun_ms, platform.now_ms()), None).await.got(),
+        Turn::Lead(lead) => fetch_for_all(platform, &rest(), lead, pulse).await.got(),
+        Turn::Alone => fetch(platform, &rest(), None).await.got(),
         Turn::Late => late(platform, want).await.got(),
     }
 }
 
 /// Asks again for what is stale, after the viewer has it.
-fn refresh<P: Platform>(platform: &P, want: &Want, lead: P::Lead) {
+fn refresh<P: Platform>(platform: &P, want: &Want, lead: P::Lead, pulse: Pulse) {
     let (this, want) = (platform.clone(), want.clone());
     platform.later(async move {
-        fetch(&this, &want, Some(lead)).await;
+        pulse.during(&this, fetch(&this, &want, Some(lead))).await;
     });
 }
 
-/// Asks the origin, and hands what came to those who wait, if this one leads.
-async fn fetch<P: Platform>(platform: &P, want: &Want, lead: Option<P::Lead>) -> Rc<Came> {
+/// Asks for all who wait, and goes on where this one's viewer leaves.
+async fn fetch_for_all<P: Platform>(
+    platform: &P,
+    want: &Want,
+    lead: P::Lead,
+    pulse: Pulse,
+) -> Rc<Came> {
     let (this, want) = (platform.clone(), want.clone());
-    platform
-        .see_through(async move {
-            let keyring = keyring(&this, &want).await;
-            let copy = copies::find(&this, &want, keyring.as_ref()).await;
-            let came = match store_first::<P>(&want, copy.as_ref()) {
-                Some(object) => Came::Answer(object),
-                None => {
-                    let answer = ask(&this, &want, &[]).await;
-                    Came::of(&want, answer, keyring.as_ref(), copy.clone())
-                }
-            };
-            if let Some(lead) = lead {
-                this.settle(lead, outcome(&want, &came), want.event.as_deref()).await;
-            }
-            keep(&this, &want, &came, copy, keyring);
-            Rc::new(came)
-        })
-        .await
+    let fetched =
+        async move { Rc::new(pulse.during(&this, fetch(&this, &want, Some(lead))).await) };
+    platform.see_through(fetched).await
+}
+
+/// Asks the origin, and hands what came to those who wait, if this one leads.
+async fn fetch<P: Platform>(platform: &P, want: &Want, lead: Option<P::Lead>) -> Came {
+    let keyring = keyring(platform, want).await;
+    let copy = copies::find(platform, want, keyring.as_deref()).await;
+    let came = match store_first::<P>(want, copy.as_ref()) {
+        Some(object) => Came::Answer(object),
+        None => {
+            let answer = ask(platform, want, &[]).await;
+            Came::of(want, answer, keyring.as_deref(), copy.clone())
+        }
+    };
+    if let Some(lead) = lead {
+        platform.settle(lead, outcome(want, &came), want.event.as_deref()).await;
+    }
+    keep(platform, want, &came, copy, keyring);
+    came
 }
 
 /// What cannot have changed since it was stored, where the store is nearer than the origin's cache.
@@ -101,20 +115,20 @@ fn keep<P: Platform>(
     want: &Want,
     came: &Came,
     copy: Option<Document>,
-    keyring: Option<Keyring>,
+    keyring: Option<Arc<Keyring>>,
 ) {
     let Came::Document(document) = came else { return };
     let (this, want, document) = (platform.clone(), want.clone(), document.clone());
     platform.later(async move {
-        copies::keep(&this, &want, &document, copy.as_ref(), keyring.as_ref()).await;
+        copies::keep(&this, &want, &document, copy.as_ref(), keyring.as_deref()).await;
     });
 }
 
 /// The copy, for one who waited for another's request in vain.
 async fn late<P: Platform>(platform: &P, want: &Want) -> Came {
     let keyring = keyring(platform, want).await;
-    let copy = copies::find(platform, want, keyring.as_ref()).await;
-    Came::of(want, Err(Failure::Timeout), keyring.as_ref(), copy)
+    let copy = copies::find(platform, want, keyring.as_deref()).await;
+    Came::of(want, Err(Failure::Timeout), keyring.as_deref(), copy)
 }
 
 async fn ask<P: Platform>(
@@ -138,15 +152,63 @@ async fn ask<P: Platform>(
 }
 
 /// The keyring, where the want is of something signed.
-async fn keyring<P: Platform>(platform: &P, want: &Want) -> Option<Keyring> {
+async fn keyring<P: Platform>(platform: &P, want: &Want) -> Option<Arc<Keyring>> {
     if !matches!(want.source, Source::Document(_)) {
         return None;
     }
-    Keyring::parse(&platform.secret().await?).ok()
+    let secret = platform.secret().await?;
+    KEYRING.with_borrow_mut(|last| last.read(&secret)).ok()
 }
 
 /// `want` with the time that is left of it, waiting for another's request included.
 fn left(want: &Want, begun_ms: u64, now_ms: u64) -> Want {
     let gone_ms = u32::try_from(now_ms.saturating_sub(begun_ms)).unwrap_or(u32::MAX);
     Want { timeout_ms: want.timeout_ms.saturating_sub(gone_ms).max(1), ..want.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lifetime;
+    use crate::instance::stamp;
+    use crate::testing::{self, Fake};
+    use crate::time::first;
+
+    /// Longer than a leader without a pulse is waited for.
+    const ORIGIN_MS: u32 = 4000;
+
+    fn want() -> Want {
+        Want { timeout_ms: 8000, stale_ms: 60_000, ..testing::want() }
+    }
+
+    fn body(got: Got) -> Vec<u8> {
+        if let Got::Object(object) = got { object.body } else { Vec::new() }
+    }
+
+    #[test]
+    fn a_slow_refresh_outlives_the_exchange_that_began_it() {
+        let (fake, want) = (Fake::new(ORIGIN_MS), want());
+        let lifetime = Lifetime { fresh_ms: 0, stale_ms: 60_000 };
+        let old = stamp(&fake, &Object::whole(Vec::new()), lifetime);
+        fake.run(fake.put(&want.key, &old, b"old", 60_000, None));
+        for _ in 0..4 {
+            assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"old");
+            fake.pass(ORIGIN_MS / 4 - 100);
+        }
+        assert_eq!(fake.asked(), 1);
+        fake.pass(ORIGIN_MS);
+        assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"new");
+    }
+
+    #[test]
+    fn what_a_viewer_who_left_has_asked_for_is_not_asked_for_again() {
+        let (fake, want) = (Fake::new(ORIGIN_MS), want());
+        fake.run(async {
+            let leaves = fake.wait(100);
+            first(std::pin::pin!(get(&fake, &want, &[])), leaves).await;
+        });
+        fake.pass(ORIGIN_MS - 1000);
+        assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"new");
+        assert_eq!(fake.asked(), 1);
+    }
 }

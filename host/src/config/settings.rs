@@ -98,15 +98,29 @@ pub(super) struct Settings {
     /// Bytes of a request's head; a longer one is answered 431
     #[arg(long, value_name = "N")]
     pub(super) head_bytes: Option<Text>,
+    /// Seconds for a handshake of TLS
+    #[arg(long, value_name = "N")]
+    pub(super) handshake_seconds: Option<Text>,
     /// Seconds for a request's head, idle time between two requests included
     #[arg(long, value_name = "N")]
     pub(super) head_seconds: Option<Text>,
     /// Seconds after which a connection is closed that takes no byte of a response
     #[arg(long, value_name = "N")]
     pub(super) unread_seconds: Option<Text>,
+    /// Seconds after which a silent HTTP/2 connection is asked for a sign of life, and closed
+    /// where none comes in as many
+    #[arg(long, value_name = "N")]
+    pub(super) ping_seconds: Option<Text>,
     /// Seconds that requests under way may take after a stop
     #[arg(long, value_name = "N")]
     pub(super) drain_seconds: Option<Text>,
+    /// Milliseconds of processor time that the component may take at a time; past it the request
+    /// is answered 503
+    #[arg(long, value_name = "N")]
+    pub(super) compute_ms: Option<Text>,
+    /// Bytes of memory of one instance of the component; each thread has one
+    #[arg(long, value_name = "N")]
+    pub(super) instance_bytes: Option<Text>,
 
     /// Requests for playlists under way at the origin
     #[arg(long, value_name = "N")]
@@ -132,6 +146,9 @@ pub(super) struct Settings {
     /// Seconds that a body of the origin may stand still
     #[arg(long, value_name = "N")]
     pub(super) origin_stall_seconds: Option<Text>,
+    /// Seconds that a segment or part may take to arrive whole
+    #[arg(long, value_name = "N")]
+    pub(super) origin_object_seconds: Option<Text>,
     /// Seconds that an idle connection to the origin is kept; less than the origin keeps it
     #[arg(long, value_name = "N")]
     pub(super) origin_idle_seconds: Option<Text>,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use sightscreen_core::document::Event;
 use sightscreen_core::keyring::Keyring;
 use sightscreen_core::pass::PassBytes;
 use sightscreen_core::problem::Problem;
 use sightscreen_core::route::Target;
-use sightscreen_core::signed_url::{self, Claims, UnknownClaim};
-use sightscreen_origin::documents::{keys, publish};
+use sightscreen_core::signed_url::{self, Claims};
+use sightscreen_origin::documents::keys;
+
+use super::claims::{self, printable};
 
 /// Flags of `inspect`.
 #[derive(Args)]
@@ -107,23 +108,10 @@ fn unknown_claims(
         return Ok(vec![line("claims", "not checked (name the origin's folder with --data)")]);
     };
     let event = path.split('/').nth(2).unwrap_or_default();
-    let kept = publish::kept(&data.join("documents"), &format!("events/{event}"));
-    let Some(payload) = kept.map_err(|error| error.to_string())? else {
-        return Ok(vec![line("claims", "not checked (the folder has no document of this event)")]);
-    };
-    let event: Event = serde_json::from_str(&payload)
-        .map_err(|error| format!("the document of the event cannot be read: {error}"))?;
-    let unknown = signed_url::unknown_claims(claims, &event).into_iter();
-    Ok(unknown
-        .map(|claim| match claim {
-            UnknownClaim::Name(name) => {
-                line("unknown claim", &format!("{name}: the event has none of this name"))
-            }
-            UnknownClaim::Value(name) => {
-                line("unknown value", &format!("{name}: the event does not know what it says"))
-            }
-        })
-        .collect())
+    Ok(match claims::unknown(claims, event, data)? {
+        None => vec![line("claims", "not checked (the folder has no document of this event)")],
+        Some(unknown) => unknown.iter().map(|(what, told)| line(what, told)).collect(),
+    })
 }
 
 fn passed(
@@ -161,9 +149,7 @@ fn passed(
 }
 
 fn line(name: &str, value: &str) -> String {
-    // What comes from outside may hold terminal escapes.
-    let value: String = value.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    format!("{name:<16}{value}")
+    format!("{name:<16}{}", printable(value))
 }
 
 fn when(name: &str, at_s: u64, now_ms: u64) -> String {

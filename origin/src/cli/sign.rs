@@ -1,7 +1,7 @@
 //! `sign`: a signed entry URL, as whoever sells access would make it.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -9,6 +9,8 @@ use sightscreen_core::keyring::Purpose;
 use sightscreen_core::route::is_identifier;
 use sightscreen_core::signed_url;
 use sightscreen_origin::documents::keys;
+
+use super::claims::{self, printable};
 
 /// Flags of `sign`.
 #[derive(Args)]
@@ -22,6 +24,9 @@ pub(crate) struct Sign {
     /// Keyring file.
     #[arg(long, default_value = "var/origin/keyring.json")]
     keyring: PathBuf,
+    /// The origin's folder; a claim that its event does not know is warned of [the keyring's].
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// URL key that signs, such as r1.2 [the keyring's first].
     #[arg(long)]
     kid: Option<String>,
@@ -37,8 +42,28 @@ const CLAIM_BYTES_MAX: usize = 128;
 
 impl Sign {
     pub(crate) fn print(&self) -> Result<(), String> {
-        println!("{}", self.url()?);
+        let url = self.url()?;
+        for warning in self.warnings(&url) {
+            eprintln!("sightscreen-origin: warning: {warning}");
+        }
+        println!("{url}");
         Ok(())
+    }
+
+    /// What whoever signs may not have meant. Nothing where there is no document of the event to
+    /// tell by: a seller's machine has a keyring alone.
+    fn warnings(&self, url: &str) -> Vec<String> {
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let Ok((claims, _)) = signed_url::read(query) else { return Vec::new() };
+        let data = self.data.as_deref().or(self.keyring.parent()).unwrap_or(Path::new("."));
+        match claims::unknown(&claims, &self.event, data) {
+            Ok(unknown) => unknown
+                .into_iter()
+                .flatten()
+                .map(|(what, told)| printable(&format!("{what} {told}")))
+                .collect(),
+            Err(error) => vec![format!("claims not checked: {error}")],
+        }
     }
 
     fn url(&self) -> Result<String, String> {
@@ -93,8 +118,52 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use sightscreen_core::keyring::Keyring;
+    use sightscreen_origin::documents::publish::Publisher;
+
+    const KEY: &str = "00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn what_the_event_does_not_know_is_signed_with_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keyring.json");
+        let text = format!(
+            r#"{{"document":{{"d1":"{KEY}"}},"pass":{{"k1":"{KEY}"}},"url":{{"u1":"{KEY}"}}}}"#
+        );
+        std::fs::write(&file, &text).unwrap();
+        let warned = |claims: &[&str]| {
+            let sign = Sign {
+                event: "demo".to_owned(),
+                ttl: "10m".to_owned(),
+                keyring: file.clone(),
+                data: None,
+                kid: None,
+                base: String::new(),
+                claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
+            };
+            sign.warnings(&sign.url().unwrap()).join("\n")
+        };
+        let odd = ["ag=18-34", "age=17", "plan=free"];
+        assert_eq!(warned(&odd), "", "there is nothing to tell by");
+        let keyring = Keyring::parse(text.as_bytes()).unwrap();
+        let publisher = Publisher::open(&folder.path().join("documents"), &keyring).unwrap();
+        let event = serde_json::json!({
+            "event": "demo", "title": "", "target_duration": 2, "pass": {"session_s": 600},
+            "plans": [{"id": "free", "max_height": 480}], "renditions": [],
+            "cohorts": [{"name": "age", "values": ["18-34"], "default": "18-34"}],
+        });
+        publisher.publish("events/demo", &event).unwrap();
+        let text = warned(&odd);
+        assert!(
+            text.contains("unknown claim ag:") && text.contains("unknown value age:"),
+            "{text}"
+        );
+        assert!(!text.contains("plan"), "{text}");
+        assert_eq!(warned(&["age=18-34"]), "");
+    }
 
     #[test]
     fn times_to_live() {

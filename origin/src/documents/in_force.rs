@@ -20,6 +20,9 @@ use crate::documents::publish::{PublishError, Publisher};
 
 /// Between two looks at the keyring's file.
 const LOOK: Duration = Duration::from_secs(1);
+/// Seconds in which an edge may still mint with the key before: what it knows of the keys is at
+/// most four seconds old.
+const NEWS_S: u64 = 5;
 /// Most kids of one purpose that are accepted at a time.
 const KIDS_MAX: usize = 8;
 
@@ -50,8 +53,9 @@ pub struct Change {
 pub struct Told {
     /// The document's payload.
     pub keys: Keys,
-    /// Seconds for which passes may still live that an accepted key minted before another did; the
-    /// key can be dropped after them without a viewer noticing.
+    /// Seconds for which passes may still live that an accepted key minted before another did, or
+    /// mints until all edges have heard of it; the key can be dropped after them without a viewer
+    /// noticing.
     pub passes_live_s: BTreeMap<String, u64>,
 }
 
@@ -252,16 +256,17 @@ impl InForce {
         Told { passes_live_s: old.map(|kid| (kid.clone(), life_s)).collect(), keys }
     }
 
-    /// The longest that a pass lives, by the event's document; 0 before there is one. A life of 0
-    /// is to the session's end.
+    /// Seconds until the last pass has ended that edges mint before they hear of a change, by the
+    /// event's document; 0 before there is one. A life of 0 is to the session's end.
     fn pass_life_s(&self) -> u64 {
         let event = self.publisher.payload(&format!("events/{}", self.event));
         let event: Value =
             event.and_then(|(_, text)| serde_json::from_str(&text).ok()).unwrap_or_default();
         let seconds = |field: &str| event["pass"][field].as_u64().unwrap_or(0);
         match (seconds("ttl_s"), seconds("session_s")) {
-            (0, session_s) => session_s,
-            (ttl_s, session_s) => ttl_s.min(session_s),
+            (_, 0) => 0,
+            (0, session_s) => session_s + NEWS_S,
+            (ttl_s, session_s) => ttl_s.min(session_s) + NEWS_S,
         }
     }
 
@@ -372,7 +377,7 @@ mod tests {
             .unwrap();
         assert_eq!(stage.told(), "k1 of k1 k2; u1");
         let told = stage.change(json!({"mint": "k2"})).unwrap();
-        assert_eq!(told.passes_live_s, BTreeMap::from([("k1".to_owned(), 14_400)]));
+        assert_eq!(told.passes_live_s, BTreeMap::from([("k1".to_owned(), 14_405)]));
         assert_eq!(stage.told(), "k2 of k1 k2; u1");
         let told = stage.change(json!({"pass": ["k2"]})).unwrap();
         assert!(told.passes_live_s.is_empty());
@@ -380,7 +385,7 @@ mod tests {
         // A life of 0 is to the session's end.
         stage.publisher.publish("events/demo", &json!({"pass": {"session_s": 43_200}})).unwrap();
         let told = stage.change(json!({"pass": ["k2", "k1"]})).unwrap();
-        assert_eq!(told.passes_live_s["k1"], 43_200);
+        assert_eq!(told.passes_live_s["k1"], 43_205);
     }
 
     #[test]

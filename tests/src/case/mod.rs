@@ -117,9 +117,12 @@ pub struct AnswerSpec {
     pub playlist: Option<ContentSpec>,
     /// HTTP status; 200 when nothing is said.
     pub status: Option<u16>,
-    /// Headers beside `content-length`.
+    /// Headers beside the framing ones.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Whether the body is sent in chunks, without its length.
+    #[serde(default)]
+    pub chunked: bool,
     /// Milliseconds before anything is sent.
     #[serde(default)]
     pub delay_ms: u64,

@@ -34,46 +34,32 @@ pub struct Door {
     start: fn(&Surroundings) -> Result<Running, String>,
 }
 
-/// What a door may be able to do. `cache`: it keeps answers of the origin. `stale`: it answers from
-/// a stale one while it refreshes it. `collapse`: it asks once for many. `results`: it keeps whole
-/// responses. `relay-cache`: it keeps relayed objects and asks for them once. `documents`: it has
-/// them when the origin is away.
-pub(crate) const CAPABILITIES: [&str; 6] =
-    ["cache", "stale", "collapse", "results", "relay-cache", "documents"];
+/// What a door may be able to do. `cache`: it keeps answers of the origin. `collapse`: it asks once
+/// for many. `results`: it keeps whole responses. `relay-cache`: it keeps relayed objects and asks
+/// for them once.
+pub(crate) const CAPABILITIES: [&str; 4] = ["cache", "collapse", "results", "relay-cache"];
 
 /// The one table.
 static DOORS: [Door; 5] = [
-    Door {
-        name: "native",
-        has: &["cache", "stale", "collapse", "results", "documents"],
-        start: start_native,
-    },
+    Door { name: "native", has: &["cache", "collapse", "results"], start: start_native },
     Door {
         name: "host",
-        has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"],
+        has: &["cache", "collapse", "results", "relay-cache"],
         start: host::start,
     },
     Door {
         name: "fastly",
-        has: &["cache", "stale", "collapse", "results", "relay-cache", "documents"],
+        has: &["cache", "collapse", "results", "relay-cache"],
         start: fastly::start,
     },
-    Door {
-        name: "cloudflare",
-        has: &["cache", "stale", "collapse", "results", "documents"],
-        start: cloudflare::start,
-    },
+    Door { name: "cloudflare", has: &["cache", "collapse", "results"], start: cloudflare::start },
     // As one instance: see `Surroundings::one_instance`.
-    Door {
-        name: "spin",
-        has: &["cache", "stale", "collapse", "results", "documents"],
-        start: spin::start,
-    },
+    Door { name: "spin", has: &["cache", "collapse", "results"], start: spin::start },
 ];
 
 /// `spin` with several instances. Each can do the same, but a request may come to any of them, so
-/// that only what all of them share can be counted on.
-static SPIN_SPREAD: Door = Door { name: "spin", has: &["documents"], start: spin::start };
+/// that none of it can be counted on.
+static SPIN_SPREAD: Door = Door { name: "spin", has: &[], start: spin::start };
 
 /// What a door is started with.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use sightscreen_door::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
-use crate::wire::{self, Headers};
+use crate::wire::{self, Chunked, Headers};
 
 /// Longer than any want waits for the origin.
 const ORIGIN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -113,8 +113,12 @@ impl Platform for Native {
             opened.map_err(|_| Failure::Unreachable)?.map_err(|_| Failure::Unreachable)?;
         let get = |name: &str| wire::header(&reply.headers, name).map(str::to_owned);
         let read = headers::read(get);
-        let length = headers::length(&read).unwrap_or(u64::MAX);
-        Ok(Head { status: reply.status, headers: read, stream: Box::new(body.take(length)) })
+        let stream: Stream = if wire::is_chunked(&reply.headers) {
+            Box::new(Chunked::new(body))
+        } else {
+            Box::new(body.take(headers::length(&read).unwrap_or(u64::MAX)))
+        };
+        Ok(Head { status: reply.status, headers: read, stream })
     }
 
     async fn read(&self, stream: Stream, max_bytes: u32) -> Result<Vec<u8>, Failure> {
@@ -209,11 +213,17 @@ fn serve(stream: TcpStream, sender: &mpsc::UnboundedSender<Asked>) -> io::Result
         }
         Body::Stream(stream) => stream,
     };
-    writer.write_all(&wire::reply_head(answer.status, &headers))?;
-    if !is_head {
-        io::copy(&mut body, &mut writer)?;
+    // The end of the connection tells no body that broke off from one that is whole.
+    let in_chunks = headers::length(&headers).is_none();
+    if in_chunks {
+        headers.push(("transfer-encoding".into(), "chunked".into()));
     }
-    Ok(())
+    writer.write_all(&wire::reply_head(answer.status, &headers))?;
+    match (is_head, in_chunks) {
+        (true, _) => Ok(()),
+        (false, true) => wire::write_chunked(&mut writer, body),
+        (false, false) => io::copy(&mut body, &mut writer).map(drop),
+    }
 }
 
 fn core_request(received: wire::Request) -> Request {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use super::Outcome;
 use crate::paths;
 
-pub(super) use examples::examples;
+pub(super) use examples::{examples, key_changes};
 use markdown::Document;
 
 /// What tools make, not people.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::listed::{Line, Listed};
+use super::listed::{Line, Listed, Offered, resolved};
 use crate::servers::Servers;
 use crate::{live, up};
 
@@ -30,7 +30,7 @@ pub(super) fn run() -> Result<Outcome> {
     let scratch = tempfile::tempdir()?;
     let mut servers = super::without_schedule(scratch.path())?;
     let mut viewer = Viewer::enter(&servers)?;
-    let id = announce(&servers)?;
+    let id = announce(&servers, BREAK_S)?;
     viewer.wait(&mut servers, "a break in the playlists", |viewer, _| {
         Ok(viewer.playlists.iter().all(|one| one.ads().count() >= TOLD))
     })?;
@@ -83,14 +83,9 @@ impl Viewer {
     fn enter(servers: &Servers) -> Result<Self> {
         let entry = live::entry_of(&servers.edge_url(), CLAIMS)?;
         let multivariant = live::get(&entry)?;
-        let picture = multivariant.lines().find(|line| !line.starts_with('#'));
-        let sound = multivariant
-            .lines()
-            .find(|line| line.contains("TYPE=AUDIO"))
-            .and_then(|line| line.split("URI=\"").nth(1)?.split('"').next());
+        let offered = Offered::read(&multivariant)?;
         let mut playlists = Vec::new();
-        for uri in [picture, sound] {
-            let uri = uri.with_context(|| format!("no picture or no sound in:\n{multivariant}"))?;
+        for uri in [offered.picture, offered.sound] {
             let url = resolved(&entry, uri);
             let seen = Listed::read(&live::get(&url)?)?;
             playlists.push(Followed { url, seen });
@@ -207,37 +202,9 @@ impl Kept {
 }
 
 /// A break of one's own, long enough for everything; the answer is its name.
-fn announce(servers: &Servers) -> Result<String> {
-    let answer = servers.control("/control/events/demo/breaks", &json!({ "length_s": BREAK_S }))?;
+pub(super) fn announce(servers: &Servers, length_s: u64) -> Result<String> {
+    let answer =
+        servers.control("/control/events/demo/breaks", &json!({ "length_s": length_s }))?;
     let id = answer.get("id").and_then(Value::as_str);
     Ok(id.context("the announced break has no id")?.to_owned())
-}
-
-/// A reference of a playlist as an absolute URL without dots, which edges refuse.
-fn resolved(base: &str, uri: &str) -> String {
-    let base = base.split(['?', '#']).next().unwrap_or(base);
-    let mut parts: Vec<_> = base.split('/').collect();
-    parts.pop();
-    for part in uri.split('/') {
-        match part {
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::resolved;
-
-    #[test]
-    fn references_are_resolved_as_players_do() {
-        let base = "http://h:1/live/demo/PASS/v720/index.m3u8?x=1";
-        assert_eq!(resolved(base, "12.m4s"), "http://h:1/live/demo/PASS/v720/12.m4s");
-        assert_eq!(
-            resolved(base, "../ads/c/v720/0/1.m4s"),
-            "http://h:1/live/demo/PASS/ads/c/v720/0/1.m4s"
-        );
-    }
 }

@@ -146,6 +146,38 @@ fn tells(is: &str, was: &str) -> bool {
     was.split(',').all(|attribute| is.split(',').any(|one| one == attribute))
 }
 
+/// What a multivariant playlist offers first, as references.
+pub(super) struct Offered<'a> {
+    pub(super) picture: &'a str,
+    pub(super) sound: &'a str,
+}
+
+impl<'a> Offered<'a> {
+    /// Reads a multivariant playlist.
+    pub(super) fn read(text: &'a str) -> Result<Self> {
+        let picture = text.lines().find(|line| !line.starts_with('#'));
+        let audio = text.lines().find(|line| line.contains("TYPE=AUDIO"));
+        let sound = audio.and_then(|line| line.split("URI=\"").nth(1)?.split('"').next());
+        let (picture, sound) =
+            picture.zip(sound).with_context(|| format!("no picture or no sound in:\n{text}"))?;
+        Ok(Self { picture, sound })
+    }
+}
+
+/// A reference of a playlist as an absolute URL without dots, which edges refuse.
+pub(super) fn resolved(base: &str, uri: &str) -> String {
+    let base = base.split(['?', '#']).next().unwrap_or(base);
+    let mut parts: Vec<_> = base.split('/').collect();
+    parts.pop();
+    for part in uri.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,5 +228,15 @@ mod tests {
         assert!(!listed("T12Z").must_tell(over));
         let runs = "ID=\"b1\",START-DATE=\"T10Z\",PLANNED-DURATION=20";
         assert!(listed("T12Z").must_tell(runs));
+    }
+
+    #[test]
+    fn references_are_resolved_as_players_do() {
+        let base = "http://h:1/live/demo/PASS/v720/index.m3u8?x=1";
+        assert_eq!(resolved(base, "12.m4s"), "http://h:1/live/demo/PASS/v720/12.m4s");
+        assert_eq!(
+            resolved(base, "../ads/c/v720/0/1.m4s"),
+            "http://h:1/live/demo/PASS/ads/c/v720/0/1.m4s"
+        );
     }
 }

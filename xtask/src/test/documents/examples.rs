@@ -5,6 +5,7 @@ use anyhow::{Result, bail, ensure};
 use super::{Document, find};
 
 const CONTROL: &str = "docs/control-api.md";
+const ROTATION: &str = "docs/rotation.md";
 
 /// A request that a document shows as a `curl` command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,15 @@ pub(in crate::test) fn examples() -> Result<Vec<Example>> {
     let documents = super::documents()?;
     let document = find(&documents, CONTROL)?;
     document.commands().filter_map(|command| example(&command).transpose()).collect()
+}
+
+/// What a section of the document on rotation sends to change the keys in force, in its order: what
+/// stands in each `keys '...'`.
+pub(in crate::test) fn key_changes(section: &str) -> Result<Vec<String>> {
+    let documents = super::documents()?;
+    let text = find(&documents, ROTATION)?.section(section)?.join("\n");
+    let changes = text.split("`keys '").skip(1).filter_map(|rest| rest.split_once("'`"));
+    Ok(changes.map(|(change, _)| change.to_owned()).collect())
 }
 
 /// Routes of the control API without an example, and examples without a route.
