@@ -44,6 +44,8 @@ pub struct Config {
     pub title: String,
     /// Where picture and sound come from.
     pub input: Input,
+    /// Where publishers connect.
+    pub rtmp: SocketAddr,
     /// Whether the stream key was made here and has to be shown to the operator.
     pub stream_key_made: bool,
     /// Audio languages, the default first.
@@ -102,15 +104,32 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Checks the settings of flags and environment, and of the file, if one is named.
+    /// Checks the settings of flags and environment, and of the file, if one is named. There is one
+    /// for each event, the file's `[[events]]` or the only one; what is the origin's is the same in
+    /// all.
     ///
     /// # Errors
     /// Every fault found, each with its remedy.
-    pub fn read(flags: Settings, file: Option<&Path>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(flags, file);
-        let config = Self::from_reader(&mut reader);
-        let faults = reader.finish();
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    pub fn read(flags: Settings, file: Option<&Path>) -> Result<Vec<Self>, Vec<Fault>> {
+        let (mut configs, mut faults) = (Vec::new(), Vec::new());
+        for mut reader in Reader::of_each_event(flags, file) {
+            configs.push(Self::from_reader(&mut reader));
+            // What is the origin's is wrong in each of them.
+            let new = reader.finish().into_iter().filter(|fault| !faults.contains(fault));
+            let new: Vec<Fault> = new.collect();
+            faults.extend(new);
+        }
+        let names = configs.iter().enumerate();
+        for (at, config) in
+            names.filter(|(at, c)| configs[..*at].iter().any(|b| b.event == c.event))
+        {
+            faults.push(Fault {
+                place: format!("event in [[events]] {}", at + 1),
+                fault: format!("{:?} is there twice", config.event),
+                remedy: "give each event a name of its own".to_owned(),
+            });
+        }
+        if faults.is_empty() { Ok(configs) } else { Err(faults) }
     }
 
     fn from_reader(reader: &mut Reader) -> Self {
@@ -127,6 +146,7 @@ impl Config {
             control: address(reader, "control", |s| &s.control),
             title: reader.text(|s| &s.title),
             input,
+            rtmp: address(reader, "rtmp", |s| &s.rtmp),
             stream_key_made,
             languages: languages(reader),
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
@@ -155,6 +175,30 @@ impl Config {
         };
         config.check_together(reader);
         config
+    }
+
+    /// The made secrets of an earlier start in place of those that were made now: an operator and an
+    /// encoder go on with what they have. They are kept in the data folder.
+    ///
+    /// # Errors
+    /// When they can be neither read nor kept, with the file.
+    pub fn keep_secrets(&mut self) -> Result<(), Fault> {
+        let kept = |secret: Secret, path: PathBuf| {
+            secret.or_kept(&path).map_err(|error| Fault {
+                place: path.display().to_string(),
+                fault: error.to_string(),
+                remedy: "make the file readable, or remove it and a new secret is made".to_owned(),
+            })
+        };
+        if self.operator_token_made {
+            let path = self.data.join("operator-token");
+            self.operator_token = kept(self.operator_token.clone(), path)?;
+        }
+        if let (true, Input::Publisher(key)) = (self.stream_key_made, &self.input) {
+            let path = self.data.join("events").join(&self.event).join("stream-key");
+            self.input = Input::Publisher(kept(key.clone(), path)?);
+        }
+        Ok(())
     }
 
     /// What the event is started with.
@@ -270,12 +314,11 @@ fn event(reader: &mut Reader) -> String {
 
 fn input(reader: &mut Reader) -> (Input, bool) {
     let text = reader.text(|s| &s.input);
-    let listen = address(reader, "rtmp", |s| &s.rtmp);
     let (stream_key, made) = secret(reader, "stream-key", |s| &s.stream_key);
     let place = reader.place("input", |s| &s.input);
     let input = match (text.as_str(), text.strip_prefix("file:")) {
         ("test", _) => Input::TestMatch,
-        ("rtmp", _) => Input::Rtmp { listen, stream_key: Secret(stream_key) },
+        ("rtmp", _) => Input::Publisher(Secret(stream_key)),
         (_, Some(file)) => {
             let path = PathBuf::from(file);
             if !path.is_file() {
@@ -290,7 +333,7 @@ fn input(reader: &mut Reader) -> (Input, bool) {
             Input::TestMatch
         }
     };
-    let shown = made && matches!(input, Input::Rtmp { .. });
+    let shown = made && matches!(input, Input::Publisher(_));
     (input, shown)
 }
 
@@ -402,11 +445,53 @@ mod tests {
     }
 
     pub(super) fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
+        read_all(toml, flags).map(|mut configs| configs.remove(0))
+    }
+
+    fn read_all(toml: &str, flags: &[&str]) -> Result<Vec<Config>, Vec<Fault>> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("origin.toml");
         std::fs::write(&file, toml).unwrap();
         let line = CommandLine::parse_from([&["origin"], flags].concat());
         Config::read(line.settings, Some(&file))
+    }
+
+    #[test]
+    fn each_event_has_its_own_settings_over_those_of_the_file() {
+        let toml = "title = \"The final\"\nwindow = 30\nlisten = \"127.0.0.1:1\"\n\
+            [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n\
+            [[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\nwindow = 60\n\
+            title = \"The other\"\n[[events.pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:car\"]\n";
+        let configs = read_all(toml, &[]).unwrap();
+        let told = |config: &Config| {
+            let (event, title) = (config.event.clone(), config.title.clone());
+            format!("{event} {title} {} {:?}", config.window_s, config.table.creatives())
+        };
+        let told: Vec<String> = configs.iter().map(told).collect();
+        assert_eq!(
+            told,
+            ["a The final 30 [\"built-in:bank\"]", "b The other 60 [\"built-in:car\"]",]
+        );
+        assert!(configs.iter().all(|config| config.listen.port() == 1));
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_of_several_events_names_it() {
+        let faults = |toml: &str| -> String {
+            let faults = read_all(toml, &[]).unwrap_err();
+            faults.iter().map(|fault| format!("{fault}\n")).collect()
+        };
+        let told = faults("[[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\nwindow = 1\n");
+        assert!(told.contains("window in [[events]] 2 of"), "{told}");
+        let told = faults("[[events]]\nevent = \"a\"\nlisten = \"127.0.0.1:1\"\n");
+        assert!(told.contains("listen is the origin's"), "{told}");
+        let told = faults("[[events]]\nevent = \"a\"\n[[events]]\nevent = \"a\"\n");
+        assert!(told.contains("\"a\" is there twice"), "{told}");
+        let told = faults("part-ms = 1\n[[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\n");
+        assert!(told.contains("part-ms in"), "{told}");
+        for wrong in ["events = 1", "events = []", "events = [1]"] {
+            assert!(faults(wrong).contains("[[events]]"), "{wrong}");
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@
 mod chunks;
 pub mod flv;
 mod port;
-mod publisher;
-pub(crate) mod rtmp;
+pub(crate) mod publisher;
+mod publishers;
+mod rtmp;
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,12 +25,18 @@ use crate::grid::{Grid, Kind};
 use crate::package::queue::Sink;
 pub use port::Input;
 pub(crate) use port::Intake;
+pub use publishers::{KeyTaken, Publishers};
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);
 
 /// Longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// Takes publishers by RTMP for as long as it is polled.
+pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers) {
+    rtmp::serve(listener, publishers).await;
+}
 
 /// Runs the test match or a file, again and again.
 pub(crate) async fn generate<E: Intake>(event: E, input: Input, sink: Sink) {
@@ -59,7 +66,7 @@ async fn prepare(input: &Input, grid: Grid, plan: Plan) -> std::io::Result<Job> 
     // for good.
     let file = match input {
         Input::File(path) => probe_file(path).await.ok(),
-        Input::TestMatch | Input::Rtmp { .. } => None,
+        Input::TestMatch | Input::Publisher(_) => None,
     };
     let first_frame = next_part(&grid, now_ms());
     let input = match input {
@@ -67,7 +74,7 @@ async fn prepare(input: &Input, grid: Grid, plan: Plan) -> std::io::Result<Job> 
         Input::File(path) => {
             file_arguments(path, &plan, &grid, file.map_or(0, |file| file.audio_tracks))
         }
-        Input::Rtmp { .. } => Vec::new(),
+        Input::Publisher(_) => Vec::new(),
     };
     let start = grid.sample_ms(Kind::Video, first_frame);
     sleep(Duration::from_millis(start.saturating_sub(now_ms()))).await;

@@ -2,9 +2,11 @@
 //! served before the ledger and the documents have been read back, and nothing is published after
 //! the ledger is closed.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -12,9 +14,9 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{PublishError, Publisher};
-use crate::event::snapshots::Shown;
 use crate::event::{Event, EventError, Registry, Shared};
 use crate::http::{self, ListenError};
+use crate::ingest::{self, Input, Publishers};
 use crate::viewers::ApiAndPage;
 use crate::viewers::api::Api;
 use crate::viewers::front::Front;
@@ -33,8 +35,23 @@ pub enum RunError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// An event does not start.
-    #[error(transparent)]
-    Event(#[from] EventError),
+    #[error("event {event}: {source}")]
+    Event {
+        /// Its identifier.
+        event: String,
+        /// What is wrong.
+        source: EventError,
+    },
+    /// The RTMP port is taken.
+    #[error(
+        "--rtmp {address}: cannot listen for publishers ({source}): stop what uses the port, or choose another"
+    )]
+    Rtmp {
+        /// Asked address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The data folder cannot be used.
     #[error("--data {path}: {source}: name a folder that can be written")]
     Data {
@@ -56,44 +73,42 @@ pub enum RunError {
     },
 }
 
-/// Runs an origin until `stop` changes.
+/// Runs an origin until `stop` changes: an event for each of these settings, of which the first says
+/// what the origin has once.
 ///
 /// # Errors
 /// See [`RunError`]; once it runs, nothing ends it but `stop`.
-pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
+pub async fn run(configs: Vec<Config>, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    let Some(config) = configs.first() else { return Ok(()) };
     let front_port = http::listen("listen", config.listen).await?;
     let control_port = http::listen("control", config.control).await?;
-    let event_folder = config.data.join("events").join(&config.event);
-    std::fs::create_dir_all(&event_folder)
+    std::fs::create_dir_all(&config.data)
         .map_err(|source| RunError::Data { path: config.data.clone(), source })?;
-    let _lock = lock(&config)?;
+    let _lock = lock(config)?;
     let keyring = keys::read_or_make(&config.keyring)?;
     let publisher = Arc::new(Publisher::open(&config.data.join("documents"), &keyring)?);
     let page = config.page.as_deref().map(open_page).transpose()?;
     let events = Registry::default();
     let api = Arc::new(Api::new(events.clone(), config.open_playback));
-    let shown: Arc<dyn Shown> = Arc::new(ApiAndPage { api: Arc::clone(&api), page: page.clone() });
     let shared = Shared {
         keyring_file: config.keyring.clone(),
         keyring,
         publisher: Arc::clone(&publisher),
-        shown,
+        publishers: Publishers::default(),
+        shown: Arc::new(ApiAndPage { api: Arc::clone(&api), page: page.clone() }),
+        is_alone: configs.len() == 1,
     };
-    let event = Event::start(config.event_settings(), shared).await?;
-    events.insert(Arc::clone(&event));
-    event.go_on();
-    let front = Front {
-        events: events.clone(),
-        publisher,
-        api: Arc::clone(&api),
-        page,
-        edge_secrets: config.edge_secrets.clone(),
-    };
+    let mut jobs = JoinSet::new();
+    listen_for_publishers(&configs, &shared.publishers, &mut jobs).await?;
+    start_events(&configs, &shared, &events).await?;
+    let edge_secrets = config.edge_secrets.clone();
+    let front =
+        Front { events: events.clone(), publisher, api: Arc::clone(&api), page, edge_secrets };
     let control = Control { token: config.operator_token.clone(), events: events.clone(), api };
     let mut servers = JoinSet::new();
     servers.spawn(http::serve(front_port, Arc::new(front), stop.clone()));
     servers.spawn(http::serve(control_port, Arc::new(control), stop.clone()));
-    tracing::info!(event = config.event, listen = %config.listen, control = %config.control, "the origin is up");
+    tracing::info!(listen = %config.listen, control = %config.control, "the origin is up");
     if config.edge_secrets.is_empty() {
         tracing::warn!(
             "edge-secret is not set: whoever reaches this port gets media without a pass"
@@ -102,6 +117,7 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
 
     let _ = stop.changed().await;
     tracing::info!("stopping");
+    jobs.shutdown().await;
     for event in events.all() {
         event.stop().await;
     }
@@ -110,6 +126,40 @@ pub async fn run(config: Config, mut stop: watch::Receiver<bool>) -> Result<(), 
         event.live.shutdown().await;
     }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// One port for all publishers, where there may be one.
+async fn listen_for_publishers(
+    configs: &[Config],
+    publishers: &Publishers,
+    jobs: &mut JoinSet<()>,
+) -> Result<(), RunError> {
+    let takes = |config: &&Config| matches!(config.input, Input::Publisher(_));
+    if let Some(config) = configs.iter().find(takes) {
+        let bound = TcpListener::bind(config.rtmp).await;
+        let listener = bound.map_err(|source| RunError::Rtmp { address: config.rtmp, source })?;
+        jobs.spawn(ingest::listen(listener, publishers.clone()));
+    }
+    Ok(())
+}
+
+/// Starts all events, and then what goes on beside them: snapshots are taken of them all.
+async fn start_events(
+    configs: &[Config],
+    shared: &Shared,
+    events: &Registry,
+) -> Result<(), RunError> {
+    for config in configs {
+        let mut settings = config.event_settings();
+        // What the machine may encode is for all of them.
+        settings.live.ladder.cpu_share /= configs.len() as f64;
+        let started = Event::start(settings, shared.clone()).await;
+        events.insert(
+            started.map_err(|source| RunError::Event { event: config.event.clone(), source })?,
+        );
+    }
+    events.all().iter().for_each(Event::go_on);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::breaks::log::LogError;
 use crate::documents::publish::PublishError;
 use crate::encode::EncodeError;
 use crate::grid::GridError;
+use crate::ingest::KeyTaken;
 
 /// Why an event does not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,16 +39,9 @@ pub enum StartError {
     /// ffmpeg cannot be used, or not for this input.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The RTMP port is taken.
-    #[error(
-        "--rtmp {address}: cannot listen for a publisher ({source}): stop what uses the port, or choose another"
-    )]
-    Listen {
-        /// Asked address.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// Two events with one key.
+    #[error(transparent)]
+    Key(#[from] KeyTaken),
     /// What was kept of the event was damaged from outside.
     #[error(
         "{path} cannot be read ({reason}): restore it, or choose another data folder to start the event anew"

@@ -17,7 +17,7 @@ use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
 use crate::encode::ladder::LadderLimits;
 use crate::grid::Grid;
-use crate::ingest::Input;
+use crate::ingest::{Input, Publishers};
 use crate::package::end::EndError;
 use crate::store::{Cursor, Track};
 
@@ -89,8 +89,12 @@ impl Live {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(config: LiveConfig, breaks: Arc<dyn Breaks>) -> Result<Self, StartError> {
-        let (event, input) = LiveEvent::open(config, breaks).await?;
+    pub async fn start(
+        config: LiveConfig,
+        breaks: Arc<dyn Breaks>,
+        publishers: &Publishers,
+    ) -> Result<Self, StartError> {
+        let (event, input) = LiveEvent::open(config, breaks, publishers).await?;
         let task = tokio::spawn(input);
         Ok(Self { inner: Arc::new(Inner { event, tasks: Mutex::new(vec![task]) }) })
     }

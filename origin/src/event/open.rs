@@ -28,7 +28,7 @@ use crate::encode::folder::RunFolder;
 use crate::encode::ladder::{self, Plan, Shape};
 use crate::encode::probe::probe_file;
 use crate::grid::Grid;
-use crate::ingest::{self, Input, Intake, rtmp};
+use crate::ingest::{self, Input, Intake, Publishers, publisher};
 use crate::package::end::End;
 use crate::package::packager::{Counters, Packager, kept_init};
 use crate::package::queue::{Sink, WeakSink, queue};
@@ -100,6 +100,7 @@ impl LiveEvent {
     pub(crate) async fn open(
         config: LiveConfig,
         breaks: Arc<dyn Breaks>,
+        publishers: &Publishers,
     ) -> Result<(Self, InputTask), StartError> {
         std::fs::create_dir_all(&config.data).map_err(|error| at(&config.data, error))?;
         RunFolder::sweep();
@@ -115,13 +116,8 @@ impl LiveEvent {
             }
             (_, None) => None,
         };
-        let listener = match &config.input {
-            Input::Rtmp { listen, stream_key } => {
-                let address = *listen;
-                let bound = rtmp::bind(address).await;
-                let listener = bound.map_err(|source| StartError::Listen { address, source })?;
-                Some((listener, stream_key.clone()))
-            }
+        let steps = match &config.input {
+            Input::Publisher(key) => Some(publishers.seat(&config.event, key)?),
             Input::TestMatch | Input::File(_) => None,
         };
         let grid = Grid::new(now_ms() + HEAD_START_MS, fps, config.segment_ms, config.part_ms)?;
@@ -142,11 +138,9 @@ impl LiveEvent {
         let sink = plan.map(|plan| event.settle(plan)).transpose()?;
         let over = |media: &Arc<Media>| media.end.msn().is_some();
         let ended = event.media.borrow().as_ref().is_some_and(over);
-        let input: InputTask = match (listener, sink) {
+        let input: InputTask = match (steps, sink) {
             _ if ended => Box::pin(std::future::ready(())),
-            (Some((listener, key)), sink) => {
-                Box::pin(rtmp::serve(event.clone(), listener, key, sink))
-            }
+            (Some(steps), sink) => Box::pin(publisher::follow(event.clone(), steps, sink)),
             (None, Some(sink)) => {
                 let input = event.config.input.clone();
                 Box::pin(ingest::generate(event.clone(), input, sink))
@@ -274,7 +268,7 @@ async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError>
             let file = probe_file(path).await?;
             Some(Probed { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
         }
-        Input::Rtmp { .. } => None,
+        Input::Publisher(_) => None,
     })
 }
 
@@ -338,7 +332,7 @@ fn input_error(input: &Input, reason: &str) -> StartError {
     let input = match input {
         Input::TestMatch => "test match".to_owned(),
         Input::File(path) => path.display().to_string(),
-        Input::Rtmp { listen, .. } => format!("publisher on {listen}"),
+        Input::Publisher(_) => "publisher".to_owned(),
     };
     EncodeError::Input { input, reason: reason.to_owned() }.into()
 }
@@ -434,13 +428,11 @@ mod tests {
         let open = async |folder: &tempfile::TempDir| {
             let grid = Grid::new(0, (30, 1), 2000, 200).unwrap();
             let config = LiveConfig {
-                input: Input::Rtmp {
-                    listen: ([127, 0, 0, 1], 0).into(),
-                    stream_key: crate::secret::Secret("key-of-the-camera".to_owned()),
-                },
+                input: Input::Publisher(crate::secret::Secret("a-stream-key".to_owned())),
                 ..LiveConfig::clone(&event(folder.path(), grid, 60).config)
             };
-            let (event, _) = LiveEvent::open(config, Arc::new(NoBreaks)).await.unwrap();
+            let (event, _) =
+                LiveEvent::open(config, Arc::new(NoBreaks), &Publishers::default()).await.unwrap();
             event.adopt(plan()).unwrap();
             event.epoch.to_string()
         };

@@ -24,6 +24,7 @@ use crate::breaks::ledger::{GENERIC, NONE};
 use crate::creative::shelf::Shelf;
 use crate::documents::in_force::InForce;
 use crate::documents::publish::Publisher;
+use crate::ingest::Publishers;
 
 /// What an event is started with.
 #[derive(Debug, Clone)]
@@ -47,6 +48,7 @@ pub struct Settings {
 }
 
 /// What an event has in common with the others of its origin.
+#[derive(Clone)]
 pub struct Shared {
     /// The keyring's file.
     pub keyring_file: PathBuf,
@@ -54,8 +56,12 @@ pub struct Shared {
     pub keyring: Keyring,
     /// Where documents are published.
     pub publisher: Arc<Publisher>,
+    /// Who may publish.
+    pub publishers: Publishers,
     /// What snapshots are taken of.
     pub shown: Arc<dyn Shown>,
+    /// Whether it is the only event: its switches are the site's then.
+    pub is_alone: bool,
 }
 
 /// Where an event is in its life.
@@ -93,9 +99,9 @@ impl Event {
     /// # Errors
     /// See [`EventError`].
     pub async fn start(settings: Settings, shared: Shared) -> Result<Arc<Self>, EventError> {
-        let Shared { keyring_file, keyring, publisher, shown } = shared;
+        let Shared { keyring_file, keyring, publisher, publishers, shown, is_alone } = shared;
         let name = settings.live.event.clone();
-        let switches = Arc::new(Switches::open(&name, Arc::clone(&publisher))?);
+        let switches = Arc::new(Switches::open(&name, is_alone, Arc::clone(&publisher))?);
         let keys = InForce::open(&name, keyring_file, keyring, Arc::clone(&publisher))?;
         let cohorts = cohorts(&settings.document.cohorts);
         let shelf = Shelf::default();
@@ -108,7 +114,8 @@ impl Event {
         let ledger = settings.live.data.with_file_name("ledger.jsonl");
         let desk = Desk::open(&ledger, &name, settings.live.dvr_s, Arc::new(decide))?;
         let desk = Arc::new(desk);
-        let live = Live::start(settings.live.clone(), Arc::<Desk>::clone(&desk)).await?;
+        let breaks = Arc::<Desk>::clone(&desk);
+        let live = Live::start(settings.live.clone(), breaks, &publishers).await?;
         desk.resume_at(live.position().next_msn);
         let snapshots = Snapshots {
             event: name,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use sightscreen_core::document::{Snapshot, SnapshotList};
+use sightscreen_core::document::{Snapshot, SnapshotList, event_of};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::now_ms;
@@ -154,19 +154,22 @@ impl Snapshots {
 
     /// Publishes which there are, and withdraws those of paths that no setting names any more.
     fn list(&self) -> Result<(), PublishError> {
-        let names = self.publisher.names();
+        let (names, own) = (self.publisher.names(), format!("snapshots/{}", self.event));
         let is_named = |path: &str| self.rules.iter().any(|rule| rule.path == path);
         let (mut paths, mut page) = (Vec::new(), Vec::new());
         for name in &names {
             match (name.strip_prefix(PAGE), name.strip_prefix("snapshots")) {
                 (Some(file), _) => page.push(file.to_owned()),
                 (None, Some(path)) if is_named(path) => paths.push(path.to_owned()),
-                (None, Some(path)) if path.starts_with("/api/") => self.publisher.withdraw(name)?,
+                // Of this event, and of a path that no setting names any more.
+                (None, Some(_)) if event_of(name) == Some(self.event.as_str()) && name != &own => {
+                    self.publisher.withdraw(name)?;
+                }
                 _ => {}
             }
         }
         let list = SnapshotList { paths, page, every_s: self.every_s };
-        self.publisher.publish(&format!("snapshots/{}", self.event), &list).map(drop)
+        self.publisher.publish(&own, &list).map(drop)
     }
 
     fn take_one(&self, rule: &SnapshotRule) -> Taken {

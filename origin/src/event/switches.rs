@@ -18,6 +18,8 @@ const FLAGS: [(&str, bool); 4] =
 /// The switches of one event.
 pub struct Switches {
     event: String,
+    /// Whether the site's switches are these too.
+    is_alone: bool,
     publisher: Arc<Publisher>,
     /// Held from reading the switches to publishing them: of two that are thrown at once, both
     /// count.
@@ -42,8 +44,13 @@ impl Switches {
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub fn open(event: &str, publisher: Arc<Publisher>) -> Result<Self, PublishError> {
-        let switches = Self { event: event.to_owned(), publisher, turn: Mutex::new(()) };
+    pub fn open(
+        event: &str,
+        is_alone: bool,
+        publisher: Arc<Publisher>,
+    ) -> Result<Self, PublishError> {
+        let event = event.to_owned();
+        let switches = Self { event, is_alone, publisher, turn: Mutex::new(()) };
         switches.publish(&switches.all())?;
         Ok(switches)
     }
@@ -89,15 +96,17 @@ impl Switches {
         Ok(self.publish(&flags)?)
     }
 
-    /// This origin has one event, so the switches of the site are the event's: the list of events
-    /// falls back to its snapshot with the rest.
+    /// Where there is one event, the switches of the site are the event's: the list of events falls
+    /// back to its snapshot with the rest. Where there are several, the site's are as at first.
     fn publish(&self, flags: &BTreeMap<&str, bool>) -> Result<(), PublishError> {
         let flag = |on: bool| json!({"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": if on { "on" } else { "off" }});
         let flags: BTreeMap<&str, Value> =
             flags.iter().map(|(name, on)| (*name, flag(*on))).collect();
         let payload = json!({"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": flags});
         self.publisher.publish(&format!("flags/{}", self.event), &payload)?;
-        self.publisher.publish("flags/site", &payload)?;
+        if self.is_alone {
+            self.publisher.publish("flags/site", &payload)?;
+        }
         Ok(())
     }
 }
@@ -115,7 +124,7 @@ mod tests {
         let keyring = Keyring::parse(text.to_string().as_bytes()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let publisher = Arc::new(Publisher::open(folder.path(), &keyring).unwrap());
-        let switches = Switches::open("demo", publisher).unwrap();
+        let switches = Switches::open("demo", true, publisher).unwrap();
         for value in ["off", "on", "off", "on", "off"] {
             std::thread::scope(|scope| {
                 for flag in [ADS, SNAPSHOTS, LOW_LATENCY] {

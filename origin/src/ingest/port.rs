@@ -16,14 +16,8 @@ pub enum Input {
     TestMatch,
     /// A media file, played in real time and looped.
     File(PathBuf),
-    /// A publisher (OBS, ffmpeg) that connects to this address with the application `live` and this
-    /// stream key.
-    Rtmp {
-        /// Address to listen on.
-        listen: std::net::SocketAddr,
-        /// Secret that the publisher must name as stream key.
-        stream_key: Secret,
-    },
+    /// A publisher (OBS, ffmpeg) that names this stream key.
+    Publisher(Secret),
 }
 
 /// An event, as an input sees it. Clones are the same event.

@@ -18,7 +18,7 @@ use crate::encode::probe::probe_file;
 use crate::encode::run::{self, Job};
 use crate::grid::Kind;
 use crate::ingest::flv::{self, Tag};
-use crate::ingest::rtmp::Step;
+use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::{Backoff, Intake, decode_graph};
 use crate::package::queue::Sink;
 
@@ -35,13 +35,9 @@ const PIPE_QUEUE: usize = 1024;
 const MAX_HELD: usize = 600;
 
 /// Follows publishers for as long as it is polled.
-pub(crate) async fn follow<E: Intake>(
-    event: E,
-    mut steps: mpsc::Receiver<Step>,
-    sink: Option<Sink>,
-) {
+pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<Sink>) {
     let mut source = Feed::new(event, sink);
-    while let Some(step) = steps.recv().await {
+    while let Some(step) = steps.next().await {
         match step {
             Step::Begin(number) => source.reset(Some(number)),
             Step::Tag(number, tag) if source.number == Some(number) => source.take(tag).await,
