@@ -20,6 +20,7 @@ use crate::breaks::log::LogError;
 use crate::demo::gate::Gate;
 use crate::documents::in_force::{Change, ChangeError};
 use crate::documents::publish::PublishError;
+use crate::event::score::{Score, ScoreError};
 use crate::event::switches::SwitchError;
 use crate::event::{self, Event, Registry};
 use crate::http::{Handler, json as json_reply, not_found, problem};
@@ -118,6 +119,8 @@ impl Control {
             (&Method::POST, ["end"]) => end(event).await,
             (&Method::POST, ["flags"]) => throw(event, read(body).await?).await,
             (&Method::POST, ["keys"]) => change_keys(event, read(body).await?).await,
+            (&Method::PUT, ["score"]) => show(event, Some(read(body).await?)).await,
+            (&Method::DELETE, ["score"]) => show(event, None).await,
             (&Method::POST, ["snapshots"]) => {
                 Ok(ok(&json!({"snapshots": event.snapshots.take_apart().await})))
             }
@@ -247,6 +250,17 @@ async fn throw(event: &Event, changes: BTreeMap<String, Value>) -> Outcome {
             Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string()))
         }
         Err(SwitchError::Publish(error)) => Ok(unpublished(&error)),
+    }
+}
+
+async fn show(event: &Event, score: Option<Score>) -> Outcome {
+    let board = Arc::clone(&event.board);
+    match apart(move || board.show(score)).await? {
+        Ok(()) => Ok(ok(&json!({"event": event.name(), "score": event.score()}))),
+        Err(error @ ScoreError::Unfit) => {
+            Ok(problem(StatusCode::BAD_REQUEST, "score-invalid", &error.to_string()))
+        }
+        Err(error @ ScoreError::Disk(_)) => Ok(failed(DISK, &error)),
     }
 }
 

@@ -9,6 +9,7 @@ mod open;
 pub mod registry;
 mod running;
 pub mod schedule;
+pub mod score;
 pub mod snapshots;
 pub mod switches;
 

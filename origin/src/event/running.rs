@@ -16,15 +16,18 @@ use super::describe;
 use super::error::EventError;
 use super::live::{Live, LiveConfig};
 use super::schedule::{self, Schedule};
+use super::score::{Board, Score};
 use super::snapshots::{Shown, SnapshotRule, Snapshots};
 use super::switches::Switches;
 use crate::breaks::decision::{Decision, Table};
 use crate::breaks::desk::{Decide, Desk};
 use crate::breaks::ledger::{GENERIC, NONE};
+use crate::clock::now_ms;
 use crate::creative::shelf::Shelf;
+use crate::demo;
 use crate::documents::in_force::InForce;
 use crate::documents::publish::Publisher;
-use crate::ingest::Publishers;
+use crate::ingest::{Input, Publishers};
 
 /// What an event is started with.
 #[derive(Debug, Clone)]
@@ -86,6 +89,7 @@ pub struct Event {
     pub(crate) switches: Arc<Switches>,
     pub(crate) keys: Arc<InForce>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) board: Arc<Board>,
     shelf: Shelf,
     publisher: Arc<Publisher>,
     /// Whether the first segments are out.
@@ -112,6 +116,7 @@ impl Event {
             switches: Arc::clone(&switches),
         };
         let ledger = settings.live.data.with_file_name("ledger.jsonl");
+        let board = Board::open(settings.live.data.with_file_name("score.json"));
         let desk = Desk::open(&ledger, &name, settings.live.dvr_s, Arc::new(decide))?;
         let desk = Arc::new(desk);
         let breaks = Arc::<Desk>::clone(&desk);
@@ -133,6 +138,7 @@ impl Event {
             switches,
             keys: Arc::new(keys),
             snapshots: Arc::new(snapshots),
+            board: Arc::new(board),
             shelf,
             publisher,
             ready: watch::Sender::new(false),
@@ -216,6 +222,17 @@ impl Event {
             return None;
         }
         self.desk.pods(number, cohort)
+    }
+
+    /// How the match stands, if anybody says so. The test match knows it.
+    #[must_use]
+    pub fn score(&self) -> Option<Score> {
+        let given = self.board.score();
+        if given.is_some() || !matches!(self.settings.live.input, Input::TestMatch) {
+            return given;
+        }
+        let seconds = now_ms().saturating_sub(self.live.grid().zero_ms) / 1000;
+        Some(demo::score::score(seconds))
     }
 
     /// Waits for the first segments, tells everyone, and keeps the schedule from then on.

@@ -13,7 +13,6 @@ use sightscreen_core::{route, signed_url};
 
 use crate::clock::now_ms;
 use crate::demo::gate::Gate;
-use crate::demo::score::score;
 use crate::event::{Event, Registry};
 use crate::http::{self as answers, not_found, problem};
 
@@ -167,12 +166,11 @@ fn detail(event: &Event) -> Value {
     })
 }
 
+/// How the match stands; without teams where nobody says.
 fn score_of(event: &Event) -> Value {
-    let now_ms = now_ms();
-    let seconds = now_ms.saturating_sub(event.live.grid().zero_ms) / 1000;
-    let mut value = json!(score(seconds));
+    let mut value = event.score().map_or(json!({}), |score| json!(score));
     value["state"] = json!(event.state());
-    value["at_ms"] = json!(now_ms);
+    value["at_ms"] = json!(now_ms());
     value
 }
 
