@@ -316,7 +316,11 @@ fn answer(
     };
     let status = spec.status.unwrap_or(200);
     let body = if status == 404 { Vec::new() } else { body };
-    let headers = spec.headers.iter().map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
+    let lines = |(name, value): (&String, &String)| {
+        let name = name.to_ascii_lowercase();
+        value.split('\n').map(|line| (name.clone(), line.to_owned())).collect::<Vec<_>>()
+    };
+    let headers = spec.headers.iter().flat_map(lines).collect();
     Ok(Answer {
         status,
         headers,

@@ -62,6 +62,7 @@ pub(crate) fn entry(
         return refuse(Problem::UrlKeyUnknown.response());
     }
     may_watch(&event, cx.request)?;
+    has_begun(cx, &event)?;
     let plan = plan(&event, claims.get("plan"))?;
     let cohort = cohort::choose(&event, &claims, cx.request);
     let flags = cx.flags(event_id)?;
@@ -155,6 +156,7 @@ fn admit(cx: &mut Context<'_>, event_id: &str, text: &str) -> Flow<Admitted> {
     let (event, keys) = event_and_keys(cx, event_id, accepts)?;
     or_refuse(pass.admits(event_id, &keys.pass, cx.request.now_ms))?;
     may_watch(&event, cx.request)?;
+    has_begun(cx, &event)?;
     let plan = plan(&event, Some(pass.plan))?;
     let (cohort, session) = (pass.cohort.to_owned(), pass.session.to_owned());
     let language = pass.language.map(str::to_owned);
@@ -272,6 +274,14 @@ fn may_watch(event: &Event, request: &Request) -> Flow<()> {
             refuse(Problem::RegionExcluded.response())
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the event has media. Viewers who come before it come again, each in its own time.
+fn has_begun(cx: &Context<'_>, event: &Event) -> Flow<()> {
+    match event.renditions.is_empty() {
+        true => refuse(cx.retry(Problem::NotLive)),
+        false => Ok(()),
     }
 }
 

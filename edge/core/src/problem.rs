@@ -24,6 +24,8 @@ pub enum Problem {
     RouteUnknown,
     /// No such event.
     EventUnknown,
+    /// The event is known, and has no media yet.
+    NotLive,
     /// No such rendition in the event.
     RenditionUnknown,
     /// No such segment, part, init or page file at the origin.
@@ -84,6 +86,7 @@ impl Problem {
             Self::MethodNotAllowed => (405, "method-not-allowed", "The method is not allowed"),
             Self::RouteUnknown => (404, "route-unknown", "There is nothing here"),
             Self::EventUnknown => (404, "event-unknown", "There is no such event"),
+            Self::NotLive => (503, "not-live", "The event has not begun"),
             Self::RenditionUnknown => (404, "rendition-unknown", "There is no such rendition"),
             Self::ObjectUnknown => (404, "object-unknown", "There is no such object"),
             Self::PassMalformed => (403, "pass-malformed", "The pass cannot be read"),

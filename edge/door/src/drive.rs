@@ -71,12 +71,10 @@ impl<P: Platform> Exchange<'_, P> {
                     Ok(answer) => return answer,
                     Err(got) => vec![got],
                 },
-                Step::Relay(relay) => {
-                    match self.platform.relay(&relay, &self.viewer, self.pulse).await {
-                        Ok(answer) => return answer,
-                        Err(got) => vec![got],
-                    }
-                }
+                Step::Relay(relay) => match self.platform.relay(&relay, &self.viewer).await {
+                    Ok(answer) => return answer,
+                    Err(got) => vec![got],
+                },
                 Step::Respond(response) => return self.respond(response).await,
             };
             step = CORE.with_borrow_mut(|core| inner.resume(core, got));

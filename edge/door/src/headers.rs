@@ -19,8 +19,17 @@ const KEPT: [&str; 4] = ["cache-control", "content-type", "etag", "retry-after"]
 const RELAYED: [&str; 4] = ["content-type", "content-length", "content-range", "etag"];
 
 /// What of the origin's answer is read, by `get` (by lower case name).
-pub fn read(get: impl Fn(&str) -> Option<String>) -> Headers {
-    READ.iter().filter_map(|name| Some(((*name).to_owned(), get(name)?))).collect()
+pub fn read<V: IntoIterator<Item = String>>(get: impl Fn(&str) -> V) -> Headers {
+    let line = |name: &str| {
+        let mut values = get(name).into_iter();
+        let first = values.next()?;
+        // A list may stand on several lines (RFC 9110, section 5.3), and `private` on any of them.
+        Some(match name {
+            "cache-control" => values.fold(first, |list, value| format!("{list}, {value}")),
+            _ => first,
+        })
+    };
+    READ.iter().filter_map(|name| Some(((*name).to_owned(), line(name)?))).collect()
 }
 
 /// The first value of that name.

@@ -100,9 +100,7 @@ pub trait Platform: Clone + 'static {
         &self,
         relay: &Relay,
         viewer: &[(String, String)],
-        pulse: &Pulse,
     ) -> impl Future<Output = Result<Answer<Self::Stream>, Got>> {
-        let _ = pulse;
         relay::pass(self, relay, viewer)
     }
 }

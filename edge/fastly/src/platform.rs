@@ -124,7 +124,6 @@ impl Platform for Fastly {
         &self,
         relay: &Relay,
         viewer: &[(String, String)],
-        _: &Pulse,
     ) -> Result<Answer<Stream>, Got> {
         relay::relay(self, relay, viewer).await
     }

@@ -39,10 +39,10 @@ pub(crate) async fn send(
         PollHandleResult::Done(result) => Some(result),
     });
     let (response, body) = arrived.await.map_err(|_| Failure::Unreachable)?;
-    let header = |name: &str| {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        let value = response.get_header_value(&name, MAX_HEADER_BYTES).ok()??;
-        value.to_str().ok().map(str::to_owned)
+    let header = |name: &str| -> Vec<String> {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { return Vec::new() };
+        let values = response.get_header_values(&name, MAX_HEADER_BYTES);
+        values.filter_map(|value| value.ok()?.to_str().ok().map(str::to_owned)).collect()
     };
     let status = response.get_status().as_u16();
     Ok(Head { status, headers: headers::read(header), stream: Stream::Native(body.into()) })

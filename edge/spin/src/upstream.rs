@@ -29,7 +29,7 @@ pub(crate) async fn send(
     let response = client::send(request).await.map_err(|_| Failure::Unreachable)?;
     let fields = response.get_headers();
     let status = response.get_status_code();
-    let headers = headers::read(|name| texts(&fields, name).next());
+    let headers = headers::read(|name| texts(&fields, name));
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, ending) = Response::consume_body(response, received);
     Ok(Head { status, headers, stream: Stream { body, ending } })

@@ -111,8 +111,11 @@ impl Platform for Native {
         let opened = spawn_blocking(move || wire::open(origin, &request, ORIGIN_TIMEOUT)).await;
         let (body, reply) =
             opened.map_err(|_| Failure::Unreachable)?.map_err(|_| Failure::Unreachable)?;
-        let get = |name: &str| wire::header(&reply.headers, name).map(str::to_owned);
-        let read = headers::read(get);
+        let of = |name: &str| {
+            let mine = reply.headers.iter().filter(|(known, _)| known == name);
+            mine.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        let read = headers::read(of);
         let stream: Stream = if wire::is_chunked(&reply.headers) {
             Box::new(Chunked::new(body))
         } else {

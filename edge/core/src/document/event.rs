@@ -45,7 +45,7 @@ pub struct Event {
     /// Where the edges fetch segments, parts and inits; none: at the origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<MediaOrigin>,
-    /// All renditions, in the origin's order.
+    /// All renditions, in the origin's order; none before the event has media.
     pub renditions: Vec<Rendition>,
 }
 

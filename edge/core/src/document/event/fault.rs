@@ -120,6 +120,9 @@ impl Event {
     fn rendition_fault(&self) -> Option<String> {
         let of = |kind| self.renditions.iter().filter(move |rendition| rendition.kind == kind);
         let audio = || of(RenditionKind::Audio);
+        if self.renditions.is_empty() {
+            return None;
+        }
         if of(RenditionKind::Video).next().is_none() {
             return Some("renditions: expected at least one of video".into());
         }

@@ -110,7 +110,12 @@ fn every_trap_is_named() {
         ("/bound/0/path", json!("/api/events/final/"), "expected a path of the event"),
         ("/bound/0/countries", json!([]), "expected countries"),
         ("/bound/0/countries", json!(["in"]), "expected countries"),
-        ("/renditions", json!([]), "at least one of video"),
+        (
+            "/renditions",
+            json!([{"id": "a", "kind": "audio", "codecs": "mp4a.40.2", "bandwidth": 1,
+                "average_bandwidth": 1, "phases": 4, "default": true}]),
+            "at least one of video",
+        ),
         ("/renditions/1/id", json!("v720"), "\"v720\" is there twice"),
         ("/renditions/1/id", json!("ads"), "expected an identifier, not ads"),
         ("/renditions/1/height", Value::Null, "expected width and height"),
