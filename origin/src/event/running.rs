@@ -26,7 +26,7 @@ use crate::clock::now_ms;
 use crate::creative::shelf::Shelf;
 use crate::demo;
 use crate::documents::in_force::InForce;
-use crate::documents::publish::Publisher;
+use crate::documents::publish::{PublishError, Publisher};
 use crate::ingest::{Input, Publishers};
 
 /// What an event is started with.
@@ -130,7 +130,7 @@ impl Event {
             every_s: settings.snapshot_every_s,
             missed: Mutex::default(),
         };
-        Ok(Arc::new(Self {
+        let event = Arc::new(Self {
             settings,
             cohorts,
             live,
@@ -143,7 +143,30 @@ impl Event {
             publisher,
             ready: watch::Sender::new(false),
             jobs: Mutex::default(),
-        }))
+        });
+        event.make_known()?;
+        Ok(event)
+    }
+
+    /// Tells the edges of an event that has not begun, so that who comes early is told so, and what
+    /// binds its viewers holds before its first picture. A document of an event that has begun
+    /// stays.
+    fn make_known(&self) -> Result<(), PublishError> {
+        let name = format!("events/{}", self.name());
+        let published = self.publisher.payload(&name);
+        let published =
+            published.and_then(|(_, text)| serde_json::from_str::<document::Event>(&text).ok());
+        let has_begun = |event: &document::Event| {
+            event.epoch.as_deref() == Some(self.live.epoch()) && !event.renditions.is_empty()
+        };
+        if published.as_ref().is_some_and(has_begun) {
+            return Ok(());
+        }
+        let document = document::Event {
+            renditions: Vec::new(),
+            ..describe::event(self.settings.document.clone(), &self.live)
+        };
+        self.publisher.publish(&name, &document).map(drop)
     }
 
     /// Begins what goes on beside the requests. Apart from [`Event::start`], because snapshots are
