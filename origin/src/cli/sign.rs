@@ -8,6 +8,7 @@ use clap::Args;
 use sightscreen_core::keyring::Purpose;
 use sightscreen_core::route::is_identifier;
 use sightscreen_core::signed_url;
+use sightscreen_origin::config::{Config, Settings};
 use sightscreen_origin::documents::keys;
 
 use super::claims::{self, printable};
@@ -15,15 +16,18 @@ use super::claims::{self, printable};
 /// Flags of `sign`.
 #[derive(Args)]
 pub(crate) struct Sign {
-    /// Event.
-    #[arg(long, default_value = "demo")]
-    event: String,
+    /// Event [default: the only one of --config, else demo].
+    #[arg(long)]
+    event: Option<String>,
     /// How long the URL admits, such as 30s, 10m or 4h.
     #[arg(long)]
     ttl: String,
-    /// Keyring file.
-    #[arg(long, default_value = "var/origin/keyring.json")]
-    keyring: PathBuf,
+    /// The origin's file of settings, which says where its keyring and its folder are.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Keyring file [default: that of --config, else var/origin/keyring.json].
+    #[arg(long)]
+    keyring: Option<PathBuf>,
     /// The origin's folder; a claim that its event does not know is warned of [the keyring's].
     #[arg(long)]
     data: Option<PathBuf>,
@@ -40,35 +44,54 @@ pub(crate) struct Sign {
 /// Longest name or value of a claim, which the edge has too.
 const CLAIM_BYTES_MAX: usize = 128;
 
+/// What is signed for, and with what.
+struct Place {
+    event: String,
+    keyring: PathBuf,
+    /// The origin's folder, where this is its machine.
+    data: PathBuf,
+}
+
 impl Sign {
     pub(crate) fn print(&self) -> Result<(), String> {
-        let url = self.url()?;
-        for warning in self.warnings(&url) {
+        let place = self.place()?;
+        let url = self.url(&place)?;
+        for warning in warnings(&place, &url) {
             eprintln!("sightscreen-origin: warning: {warning}");
         }
         println!("{url}");
         Ok(())
     }
 
-    /// What whoever signs may not have meant. Nothing where there is no document of the event to
-    /// tell by: a seller's machine has a keyring alone.
-    fn warnings(&self, url: &str) -> Vec<String> {
-        let query = url.split_once('?').map_or("", |(_, query)| query);
-        let Ok((claims, _)) = signed_url::read(query) else { return Vec::new() };
-        let data = self.data.as_deref().or(self.keyring.parent()).unwrap_or(Path::new("."));
-        match claims::unknown(&claims, &self.event, data) {
-            Ok(unknown) => unknown
-                .into_iter()
-                .flatten()
-                .map(|(what, told)| printable(&format!("{what} {told}")))
-                .collect(),
-            Err(error) => vec![format!("claims not checked: {error}")],
-        }
+    /// Where everything is: as the flags say, else the file of settings.
+    fn place(&self) -> Result<Place, String> {
+        let configs = match &self.config {
+            Some(file) => Config::read(Settings::default(), Some(file)).map_err(|faults| {
+                let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                format!("--config {}: {}", file.display(), told.join("; "))
+            })?,
+            None => Vec::new(),
+        };
+        let event = match (&self.event, configs.as_slice()) {
+            (Some(event), _) => event.clone(),
+            (None, []) => "demo".to_owned(),
+            (None, [only]) => only.event.clone(),
+            (None, several) => {
+                let names: Vec<&str> = several.iter().map(|c| c.event.as_str()).collect();
+                return Err(format!("--event is missing: name one of {}", names.join(", ")));
+            }
+        };
+        let first = configs.first();
+        let keyring = self.keyring.clone().or(first.map(|config| config.keyring.clone()));
+        let keyring = keyring.unwrap_or_else(|| PathBuf::from("var/origin/keyring.json"));
+        let beside = || keyring.parent().unwrap_or(Path::new(".")).to_owned();
+        let data = self.data.clone().or(first.map(|config| config.data.clone()));
+        Ok(Place { event, data: data.unwrap_or_else(beside), keyring })
     }
 
-    fn url(&self) -> Result<String, String> {
-        if !is_identifier(&self.event) {
-            return Err(format!("--event {:?}: use a-z, 0-9, . and -", self.event));
+    fn url(&self, place: &Place) -> Result<String, String> {
+        if !is_identifier(&place.event) {
+            return Err(format!("--event {:?}: use a-z, 0-9, . and -", place.event));
         }
         let ttl_s = seconds(&self.ttl)
             .ok_or_else(|| format!("--ttl {:?}: write it as 30s, 10m or 4h", self.ttl))?;
@@ -90,7 +113,7 @@ impl Sign {
             }
             claims.push((name, value));
         }
-        let keyring = keys::read(&self.keyring).map_err(|error| error.to_string())?;
+        let keyring = keys::read(&place.keyring).map_err(|error| error.to_string())?;
         let key = match &self.kid {
             None => Cow::Borrowed(keyring.first(Purpose::Url)),
             Some(kid) => keyring
@@ -98,9 +121,24 @@ impl Sign {
                 .ok_or_else(|| format!("--kid {kid:?}: the keyring has no such URL key"))?,
         };
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let path = format!("/live/{}/main.m3u8", self.event);
+        let path = format!("/live/{}/main.m3u8", place.event);
         let target = signed_url::sign(&path, &claims, now_s.saturating_add(ttl_s), &key);
         Ok(format!("{}{target}", self.base.trim_end_matches('/')))
+    }
+}
+
+/// What whoever signs may not have meant. Nothing where there is no document of the event to tell by:
+/// a seller's machine has a keyring alone.
+fn warnings(place: &Place, url: &str) -> Vec<String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let Ok((claims, _)) = signed_url::read(query) else { return Vec::new() };
+    match claims::unknown(&claims, &place.event, &place.data) {
+        Ok(unknown) => unknown
+            .into_iter()
+            .flatten()
+            .map(|(what, told)| printable(&format!("{what} {told}")))
+            .collect(),
+        Err(error) => vec![format!("claims not checked: {error}")],
     }
 }
 
@@ -136,15 +174,17 @@ mod tests {
         std::fs::write(&file, &text).unwrap();
         let warned = |claims: &[&str]| {
             let sign = Sign {
-                event: "demo".to_owned(),
+                event: None,
                 ttl: "10m".to_owned(),
-                keyring: file.clone(),
+                config: None,
+                keyring: Some(file.clone()),
                 data: None,
                 kid: None,
                 base: String::new(),
                 claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
             };
-            sign.warnings(&sign.url().unwrap()).join("\n")
+            let place = sign.place().unwrap();
+            warnings(&place, &sign.url(&place).unwrap()).join("\n")
         };
         let odd = ["ag=18-34", "age=17", "plan=free"];
         assert_eq!(warned(&odd), "", "there is nothing to tell by");
@@ -163,6 +203,33 @@ mod tests {
         );
         assert!(!text.contains("plan"), "{text}");
         assert_eq!(warned(&["age=18-34"]), "");
+    }
+
+    #[test]
+    fn the_origin_s_file_says_which_event_and_which_keyring() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("origin.toml");
+        let place = |toml: &str, event: Option<&str>| {
+            std::fs::write(&file, toml).unwrap();
+            let sign = Sign {
+                event: event.map(str::to_owned),
+                ttl: "10m".to_owned(),
+                config: Some(file.clone()),
+                keyring: None,
+                data: None,
+                kid: None,
+                base: String::new(),
+                claims: Vec::new(),
+            };
+            sign.place().map(|place| format!("{} {}", place.event, place.keyring.display()))
+        };
+        let one = "event = \"final\"\ndata = \"/srv/x\"\n";
+        assert_eq!(place(one, None).unwrap(), "final /srv/x/keyring.json");
+        let two =
+            "keyring = \"/etc/k.json\"\n[[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\n";
+        assert_eq!(place(two, Some("b")).unwrap(), "b /etc/k.json");
+        assert!(place(two, None).unwrap_err().contains("name one of a, b"));
+        assert!(place("no toml", None).unwrap_err().contains("--config"));
     }
 
     #[test]
