@@ -7,5 +7,5 @@ pub mod decision;
 pub mod desk;
 pub mod ledger;
 pub mod log;
+pub mod on_air;
 pub mod scte35;
-pub mod shelf;

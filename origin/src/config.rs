@@ -17,8 +17,12 @@ use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
-use crate::describe;
-use crate::live::Input;
+use crate::encode::ladder::LadderLimits;
+use crate::event::schedule::Schedule;
+use crate::event::snapshots::SnapshotRule;
+use crate::event::{self, LiveConfig};
+use crate::ingest::Input;
+use crate::secret::Secret;
 pub use admission::Admission;
 pub use reader::Fault;
 use reader::{Field, Reader};
@@ -40,6 +44,8 @@ pub struct Config {
     pub title: String,
     /// Where picture and sound come from.
     pub input: Input,
+    /// Where publishers connect.
+    pub rtmp: SocketAddr,
     /// Whether the stream key was made here and has to be shown to the operator.
     pub stream_key_made: bool,
     /// Audio languages, the default first.
@@ -97,50 +103,33 @@ pub enum LogFormat {
     Plain,
 }
 
-/// A secret that no log, error or debug output shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-/// When breaks come by themselves, in seconds. 0: not at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schedule {
-    /// From the first published segment to the first break.
-    pub first_s: u32,
-    /// From one break's start to the next.
-    pub every_s: u32,
-    /// Length of each.
-    pub length_s: u32,
-}
-
-/// One API answer that is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotRule {
-    /// API path.
-    pub path: String,
-    /// Seconds for which it is as good as the origin's.
-    pub fresh_s: u32,
-    /// Seconds after those for which it is stale but fine.
-    pub stale_s: u32,
-    /// Countries that may see the answer, whoever gives it; empty: all.
-    pub countries: Vec<String>,
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
 impl Config {
-    /// Checks the settings of flags and environment, and of the file, if one is named.
+    /// Checks the settings of flags and environment, and of the file, if one is named. There is one
+    /// for each event, the file's `[[events]]` or the only one; what is the origin's is the same in
+    /// all.
     ///
     /// # Errors
     /// Every fault found, each with its remedy.
-    pub fn read(flags: Settings, file: Option<&Path>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(flags, file);
-        let config = Self::from_reader(&mut reader);
-        let faults = reader.finish();
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    pub fn read(flags: Settings, file: Option<&Path>) -> Result<Vec<Self>, Vec<Fault>> {
+        let (mut configs, mut faults) = (Vec::new(), Vec::new());
+        for mut reader in Reader::of_each_event(flags, file) {
+            configs.push(Self::from_reader(&mut reader));
+            // What is the origin's is wrong in each of them.
+            let new = reader.finish().into_iter().filter(|fault| !faults.contains(fault));
+            let new: Vec<Fault> = new.collect();
+            faults.extend(new);
+        }
+        let names = configs.iter().enumerate();
+        for (at, config) in
+            names.filter(|(at, c)| configs[..*at].iter().any(|b| b.event == c.event))
+        {
+            faults.push(Fault {
+                place: format!("event in [[events]] {}", at + 1),
+                fault: format!("{:?} is there twice", config.event),
+                remedy: "give each event a name of its own".to_owned(),
+            });
+        }
+        if faults.is_empty() { Ok(configs) } else { Err(faults) }
     }
 
     fn from_reader(reader: &mut Reader) -> Self {
@@ -157,6 +146,7 @@ impl Config {
             control: address(reader, "control", |s| &s.control),
             title: reader.text(|s| &s.title),
             input,
+            rtmp: address(reader, "rtmp", |s| &s.rtmp),
             stream_key_made,
             languages: languages(reader),
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
@@ -187,6 +177,57 @@ impl Config {
         config
     }
 
+    /// The made secrets of an earlier start in place of those that were made now: an operator and an
+    /// encoder go on with what they have. They are kept in the data folder.
+    ///
+    /// # Errors
+    /// When they can be neither read nor kept, with the file.
+    pub fn keep_secrets(&mut self) -> Result<(), Fault> {
+        let kept = |secret: Secret, path: PathBuf| {
+            secret.or_kept(&path).map_err(|error| Fault {
+                place: path.display().to_string(),
+                fault: error.to_string(),
+                remedy: "make the file readable, or remove it and a new secret is made".to_owned(),
+            })
+        };
+        if self.operator_token_made {
+            let path = self.data.join("operator-token");
+            self.operator_token = kept(self.operator_token.clone(), path)?;
+        }
+        if let (true, Input::Publisher(key)) = (self.stream_key_made, &self.input) {
+            let path = self.data.join("events").join(&self.event).join("stream-key");
+            self.input = Input::Publisher(kept(key.clone(), path)?);
+        }
+        Ok(())
+    }
+
+    /// What the event is started with.
+    #[must_use]
+    pub fn event_settings(&self) -> event::Settings {
+        let folder = self.data.join("events").join(&self.event);
+        event::Settings {
+            live: LiveConfig {
+                event: self.event.clone(),
+                data: folder.join("media"),
+                input: self.input.clone(),
+                languages: self.languages.clone(),
+                ladder: LadderLimits { max_height: self.max_height, cpu_share: self.cpu_share },
+                frame_rate: None,
+                segment_ms: self.segment_ms,
+                part_ms: self.part_ms,
+                window_s: self.window_s,
+                dvr_s: self.dvr_s,
+            },
+            document: self.document(),
+            playback_plan: self.admission.playback_plan.clone(),
+            table: self.table.clone(),
+            slate: self.slate.clone(),
+            schedule: self.schedule,
+            snapshots: self.snapshots.clone(),
+            snapshot_every_s: self.snapshot_every_s,
+        }
+    }
+
     /// What no setting shows alone.
     fn check_together(&self, reader: &mut Reader) {
         if self.listen == self.control && self.listen.port() != 0 {
@@ -200,7 +241,7 @@ impl Config {
             reader.fault(place, "is none of the plans", "name one that [[plans]] has");
         }
         // That of the event's name was told already.
-        let fault = describe::admission(self).fault().filter(|_| is_identifier(&self.event));
+        let fault = self.document().fault().filter(|_| is_identifier(&self.event));
         if let Some(fault) = fault {
             let remedy = "change the setting that it comes from; edges would refuse the event";
             reader.fault("the event's document".to_owned(), &fault, remedy);
@@ -273,12 +314,11 @@ fn event(reader: &mut Reader) -> String {
 
 fn input(reader: &mut Reader) -> (Input, bool) {
     let text = reader.text(|s| &s.input);
-    let listen = address(reader, "rtmp", |s| &s.rtmp);
     let (stream_key, made) = secret(reader, "stream-key", |s| &s.stream_key);
     let place = reader.place("input", |s| &s.input);
     let input = match (text.as_str(), text.strip_prefix("file:")) {
         ("test", _) => Input::TestMatch,
-        ("rtmp", _) => Input::Rtmp { listen, stream_key: Secret(stream_key) },
+        ("rtmp", _) => Input::Publisher(Secret(stream_key)),
         (_, Some(file)) => {
             let path = PathBuf::from(file);
             if !path.is_file() {
@@ -293,7 +333,7 @@ fn input(reader: &mut Reader) -> (Input, bool) {
             Input::TestMatch
         }
     };
-    let shown = made && matches!(input, Input::Rtmp { .. });
+    let shown = made && matches!(input, Input::Publisher(_));
     (input, shown)
 }
 
@@ -320,7 +360,7 @@ fn is_secret(text: &str, bytes_min: usize) -> bool {
 fn secret(reader: &mut Reader, name: &str, field: Field<Text>) -> (String, bool) {
     const BYTES_MIN: usize = 8;
     let Some(given) = reader.optional(field) else {
-        return (crate::keys::random_hex(16), true);
+        return (crate::documents::keys::random_hex(16), true);
     };
     if !is_secret(&given, BYTES_MIN) {
         let place = reader.place(name, field);
@@ -405,11 +445,53 @@ mod tests {
     }
 
     pub(super) fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
+        read_all(toml, flags).map(|mut configs| configs.remove(0))
+    }
+
+    fn read_all(toml: &str, flags: &[&str]) -> Result<Vec<Config>, Vec<Fault>> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("origin.toml");
         std::fs::write(&file, toml).unwrap();
         let line = CommandLine::parse_from([&["origin"], flags].concat());
         Config::read(line.settings, Some(&file))
+    }
+
+    #[test]
+    fn each_event_has_its_own_settings_over_those_of_the_file() {
+        let toml = "title = \"The final\"\nwindow = 30\nlisten = \"127.0.0.1:1\"\n\
+            [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n\
+            [[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\nwindow = 60\n\
+            title = \"The other\"\n[[events.pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:car\"]\n";
+        let configs = read_all(toml, &[]).unwrap();
+        let told = |config: &Config| {
+            let (event, title) = (config.event.clone(), config.title.clone());
+            format!("{event} {title} {} {:?}", config.window_s, config.table.creatives())
+        };
+        let told: Vec<String> = configs.iter().map(told).collect();
+        assert_eq!(
+            told,
+            ["a The final 30 [\"built-in:bank\"]", "b The other 60 [\"built-in:car\"]",]
+        );
+        assert!(configs.iter().all(|config| config.listen.port() == 1));
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_of_several_events_names_it() {
+        let faults = |toml: &str| -> String {
+            let faults = read_all(toml, &[]).unwrap_err();
+            faults.iter().map(|fault| format!("{fault}\n")).collect()
+        };
+        let told = faults("[[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\nwindow = 1\n");
+        assert!(told.contains("window in [[events]] 2 of"), "{told}");
+        let told = faults("[[events]]\nevent = \"a\"\nlisten = \"127.0.0.1:1\"\n");
+        assert!(told.contains("listen is the origin's"), "{told}");
+        let told = faults("[[events]]\nevent = \"a\"\n[[events]]\nevent = \"a\"\n");
+        assert!(told.contains("\"a\" is there twice"), "{told}");
+        let told = faults("part-ms = 1\n[[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\n");
+        assert!(told.contains("part-ms in"), "{told}");
+        for wrong in ["events = 1", "events = []", "events = [1]"] {
+            assert!(faults(wrong).contains("[[events]]"), "{wrong}");
+        }
     }
 
     #[test]
@@ -525,7 +607,7 @@ mod tests {
     #[test]
     fn a_media_url_that_edges_would_refuse_is_a_fault() {
         let config = read("media-url = \"https://media.example.com/sport\"", &[]).unwrap();
-        let url = describe::admission(&config).media.map(|media| media.url);
+        let url = config.document().media.map(|media| media.url);
         assert_eq!(url.as_deref(), Some("https://media.example.com/sport"));
         for bad in ["media.example.com", "https://media.example.com/", "https://a@b", ""] {
             let faults = read(&format!("media-url = \"{bad}\""), &[]).unwrap_err();

@@ -15,18 +15,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use crate::api::{Api, Gate};
-use crate::breaks::desk::Desk;
 use crate::breaks::ledger::{Record, RuleError, State};
 use crate::breaks::log::LogError;
-use crate::config::Secret;
-use crate::flags::{SwitchError, Switches};
+use crate::demo::gate::Gate;
+use crate::documents::in_force::{Change, ChangeError};
+use crate::documents::publish::PublishError;
+use crate::event::score::{Score, ScoreError};
+use crate::event::switches::SwitchError;
+use crate::event::{self, Event, Registry};
 use crate::http::{Handler, json as json_reply, not_found, problem};
-use crate::in_force::{Change, ChangeError, InForce};
-use crate::live::Live;
 use crate::package::end::EndError;
-use crate::publish::PublishError;
-use crate::snapshots::Snapshots;
+use crate::secret::Secret;
+use crate::viewers::api::Api;
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -42,13 +42,8 @@ const NEVER: &str = "no-store";
 
 /// What the control port answers from.
 pub struct Control {
-    pub(crate) event: String,
     pub(crate) token: Secret,
-    pub(crate) live: Live,
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) switches: Arc<Switches>,
-    pub(crate) keys: Arc<InForce>,
-    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) events: Registry,
     pub(crate) api: Arc<Api>,
 }
 
@@ -102,23 +97,32 @@ impl Control {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (&head.method, parts.as_slice()) {
             (&Method::POST, ["control", "api"]) => self.switch_api(&read(body).await?),
-            (method, ["control", "events", event, rest @ ..]) if *event == self.event => {
-                self.event(method, rest, body).await
-            }
+            (method, ["control", "events", event, rest @ ..]) => match self.events.get(event) {
+                Some(event) => self.event(&event, method, rest, body).await,
+                None => Ok(not_found()),
+            },
             _ => Ok(not_found()),
         }
     }
 
-    async fn event(&self, method: &Method, rest: &[&str], body: Incoming) -> Outcome {
+    async fn event(
+        &self,
+        event: &Event,
+        method: &Method,
+        rest: &[&str],
+        body: Incoming,
+    ) -> Outcome {
         match (method, rest) {
-            (&Method::GET, []) => Ok(ok(&self.state())),
-            (&Method::POST, ["breaks"]) => self.announce(&read(body).await?).await,
-            (&Method::POST, ["breaks", id, "return"]) => self.return_early(id).await,
-            (&Method::POST, ["end"]) => self.end().await,
-            (&Method::POST, ["flags"]) => self.throw(read(body).await?).await,
-            (&Method::POST, ["keys"]) => self.change_keys(read(body).await?).await,
+            (&Method::GET, []) => Ok(ok(&self.shown(event))),
+            (&Method::POST, ["breaks"]) => announce(event, &read(body).await?).await,
+            (&Method::POST, ["breaks", id, "return"]) => return_early(event, id).await,
+            (&Method::POST, ["end"]) => end(event).await,
+            (&Method::POST, ["flags"]) => throw(event, read(body).await?).await,
+            (&Method::POST, ["keys"]) => change_keys(event, read(body).await?).await,
+            (&Method::PUT, ["score"]) => show(event, Some(read(body).await?)).await,
+            (&Method::DELETE, ["score"]) => show(event, None).await,
             (&Method::POST, ["snapshots"]) => {
-                Ok(ok(&json!({"snapshots": self.snapshots.take_apart().await})))
+                Ok(ok(&json!({"snapshots": event.snapshots.take_apart().await})))
             }
             _ => Ok(not_found()),
         }
@@ -132,78 +136,18 @@ impl Control {
         given.is_some_and(|given| given.ct_eq(self.token.0.as_bytes()).into())
     }
 
+    /// Whether viewers can enter every event.
     fn health(&self) -> Response<Bytes> {
-        let status =
-            if *self.api.ready.borrow() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        json_reply(status, NEVER, &json!({"state": self.api.state()}))
-    }
-
-    async fn announce(&self, asked: &NewBreak) -> Outcome {
-        if !(1..=LENGTH_S_MAX).contains(&asked.length_s) {
-            let title = format!("A break lasts 1 to {LENGTH_S_MAX} s");
-            return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
-        }
-        if !*self.api.ready.borrow() {
-            return Ok(not_live());
-        }
-        if self.live.is_ending() {
-            let title = "The event was ended: it has no more breaks";
-            return Ok(problem(StatusCode::CONFLICT, "event-ended", title));
-        }
-        let grid = self.live.grid();
-        let length = grid.segments_in_ms(asked.length_s * 1000);
-        let (desk, next) = (Arc::clone(&self.desk), self.live.position().next_msn);
-        let plan = apart(move || desk.announce(&grid, next, length))
-            .await?
-            .map_err(|error| refused(&error))?;
-        Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
-    }
-
-    async fn end(&self) -> Outcome {
-        if !*self.api.ready.borrow() {
-            return Ok(not_live());
-        }
-        Ok(match self.live.end().await {
-            Ok(end) => ok(&json!({"event": self.event, "ends_before": end})),
-            Err(EndError::NothingYet) => not_live(),
-            Err(error @ EndError::Gone) => failed("packager-ended", &error),
-            Err(error @ EndError::Disk { .. }) => failed(DISK, &error),
-        })
-    }
-
-    async fn return_early(&self, id: &str) -> Outcome {
-        let (desk, id) = (Arc::clone(&self.desk), id.to_owned());
-        let record =
-            apart(move || desk.return_early(&id)).await?.map_err(|error| refused(&error))?;
-        Ok(ok(&shown(&record)))
-    }
-
-    async fn change_keys(&self, change: Change) -> Outcome {
-        let keys = Arc::clone(&self.keys);
-        let error = match apart(move || keys.change(change)).await? {
-            Ok(told) => return Ok(ok(&json!(told))),
-            Err(error) => error,
+        let events = self.events.all();
+        let states: BTreeMap<&str, event::State> =
+            events.iter().map(|event| (event.name(), event.state())).collect();
+        let all = |wanted| states.values().all(|state| *state == wanted);
+        let (status, state) = match states.values().any(|state| *state == event::State::Ready) {
+            true => (StatusCode::SERVICE_UNAVAILABLE, event::State::Ready),
+            false if all(event::State::Ended) => (StatusCode::OK, event::State::Ended),
+            false => (StatusCode::OK, event::State::Live),
         };
-        let (status, code) = match &error {
-            ChangeError::Publish(error) => return Ok(unpublished(error)),
-            ChangeError::Unknown { .. } => (StatusCode::BAD_REQUEST, "key-unknown"),
-            ChangeError::List(_) | ChangeError::NotAccepted(_) => {
-                (StatusCode::BAD_REQUEST, "keys-invalid")
-            }
-            ChangeError::Mints { .. } => (StatusCode::CONFLICT, "key-mints"),
-        };
-        Ok(problem(status, code, &error.to_string()))
-    }
-
-    async fn throw(&self, changes: BTreeMap<String, Value>) -> Outcome {
-        let switches = Arc::clone(&self.switches);
-        match apart(move || switches.throw(&changes)).await? {
-            Ok(()) => Ok(ok(&json!({"flags": self.flags()}))),
-            Err(error @ SwitchError::Unknown(_)) => {
-                Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string()))
-            }
-            Err(SwitchError::Publish(error)) => Ok(unpublished(&error)),
-        }
+        json_reply(status, NEVER, &json!({"state": state, "events": states}))
     }
 
     fn switch_api(&self, asked: &ApiSwitch) -> Outcome {
@@ -212,32 +156,117 @@ impl Control {
         Ok(ok(&self.api_state()))
     }
 
-    fn state(&self) -> Value {
-        let (ledger, grid) = (self.desk.ledger(), self.live.grid());
-        let next = self.live.position().next_msn;
+    fn shown(&self, event: &Event) -> Value {
+        let (ledger, live) = (event.desk.ledger(), &event.live);
+        let next = live.position().next_msn;
         let breaks: Vec<Value> =
             ledger.records().iter().rev().take(BREAKS_SHOWN).rev().map(shown).collect();
         json!({
-            "event": self.event, "epoch": self.live.epoch(), "state": self.api.state(),
-            "media": self.live.status(),
-            "live_edge": {"next_sequence": next, "program_date_time_ms": grid.start_ms(next)},
-            "ledger": {"revision": ledger.revision()}, "breaks": breaks, "flags": self.flags(),
-            "keys": self.keys.told(), "renditions": self.live.renditions(), "api": self.api_state(), "snapshots": self.snapshots.in_force(),
+            "event": event.name(),
+            "epoch": live.epoch(),
+            "state": event.state(),
+            "media": live.status(),
+            "live_edge": {
+                "next_sequence": next,
+                "program_date_time_ms": live.grid().start_ms(next),
+            },
+            "ledger": {"revision": ledger.revision()},
+            "breaks": breaks,
+            "flags": flags(event),
+            "keys": event.keys.told(),
+            "renditions": live.renditions(),
+            "api": self.api_state(),
+            "snapshots": event.snapshots.in_force(),
         })
-    }
-
-    fn flags(&self) -> BTreeMap<&'static str, &'static str> {
-        self.switches
-            .all()
-            .into_iter()
-            .map(|(flag, on)| (flag, if on { "on" } else { "off" }))
-            .collect()
     }
 
     fn api_state(&self) -> Value {
         let gate = self.api.gate();
         json!({"up": gate == Gate::Up, "mode": gate})
     }
+}
+
+async fn announce(event: &Event, asked: &NewBreak) -> Outcome {
+    if !(1..=LENGTH_S_MAX).contains(&asked.length_s) {
+        let title = format!("A break lasts 1 to {LENGTH_S_MAX} s");
+        return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
+    }
+    if !event.is_ready() {
+        return Ok(not_live());
+    }
+    if event.live.is_ending() {
+        let title = "The event was ended: it has no more breaks";
+        return Ok(problem(StatusCode::CONFLICT, "event-ended", title));
+    }
+    let grid = event.live.grid();
+    let length = grid.segments_in_ms(asked.length_s * 1000);
+    let (desk, next) = (Arc::clone(&event.desk), event.live.position().next_msn);
+    let plan = apart(move || desk.announce(&grid, next, length))
+        .await?
+        .map_err(|error| refused(&error))?;
+    Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
+}
+
+async fn end(event: &Event) -> Outcome {
+    if !event.is_ready() {
+        return Ok(not_live());
+    }
+    Ok(match event.live.end().await {
+        Ok(end) => ok(&json!({"event": event.name(), "ends_before": end})),
+        Err(EndError::NothingYet) => not_live(),
+        Err(error @ EndError::Gone) => failed("packager-ended", &error),
+        Err(error @ EndError::Disk { .. }) => failed(DISK, &error),
+    })
+}
+
+async fn return_early(event: &Event, id: &str) -> Outcome {
+    let (desk, id) = (Arc::clone(&event.desk), id.to_owned());
+    let record = apart(move || desk.return_early(&id)).await?.map_err(|error| refused(&error))?;
+    Ok(ok(&shown(&record)))
+}
+
+async fn change_keys(event: &Event, change: Change) -> Outcome {
+    let keys = Arc::clone(&event.keys);
+    let error = match apart(move || keys.change(change)).await? {
+        Ok(told) => return Ok(ok(&json!(told))),
+        Err(error) => error,
+    };
+    let (status, code) = match &error {
+        ChangeError::Publish(error) => return Ok(unpublished(error)),
+        ChangeError::Unknown { .. } => (StatusCode::BAD_REQUEST, "key-unknown"),
+        ChangeError::List(_) | ChangeError::NotAccepted(_) => {
+            (StatusCode::BAD_REQUEST, "keys-invalid")
+        }
+        ChangeError::Mints { .. } => (StatusCode::CONFLICT, "key-mints"),
+    };
+    Ok(problem(status, code, &error.to_string()))
+}
+
+async fn throw(event: &Event, changes: BTreeMap<String, Value>) -> Outcome {
+    let switches = Arc::clone(&event.switches);
+    match apart(move || switches.throw(&changes)).await? {
+        Ok(()) => Ok(ok(&json!({"flags": flags(event)}))),
+        Err(error @ SwitchError::Unknown(_)) => {
+            Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string()))
+        }
+        Err(SwitchError::Publish(error)) => Ok(unpublished(&error)),
+    }
+}
+
+async fn show(event: &Event, score: Option<Score>) -> Outcome {
+    let board = Arc::clone(&event.board);
+    match apart(move || board.show(score)).await? {
+        Ok(()) => Ok(ok(&json!({"event": event.name(), "score": event.score()}))),
+        Err(error @ ScoreError::Unfit) => {
+            Ok(problem(StatusCode::BAD_REQUEST, "score-invalid", &error.to_string()))
+        }
+        Err(error @ ScoreError::Disk(_)) => Ok(failed(DISK, &error)),
+    }
+}
+
+fn flags(event: &Event) -> BTreeMap<&'static str, &'static str> {
+    let all = event.switches.all().into_iter();
+    all.map(|(flag, on)| (flag, if on { "on" } else { "off" })).collect()
 }
 
 /// A break as an operator sees it.

@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::encode::ladder::Plan;
 use crate::grid::Grid;
-use crate::ladder::Plan;
 
 mod condition;
 mod cut;
 mod memory;
+pub mod shelf;
 
 use condition::{Note, condition, identify, load, unit};
 use cut::Conditioned;

@@ -2,19 +2,17 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line tool prints its answer")]
 
-mod claims;
-mod inspect;
-mod rotate;
-mod sign;
+mod cli;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use cli::{inspect, rotate, sign};
 use sightscreen_origin::config::{Config, LogFormat, Settings, with_defaults};
-use sightscreen_origin::live::Input;
-use sightscreen_origin::run::run;
+use sightscreen_origin::ingest::Input;
+use sightscreen_origin::process::run;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -29,7 +27,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Ingests, transcodes, packages and serves one event
+    /// Ingests, transcodes, packages and serves events
     Serve(Box<Serve>),
     /// Prints a signed entry URL
     Sign(sign::Sign),
@@ -52,7 +50,7 @@ fn main() -> ExitCode {
     let command = CommandLine::command().mut_subcommand("serve", with_defaults);
     let line = CommandLine::from_arg_matches(&command.get_matches());
     let result = match line.unwrap_or_else(|error| error.exit()).command {
-        Command::Serve(serve) => serve_event(*serve),
+        Command::Serve(serve) => serve_events(*serve),
         Command::Sign(sign) => sign.print(),
         Command::Inspect(inspect) => inspect.print(),
         Command::Keys(rotate) => rotate.print(),
@@ -66,19 +64,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve_event(serve: Serve) -> Result<(), String> {
-    let config = Config::read(serve.settings, serve.config.as_deref()).map_err(|faults| {
+fn serve_events(serve: Serve) -> Result<(), String> {
+    let mut configs = Config::read(serve.settings, serve.config.as_deref()).map_err(|faults| {
         let list: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
         format!("the configuration has {} fault(s):{}", faults.len(), list.concat())
     })?;
-    log_as(&config);
-    print_made_secrets(&config);
+    for config in &mut configs {
+        config.keep_secrets().map_err(|fault| fault.to_string())?;
+    }
+    configs.first().into_iter().for_each(log_as);
+    print_made_secrets(&configs);
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| format!("the runtime cannot start: {e}"))?;
     let result = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(stop_at_a_signal(stop));
-        run(config, stopped).await.map_err(|error| error.to_string())
+        run(configs, stopped).await.map_err(|error| error.to_string())
     });
     // What still blocks (a disk that hangs) must not keep the process.
     runtime.shutdown_background();
@@ -111,11 +112,14 @@ fn log_as(config: &Config) {
 }
 
 /// Once, on standard output, and never in the log.
-fn print_made_secrets(config: &Config) {
-    if config.operator_token_made {
+fn print_made_secrets(configs: &[Config]) {
+    if let Some(config) = configs.first().filter(|config| config.operator_token_made) {
         println!("operator token: {}", config.operator_token.0);
     }
-    if let (true, Input::Rtmp { listen, stream_key }) = (config.stream_key_made, &config.input) {
-        println!("publish to: rtmp://{listen}/live with stream key {}", stream_key.0);
+    for config in configs {
+        if let (true, Input::Publisher(key)) = (config.stream_key_made, &config.input) {
+            let (event, rtmp) = (&config.event, config.rtmp);
+            println!("publish {event} to: rtmp://{rtmp}/live with stream key {}", key.0);
+        }
     }
 }

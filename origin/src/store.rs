@@ -18,7 +18,6 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::grid::{Grid, Kind};
-use crate::package::assemble::Part;
 
 mod index;
 
@@ -40,6 +39,19 @@ pub struct Cursor {
     pub msn: u64,
     /// Its index in the segment.
     pub part: u64,
+}
+
+/// A part of a segment, to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Media sequence number of its segment.
+    pub msn: u64,
+    /// Index in the segment, from 0.
+    pub index: u64,
+    /// Whether a decoder can start at its first sample.
+    pub independent: bool,
+    /// The fragment; `None` for a gap.
+    pub data: Option<Bytes>,
 }
 
 /// A published part.

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
 use sightscreen_origin::creative::{Card, Clip, CreativeError};
+use sightscreen_origin::encode::ladder::LadderLimits;
+use sightscreen_origin::event::{Live, LiveConfig};
 use sightscreen_origin::grid::Kind;
-use sightscreen_origin::live::{
-    Breaks, BreaksView, FreezeError, Input, LadderLimits, Live, LiveConfig,
-};
-use sightscreen_origin::package::read::{Item, Reader};
+use sightscreen_origin::ingest::{Input, Publishers};
+use sightscreen_origin::mp4::read::{Item, Reader};
+use sightscreen_origin::viewers::media::handle;
 use tokio::sync::Mutex;
 
 /// One at a time: each has encoders that must keep up with the clock.
@@ -73,8 +75,10 @@ fn config(data: &Path) -> LiveConfig {
 }
 
 async fn get(live: &Live, path: &str) -> (StatusCode, Bytes) {
-    let uri = format!("/live/demo/{path}");
-    let answer = live.handle(&Request::get(uri).body(()).unwrap()).await;
+    let request = Request::get(format!("/live/demo/{path}")).body(()).unwrap();
+    // What is asked is told from the query.
+    let path = path.split('?').next().unwrap();
+    let answer = handle(live, &request, path).await;
     (answer.status(), answer.into_body())
 }
 
@@ -157,7 +161,9 @@ async fn the_test_match_is_published_on_the_grid() {
     let _alone = ALONE.lock().await;
     let folder = Folder::new("match");
     let data = folder.0.join("demo");
-    let live = Live::start(config(&data), Arc::new(Counting::default())).await.unwrap();
+    let live = Live::start(config(&data), Arc::new(Counting::default()), &Publishers::default())
+        .await
+        .unwrap();
     tokio::time::timeout(Duration::from_secs(30), live.ready())
         .await
         .expect("three segments in 30 s");
@@ -193,7 +199,9 @@ async fn the_test_match_is_published_on_the_grid() {
     let before = (live.grid(), live.position(), bytes(&live, &second).await);
     live.shutdown().await;
     drop(live);
-    let live = Live::start(config(&data), Arc::new(Counting::default())).await.unwrap();
+    let live = Live::start(config(&data), Arc::new(Counting::default()), &Publishers::default())
+        .await
+        .unwrap();
     assert_eq!(live.grid(), before.0);
     assert_eq!(bytes(&live, &second).await, before.2);
     let until = before.1.next_msn;
@@ -234,7 +242,9 @@ async fn check_end(live: Live, data: &Path) {
     assert!(live.is_over());
     assert_eq!(live.status().state, "ended");
     live.shutdown().await;
-    let live = Live::start(config(data), Arc::new(Counting::default())).await.unwrap();
+    let live = Live::start(config(data), Arc::new(Counting::default()), &Publishers::default())
+        .await
+        .unwrap();
     for (id, said) in ids.iter().zip(said) {
         let body = text(&live, &format!("{id}/index.m3u8")).await;
         let segments = |body: &str| body.split_once("#EXT-X-MAP").map(|(_, rest)| rest.to_owned());
@@ -269,8 +279,13 @@ async fn check_creative(live: &Live, id: &str, segments: u64, folder: &Path) {
 async fn a_creative_stands_on_the_grid_in_every_phase() {
     let _alone = ALONE.lock().await;
     let folder = Folder::new("creative");
-    let live =
-        Live::start(config(&folder.0.join("demo")), Arc::new(Counting::default())).await.unwrap();
+    let live = Live::start(
+        config(&folder.0.join("demo")),
+        Arc::new(Counting::default()),
+        &Publishers::default(),
+    )
+    .await
+    .unwrap();
     let card = Card {
         title: "Tea: 50% off, 'today'".to_owned(),
         subtitle: "a\\b [c]; d".to_owned(),
@@ -321,7 +336,8 @@ async fn a_file_is_played_past_its_end_without_a_gap_and_its_sounds_become_langu
         segment_ms: 1000,
         ..config(&folder.0.join("demo"))
     };
-    let live = Live::start(config, Arc::new(Counting::default())).await.unwrap();
+    let live =
+        Live::start(config, Arc::new(Counting::default()), &Publishers::default()).await.unwrap();
     let ready = tokio::time::timeout(Duration::from_secs(60), live.ready());
     ready.await.expect("three segments");
     let ids: Vec<String> = live.renditions().into_iter().map(|one| one.id).collect();
@@ -410,7 +426,8 @@ async fn a_clip_of_another_rate_and_shape_and_without_sound_is_brought_to_the_gr
         "-f lavfi -i testsrc2=size=240x426:rate=30000/1001 -t 3.3 -c:v libx264 -preset ultrafast",
     );
     let source = Clip::File(path.clone());
-    let start = || Live::start(config(&data), Arc::new(Counting::default()));
+    let publishers = Publishers::default();
+    let start = || Live::start(config(&data), Arc::new(Counting::default()), &publishers);
     let live = start().await.unwrap();
     let id = live.creatives().add(source.clone()).await.unwrap();
     check_creative(&live, &id, 2, &folder.0).await;

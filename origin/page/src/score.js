@@ -29,9 +29,11 @@ export class Score {
   }
 
   #show(score, from) {
-    text('score-teams', score.teams.join(' v '));
-    text('score-runs', `${score.runs}/${score.wickets}`);
-    text('score-overs', `${score.overs} overs`);
+    const { teams = [], score: stands = '', detail = '' } = score;
+    element('score').hidden = teams.length === 0;
+    text('score-teams', teams.join(' v '));
+    text('score-stands', stands);
+    text('score-detail', detail);
     this.#badge(from);
   }
 

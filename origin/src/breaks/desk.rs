@@ -14,9 +14,9 @@ use super::ledger::{
     break_id,
 };
 use super::log::{Log, LogError};
+use super::on_air::{Breaks, BreaksView, DateRange, FreezeError};
 use super::scte35;
 use crate::grid::Grid;
-use crate::live::{Breaks, BreaksView, DateRange, FreezeError};
 
 /// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds
 /// its breaks.

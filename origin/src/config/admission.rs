@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use super::Config;
 use super::reader::{Field, Reader};
 use super::settings::{List, Text};
-use crate::cohorts;
+use crate::demo::cohorts;
 use serde::Deserialize;
 use sightscreen_core::document::{
-    Consent, Dimension, GeoRule, PassPolicy, Plan, Range, Territories, Unknown,
+    Bound, Consent, Dimension, Event, GeoRule, MediaOrigin, PassPolicy, Plan, Range, Rendition,
+    RenditionKind, Territories, Unknown,
 };
 
 /// What the event's document says of viewers.
@@ -142,6 +144,51 @@ fn one_of<T>(
     if set == other.0 { other.1 } else { first.1 }
 }
 
+impl Config {
+    /// Payload of `events/{event}` with a rendition in place of those that the media will have: what
+    /// the settings say of viewers can be checked before there is media.
+    #[must_use]
+    pub fn document(&self) -> Event {
+        let admission = self.admission.clone();
+        let bound = self.snapshots.iter().filter(|rule| !rule.countries.is_empty());
+        let bound =
+            bound.map(|rule| Bound { path: rule.path.clone(), countries: rule.countries.clone() });
+        Event {
+            event: self.event.clone(),
+            epoch: None,
+            title: self.title.clone(),
+            target_duration: 1,
+            parts: None,
+            plans: admission.plans,
+            cohorts: admission.schema,
+            consent: admission.consent,
+            territories: admission.territories,
+            bound: bound.collect(),
+            pass: admission.pass,
+            media: self.media_url.clone().map(|url| MediaOrigin { url }),
+            renditions: vec![some_rendition()],
+        }
+    }
+}
+
+fn some_rendition() -> Rendition {
+    Rendition {
+        id: "v".to_owned(),
+        kind: RenditionKind::Video,
+        codecs: "avc1".to_owned(),
+        bandwidth: 1,
+        average_bandwidth: 1,
+        phases: 1,
+        width: Some(1),
+        height: Some(1),
+        frame_rate: None,
+        language: None,
+        name: None,
+        channels: None,
+        default: false,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -173,8 +220,7 @@ mod tests {
             [[snapshots]]\npath = \"/api/events/demo/score\"\ncountries = [\"IN\"]\n";
         let config = read(toml, &["--territories-deny", "IN-MH,IN-KA"]).unwrap();
         assert_eq!(config.admission.playback_plan.as_deref(), Some("gold"));
-        let Event { plans, cohorts, consent, territories, pass, bound, .. } =
-            crate::describe::admission(&config);
+        let Event { plans, cohorts, consent, territories, pass, bound, .. } = config.document();
         assert_eq!((plans[1].id.as_str(), plans[1].max_height), ("tin", 360));
         assert_eq!((cohorts[0].read("rot"), cohorts[0].read("7")), (Some("red"), Some("red")));
         assert_eq!((cohorts.len(), cohorts[0].geo.len()), (1, 1));

@@ -7,9 +7,27 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
-use toml::Value;
+use toml::{Table, Value};
 
-use super::settings::{Settings, Text};
+use super::settings::{self, Settings, Text};
+
+/// What all events have in common.
+const OF_THE_ORIGIN: [&str; 12] = [
+    "listen",
+    "control",
+    "data",
+    "rtmp",
+    "cpu-percent",
+    "keyring",
+    "operator-token",
+    "edge-secret",
+    "open-playback",
+    "page",
+    "log",
+    "log-level",
+];
+/// How several events are written.
+const EVENTS: &str = "write [[events]] and below it event = \"...\" and what differs from the rest";
 
 /// One fault of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,27 +59,68 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A file that cannot be read is a fault like any other.
-    pub(super) fn new(flags: Settings, file: Option<&Path>) -> Self {
-        let mut reader = Self {
-            flags,
-            file: Settings::default(),
-            file_name: file.map(|path| path.display().to_string()).unwrap_or_default(),
-            defaults: super::defaults(),
-            faults: Vec::new(),
+    /// One for each event. A file that cannot be read is a fault like any other.
+    pub(super) fn of_each_event(flags: Settings, file: Option<&Path>) -> Vec<Self> {
+        let file_name = file.map(|path| path.display().to_string()).unwrap_or_default();
+        let (table, fault) = match file.map(settings::table_of_file) {
+            Some(Ok(table)) => (table, None),
+            Some(Err(fault)) => (Table::new(), Some(fault)),
+            None => (Table::new(), None),
         };
-        match file.map(Settings::of_file) {
-            Some(Ok(settings)) => reader.file = settings,
-            Some(Err(fault)) => reader.faults.push(fault),
-            None => {}
+        let mut common = table;
+        let many = common.contains_key("events");
+        let (events, wrong) = match common.remove("events") {
+            None => (vec![Value::Table(Table::new())], false),
+            Some(Value::Array(events)) if !events.is_empty() => (events, false),
+            Some(_) => (vec![Value::Table(Table::new())], true),
+        };
+        let of = |(at, event): (usize, Value)| {
+            let place = match many {
+                true => format!("[[events]] {} of {file_name}", at + 1),
+                false => file_name.clone(),
+            };
+            let mut reader = Self {
+                flags: flags.clone(),
+                file: Settings::default(),
+                file_name: place,
+                defaults: super::defaults(),
+                faults: fault.clone().into_iter().collect(),
+            };
+            reader.take(&common, event, wrong);
+            reader
+        };
+        events.into_iter().enumerate().map(of).collect()
+    }
+
+    /// The file's settings: those of all events, and over them those of one.
+    fn take(&mut self, common: &Table, event: Value, wrong: bool) {
+        let place = self.file_name.clone();
+        let mut merged = common.clone();
+        match event {
+            Value::Table(own) => {
+                for key in own.keys().filter(|key| OF_THE_ORIGIN.contains(&key.as_str())) {
+                    let fault = format!("{key} is the origin's, not one event's");
+                    self.fault(place.clone(), &fault, "write it above the first [[events]]");
+                }
+                merged.extend(own);
+            }
+            _ => self.fault(place.clone(), "is no table", EVENTS),
         }
-        let unknown: Vec<String> = reader.file.unknown.keys().cloned().collect();
+        if wrong {
+            self.fault(place.clone(), "events is not a list of tables", EVENTS);
+        }
+        match merged.try_into() {
+            Ok(settings) => self.file = settings,
+            Err(error) => {
+                let error: toml::de::Error = error;
+                self.fault(place.clone(), error.message(), "mend that setting");
+            }
+        }
+        let unknown: Vec<String> = self.file.unknown.keys().cloned().collect();
         for key in unknown {
-            let place = reader.file_name.clone();
             let fault = format!("there is no setting {key:?}");
-            reader.fault(place, &fault, "remove it; `serve --help` lists all settings");
+            self.fault(place.clone(), &fault, "remove it; `serve --help` lists all settings");
         }
-        reader
     }
 
     /// Everything that is wrong.

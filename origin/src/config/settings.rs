@@ -8,7 +8,7 @@ use std::path::Path;
 
 use clap::Args;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::Value;
+use toml::{Table, Value};
 
 use super::Fault;
 
@@ -169,37 +169,32 @@ pub struct Settings {
     pub(super) unknown: BTreeMap<String, Value>,
 }
 
-impl Settings {
-    /// The settings of a file, or why there are none.
-    pub(super) fn of_file(path: &Path) -> Result<Self, Fault> {
-        let fault = |fault: String, remedy: &str| Fault {
-            place: path.display().to_string(),
-            fault,
-            remedy: remedy.to_owned(),
-        };
-        const LOOK: &str = "name a TOML file that can be read";
-        let size = std::fs::metadata(path).map_err(|error| fault(error.to_string(), LOOK))?.len();
-        if size > FILE_BYTES_MAX {
-            return Err(fault(
-                format!("has {size} bytes, at most {FILE_BYTES_MAX} are read"),
-                LOOK,
-            ));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string(), LOOK))?;
-        toml::from_str(&text).map_err(|error| {
-            // What the error prints of itself quotes the line, which may hold a secret.
-            let at = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text[..at].matches('\n').count() + 1;
-            let (message, remedy) = (error.message(), "mend that line");
-            fault(format!("is not TOML (line {line}: {message})"), remedy)
-        })
+/// What a file holds, or why there is nothing.
+pub(super) fn table_of_file(path: &Path) -> Result<Table, Fault> {
+    let fault = |fault: String, remedy: &str| Fault {
+        place: path.display().to_string(),
+        fault,
+        remedy: remedy.to_owned(),
+    };
+    const LOOK: &str = "name a TOML file that can be read";
+    let size = std::fs::metadata(path).map_err(|error| fault(error.to_string(), LOOK))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(fault(format!("has {size} bytes, at most {FILE_BYTES_MAX} are read"), LOOK));
     }
+    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string(), LOOK))?;
+    toml::from_str(&text).map_err(|error| {
+        // What the error prints of itself quotes the line, which may hold a secret.
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..at].matches('\n').count() + 1;
+        let (message, remedy) = (error.message(), "mend that line");
+        fault(format!("is not TOML (line {line}: {message})"), remedy)
+    })
 }
 
 /// `--help` of this command says every default.
 #[must_use]
 pub fn with_defaults(command: clap::Command) -> clap::Command {
-    let defaults = toml::Table::try_from(super::defaults()).unwrap_or_default();
+    let defaults = Table::try_from(super::defaults()).unwrap_or_default();
     command.mut_args(|arg| {
         let default = arg.get_long().and_then(|long| defaults.get(long)?.as_str());
         match (default, arg.get_help().map(ToString::to_string)) {

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use sightscreen_core::document::Dimension;
 use toml::Value;
 
-use super::SnapshotRule;
 use super::reader::Reader;
 use crate::breaks::decision::{Pattern, Rule, Table};
 use crate::breaks::ledger::GENERIC;
-use crate::breaks::shelf::{BUILT_IN, built_in_names};
+use crate::creative::shelf::{BUILT_IN, built_in_names};
+use crate::event::snapshots::SnapshotRule;
 
 /// One `[[pods]]`. Values of any kind, so that one wrong field does not hide the next.
 #[derive(Deserialize)]

@@ -16,13 +16,14 @@ use tokio::time::timeout;
 use super::cut::{CodedTrack, Conditioned};
 use super::{Card, Clip, CreativeError};
 use crate::disk::write_whole;
-use crate::encoder::RunFolder;
+use crate::encode::EncodeError;
+use crate::encode::ffmpeg::{ffmpeg_version, last_line};
+use crate::encode::folder::RunFolder;
+use crate::encode::ladder::{OFFSET_S, Plan};
+use crate::encode::probe::probe_file;
 use crate::grid::{AAC_FRAME, Grid, Kind};
-use crate::ingest::probe_file;
-use crate::ladder::{OFFSET_S, Plan, ffmpeg_version, last_line};
-use crate::live::StartError;
-use crate::package::read::{Item, Reader};
-use crate::package::write::{InitTrack, init};
+use crate::mp4::read::{Item, Reader};
+use crate::mp4::write::{InitTrack, init};
 
 /// Longest creative, in seconds: it is held in memory.
 const MAX_SECONDS: u64 = 120;
@@ -198,13 +199,12 @@ async fn length(source: &Clip, grid: &Grid) -> Result<u64, CreativeError> {
         Clip::Card(card) => u64::from(card.length_ms),
         Clip::File(path) => {
             let file = probe_file(path).await.map_err(|error| match error {
-                StartError::Ffmpeg { .. } => {
+                EncodeError::Ffmpeg { .. } => {
                     CreativeError::Failed { name: name.clone(), reason: error.to_string() }
                 }
-                StartError::Input { reason, .. } => {
+                EncodeError::Input { reason, .. } => {
                     CreativeError::Corrupt { name: name.clone(), reason }
                 }
-                other => CreativeError::Corrupt { name: name.clone(), reason: other.to_string() },
             })?;
             file.duration_ms.ok_or_else(|| CreativeError::Corrupt {
                 name: name.clone(),
@@ -421,7 +421,7 @@ fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, Strin
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::ladder::Rung;
+    use crate::encode::ladder::Rung;
 
     #[test]
     fn a_recipe_knows_all_but_when_the_event_began() {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::condition::coded_audio;
 use crate::grid::{AAC_FRAME, Grid, Kind};
-use crate::package::write::fragment;
+use crate::mp4::write::fragment;
 
 /// A creative in coded form.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl CodedTrack {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::package::read::{Item, Reader};
+    use crate::mp4::read::{Item, Reader};
 
     fn track(samples: usize) -> CodedTrack {
         let sample = |i: usize| (i.is_multiple_of(50), Bytes::from(vec![i as u8; 4]));
@@ -157,7 +157,7 @@ mod tests {
     fn sound_starts_at_the_slot_in_every_phase() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
         let stsd = Bytes::from_static(b"\0\0\0\x10stsd\0\0\0\0\0\0\0\0");
-        let init = crate::package::write::InitTrack {
+        let init = crate::mp4::write::InitTrack {
             kind: Kind::Audio,
             timescale: 48_000,
             stsd,
@@ -165,7 +165,7 @@ mod tests {
             height: 0,
         };
         for (phase, delay) in [(0, 0), (1, 256), (2, 512), (3, 768)] {
-            let mut bytes = crate::package::write::init(&init);
+            let mut bytes = crate::mp4::write::init(&init);
             bytes.extend(track(300).part(&grid, Kind::Audio, phase, 0, 0).unwrap());
             let items = Reader::default().push(&bytes).unwrap();
             let Item::Sample(first) = &items[1] else { panic!("no sample") };

@@ -11,14 +11,15 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::encoder::{self, Job, RunFolder};
-use crate::event::LiveEvent;
+use crate::clock::now_ms;
+use crate::encode::folder::RunFolder;
+use crate::encode::ladder::{Plan, Shape};
+use crate::encode::probe::probe_file;
+use crate::encode::run::{self, Job};
 use crate::grid::Kind;
 use crate::ingest::flv::{self, Tag};
-use crate::ingest::rtmp::Step;
-use crate::ingest::{Backoff, decode_graph, probe_file};
-use crate::ladder::{Plan, Shape};
-use crate::package::packager::now_ms;
+use crate::ingest::publishers::{Step, Steps};
+use crate::ingest::{Backoff, Intake, decode_graph};
 use crate::package::queue::Sink;
 
 /// How far the publisher's clock may leave ours within a run, in milliseconds.
@@ -34,9 +35,9 @@ const PIPE_QUEUE: usize = 1024;
 const MAX_HELD: usize = 600;
 
 /// Follows publishers for as long as it is polled.
-pub(crate) async fn follow(event: LiveEvent, mut steps: mpsc::Receiver<Step>, sink: Option<Sink>) {
+pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<Sink>) {
     let mut source = Feed::new(event, sink);
-    while let Some(step) = steps.recv().await {
+    while let Some(step) = steps.next().await {
         match step {
             Step::Begin(number) => source.reset(Some(number)),
             Step::Tag(number, tag) if source.number == Some(number) => source.take(tag).await,
@@ -91,8 +92,8 @@ impl Pace {
     }
 }
 
-struct Feed {
-    event: LiveEvent,
+struct Feed<E> {
+    event: E,
     sink: Option<Sink>,
     number: Option<u64>,
     video_config: Option<Tag>,
@@ -107,8 +108,8 @@ struct Feed {
     encoders: JoinSet<()>,
 }
 
-impl Feed {
-    fn new(event: LiveEvent, sink: Option<Sink>) -> Self {
+impl<E: Intake> Feed<E> {
+    fn new(event: E, sink: Option<Sink>) -> Self {
         Self {
             event,
             sink,
@@ -142,7 +143,7 @@ impl Feed {
         }
         if self.anchor.is_some_and(|anchor| anchor.drift(tag.time).abs() > DRIFT) {
             tracing::warn!(
-                event = self.event.name,
+                event = self.event.name(),
                 "the publisher's clock jumped or drifted: continuing at its next key picture"
             );
             (self.run, self.anchor) = (None, None);
@@ -169,7 +170,7 @@ impl Feed {
     /// The encoder failed, or takes no more.
     fn lose_run(&mut self) {
         let Some(run) = self.run.take() else { return };
-        tracing::warn!(event = self.event.name, "the encoder no longer reads: starting it again");
+        tracing::warn!(event = self.event.name(), "the encoder no longer reads: starting it again");
         self.pace.failed(run.begun.elapsed(), Instant::now());
     }
 
@@ -187,7 +188,7 @@ impl Feed {
             }
             // Pictures so far are good: the next run begins with the last key picture.
             None if self.run.take().is_some() => tracing::warn!(
-                event = self.event.name,
+                event = self.event.name(),
                 "the publisher's sound began late: starting the encoder again with it"
             ),
             None => {}
@@ -199,7 +200,7 @@ impl Feed {
     fn warn_of_sound(&mut self) {
         if !std::mem::replace(&mut self.warned_of_sound, true) {
             tracing::warn!(
-                event = self.event.name,
+                event = self.event.name(),
                 "the publisher's sound is not AAC and is replaced by silence: set its encoder to AAC"
             );
         }
@@ -230,7 +231,7 @@ impl Feed {
                 }
             }
             Err(reason) => {
-                tracing::error!(event = self.event.name, reason, "the encoder cannot be started");
+                tracing::error!(event = self.event.name(), reason, "the encoder cannot be started");
                 self.pace.failed(Duration::ZERO, Instant::now());
             }
         }
@@ -241,19 +242,13 @@ impl Feed {
             Some(sink) => sink.clone(),
             None => {
                 let shape = probe_picture(config, key).await?;
-                let plan = self.event.plan(shape).await.map_err(|error| error.to_string())?;
-                let sink = self.event.adopt(plan).map_err(|error| error.to_string())?;
+                let plan = self.event.choose(shape).await.map_err(|error| error.to_string())?;
+                let sink = self.event.adopt(plan)?;
                 self.sink.insert(sink).clone()
             }
         };
-        let plan = self
-            .event
-            .media
-            .borrow()
-            .as_ref()
-            .map(|media| media.plan.clone())
-            .ok_or("no ladder")?;
-        let grid = self.event.grid;
+        let plan = self.event.plan().ok_or("no ladder")?;
+        let grid = self.event.grid();
         let anchor = self.anchor.ok_or("no key picture")?;
         let unix_ms = anchor.unix_ms.saturating_add_signed(anchor.since(key.time));
         let frame = grid.sample_at(Kind::Video, unix_ms);
@@ -274,7 +269,7 @@ impl Feed {
         self.encoders.abort_all();
         while self.encoders.try_join_next().is_some() {}
         let task = self.encoders.spawn(async move {
-            encoder::run(job, &sink).await;
+            run::run(job, &sink).await;
         });
         Ok(Run { pipe, task, base: key.time, begun: Instant::now() })
     }

@@ -3,7 +3,7 @@
 //! The newest publisher with the right key is the one that counts, and one that goes away never
 //! ends the event. A stranger who has not named the key costs ten seconds and a few kilobytes at
 //! most, and keeps nobody out. The stream key is in no log and no error. What becomes of the tags
-//! is in [`publisher`].
+//! is in [`publisher`](super::publisher).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,19 +16,15 @@ use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::sessions::{
     ServerSession, ServerSessionConfig, ServerSessionEvent, ServerSessionResult,
 };
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::event::LiveEvent;
 use crate::ingest::chunks::Chunks;
 use crate::ingest::flv::Tag;
-use crate::ingest::publisher;
-use crate::live::{Input, StartError};
-use crate::package::queue::Sink;
+use crate::ingest::publishers::{Publishers, Seat, Step};
 use crate::told::Told;
 
 /// The application name that publishers connect to.
@@ -48,9 +44,6 @@ const UNADMITTED_BYTES: usize = 4 << 10;
 /// The session would keep all of them.
 const FRUITLESS_BYTES: usize = 32 << 20;
 
-/// Tags that may wait for the encoder; a publisher is slowed down past it.
-const QUEUE: usize = 512;
-
 /// Connections at a time that have not named the stream key. One more takes the place of the
 /// oldest.
 const MAX_UNADMITTED: usize = 64;
@@ -58,52 +51,8 @@ const MAX_UNADMITTED: usize = 64;
 /// Bytes that are read at once.
 const READ: usize = 16 << 10;
 
-/// Listens for publishers.
-///
-/// # Errors
-/// When the port is taken.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
-}
-
 /// Takes publishers for as long as it is polled.
-pub(crate) async fn serve(event: LiveEvent, listener: TcpListener, sink: Option<Sink>) {
-    let Input::Rtmp { stream_key, .. } = event.input() else {
-        return;
-    };
-    let (tags, queue) = mpsc::channel(QUEUE);
-    let door = Door {
-        event: event.name.clone(),
-        key: digest(&stream_key.0),
-        tags,
-        newest: watch::Sender::new(0),
-    };
-    tokio::select! {
-        () = accept(listener, door) => {}
-        () = publisher::follow(event, queue, sink) => {}
-    }
-}
-
-/// A step of a publisher, numbered so that an older one is told from the newest.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// It begins.
-    Begin(u64),
-    /// It sent a tag.
-    Tag(u64, Tag),
-    /// It went away.
-    End(u64),
-}
-
-#[derive(Clone)]
-struct Door {
-    event: String,
-    key: [u8; 32],
-    tags: mpsc::Sender<Step>,
-    newest: watch::Sender<u64>,
-}
-
-async fn accept(listener: TcpListener, door: Door) {
+pub(crate) async fn serve(listener: TcpListener, publishers: Publishers) {
     let mut connections = JoinSet::new();
     let mut strangers = Strangers::default();
     loop {
@@ -117,20 +66,10 @@ async fn accept(listener: TcpListener, door: Door) {
         };
         while connections.try_join_next().is_some() {}
         strangers.make_room();
-        let (door, standing) = (door.clone(), Standing::default());
+        let (publishers, standing) = (publishers.clone(), Standing::default());
         let ours = standing.clone();
-        let task = connections.spawn(async move {
-            let event = door.event.clone();
-            match (Connection { door, peer, standing, number: None, refused: false })
-                .run(stream)
-                .await
-            {
-                Ok(()) => tracing::info!(event, %peer, "the publisher left"),
-                Err(reason) => {
-                    tracing::warn!(event, %peer, reason, "the publisher's connection ended");
-                }
-            }
-        });
+        let connection = Connection { publishers, peer, standing, admitted: None, refused: false };
+        let task = connections.spawn(connection.run(stream));
         strangers.waiting.push_back((ours, task));
     }
 }
@@ -184,13 +123,46 @@ impl Strangers {
 }
 
 struct Connection {
-    door: Door,
+    publishers: Publishers,
     peer: SocketAddr,
     standing: Standing,
     /// Set once it may publish.
-    number: Option<u64>,
+    admitted: Option<Admitted>,
     /// Set once it named a wrong stream key: one guess a connection.
     refused: bool,
+}
+
+/// A publisher, in the seat for which its key is good.
+struct Admitted {
+    seat: Seat,
+    number: u64,
+    newest: watch::Receiver<u64>,
+}
+
+impl Admitted {
+    /// Takes the seat from whoever has it.
+    async fn to(seat: Seat) -> Self {
+        let mut number = 0;
+        seat.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
+        });
+        let newest = seat.newest.subscribe();
+        // An error says that the event takes no publisher any more; its tags will say so too.
+        let _ = seat.steps.send(Step::Begin(number)).await;
+        Self { seat, number, newest }
+    }
+}
+
+/// Returns when a newer publisher has the seat.
+async fn replaced(admitted: Option<&mut Admitted>) {
+    let Some(Admitted { number, newest, .. }) = admitted else {
+        return std::future::pending().await;
+    };
+    // An error says that the seat is gone, which the next tag finds out.
+    if newest.wait_for(|newest| *number < *newest).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// The session of a connection, within bounds that the library does not set.
@@ -241,14 +213,21 @@ impl Session {
 }
 
 impl Connection {
-    async fn run(mut self, mut stream: TcpStream) -> Result<(), String> {
+    async fn run(mut self, mut stream: TcpStream) {
         let outcome = self.talk(&mut stream).await;
-        if let Some(number) = self.number {
-            let _ = self.door.tags.send(Step::End(number)).await;
+        let event = self.admitted.as_ref().map(|admitted| admitted.seat.event.clone());
+        if let Some(Admitted { seat, number, .. }) = self.admitted.take() {
+            let _ = seat.steps.send(Step::End(number)).await;
         }
         // The last answer, such as a refusal, is read before the end is seen.
         let _ = timeout(IDLE, stream.shutdown()).await;
-        outcome
+        let peer = self.peer;
+        match outcome {
+            Ok(()) => tracing::info!(event, %peer, "the publisher left"),
+            Err(reason) => {
+                tracing::warn!(event, %peer, reason, "the publisher's connection ended");
+            }
+        }
     }
 
     async fn talk(&mut self, stream: &mut TcpStream) -> Result<(), String> {
@@ -257,21 +236,19 @@ impl Connection {
             .await
             .map_err(|_| "no RTMP handshake in time".to_owned())??;
         let (mut session, first) = Session::new()?;
-        let mut newest = self.door.newest.subscribe();
         self.carry_out(&mut session, stream, first).await?;
         let mut input = BytesMut::with_capacity(READ);
         input.extend_from_slice(&rest);
         loop {
             if !input.is_empty() {
-                let results = session.take(&input, self.number.is_some())?;
+                let results = session.take(&input, self.admitted.is_some())?;
                 input.clear();
                 if !self.carry_out(&mut session, stream, results).await? {
                     return Ok(());
                 }
             }
-            let mine = self.number;
-            let room = session.room(mine.is_some());
-            let (read_by, late) = match mine {
+            let room = session.room(self.admitted.is_some());
+            let (read_by, late) = match self.admitted {
                 Some(_) => (Instant::now() + IDLE, "it sent nothing for too long"),
                 None => (admitted_by, "it did not give a stream key in time"),
             };
@@ -282,7 +259,7 @@ impl Connection {
                     Ok(Err(error)) => return Err(error.to_string()),
                     Err(_) => return Err(late.to_owned()),
                 },
-                _ = newest.wait_for(|newest| mine.is_some_and(|mine| mine < *newest)) => {
+                () = replaced(self.admitted.as_mut()) => {
                     return Err("a newer publisher took over".to_owned());
                 }
             }
@@ -337,9 +314,9 @@ impl Connection {
                 session.accept_request(request_id).map(Some).map_err(text)
             }
             ServerSessionEvent::PublishStreamRequested { request_id, stream_key, .. } => {
-                if !self.admits(&stream_key) {
+                let Some(seat) = self.publishers.find(&stream_key) else {
                     self.refused = true;
-                    tracing::warn!(event = self.door.event, peer = %self.peer, "a publisher is refused: wrong stream key");
+                    tracing::warn!(peer = %self.peer, "a publisher is refused: wrong stream key");
                     return session
                         .reject_request(
                             request_id,
@@ -348,12 +325,12 @@ impl Connection {
                         )
                         .map(Some)
                         .map_err(text);
-                }
+                };
                 if !self.standing.becomes(ADMITTED) {
                     return Err("newer connections took its place".to_owned());
                 }
-                tracing::info!(event = self.door.event, peer = %self.peer, "a publisher begins");
-                self.begin().await;
+                tracing::info!(event = seat.event, peer = %self.peer, "a publisher begins");
+                self.admitted = Some(Admitted::to(seat).await);
                 session.accept_request(request_id).map(Some).map_err(text)
             }
             ServerSessionEvent::VideoDataReceived { data, timestamp, .. } => {
@@ -367,34 +344,15 @@ impl Connection {
         }
     }
 
-    async fn begin(&mut self) {
-        let mut number = 0;
-        self.door.newest.send_modify(|newest| {
-            *newest += 1;
-            number = *newest;
-        });
-        self.number = Some(number);
-        let _ = self.door.tags.send(Step::Begin(number)).await;
-    }
-
     async fn pass(&self, tag: Tag) -> Result<Option<Vec<ServerSessionResult>>, String> {
         if tag.is_foreign() {
             return Err("its picture is not H.264: set the encoder to H.264 (x264)".to_owned());
         }
-        if let Some(number) = self.number {
-            self.door
-                .tags
-                .send(Step::Tag(number, tag))
-                .await
-                .map_err(|_| "the event ended".to_owned())?;
+        if let Some(Admitted { seat, number, .. }) = &self.admitted {
+            let sent = seat.steps.send(Step::Tag(*number, tag)).await;
+            sent.map_err(|_| "the event ended".to_owned())?;
         }
         Ok(Some(Vec::new()))
-    }
-
-    /// Compares digests, so that the time taken says nothing about the key.
-    fn admits(&self, key: &str) -> bool {
-        let given = digest(key);
-        given.iter().zip(&self.door.key).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
     }
 }
 
@@ -412,10 +370,6 @@ async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), String> {
         .await
         .map_err(|_| "it does not read what is sent to it".to_owned())?
         .map_err(|error| error.to_string())
-}
-
-fn digest(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
 }
 
 /// Shakes hands and returns what came after.

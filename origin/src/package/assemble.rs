@@ -6,20 +6,8 @@
 use bytes::Bytes;
 
 use crate::grid::{Grid, Kind};
-use crate::package::write;
-
-/// A part of a segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Media sequence number of its segment.
-    pub msn: u64,
-    /// Index in the segment, from 0.
-    pub index: u64,
-    /// Whether a decoder can start at its first sample.
-    pub independent: bool,
-    /// The fragment; `None` for a gap.
-    pub data: Option<Bytes>,
-}
+use crate::mp4::write;
+use crate::store::Part;
 
 /// Cuts one track.
 #[derive(Debug)]

@@ -6,20 +6,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::breaks::on_air::Breaks;
+use crate::clock::now_ms;
 use crate::disk::write_whole;
-use crate::encoder::Message;
 use crate::grid::{Grid, Kind};
-use crate::live::Breaks;
-use crate::package::assemble::{Assembler, Part};
+use crate::mp4::read::{Header, Item, Reader};
+use crate::mp4::write::{InitTrack, codec, init};
+use crate::package::assemble::Assembler;
 use crate::package::end::{End, EndError};
+use crate::package::message::Message;
 use crate::package::queue::Queue;
-use crate::package::read::{Header, Item, Reader};
-use crate::package::write::{InitTrack, codec, init};
-use crate::store::{Cursor, Store, Track};
+use crate::store::{Cursor, Part, Store, Track};
 use crate::told::Told;
 
 /// How far behind the clock gaps are written while there is no input: a part that is late by less
@@ -55,13 +56,6 @@ pub struct Packager {
     inits: Vec<PathBuf>,
     on_header: Box<dyn Fn(usize) + Send>,
     end: Arc<End>,
-}
-
-/// Unix milliseconds.
-#[must_use]
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tries until it is done, and tells the failure now and then.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::encoder::Message;
 use crate::package::end::EndError;
+use crate::package::message::Message;
 
 /// Coded bytes that may wait: half a minute of a full ladder.
 pub const BYTES_MAX: usize = 64 << 20;

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 
 use super::*;
-use crate::live::{BreaksView, FreezeError};
+use crate::breaks::on_air::{BreaksView, FreezeError};
 
 /// A ledger that knows what is visible: nothing of a sequence number may be, its hint included,
 /// before it is frozen.

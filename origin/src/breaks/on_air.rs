@@ -1,0 +1,53 @@
+//! The breaks, as the packager and the playlist writer see them.
+
+/// A break as a playlist announces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DateRange {
+    /// Unique in the event, never used again.
+    pub id: String,
+    /// Unix milliseconds at which it starts.
+    pub start_ms: u64,
+    /// Planned length in milliseconds.
+    pub planned_duration_ms: Option<u64>,
+    /// Length in milliseconds once it is known for good.
+    pub duration_ms: Option<u64>,
+    /// Splice command (`splice_info_section`) out of the content.
+    pub scte35_out: Option<Vec<u8>>,
+    /// Splice command back into the content.
+    pub scte35_in: Option<Vec<u8>>,
+}
+
+/// What a playlist says of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BreaksView {
+    /// Ledger revision that the playlist is written under.
+    pub revision: u64,
+    /// Breaks that may be announced; those outside of the window are left out by the writer.
+    pub dateranges: Vec<DateRange>,
+}
+
+/// Why the ledger could not freeze a segment; publishing is tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger could not be written before segment {msn}: {reason}")]
+pub struct FreezeError {
+    /// The segment that waits.
+    pub msn: u64,
+    /// What failed.
+    pub reason: String,
+}
+
+/// The ledger, as the packager and the playlist writer see it.
+pub trait Breaks: Send + Sync + 'static {
+    /// Called once for each sequence number that gets media or a gap, in order, before anything
+    /// that names `msn` becomes visible in any rendition: its first part, or the preload hint for
+    /// it, which is visible as soon as `msn - 1` is whole (RFC 8216bis 4.4.5.3: the hint's URI is
+    /// the later part's, so what plays there must be frozen by then). Returns when what is frozen
+    /// there is on disk. May block; runs on a thread of its own.
+    ///
+    /// # Errors
+    /// When it is not on disk; nothing of `msn` is published, and the call is made again.
+    fn before_publish(&self, msn: u64) -> Result<(), FreezeError>;
+
+    /// What the playlists say now. Cheap: called for every playlist.
+    fn view(&self) -> BreaksView;
+}

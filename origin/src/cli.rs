@@ -1,0 +1,6 @@
+//! The commands beside `serve`.
+
+mod claims;
+pub(crate) mod inspect;
+pub(crate) mod rotate;
+pub(crate) mod sign;

@@ -1,0 +1,30 @@
+//! From an input to coded samples: ffmpeg, the ladder, and one run after the other.
+
+pub mod ffmpeg;
+pub mod folder;
+pub mod ladder;
+pub mod probe;
+pub mod run;
+
+/// Why nothing can be encoded; says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// ffmpeg or ffprobe cannot be started.
+    #[error(
+        "{program} cannot be started ({reason}): install it, for example with `apt-get install ffmpeg`"
+    )]
+    Ffmpeg {
+        /// `ffmpeg` or `ffprobe`.
+        program: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+    /// The input has no picture that can be read.
+    #[error("the input {input} cannot be used: {reason}")]
+    Input {
+        /// File, or the kind of input.
+        input: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

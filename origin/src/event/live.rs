@@ -1,0 +1,260 @@
+//! An event's media: its input, ladder, packager and store. What was published once is never
+//! published otherwise, whatever is killed and restarted. Breaks are decided elsewhere: they come
+//! from [`Breaks`].
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::task::JoinHandle;
+
+use super::error::StartError;
+use super::media::{Media, Rendition, can_play};
+use super::open::{LiveEvent, Working};
+use crate::breaks::on_air::Breaks;
+use crate::creative::Library;
+use crate::encode::ladder::LadderLimits;
+use crate::grid::Grid;
+use crate::ingest::{Input, Publishers};
+use crate::package::end::EndError;
+use crate::store::{Cursor, Track};
+
+/// What the origin is told about an event's media.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    /// Identifier of the event.
+    pub event: String,
+    /// Folder of this event alone; made when absent.
+    pub data: PathBuf,
+    /// Where picture and sound come from.
+    pub input: Input,
+    /// Audio languages (BCP 47, lower case), the default first; at least one.
+    pub languages: Vec<String>,
+    /// What the ladder may use.
+    pub ladder: LadderLimits,
+    /// Frames a second of the output; `None`: the file's own, 25 for the test match, 30 for a
+    /// publisher.
+    pub frame_rate: Option<(u32, u32)>,
+    /// Segment duration asked for, in milliseconds.
+    pub segment_ms: u32,
+    /// Part target asked for, in milliseconds.
+    pub part_ms: u32,
+    /// Seconds of media that a playlist lists.
+    pub window_s: u32,
+    /// Seconds of media that stay on disk.
+    pub dvr_s: u32,
+}
+
+/// How far publishing has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Position {
+    /// First sequence number of which nothing is published in any rendition, and which no preload
+    /// hint names.
+    pub next_msn: u64,
+}
+
+/// What an operator sees of an event's media.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// `waiting` (no input yet), `live`, `interrupted` (input lost, gaps are published), or
+    /// `ended`.
+    pub state: &'static str,
+    /// How far publishing has come.
+    pub next_msn: u64,
+    /// Milliseconds from a part's end on the grid to its publication, of the last part.
+    pub behind_ms: u64,
+    /// How often the encoder was started.
+    pub encoder_starts: u64,
+}
+
+/// Longest wait for the packager at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// A running event. Clones are handles of the same event.
+#[derive(Clone)]
+pub struct Live {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    event: LiveEvent,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Live {
+    /// Starts the event, or goes on with what its data folder holds. Needs a Tokio runtime of
+    /// several threads.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        config: LiveConfig,
+        breaks: Arc<dyn Breaks>,
+        publishers: &Publishers,
+    ) -> Result<Self, StartError> {
+        let (event, input) = LiveEvent::open(config, breaks, publishers).await?;
+        let task = tokio::spawn(input);
+        Ok(Self { inner: Arc::new(Inner { event, tasks: Mutex::new(vec![task]) }) })
+    }
+
+    /// What tells this event's media from that of an earlier event of the same name: made with the
+    /// event's data, and part of the names of its objects and pods.
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.inner.event.epoch
+    }
+
+    /// The event's time base.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.inner.event.grid
+    }
+
+    /// What viewers can choose. Empty until the first picture is encoded; then fixed. Complete once
+    /// [`Live::ready`] returned.
+    #[must_use]
+    pub fn renditions(&self) -> Vec<Rendition> {
+        self.media().map(Media::renditions).unwrap_or_default()
+    }
+
+    /// How far publishing has come.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        // The hint names the segment of the cursor, even when nothing of it is out.
+        let next = |track: &Arc<Track>| match track.cursor() {
+            cursor if cursor == Cursor::default() => 0,
+            cursor => cursor.msn + 1,
+        };
+        let next_msn = self.media().and_then(|media| media.tracks.iter().map(next).max());
+        Position { next_msn: next_msn.unwrap_or(0) }
+    }
+
+    /// Returns when the renditions are known and each has three whole segments of media, the least
+    /// that a live playlist may hold.
+    pub async fn ready(&self) {
+        let mut media = self.inner.event.media.subscribe();
+        let Ok(media) = media.wait_for(Option::is_some).await.map(|media| media.clone()) else {
+            return std::future::pending().await;
+        };
+        for media in media.iter() {
+            for (track, init) in media.tracks.iter().zip(&media.inits) {
+                // Looked at outside of the watch's lock, which the store takes while it holds the
+                // segments'.
+                let mut cursor = track.watch();
+                while !can_play(track, init) {
+                    if cursor.changed().await.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What an operator sees.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let counters = &self.inner.event.counters;
+        let starts = counters.starts.load(Ordering::Relaxed);
+        let state = match (counters.running.load(Ordering::Relaxed), starts) {
+            _ if self.is_over() => "ended",
+            (1, _) => "live",
+            (_, 0) => "waiting",
+            _ => "interrupted",
+        };
+        let behind_ms = counters.behind_ms.load(Ordering::Relaxed);
+        Status { state, next_msn: self.position().next_msn, behind_ms, encoder_starts: starts }
+    }
+
+    /// Ends the event: the segments that are being made are the last, and then the input is let go.
+    /// Returns the first sequence number that will never be. Asked again, it says the same.
+    ///
+    /// # Errors
+    /// See [`EndError`]; the event goes on.
+    pub async fn end(&self) -> Result<u64, EndError> {
+        if let Some(end) = self.media().and_then(|media| media.end.msn()) {
+            return Ok(end);
+        }
+        let sink = self
+            .inner
+            .event
+            .packager
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(|working| working.sink.clone());
+        let end = sink.ok_or(EndError::NothingYet)?.finish().await?;
+        let live = self.clone();
+        tokio::spawn(async move {
+            live.over().await;
+            live.let_go().await;
+        });
+        Ok(end)
+    }
+
+    /// Whether the event was ended; its last segments may still be in the making.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.media().is_some_and(|media| media.end.msn().is_some())
+    }
+
+    /// Whether the event has ended, and every playlist says so.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.media().is_some_and(|media| {
+            let mut tracks = media.tracks.iter();
+            tracks.all(|track| media.end.is_reached(track.cursor()))
+        })
+    }
+
+    /// Returns when [`Live::is_over`], once it [`Live::is_ending`].
+    async fn over(&self) {
+        let Some(media) = self.media() else { return };
+        for track in &media.tracks {
+            let reached = |cursor: &Cursor| media.end.is_reached(*cursor);
+            // An error says that nothing comes any more.
+            let _ = track.watch().wait_for(reached).await;
+        }
+    }
+
+    /// Ends encoder and listener.
+    async fn let_go(&self) {
+        let tasks =
+            std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// The creatives conditioned for this event.
+    #[must_use]
+    pub fn creatives(&self) -> Library {
+        self.inner.event.library.clone()
+    }
+
+    /// Ends encoder and listener, and returns when they are gone.
+    pub async fn shutdown(&self) {
+        self.let_go().await;
+        let packager = &self.inner.event.packager;
+        let working = packager.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Working { thread, .. }) = working {
+            // A ledger or disk that fails holds the packager; an ending process need not wait for
+            // it, so it is looked at and not joined.
+            let gone = async {
+                while !thread.is_finished() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            if tokio::time::timeout(SHUTDOWN, gone).await.is_err() {
+                tracing::error!("the packager cannot publish what it holds; it is given up");
+            }
+        }
+    }
+
+    /// What it has, once its ladder is known.
+    pub(crate) fn media(&self) -> Option<Arc<Media>> {
+        self.inner.event.media.borrow().clone()
+    }
+}

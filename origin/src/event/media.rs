@@ -1,0 +1,135 @@
+//! What an event has once its ladder is known: its tracks, and what viewers can choose of them.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::breaks::on_air::Breaks;
+use crate::creative::Library;
+use crate::encode::ladder::{AUDIO_BITRATE, Plan, audio_id};
+use crate::grid::{Grid, Kind};
+use crate::mp4::write::codec;
+use crate::package::end::End;
+use crate::store::Track;
+
+/// One track that viewers can choose; fixed for the event's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rendition {
+    /// Identifier, as in URLs: `v720`, `a-en`.
+    pub id: String,
+    /// Picture or sound.
+    pub kind: Kind,
+    /// RFC 6381 codec.
+    pub codecs: String,
+    /// Pixels; `None` for audio.
+    pub width: Option<u32>,
+    /// Lines; `None` for audio.
+    pub height: Option<u32>,
+    /// Frames a second as numerator and denominator; `None` for audio.
+    pub frame_rate: Option<(u32, u32)>,
+    /// Peak bits a second of a segment.
+    pub bandwidth: u64,
+    /// Mean bits a second.
+    pub average_bandwidth: u64,
+    /// BCP 47 language; `None` for video.
+    pub language: Option<String>,
+    /// Name for a menu.
+    pub name: String,
+    /// Audio channels; `None` for video.
+    pub channels: Option<u8>,
+    /// After how many segments the cut repeats, see [`Grid::phases`].
+    pub phases: u64,
+    /// Whether a player chooses it unasked.
+    pub default: bool,
+}
+
+/// What an event has once its ladder is known.
+pub(crate) struct Media {
+    pub(crate) epoch: Arc<str>,
+    pub(crate) grid: Grid,
+    pub(crate) plan: Plan,
+    pub(crate) tracks: Vec<Arc<Track>>,
+    pub(crate) inits: Vec<OnceLock<Bytes>>,
+    pub(crate) window_segments: u64,
+    /// No playlist begins before this segment.
+    pub(crate) listed_from: u64,
+    pub(crate) end: Arc<End>,
+    pub(crate) breaks: Arc<dyn Breaks>,
+    pub(crate) library: Library,
+}
+
+/// Segments of media without which nobody can join.
+const LEAST_SEGMENTS: usize = 3;
+
+/// Whether a player could begin with this track. Its init segment is there before its first media.
+pub(super) fn can_play(track: &Track, init: &OnceLock<Bytes>) -> bool {
+    init.get().is_some_and(|init| codec(init).is_some()) && track.whole_segments() >= LEAST_SEGMENTS
+}
+
+impl Media {
+    pub(super) fn renditions(self: Arc<Self>) -> Vec<Rendition> {
+        let codecs: Option<Vec<String>> =
+            self.inits.iter().map(|init| init.get().and_then(|init| codec(init))).collect();
+        let Some(codecs) = codecs else {
+            return Vec::new();
+        };
+        let grid = &self.grid;
+        let video = self.plan.video.iter().enumerate().map(|(i, rung)| Rendition {
+            id: format!("v{}", rung.height),
+            kind: Kind::Video,
+            codecs: String::new(),
+            width: Some(rung.width),
+            height: Some(rung.height),
+            frame_rate: Some(grid.fps),
+            // The encoder's buffer of half a second can add a quarter to a segment of two; the
+            // rest is container.
+            bandwidth: u64::from(rung.bitrate) * 13 / 10,
+            average_bandwidth: u64::from(rung.bitrate) * 105 / 100,
+            language: None,
+            name: format!("{}p", rung.height),
+            channels: None,
+            phases: grid.phases(Kind::Video),
+            default: i == 0,
+        });
+        let audio = self.plan.audio.iter().enumerate().map(|(i, language)| Rendition {
+            id: audio_id(language),
+            kind: Kind::Audio,
+            codecs: String::new(),
+            width: None,
+            height: None,
+            frame_rate: None,
+            bandwidth: u64::from(AUDIO_BITRATE) * 13 / 10,
+            average_bandwidth: u64::from(AUDIO_BITRATE) * 11 / 10,
+            language: Some(language.clone()),
+            name: language_name(language),
+            channels: Some(2),
+            phases: grid.phases(Kind::Audio),
+            default: i == 0,
+        });
+        let with_codec = |(rendition, codecs)| Rendition { codecs, ..rendition };
+        video.chain(audio).zip(codecs).map(with_codec).collect()
+    }
+}
+
+/// A language's own name, for a menu; its tag where it is not in this short list.
+fn language_name(tag: &str) -> String {
+    let name = match tag {
+        "en" => "English",
+        "hi" => "हिन्दी",
+        "bn" => "বাংলা",
+        "ta" => "தமிழ்",
+        "te" => "తెలుగు",
+        "mr" => "मराठी",
+        "gu" => "ગુજરાતી",
+        "kn" => "ಕನ್ನಡ",
+        "ml" => "മലയാളം",
+        "pa" => "ਪੰਜਾਬੀ",
+        "es" => "Español",
+        "fr" => "Français",
+        "de" => "Deutsch",
+        "pt" => "Português",
+        other => other,
+    };
+    name.to_owned()
+}

@@ -1,0 +1,485 @@
+//! The making of an event: its folder, its grid, and the hand-over from input to packager.
+//!
+//! `event.json` keeps the epoch, the grid and the plan; once written, they hold for the event's
+//! life.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sightscreen_core::route::is_epoch;
+use tokio::sync::watch;
+
+use super::LiveConfig;
+use super::error::StartError;
+use super::media::Media;
+use crate::breaks::on_air::Breaks;
+use crate::clock::now_ms;
+use crate::creative::Library;
+use crate::demo::testmatch;
+use crate::disk::write_whole;
+use crate::documents::keys::random_hex;
+use crate::encode::EncodeError;
+use crate::encode::ffmpeg::check_installed;
+use crate::encode::folder::RunFolder;
+use crate::encode::ladder::{self, Plan, Shape};
+use crate::encode::probe::probe_file;
+use crate::grid::Grid;
+use crate::ingest::{self, Input, Intake, Publishers, publisher};
+use crate::package::end::End;
+use crate::package::packager::{Counters, Packager, kept_init};
+use crate::package::queue::{Sink, WeakSink, queue};
+use crate::store::Store;
+
+/// Frames a second of a publisher's event unless set.
+const PUBLISHER_FPS: (u32, u32) = (30, 1);
+
+/// Random bytes of an epoch: few, because it is in every URI, and enough for the events that will
+/// ever have one name.
+const EPOCH_BYTES: usize = 4;
+
+/// A new event's grid begins this far ahead, so that its first picture is frame 0.
+const HEAD_START_MS: u64 = 200;
+
+/// What of an event never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Saved {
+    /// See [`crate::event::Live::epoch`]. None in a folder that an older version made.
+    #[serde(default)]
+    epoch: Option<String>,
+    grid: Grid,
+    plan: Option<Plan>,
+    /// Segments that playlists list, as last set.
+    #[serde(default)]
+    window: Option<u64>,
+    /// No playlist begins before this segment any more.
+    #[serde(default)]
+    listed_from: u64,
+}
+
+/// Where playlists may begin after the window was set to `window`. A longer one grows with new
+/// segments alone: what has left the playlists does not come back, because `EXT-X-MEDIA-SEQUENCE`
+/// never falls. `edge` is the furthest segment that a playlist may have come to.
+fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
+    let Some(before) = before else { return 0 };
+    match before.window {
+        Some(shorter) if shorter < window => before.listed_from.max(edge.saturating_sub(shorter)),
+        _ => before.listed_from,
+    }
+}
+
+/// An event as its input and its handle see it. Clones are the same event.
+#[derive(Clone)]
+pub(crate) struct LiveEvent {
+    pub(crate) name: String,
+    pub(crate) epoch: Arc<str>,
+    pub(crate) grid: Grid,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) library: Library,
+    pub(crate) media: watch::Sender<Option<Arc<Media>>>,
+    /// Set while the packager works; it ends when the last sender of messages is gone.
+    pub(crate) packager: Arc<Mutex<Option<Working>>>,
+    config: Arc<LiveConfig>,
+    breaks: Arc<dyn Breaks>,
+}
+
+/// A packager at work.
+pub(crate) struct Working {
+    pub(crate) thread: std::thread::JoinHandle<()>,
+    pub(crate) sink: WeakSink,
+}
+
+/// Runs an event's input for as long as it is polled.
+pub(crate) type InputTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl LiveEvent {
+    /// Opens the event's folder and prepares its input.
+    pub(crate) async fn open(
+        config: LiveConfig,
+        breaks: Arc<dyn Breaks>,
+        publishers: &Publishers,
+    ) -> Result<(Self, InputTask), StartError> {
+        std::fs::create_dir_all(&config.data).map_err(|error| at(&config.data, error))?;
+        RunFolder::sweep();
+        check_installed().await?;
+        let saved = read_saved(&config.data)?;
+        let source = probe_source(&config).await?;
+        let fps =
+            config.frame_rate.or(source.as_ref().map(|source| source.fps)).unwrap_or(PUBLISHER_FPS);
+        let plan = match (&saved, &source) {
+            (Some(Saved { plan: Some(plan), .. }), _) => Some(plan.clone()),
+            (_, Some(source)) => {
+                Some(make_plan(&config, source.shape, source.languages, fps).await?)
+            }
+            (_, None) => None,
+        };
+        let steps = match &config.input {
+            Input::Publisher(key) => Some(publishers.seat(&config.event, key)?),
+            Input::TestMatch | Input::File(_) => None,
+        };
+        let grid = Grid::new(now_ms() + HEAD_START_MS, fps, config.segment_ms, config.part_ms)?;
+        let kept = saved.as_ref().map_or(grid, |saved| saved.grid);
+        let grid = same_settings(&config, kept, grid)?;
+        let epoch = saved.and_then(|saved| saved.epoch).filter(|epoch| is_epoch(epoch));
+        let event = Self {
+            name: config.event.clone(),
+            epoch: epoch.unwrap_or_else(|| random_hex(EPOCH_BYTES)).into(),
+            grid,
+            counters: Arc::default(),
+            library: Library::new(grid, config.data.join("creatives")),
+            media: watch::Sender::new(None),
+            packager: Arc::default(),
+            config: Arc::new(config),
+            breaks,
+        };
+        let sink = plan.map(|plan| event.settle(plan)).transpose()?;
+        let over = |media: &Arc<Media>| media.end.msn().is_some();
+        let ended = event.media.borrow().as_ref().is_some_and(over);
+        let input: InputTask = match (steps, sink) {
+            _ if ended => Box::pin(std::future::ready(())),
+            (Some(steps), sink) => Box::pin(publisher::follow(event.clone(), steps, sink)),
+            (None, Some(sink)) => {
+                let input = event.config.input.clone();
+                Box::pin(ingest::generate(event.clone(), input, sink))
+            }
+            (None, None) => return Err(input_error(&event.config.input, "it has no picture")),
+        };
+        Ok((event, input))
+    }
+
+    /// Settles the ladder, for good: opens the store and starts the packager. Returns where the
+    /// encoder's messages go.
+    fn settle(&self, plan: Plan) -> Result<Sink, StartError> {
+        let folder = &self.config.data;
+        let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
+        let window_segments = seconds(self.config.window_s).max(8);
+        let before = read_saved(folder)?;
+        let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
+        let edge = end.before_end(self.grid.msn_at(now_ms()) + 1);
+        let listed_from = listed_from(before.as_ref(), window_segments, edge);
+        let saved = Saved {
+            epoch: Some(self.epoch.to_string()),
+            grid: self.grid,
+            plan: Some(plan.clone()),
+            window: Some(window_segments),
+            listed_from,
+        };
+        write_saved(folder, &saved)?;
+        let kept = seconds(self.config.dvr_s).max(2 * window_segments);
+        let store = Store::open(folder, self.grid, &plan.tracks(), kept)
+            .map_err(|error| at(&folder.join("index"), error))?;
+        let paths: Vec<PathBuf> = plan
+            .tracks()
+            .iter()
+            .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
+            .collect();
+        let media = Arc::new(Media {
+            epoch: Arc::clone(&self.epoch),
+            grid: self.grid,
+            plan: plan.clone(),
+            tracks: store.tracks().to_vec(),
+            inits: paths.iter().map(|path| shown_init(path)).collect(),
+            window_segments,
+            listed_from,
+            end: Arc::clone(&end),
+            breaks: Arc::clone(&self.breaks),
+            library: self.library.clone(),
+        });
+        let (sink, messages) = queue();
+        let show = show_inits(Arc::clone(&media), paths.clone());
+        let counters = Arc::clone(&self.counters);
+        let (grid, breaks) = (self.grid, Arc::clone(&self.breaks));
+        let runtime = tokio::runtime::Handle::current();
+        let thread = std::thread::Builder::new()
+            .name("packager".to_owned())
+            .spawn(move || {
+                Packager::new(grid, store, breaks, counters, paths, show, end)
+                    .work(messages, &runtime);
+            })
+            .map_err(|error| at(folder, error))?;
+        let working = Working { thread, sink: sink.downgrade() };
+        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
+        self.library.set_plan(plan);
+        self.media.send_replace(Some(media));
+        Ok(sink)
+    }
+}
+
+impl Intake for LiveEvent {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    fn plan(&self) -> Option<Plan> {
+        self.media.borrow().as_ref().map(|media| media.plan.clone())
+    }
+
+    async fn choose(&self, shape: Shape) -> Result<Plan, EncodeError> {
+        make_plan(&self.config, shape, 1, self.grid.fps).await
+    }
+
+    fn adopt(&self, plan: Plan) -> Result<Sink, String> {
+        self.settle(plan).map_err(|error| error.to_string())
+    }
+}
+
+/// Puts a track's init segment before the viewers once its file is written.
+fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
+    Box::new(move |track| {
+        if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
+            && let Ok(Some(bytes)) = kept_init(path)
+        {
+            // Set at the first run; later runs write the same.
+            let _ = slot.set(bytes);
+        }
+    })
+}
+
+/// A file that cannot be read now is shown with the first run.
+fn shown_init(path: &Path) -> OnceLock<Bytes> {
+    match kept_init(path) {
+        Ok(Some(bytes)) => OnceLock::from(bytes),
+        Ok(None) | Err(_) => OnceLock::new(),
+    }
+}
+
+struct Probed {
+    shape: Shape,
+    fps: (u32, u32),
+    languages: usize,
+}
+
+/// What is known of the source before it runs; `None` for a publisher.
+async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError> {
+    Ok(match &config.input {
+        Input::TestMatch => Some(Probed {
+            shape: testmatch::SHAPE,
+            fps: testmatch::FPS,
+            languages: config.languages.len(),
+        }),
+        Input::File(path) => {
+            let file = probe_file(path).await?;
+            Some(Probed { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
+        }
+        Input::Publisher(_) => None,
+    })
+}
+
+async fn make_plan(
+    config: &LiveConfig,
+    shape: Shape,
+    languages: usize,
+    fps: (u32, u32),
+) -> Result<Plan, EncodeError> {
+    let video = ladder::choose(shape, fps, &config.ladder, &config.data.join("speed")).await?;
+    let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
+    if audio.is_empty() {
+        audio.push("en".to_owned());
+    }
+    Ok(Plan { video, audio })
+}
+
+/// The kept grid, when the settings would make the same but for where it starts.
+fn same_settings(config: &LiveConfig, kept: Grid, asked: Grid) -> Result<Grid, StartError> {
+    if (Grid { zero_ms: kept.zero_ms, ..asked }) == kept {
+        return Ok(kept);
+    }
+    let say = |grid: Grid| {
+        let (num, den) = grid.fps;
+        format!(
+            "{num}/{den} frames a second, {} in a segment, {} in a part",
+            grid.segment_frames, grid.part_frames
+        )
+    };
+    let reason = format!("it has {}; asked are {}", say(kept), say(asked));
+    Err(StartError::Changed { path: config.data.clone(), reason })
+}
+
+fn read_saved(folder: &Path) -> Result<Option<Saved>, StartError> {
+    let path = folder.join("event.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| StartError::Damaged { path, reason: error.to_string() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(&path, error)),
+    }
+}
+
+fn write_saved(folder: &Path, saved: &Saved) -> Result<(), StartError> {
+    let path = folder.join("event.json");
+    let bytes = serde_json::to_vec_pretty(saved).map_err(|error| at(&path, error.into()))?;
+    let written = write_whole(&path, &bytes);
+    written.map(drop).map_err(|error| at(&path, error))
+}
+
+fn at(path: &Path, source: std::io::Error) -> StartError {
+    let path = path.to_owned();
+    match source.kind() {
+        std::io::ErrorKind::InvalidData => StartError::Damaged { path, reason: source.to_string() },
+        _ => StartError::Io { path, source },
+    }
+}
+
+fn input_error(input: &Input, reason: &str) -> StartError {
+    let input = match input {
+        Input::TestMatch => "test match".to_owned(),
+        Input::File(path) => path.display().to_string(),
+        Input::Publisher(_) => "publisher".to_owned(),
+    };
+    EncodeError::Input { input, reason: reason.to_owned() }.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::breaks::on_air::{BreaksView, FreezeError};
+    use crate::encode::ladder::LadderLimits;
+    use crate::encode::ladder::Rung;
+    use crate::grid::Kind;
+    use crate::store::Part;
+
+    #[test]
+    fn a_longer_window_brings_nothing_back() {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        let saved =
+            |window, listed_from| Saved { epoch: None, grid, plan: None, window, listed_from };
+        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1001);
+        assert_eq!(from(None, 30), 0);
+        assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
+        assert_eq!(from(Some(saved(Some(30), 0)), 300), 971);
+        // Soon after it grew once, before it is full, and after it shrank.
+        assert_eq!(from(Some(saved(Some(300), 971)), 300), 971);
+        assert_eq!(from(Some(saved(Some(300), 971)), 20), 971);
+        assert_eq!(from(Some(saved(Some(20), 971)), 600), 981);
+        assert_eq!(from(Some(saved(None, 0)), 600), 0);
+    }
+
+    struct NoBreaks;
+
+    impl Breaks for NoBreaks {
+        fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+            Ok(())
+        }
+
+        fn view(&self) -> BreaksView {
+            BreaksView::default()
+        }
+    }
+
+    fn plan() -> Plan {
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000 };
+        Plan { video: vec![rung], audio: vec!["en".to_owned()] }
+    }
+
+    fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {
+        let config = LiveConfig {
+            event: "demo".to_owned(),
+            data: data.to_owned(),
+            input: Input::TestMatch,
+            languages: vec!["en".to_owned()],
+            ladder: LadderLimits::default(),
+            frame_rate: None,
+            segment_ms: 2000,
+            part_ms: 200,
+            window_s,
+            dvr_s: 600,
+        };
+        LiveEvent {
+            name: config.event.clone(),
+            epoch: "1a2b".into(),
+            grid,
+            counters: Arc::default(),
+            library: Library::new(grid, data.join("creatives")),
+            media: watch::Sender::new(None),
+            packager: Arc::default(),
+            config: Arc::new(config),
+            breaks: Arc::new(NoBreaks),
+        }
+    }
+
+    fn publish_until(store: &mut Store, grid: &Grid, end: u64) {
+        for (track, kind) in [Kind::Video, Kind::Audio].into_iter().enumerate() {
+            for msn in 0..end {
+                for index in 0..grid.parts(kind, msn) {
+                    let part = Part {
+                        msn,
+                        index,
+                        independent: index == 0,
+                        data: Some(Bytes::from_static(b"media")),
+                    };
+                    store.publish(track, &part).unwrap();
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_epoch_lasts_as_long_as_the_data() {
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let open = async |folder: &tempfile::TempDir| {
+            let grid = Grid::new(0, (30, 1), 2000, 200).unwrap();
+            let config = LiveConfig {
+                input: Input::Publisher(crate::secret::Secret("a-stream-key".to_owned())),
+                ..LiveConfig::clone(&event(folder.path(), grid, 60).config)
+            };
+            let (event, _) =
+                LiveEvent::open(config, Arc::new(NoBreaks), &Publishers::default()).await.unwrap();
+            event.adopt(plan()).unwrap();
+            event.epoch.to_string()
+        };
+        let first = open(&one).await;
+        assert!(is_epoch(&first), "{first}");
+        assert_eq!(open(&one).await, first);
+        assert_ne!(open(&other).await, first);
+        // A folder from before there were epochs gets one, and keeps it.
+        let file = one.path().join("event.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let older = text.replace("zero_ms", "epoch_ms").replace("\"epoch\"", "\"unknown\"");
+        std::fs::write(&file, older).unwrap();
+        let second = open(&one).await;
+        assert!(is_epoch(&second) && second != first, "{second}");
+        assert_eq!(open(&one).await, second);
+    }
+
+    #[tokio::test]
+    async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_window() {
+        let folder = tempfile::tempdir().unwrap();
+        // It ended long ago.
+        let grid = Grid::new(now_ms() - 3_600_000, (25, 1), 2000, 200).unwrap();
+        let mut store = Store::open(folder.path(), grid, &plan().tracks(), 300).unwrap();
+        publish_until(&mut store, &grid, 40);
+        End::open(folder.path()).unwrap().settle(40).unwrap();
+        drop(store);
+        for (window_s, first) in [(60, 10), (600, 10), (20, 30), (60, 30)] {
+            let event = event(folder.path(), grid, window_s);
+            event.adopt(plan()).unwrap();
+            let media = event.media.borrow().clone().unwrap();
+            let listing = media.listing(0).unwrap();
+            assert_eq!((listing.first, listing.cursor.msn), (first, 40));
+            assert!(listing.ended);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_damaged_is_named_with_its_remedy_and_not_taken_for_other_settings() {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        for (file, bytes) in
+            [("event.json", &b"{\"gri"[..]), ("end", b"soon"), ("index", b"v160 \xff")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(file), bytes).unwrap();
+            let said = event(folder.path(), grid, 60).adopt(plan());
+            let said = said.err().unwrap().to_string();
+            assert!(said.contains(file) && said.contains("restore it"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The running events, by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Event;
+
+/// All events of this origin. Clones are the same registry.
+#[derive(Clone, Default)]
+pub struct Registry {
+    events: Arc<RwLock<BTreeMap<String, Arc<Event>>>>,
+}
+
+impl Registry {
+    /// The event of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Event>> {
+        self.events.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Event>> {
+        self.events.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Adds an event, in place of one of the same name.
+    pub fn insert(&self, event: Arc<Event>) {
+        let name = event.name().to_owned();
+        self.events.write().unwrap_or_else(PoisonError::into_inner).insert(name, event);
+    }
+}

@@ -1,0 +1,309 @@
+//! An event and all that runs for it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use sightscreen_core::document::{self, Dimension, Pods};
+use sightscreen_core::flags::ADS;
+use sightscreen_core::keyring::Keyring;
+use sightscreen_core::route::is_identifier;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::cohorts::cohorts;
+use super::describe;
+use super::error::EventError;
+use super::live::{Live, LiveConfig};
+use super::schedule::{self, Schedule};
+use super::score::{Board, Score};
+use super::snapshots::{Shown, SnapshotRule, Snapshots};
+use super::switches::Switches;
+use crate::breaks::decision::{Decision, Table};
+use crate::breaks::desk::{Decide, Desk};
+use crate::breaks::ledger::{GENERIC, NONE};
+use crate::clock::now_ms;
+use crate::creative::shelf::Shelf;
+use crate::demo;
+use crate::documents::in_force::InForce;
+use crate::documents::publish::{PublishError, Publisher};
+use crate::ingest::{Input, Publishers};
+
+/// What an event is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its media.
+    pub live: LiveConfig,
+    /// Payload of `events/{event}`, but for what the media say.
+    pub document: document::Event,
+    /// The plan of those to whom the API gives a signed URL for the asking.
+    pub playback_plan: Option<String>,
+    /// Which cohorts see what.
+    pub table: Table,
+    /// A clip in place of the built-in slate.
+    pub slate: Option<String>,
+    /// When breaks come by themselves.
+    pub schedule: Schedule,
+    /// Which API answers are stored.
+    pub snapshots: Vec<SnapshotRule>,
+    /// Seconds between two takes of the snapshots.
+    pub snapshot_every_s: u32,
+}
+
+/// What an event has in common with the others of its origin.
+#[derive(Clone)]
+pub struct Shared {
+    /// The keyring's file.
+    pub keyring_file: PathBuf,
+    /// What it holds.
+    pub keyring: Keyring,
+    /// Where documents are published.
+    pub publisher: Arc<Publisher>,
+    /// Who may publish.
+    pub publishers: Publishers,
+    /// What snapshots are taken of.
+    pub shown: Arc<dyn Shown>,
+    /// Whether it is the only event: its switches are the site's then.
+    pub is_alone: bool,
+}
+
+/// Where an event is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nobody can enter yet.
+    Ready,
+    /// The first segments are out.
+    Live,
+    /// Every playlist says that nothing comes any more.
+    Ended,
+}
+
+/// A running event.
+pub struct Event {
+    settings: Settings,
+    /// All cohorts of the schema.
+    cohorts: Vec<String>,
+    pub(crate) live: Live,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) switches: Arc<Switches>,
+    pub(crate) keys: Arc<InForce>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) board: Arc<Board>,
+    shelf: Shelf,
+    publisher: Arc<Publisher>,
+    /// Whether the first segments are out.
+    ready: watch::Sender<bool>,
+    jobs: Mutex<JoinSet<()>>,
+}
+
+impl Event {
+    /// Starts an event, or goes on with what its folder holds. Its jobs wait for [`Event::go_on`].
+    ///
+    /// # Errors
+    /// See [`EventError`].
+    pub async fn start(settings: Settings, shared: Shared) -> Result<Arc<Self>, EventError> {
+        let Shared { keyring_file, keyring, publisher, publishers, shown, is_alone } = shared;
+        let name = settings.live.event.clone();
+        let switches = Arc::new(Switches::open(&name, is_alone, Arc::clone(&publisher))?);
+        let keys = InForce::open(&name, keyring_file, keyring, Arc::clone(&publisher))?;
+        let cohorts = cohorts(&settings.document.cohorts);
+        let shelf = Shelf::default();
+        let decide = TableDecision {
+            table: settings.table.clone(),
+            cohorts: cohorts.clone(),
+            shelf: shelf.clone(),
+            switches: Arc::clone(&switches),
+        };
+        let ledger = settings.live.data.with_file_name("ledger.jsonl");
+        let board = Board::open(settings.live.data.with_file_name("score.json"));
+        let desk = Desk::open(&ledger, &name, settings.live.dvr_s, Arc::new(decide))?;
+        let desk = Arc::new(desk);
+        let breaks = Arc::<Desk>::clone(&desk);
+        let live = Live::start(settings.live.clone(), breaks, &publishers).await?;
+        desk.resume_at(live.position().next_msn);
+        let snapshots = Snapshots {
+            event: name,
+            shown,
+            publisher: Arc::clone(&publisher),
+            rules: settings.snapshots.clone(),
+            every_s: settings.snapshot_every_s,
+            missed: Mutex::default(),
+        };
+        let event = Arc::new(Self {
+            settings,
+            cohorts,
+            live,
+            desk,
+            switches,
+            keys: Arc::new(keys),
+            snapshots: Arc::new(snapshots),
+            board: Arc::new(board),
+            shelf,
+            publisher,
+            ready: watch::Sender::new(false),
+            jobs: Mutex::default(),
+        });
+        event.make_known()?;
+        Ok(event)
+    }
+
+    /// Tells the edges of an event that has not begun, so that who comes early is told so, and what
+    /// binds its viewers holds before its first picture. A document of an event that has begun
+    /// stays.
+    fn make_known(&self) -> Result<(), PublishError> {
+        let name = format!("events/{}", self.name());
+        let published = self.publisher.payload(&name);
+        let published =
+            published.and_then(|(_, text)| serde_json::from_str::<document::Event>(&text).ok());
+        let has_begun = |event: &document::Event| {
+            event.epoch.as_deref() == Some(self.live.epoch()) && !event.renditions.is_empty()
+        };
+        if published.as_ref().is_some_and(has_begun) {
+            return Ok(());
+        }
+        let document = document::Event {
+            renditions: Vec::new(),
+            ..describe::event(self.settings.document.clone(), &self.live)
+        };
+        self.publisher.publish(&name, &document).map(drop)
+    }
+
+    /// Begins what goes on beside the requests. Apart from [`Event::start`], because snapshots are
+    /// taken of what is said of this event once it is known.
+    pub fn go_on(self: &Arc<Self>) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let (names, slate) = (self.settings.table.creatives(), self.settings.slate.clone());
+        let (shelf, library, grid) = (self.shelf.clone(), self.live.creatives(), self.live.grid());
+        jobs.spawn(async move { shelf.keep_stocked(library, grid, names, slate).await });
+        jobs.spawn(Arc::clone(&self.snapshots).keep());
+        jobs.spawn(Arc::clone(&self.keys).follow_the_file());
+        jobs.spawn(Arc::clone(self).go_live());
+    }
+
+    /// Ends its jobs.
+    pub async fn stop(&self) {
+        let mut jobs =
+            std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner));
+        jobs.shutdown().await;
+    }
+
+    /// Its identifier.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.live.event
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.settings.document.title
+    }
+
+    /// Its cohort schema.
+    #[must_use]
+    pub fn schema(&self) -> &[Dimension] {
+        &self.settings.document.cohorts
+    }
+
+    /// The plan of those to whom the API gives a signed URL for the asking.
+    #[must_use]
+    pub fn playback_plan(&self) -> Option<&str> {
+        self.settings.playback_plan.as_deref()
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.live.is_over() {
+            State::Ended
+        } else if self.is_ready() {
+            State::Live
+        } else {
+            State::Ready
+        }
+    }
+
+    /// Whether the first segments are out.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// The pods document of a revision by its name `{epoch}.{revision}`; `None` where there is none.
+    #[must_use]
+    pub fn pods(&self, revision: &str, cohort: &str) -> Option<Pods> {
+        let (epoch, revision) = revision.split_once('.')?;
+        let number: u64 = revision.parse().ok()?;
+        let known =
+            cohort == GENERIC || cohort == NONE || self.cohorts.iter().any(|known| known == cohort);
+        if epoch != self.live.epoch()
+            || number.to_string() != revision
+            || !known
+            || !is_identifier(cohort)
+        {
+            return None;
+        }
+        self.desk.pods(number, cohort)
+    }
+
+    /// How the match stands, if anybody says so. The test match knows it.
+    #[must_use]
+    pub fn score(&self) -> Option<Score> {
+        let given = self.board.score();
+        if given.is_some() || !matches!(self.settings.live.input, Input::TestMatch) {
+            return given;
+        }
+        let seconds = now_ms().saturating_sub(self.live.grid().zero_ms) / 1000;
+        Some(demo::score::score(seconds))
+    }
+
+    /// Waits for the first segments, tells everyone, and keeps the schedule from then on.
+    async fn go_live(self: Arc<Self>) {
+        self.live.ready().await;
+        self.publish_document().await;
+        self.ready.send_replace(true);
+        // Those from before say that the event is not live yet.
+        self.snapshots.take_apart().await;
+        let renditions = self.live.renditions().len();
+        tracing::info!(event = self.name(), renditions, "the event is live");
+        schedule::keep(self.settings.schedule, self.live.clone(), Arc::clone(&self.desk)).await;
+    }
+
+    async fn publish_document(&self) {
+        let document = describe::event(self.settings.document.clone(), &self.live);
+        if let Some(fault) = document.fault() {
+            tracing::error!(
+                fault,
+                "edges would refuse the event's document, so it is not published; they keep the \
+                 one before"
+            );
+            return;
+        }
+        let (publisher, name) = (Arc::clone(&self.publisher), format!("events/{}", self.name()));
+        let publish = move || publisher.publish(&name, &document);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(publish).await {
+            tracing::error!(
+                %error, "the event's document could not be stored; doors keep the one before"
+            );
+        }
+    }
+}
+
+/// The static decision: the table over what is on the shelf.
+struct TableDecision {
+    table: Table,
+    cohorts: Vec<String>,
+    shelf: Shelf,
+    switches: Arc<Switches>,
+}
+
+impl Decide for TableDecision {
+    fn decide(&self, length: u64) -> Decision {
+        self.table.decide(&self.cohorts, length, &self.shelf)
+    }
+
+    fn ads_on(&self) -> bool {
+        self.switches.is_on(ADS)
+    }
+}

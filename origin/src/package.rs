@@ -1,0 +1,7 @@
+//! From the encoder's samples to parts and segments.
+
+pub mod assemble;
+pub mod end;
+pub mod message;
+pub mod packager;
+pub mod queue;

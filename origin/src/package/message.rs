@@ -1,0 +1,42 @@
+//! What the packager is told.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::end::EndError;
+use crate::mp4::read::Header;
+
+/// By a run of the encoder, but for the last.
+#[derive(Debug)]
+pub enum Message {
+    /// A run begins: nothing before this frame of the grid will come any more.
+    Start {
+        /// Frame of the grid.
+        frame: u64,
+    },
+    /// How a track is decoded.
+    Header {
+        /// Position in [`Plan::tracks`].
+        track: usize,
+        /// Sample entry and size.
+        header: Header,
+    },
+    /// One sample.
+    Sample {
+        /// Position in [`Plan::tracks`].
+        track: usize,
+        /// Index on the grid.
+        index: u64,
+        /// Whether decoding can start here.
+        sync: bool,
+        /// Coded bytes.
+        data: Bytes,
+    },
+    /// The run is over.
+    End,
+    /// The event is over: the segments that are being made are the last.
+    Finish {
+        /// Where the answer goes: the first segment that will never be, or why the event goes on.
+        reply: oneshot::Sender<Result<u64, EndError>>,
+    },
+}

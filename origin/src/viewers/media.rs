@@ -1,0 +1,355 @@
+//! Answers to requests below `/live/{event}/`: blocking reload, and what a cache may do with each
+//! answer. Who waits costs a timer and no more: all wait on the track's cursor, and none asks
+//! again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use tokio::time::timeout;
+
+use crate::event::Live;
+use crate::event::media::Media;
+use crate::grid::{Grid, Kind};
+use crate::http::problem;
+use crate::store::{Cursor, Found, Track};
+use crate::viewers::playlist::{Listing, render};
+
+/// Segments, parts and init segments never change.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// A request that cannot be answered with media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    cache: String,
+}
+
+type Outcome = Result<Response<Bytes>, Refusal>;
+
+/// Answers GET and HEAD of everything below `/live/{event}/`; `path` is what follows that. Holds
+/// blocking playlist requests and hinted parts. The body of an answer to HEAD is for the server to
+/// drop.
+pub async fn handle(live: &Live, request: &Request<()>, path: &str) -> Response<Bytes> {
+    match live.media() {
+        Some(media) => answer(&media, request, path).await,
+        None => not_found(1).response(),
+    }
+}
+
+/// Answers one request; `path` is what follows `/live/{event}/`.
+async fn answer(media: &Media, request: &Request<()>, path: &str) -> Response<Bytes> {
+    let result = match *request.method() {
+        Method::GET | Method::HEAD => route(media, request, path).await,
+        _ => Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET and HEAD", 0)),
+    };
+    result.unwrap_or_else(|refusal| refusal.response())
+}
+
+async fn route(media: &Media, request: &Request<()>, path: &str) -> Outcome {
+    let mut names = path.split('/');
+    match (names.next(), names.next(), names.next(), names.next(), names.next(), names.next()) {
+        (Some("ads"), Some(creative), Some(rendition), Some(phase), Some(object), None) => {
+            let found = media.library.object(creative, rendition, phase, object).await;
+            object_response(request, object, found.ok_or(not_found(0))?)
+        }
+        (Some(rendition), Some(object), None, ..) => {
+            let track =
+                media.tracks.iter().position(|track| track.id == rendition).ok_or(not_found(0))?;
+            match object {
+                "index.m3u8" => {
+                    playlist(media, track, request.uri().query().unwrap_or_default()).await
+                }
+                _ => content(media, track, request, object).await,
+            }
+        }
+        _ => Err(not_found(0)),
+    }
+}
+
+/// `{epoch}-` and the object's name. Of another epoch there is nothing here: caches must not take
+/// this event's media for that of an earlier one.
+async fn content(media: &Media, track: usize, request: &Request<()>, object: &str) -> Outcome {
+    let name = object.strip_prefix(media.epoch.as_ref()).and_then(|rest| rest.strip_prefix('-'));
+    match name.ok_or(not_found(0))? {
+        "init.mp4" => {
+            let init = media.inits.get(track).and_then(|init| init.get()).cloned();
+            object_response(request, object, init.ok_or(not_found(1))?)
+        }
+        name => segment_or_part(media, track, request, name).await,
+    }
+}
+
+/// `{msn}.m4s` or `{msn}.{part}.m4s`. What comes next is held until it is whole.
+async fn segment_or_part(
+    media: &Media,
+    track: usize,
+    request: &Request<()>,
+    object: &str,
+) -> Outcome {
+    let track = media.tracks.get(track).ok_or(not_found(0))?;
+    let name = object.strip_suffix(".m4s").ok_or(not_found(0))?;
+    let (msn, part) = match name.split_once('.') {
+        Some((msn, part)) => {
+            (number(msn).ok_or(not_found(0))?, Some(number(part).ok_or(not_found(0))?))
+        }
+        None => (number(name).ok_or(not_found(0))?, None),
+    };
+    let cursor = track.cursor();
+    let next = match part {
+        Some(part) => cursor == Cursor { msn, part },
+        None => cursor.msn == msn,
+    };
+    if next {
+        let until =
+            part.map_or(Cursor { msn: msn + 1, part: 0 }, |part| Cursor { msn, part: part + 1 });
+        // Whether it came is seen below.
+        let _ = reached(media, track, until).await;
+    }
+    let found = match part {
+        Some(part) => track.part(msn, part).await,
+        None => track.segment(msn).await,
+    };
+    match found.map_err(|error| failed(&error))? {
+        Found::Bytes(bytes) => object_response(request, object, bytes),
+        Found::Later | Found::Never => Err(not_found(media.grid.target_duration_s() / 2)),
+    }
+}
+
+/// What a player asks of a playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Directives {
+    msn: Option<u64>,
+    part: Option<u64>,
+}
+
+async fn playlist(media: &Media, index: usize, query: &str) -> Outcome {
+    let target = media.grid.target_duration_s();
+    let track = media.tracks.get(index).ok_or(not_found(0))?;
+    let asked = directives(query).ok_or(bad("a delivery directive is malformed", target))?;
+    let wanted = match media.end.is_reached(track.cursor()) {
+        true => Ok(None),
+        false => wanted(&media.grid, track.kind, track.cursor(), asked),
+    };
+    let cache = match wanted.map_err(|title| bad(title, 4 * target))? {
+        Some(until) => {
+            if !reached(media, track, until).await {
+                return Err(refusal(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "stalled",
+                    "no new media in time",
+                    0,
+                ));
+            }
+            format!("public, max-age={}", 6 * target)
+        }
+        None => format!("public, max-age={}", (target / 2).max(1)),
+    };
+    let body = media.listing(index).map(|listing| render(&listing));
+    let body = body.ok_or(refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "starting",
+        "the event has no media yet",
+        0,
+    ))?;
+    Ok(response(StatusCode::OK, "application/vnd.apple.mpegurl", &cache, body.into()))
+}
+
+/// The cursor at which a playlist request is answered; `None` when it does not block.
+fn wanted(
+    grid: &Grid,
+    kind: Kind,
+    cursor: Cursor,
+    asked: Directives,
+) -> Result<Option<Cursor>, &'static str> {
+    let (msn, part) = match (asked.msn, asked.part) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => return Err("_HLS_part without _HLS_msn"),
+        (Some(msn), part) => (msn, part),
+    };
+    // The last segment of the playlist is the last that is whole.
+    if msn > cursor.msn.saturating_add(1) {
+        return Err("_HLS_msn is more than two past the last segment");
+    }
+    let Some(part) = part else {
+        return Ok(Some(Cursor { msn: msn + 1, part: 0 }));
+    };
+    let (msn, part) = if part >= grid.parts(kind, msn) { (msn + 1, 0) } else { (msn, part) };
+    let ahead = match msn.checked_sub(cursor.msn) {
+        Some(0) => part.saturating_sub(cursor.part),
+        Some(1) => grid.parts(kind, cursor.msn) - cursor.part + part,
+        Some(_) => u64::MAX,
+        None => 0,
+    };
+    let (num, den) = grid.part_target();
+    let limit = if num < den { (3 * den).div_ceil(num) } else { 3 };
+    if ahead > limit {
+        return Err("_HLS_part is past the advance part limit");
+    }
+    Ok(Some(Cursor { msn, part: part + 1 }))
+}
+
+/// `None` when a directive is malformed. Others' parameters are ignored, and so is `_HLS_skip`: the
+/// edges make deltas, of what they have stitched.
+fn directives(query: &str) -> Option<Directives> {
+    let mut asked = Directives::default();
+    for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        match name {
+            "_HLS_msn" => asked.msn = Some(number(value)?),
+            "_HLS_part" => asked.part = Some(number(value)?),
+            _ => {}
+        }
+    }
+    Some(asked)
+}
+
+/// Plain decimal, far from overflow.
+fn number(text: &str) -> Option<u64> {
+    let plain =
+        !text.is_empty() && text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok())?
+}
+
+/// Whether the track's cursor comes to `until`, or to the event's end, in time.
+async fn reached(media: &Media, track: &Track, until: Cursor) -> bool {
+    let mut cursor = track.watch();
+    let come = |cursor: &Cursor| *cursor >= until || media.end.is_reached(*cursor);
+    timeout(hold(&media.grid), cursor.wait_for(come)).await.is_ok_and(|come| come.is_ok())
+}
+
+/// A request is held for three target durations.
+fn hold(grid: &Grid) -> Duration {
+    Duration::from_secs(3 * grid.target_duration_s())
+}
+
+impl Media {
+    /// What the playlist of this track says now; `None` before the first media.
+    pub(crate) fn listing(&self, index: usize) -> Option<Listing> {
+        let track = self.tracks.get(index)?;
+        let cursor = track.cursor();
+        let first = cursor
+            .msn
+            .saturating_sub(self.window_segments)
+            .max(track.oldest().unwrap_or(0))
+            .max(self.listed_from)
+            .min(cursor.msn);
+        let (cursor, segments) = track.window(first);
+        if cursor == Cursor::default() {
+            return None;
+        }
+        let others = self.tracks.iter().enumerate().filter(|(other, _)| *other != index);
+        let reports =
+            others.map(|(_, track)| (track.id.clone(), track.kind, track.cursor())).collect();
+        // Read after the cursor, so that the revision knows all that is visible.
+        let breaks = self.breaks.view();
+        Some(Listing {
+            epoch: Arc::clone(&self.epoch),
+            grid: self.grid,
+            kind: track.kind,
+            first,
+            cursor,
+            segments,
+            reports,
+            breaks,
+            ended: self.end.is_reached(cursor),
+        })
+    }
+}
+
+fn object_response(request: &Request<()>, object: &str, bytes: Bytes) -> Outcome {
+    // A player that reads the type cares about the container alone.
+    let kind = if object.ends_with(".mp4") { "video/mp4" } else { "video/iso.segment" };
+    let whole = bytes.len();
+    let range = request.headers().get(header::RANGE).and_then(|value| value.to_str().ok());
+    let mut answer = match range.and_then(|range| byte_range(range, whole)) {
+        None => response(StatusCode::OK, kind, FOREVER, bytes),
+        Some(Some((start, end))) => {
+            let mut part =
+                response(StatusCode::PARTIAL_CONTENT, kind, FOREVER, bytes.slice(start..end));
+            insert(&mut part, header::CONTENT_RANGE, &format!("bytes {start}-{}/{whole}", end - 1));
+            part
+        }
+        Some(None) => {
+            let mut part =
+                response(StatusCode::RANGE_NOT_SATISFIABLE, kind, "no-store", Bytes::new());
+            insert(&mut part, header::CONTENT_RANGE, &format!("bytes */{whole}"));
+            part
+        }
+    };
+    insert(&mut answer, header::ACCEPT_RANGES, "bytes");
+    Ok(answer)
+}
+
+/// One range as start and end; `Some(None)` when it lies outside; `None` when the header is not one
+/// range of bytes and is ignored.
+fn byte_range(text: &str, whole: usize) -> Option<Option<(usize, usize)>> {
+    let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let digits = |text: &str| text.is_empty() || number(text).is_some();
+    if !digits(start) || !digits(end) || (start.is_empty() && end.is_empty()) {
+        return None;
+    }
+    let (start, end) = match (start.parse::<usize>(), end.parse::<usize>()) {
+        (Ok(start), Ok(last)) if last < start => return None,
+        (Ok(start), Ok(last)) => (start, last.saturating_add(1).min(whole)),
+        (Ok(start), Err(_)) => (start, whole),
+        (Err(_), Ok(tail)) => (whole.saturating_sub(tail), whole),
+        (Err(_), Err(_)) => return None,
+    };
+    Some((start < end).then_some((start, end)))
+}
+
+impl Refusal {
+    fn response(&self) -> Response<Bytes> {
+        let Self { status, code, title, cache } = self;
+        let mut answer = problem(*status, code, title);
+        insert(&mut answer, header::CACHE_CONTROL, cache);
+        if *status == StatusCode::SERVICE_UNAVAILABLE {
+            insert(&mut answer, header::RETRY_AFTER, "1");
+        }
+        if *status == StatusCode::METHOD_NOT_ALLOWED {
+            insert(&mut answer, header::ALLOW, "GET, HEAD");
+        }
+        answer
+    }
+}
+
+fn refusal(status: StatusCode, code: &'static str, title: &'static str, seconds: u64) -> Refusal {
+    let cache =
+        if seconds == 0 { "no-store".to_owned() } else { format!("public, max-age={seconds}") };
+    Refusal { status, code, title, cache }
+}
+
+fn bad(title: &'static str, seconds: u64) -> Refusal {
+    refusal(StatusCode::BAD_REQUEST, "bad-directive", title, seconds)
+}
+
+/// The answer for what is not there.
+fn not_found(seconds: u64) -> Refusal {
+    refusal(StatusCode::NOT_FOUND, "not-found", "no such object", seconds.max(1))
+}
+
+fn failed(error: &std::io::Error) -> Refusal {
+    tracing::error!(%error, "an object cannot be read");
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, "storage", "the object cannot be read", 0)
+}
+
+fn response(status: StatusCode, kind: &str, cache: &str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    insert(&mut response, header::CONTENT_TYPE, kind);
+    insert(&mut response, header::CACHE_CONTROL, cache);
+    response
+}
+
+fn insert(response: &mut Response<Bytes>, name: header::HeaderName, value: &str) {
+    if let Ok(value) = value.parse() {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -1,0 +1,205 @@
+use std::sync::OnceLock;
+
+use super::*;
+use crate::breaks::on_air::{Breaks, BreaksView, FreezeError};
+use crate::creative::Library;
+use crate::encode::ladder::Plan;
+use crate::package::end::End;
+use crate::store::Part;
+use crate::store::Store;
+
+fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
+    let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+    let cursor = Cursor { msn: 10, part: 4 };
+    wanted(&grid, Kind::Video, cursor, Directives { msn, part })
+        .map(|until| until.map(|until| (until.msn, until.part)))
+}
+
+#[test]
+fn blocking_follows_the_rules() {
+    assert_eq!(blocks(None, None), Ok(None));
+    assert!(blocks(None, Some(0)).is_err());
+    // An old one is there already; the answer comes at once.
+    assert_eq!(blocks(Some(3), None), Ok(Some((4, 0))));
+    assert_eq!(blocks(Some(10), None), Ok(Some((11, 0))));
+    assert_eq!(blocks(Some(10), Some(4)), Ok(Some((10, 5))));
+    // Past the end of the segment: part 0 of the next.
+    assert_eq!(blocks(Some(10), Some(10)), Ok(Some((11, 1))));
+    assert_eq!(blocks(Some(10), Some(77)), Ok(Some((11, 1))));
+    assert_eq!(blocks(Some(11), Some(9)), Ok(Some((11, 10))));
+    assert!(blocks(Some(12), None).is_err());
+    assert!(blocks(Some(11), Some(10)).is_err());
+}
+
+#[test]
+fn directives_are_plain_decimals() {
+    let all = Directives { msn: Some(7), part: Some(2) };
+    assert_eq!(directives("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES&x=1"), Some(all));
+    assert_eq!(directives(""), Some(Directives::default()));
+    for bad in ["_HLS_msn=-1", "_HLS_msn=", "_HLS_part=1e3", "_HLS_msn=99999999999999999999"] {
+        assert_eq!(directives(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn ranges_are_cut_to_what_is_there() {
+    assert_eq!(byte_range("bytes=0-3", 10), Some(Some((0, 4))));
+    assert_eq!(byte_range("bytes=4-", 10), Some(Some((4, 10))));
+    assert_eq!(byte_range("bytes=-3", 10), Some(Some((7, 10))));
+    assert_eq!(byte_range("bytes=9-99", 10), Some(Some((9, 10))));
+    assert_eq!(byte_range("bytes=10-", 10), Some(None));
+    for ignored in ["bytes=-", "bytes=3-1", "bytes=1-2,4-5", "items=1-2", "bytes=+1-2"] {
+        assert_eq!(byte_range(ignored, 10), None, "{ignored}");
+    }
+}
+
+struct NoBreaks;
+
+impl Breaks for NoBreaks {
+    fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        BreaksView::default()
+    }
+}
+
+/// An event of one picture in segments of a second, without an encoder.
+struct Stage {
+    store: Store,
+    media: Media,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let grid = Grid::new(0, (25, 1), 1000, 200).unwrap();
+        let tracks = [("v".to_owned(), Kind::Video)];
+        let store = Store::open(folder.path(), grid, &tracks, 20).unwrap();
+        let media = Media {
+            epoch: "1a2b".into(),
+            grid,
+            plan: Plan { video: Vec::new(), audio: Vec::new() },
+            tracks: store.tracks().to_vec(),
+            inits: vec![OnceLock::new()],
+            window_segments: 8,
+            listed_from: 0,
+            end: Arc::new(End::open(folder.path()).unwrap()),
+            breaks: Arc::new(NoBreaks),
+            library: Library::new(grid, folder.path().join("creatives")),
+        };
+        Self { store, media, _folder: folder }
+    }
+
+    fn publish(&mut self, msn: u64) {
+        for index in 0..self.media.grid.parts(Kind::Video, msn) {
+            let part = Part {
+                msn,
+                index,
+                independent: index == 0,
+                data: Some(Bytes::from_static(b"media")),
+            };
+            self.store.publish(0, &part).unwrap();
+        }
+    }
+}
+
+#[test]
+fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
+    let mut stage = Stage::new();
+    let listed = |stage: &Stage| {
+        let listing = stage.media.listing(0).unwrap();
+        (listing.first, listing.cursor.msn)
+    };
+    // Nothing was before the event began.
+    stage.publish(5);
+    assert_eq!(listed(&stage), (5, 6));
+    stage.publish(6);
+    stage.publish(100);
+    assert_eq!(listed(&stage), (93, 101));
+    let text = render(&stage.media.listing(0).unwrap());
+    assert_eq!(text.matches("#EXT-X-GAP\n").count(), 7, "{text}");
+}
+
+/// Status, `cache-control`, `retry-after` and body of a playlist request.
+async fn ask(media: &Media, query: &str) -> (u16, String, Option<String>, String) {
+    let request = Request::get(format!("/live/demo/v/index.m3u8{query}"));
+    let answer = answer(media, &request.body(()).unwrap(), "v/index.m3u8").await;
+    let header = |name: &str| {
+        let value = answer.headers().get(name)?;
+        Some(value.to_str().unwrap().to_owned())
+    };
+    (
+        answer.status().as_u16(),
+        header("cache-control").unwrap(),
+        header("retry-after"),
+        String::from_utf8(answer.body().to_vec()).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn caches_are_told_how_long_each_answer_holds() {
+    let mut stage = Stage::new();
+    let (status, cache, retry, body) = ask(&stage.media, "").await;
+    assert_eq!((status, cache.as_str()), (503, "no-store"));
+    assert!(retry.is_some() && body.contains("starting"), "{body}");
+    stage.publish(7);
+    for (query, status, cache) in [
+        ("", 200, "public, max-age=1"),
+        ("?_HLS_msn=7", 200, "public, max-age=6"),
+        ("?_HLS_msn=7&_HLS_part=2", 200, "public, max-age=6"),
+        ("?_HLS_msn=x", 400, "public, max-age=1"),
+        ("?_HLS_msn=10", 400, "public, max-age=4"),
+        ("?_HLS_part=1", 400, "public, max-age=4"),
+    ] {
+        let said = ask(&stage.media, query).await;
+        assert_eq!((said.0, said.1.as_str()), (status, cache), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn when_the_encoder_stands_still_who_waits_is_told_so_and_no_stale_playlist() {
+    let mut stage = Stage::new();
+    stage.publish(7);
+    let asked = ["?_HLS_msn=8", "?_HLS_msn=8&_HLS_part=0"];
+    let (whole, part) = tokio::join!(ask(&stage.media, asked[0]), ask(&stage.media, asked[1]));
+    for (status, cache, retry, body) in [whole, part] {
+        assert_eq!((status, cache.as_str()), (503, "no-store"));
+        assert_eq!(retry.as_deref(), Some("1"));
+        assert!(body.contains("urn:sightscreen:problem:stalled"), "{body}");
+    }
+    // Who does not wait is answered all the same, and so is who waits once it goes on.
+    assert_eq!(ask(&stage.media, "").await.0, 200);
+    stage.publish(8);
+    assert_eq!(ask(&stage.media, asked[0]).await.0, 200);
+}
+
+#[tokio::test]
+async fn objects_of_another_epoch_are_not_there() {
+    let mut stage = Stage::new();
+    stage.publish(7);
+    let media = &stage.media;
+    media.inits[0].set(Bytes::from_static(b"init")).unwrap();
+    let status = async |object: &str| {
+        let request = Request::get(format!("/live/demo/v/{object}")).body(()).unwrap();
+        answer(media, &request, &format!("v/{object}")).await.status().as_u16()
+    };
+    for object in ["1a2b-7.m4s", "1a2b-7.0.m4s", "1a2b-init.mp4"] {
+        assert_eq!(status(object).await, 200, "{object}");
+    }
+    for object in [
+        "7.m4s",
+        "7.0.m4s",
+        "init.mp4",
+        "-7.m4s",
+        "3c4d-7.m4s",
+        "1a2-7.m4s",
+        "1a2bc-7.m4s",
+        "3c4d-init.mp4",
+        "1a2b-1a2b-7.m4s",
+    ] {
+        assert_eq!(status(object).await, 404, "{object}");
+    }
+}

@@ -1,0 +1,297 @@
+//! The content's media playlists.
+//!
+//! Their text is a pure function of a [`Listing`]. A segment, part, date or break that was written
+//! once is written alike in every later playlist that still lists it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::breaks::on_air::{BreaksView, DateRange};
+use crate::grid::{AAC_FRAME, Grid, Kind};
+use crate::store::{Cursor, Segment};
+
+/// Target durations at the end in which parts are listed.
+const PART_WINDOW: u64 = 3;
+
+/// Target durations at the end that an edge leaves in a delta.
+const SKIP_UNTIL: u64 = 6;
+
+/// `EXT-X-VERSION`, no higher than needed: `EXT-X-MAP` without I-frames alone calls for 6 (RFC
+/// 8216bis 8).
+const VERSION: u32 = 6;
+
+/// All that a playlist says.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The event's epoch.
+    pub epoch: Arc<str>,
+    /// The event's time base.
+    pub grid: Grid,
+    /// Picture or sound.
+    pub kind: Kind,
+    /// First segment to list.
+    pub first: u64,
+    /// First part that is not published.
+    pub cursor: Cursor,
+    /// Segments with media; those absent between `first` and the cursor are gaps.
+    pub segments: BTreeMap<u64, Arc<Segment>>,
+    /// The other renditions and how far they are, in the order of the multivariant playlist.
+    pub reports: Vec<(String, Kind, Cursor)>,
+    /// What the ledger says.
+    pub breaks: BreaksView,
+    /// Whether nothing comes after the cursor.
+    pub ended: bool,
+}
+
+/// Writes the playlist.
+#[must_use]
+pub fn render(listing: &Listing) -> String {
+    let mut out = String::with_capacity(16 << 10);
+    // Writing into a String does not fail.
+    let _ = write_playlist(&mut out, listing);
+    out
+}
+
+fn write_playlist(out: &mut String, listing: &Listing) -> std::fmt::Result {
+    let Listing { grid, cursor, first, .. } = listing;
+    write_header(out, listing)?;
+    let window = (grid.start_ms(*first), grid.start_ms(cursor.msn + 2));
+    for range in &listing.breaks.dateranges {
+        write_daterange(out, range, window)?;
+    }
+    for msn in *first..cursor.msn + u64::from(cursor.part > 0) {
+        write_segment(out, listing, msn)?;
+    }
+    write_tail(out, listing)
+}
+
+/// All that stands before the first segment but for the breaks.
+fn write_header(out: &mut String, listing: &Listing) -> std::fmt::Result {
+    let (first, epoch, revision) = (listing.first, &listing.epoch, listing.breaks.revision);
+    let target = listing.grid.target_duration_s();
+    let part = listing.grid.part_target();
+    writeln!(out, "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target}")?;
+    writeln!(
+        out,
+        "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={:.1},HOLD-BACK={:.1},PART-HOLD-BACK={}",
+        (SKIP_UNTIL * target) as f64,
+        (3 * target) as f64,
+        seconds(3 * part.0, part.1),
+    )?;
+    writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part.0, part.1))?;
+    writeln!(
+        out,
+        "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-INDEPENDENT-SEGMENTS"
+    )?;
+    writeln!(
+        out,
+        "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}.{revision}\n#EXT-X-MAP:URI=\"{epoch}-init.mp4\""
+    )
+}
+
+/// The hint, the reports and the end.
+fn write_tail(out: &mut String, listing: &Listing) -> std::fmt::Result {
+    let Cursor { msn, part } = listing.cursor;
+    if !listing.ended {
+        writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}-{msn}.{part}.m4s\"", listing.epoch)?;
+    }
+    for (id, kind, cursor) in &listing.reports {
+        if let Some((msn, part)) = last_part(&listing.grid, *kind, *cursor) {
+            writeln!(
+                out,
+                "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={msn},LAST-PART={part}"
+            )?;
+        }
+    }
+    if listing.ended {
+        writeln!(out, "#EXT-X-ENDLIST")?;
+    }
+    Ok(())
+}
+
+fn write_segment(out: &mut String, listing: &Listing, msn: u64) -> std::fmt::Result {
+    let Listing { epoch, grid, kind, cursor, .. } = listing;
+    let segment = listing.segments.get(&msn);
+    let whole = msn < cursor.msn;
+    if segment.is_none_or(|segment| segment.gap()) {
+        writeln!(out, "#EXT-X-GAP")?;
+    }
+    writeln!(
+        out,
+        "#EXT-X-PROGRAM-DATE-TIME:{}",
+        date(grid.sample_ms(*kind, grid.first_sample(*kind, msn)))
+    )?;
+    let oldest = cursor
+        .msn
+        .saturating_sub(grid.segments_in_ms(PART_WINDOW * grid.target_duration_s() * 1000));
+    if msn >= oldest {
+        let parts = segment.map(|segment| segment.parts.as_slice()).unwrap_or_default();
+        for (index, part) in parts.iter().enumerate() {
+            let samples = grid.part(*kind, msn, index as u64).1;
+            write!(
+                out,
+                "#EXT-X-PART:DURATION={},URI=\"{epoch}-{msn}.{index}.m4s\"",
+                length(grid, *kind, samples)
+            )?;
+            out.push_str(match (part.gap, part.independent) {
+                (true, _) => ",GAP=YES\n",
+                (false, true) => ",INDEPENDENT=YES\n",
+                (false, false) => "\n",
+            });
+        }
+    }
+    if whole {
+        let length = length(grid, *kind, grid.samples(*kind, msn));
+        writeln!(out, "#EXTINF:{length},\n{epoch}-{msn}.m4s")?;
+    }
+    Ok(())
+}
+
+fn write_daterange(out: &mut String, range: &DateRange, window: (u64, u64)) -> std::fmt::Result {
+    let length = range.duration_ms.or(range.planned_duration_ms).unwrap_or(u64::MAX);
+    if range.start_ms.saturating_add(length) <= window.0 || range.start_ms > window.1 {
+        return Ok(());
+    }
+    write!(out, "#EXT-X-DATERANGE:ID=\"{}\"", range.id)?;
+    write!(out, ",START-DATE=\"{}\"", date(range.start_ms))?;
+    if let Some(ms) = range.planned_duration_ms {
+        write!(out, ",PLANNED-DURATION={}", seconds(ms, 1000))?;
+    }
+    if let Some(ms) = range.duration_ms {
+        write!(out, ",DURATION={}", seconds(ms, 1000))?;
+    }
+    for (name, command) in [("SCTE35-OUT", &range.scte35_out), ("SCTE35-IN", &range.scte35_in)] {
+        if let Some(command) = command {
+            write!(out, ",{name}=0x")?;
+            for byte in command {
+                write!(out, "{byte:02X}")?;
+            }
+        }
+    }
+    out.push('\n');
+    Ok(())
+}
+
+/// The last published part before a cursor; `None` at the start of the timeline.
+fn last_part(grid: &Grid, kind: Kind, cursor: Cursor) -> Option<(u64, u64)> {
+    if cursor.part > 0 {
+        return Some((cursor.msn, cursor.part - 1));
+    }
+    let msn = cursor.msn.checked_sub(1)?;
+    Some((msn, grid.parts(kind, msn) - 1))
+}
+
+fn length(grid: &Grid, kind: Kind, samples: u64) -> String {
+    match kind {
+        Kind::Video => seconds(samples * u64::from(grid.fps.1), u64::from(grid.fps.0)),
+        Kind::Audio => seconds(samples * AAC_FRAME, u64::from(grid.audio_rate)),
+    }
+}
+
+/// A fraction of seconds with five decimals, rounded to nearest.
+fn seconds(num: u64, den: u64) -> String {
+    let units = (u128::from(num) * 200_000 + u128::from(den)) / (2 * u128::from(den));
+    format!("{}.{:05}", units / 100_000, units % 100_000)
+}
+
+/// ISO 8601 with milliseconds, in UTC.
+#[must_use]
+pub fn date(unix_ms: u64) -> String {
+    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    // Days to a civil date, by eras of 400 years that begin on 1 March.
+    let z = days + 719_468;
+    let (era, day) = (z / 146_097, z % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    format!(
+        "{:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+        era * 400 + year + carry,
+        ms % 1000
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::store::StoredPart;
+
+    fn segment(parts: u64, gap: Option<u64>) -> Arc<Segment> {
+        let part = |index: u64| StoredPart {
+            independent: index == 0,
+            gap: gap == Some(index),
+            ..StoredPart::default()
+        };
+        Arc::new(Segment { parts: (0..parts).map(part).collect() })
+    }
+
+    /// Ten seconds in, parts of half a second, segment 1 lost as a whole, segment 3 in part.
+    fn listing() -> Listing {
+        let grid = Grid::new(1_700_000_000_000, (30_000, 1001), 1000, 500).unwrap();
+        let range = DateRange {
+            id: "b1".to_owned(),
+            start_ms: grid.start_ms(4),
+            planned_duration_ms: Some(4004),
+            duration_ms: None,
+            scte35_out: Some(vec![0xfc, 0x30]),
+            scte35_in: None,
+        };
+        let past = DateRange { id: "b0".to_owned(), start_ms: 1_699_999_000_000, ..range.clone() };
+        Listing {
+            epoch: "1a2b".into(),
+            grid,
+            kind: Kind::Video,
+            first: 0,
+            cursor: Cursor { msn: 5, part: 1 },
+            segments: [
+                (0, segment(2, None)),
+                (2, segment(2, None)),
+                (3, segment(2, Some(1))),
+                (4, segment(2, None)),
+                (5, segment(1, None)),
+            ]
+            .into(),
+            reports: vec![
+                ("v160".to_owned(), Kind::Video, Cursor { msn: 5, part: 0 }),
+                ("a-en".to_owned(), Kind::Audio, Cursor { msn: 5, part: 2 }),
+            ],
+            breaks: BreaksView { revision: 7, dateranges: vec![past, range] },
+            ended: false,
+        }
+    }
+
+    #[test]
+    fn an_ended_playlist_says_so_and_hints_at_nothing() {
+        let text =
+            render(&Listing { ended: true, cursor: Cursor { msn: 5, part: 0 }, ..listing() });
+        assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
+        assert!(!text.contains("PRELOAD-HINT"), "{text}");
+    }
+
+    #[test]
+    fn the_playlist_is_written_by_the_rules() {
+        assert_eq!(render(&listing()), include_str!("playlist.golden.m3u8"));
+    }
+
+    #[test]
+    fn dates_are_civil() {
+        assert_eq!(date(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(date(951_782_400_123), "2000-02-29T00:00:00.123Z");
+        assert_eq!(date(1_772_323_199_999), "2026-02-28T23:59:59.999Z");
+        assert_eq!(date(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn no_duration_exceeds_its_target() {
+        let grid = Grid::new(0, (60_000, 1001), 2000, 200).unwrap();
+        let (num, den) = grid.part_target();
+        assert_eq!(seconds(num, den), "0.20020");
+        assert_eq!(length(&grid, Kind::Video, 12), "0.20020");
+        assert_eq!(length(&grid, Kind::Audio, 9), "0.19200");
+    }
+}
