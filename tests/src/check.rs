@@ -370,6 +370,7 @@ fn problem_title(code: &str) -> Option<&'static str> {
         ("method-not-allowed", "The method is not allowed"),
         ("route-unknown", "There is nothing here"),
         ("event-unknown", "There is no such event"),
+        ("not-live", "The event has not begun"),
         ("rendition-unknown", "There is no such rendition"),
         ("object-unknown", "There is no such object"),
         ("pass-malformed", "The pass cannot be read"),

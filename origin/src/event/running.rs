@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::cohorts::cohorts;
 use super::describe;
-use super::error::EventError;
+use super::error::{EventError, StartError};
 use super::live::{Live, LiveConfig};
 use super::schedule::{self, Schedule};
 use super::score::{Board, Score};
@@ -105,6 +105,9 @@ impl Event {
     pub async fn start(settings: Settings, shared: Shared) -> Result<Arc<Self>, EventError> {
         let Shared { keyring_file, keyring, publisher, publishers, shown, is_alone } = shared;
         let name = settings.live.event.clone();
+        let folder = settings.live.data.clone();
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| StartError::Io { path: folder, source })?;
         let switches = Arc::new(Switches::open(&name, is_alone, Arc::clone(&publisher))?);
         let keys = InForce::open(&name, keyring_file, keyring, Arc::clone(&publisher))?;
         let cohorts = cohorts(&settings.document.cohorts);
