@@ -110,7 +110,7 @@ impl Config {
     ///
     /// # Errors
     /// Every fault found, each with its remedy.
-    pub fn read(flags: Settings, file: Option<&Path>) -> Result<Vec<Self>, Vec<Fault>> {
+    pub fn read(flags: &Settings, file: Option<&Path>) -> Result<Vec<Self>, Vec<Fault>> {
         let (mut configs, mut faults) = (Vec::new(), Vec::new());
         for mut reader in Reader::of_each_event(flags, file) {
             configs.push(Self::from_reader(&mut reader));
@@ -453,7 +453,7 @@ mod tests {
         let file = folder.path().join("origin.toml");
         std::fs::write(&file, toml).unwrap();
         let line = CommandLine::parse_from([&["origin"], flags].concat());
-        Config::read(line.settings, Some(&file))
+        Config::read(&line.settings, Some(&file))
     }
 
     #[test]

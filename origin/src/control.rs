@@ -22,7 +22,7 @@ use crate::documents::in_force::{Change, ChangeError};
 use crate::documents::publish::PublishError;
 use crate::event::score::{Score, ScoreError};
 use crate::event::switches::SwitchError;
-use crate::event::{self, Event, Registry};
+use crate::event::{self, Registry, RunningEvent};
 use crate::http::{Handler, json as json_reply, not_found, problem};
 use crate::package::end::EndError;
 use crate::secret::Secret;
@@ -107,7 +107,7 @@ impl Control {
 
     async fn event(
         &self,
-        event: &Event,
+        event: &RunningEvent,
         method: &Method,
         rest: &[&str],
         body: Incoming,
@@ -156,7 +156,7 @@ impl Control {
         Ok(ok(&self.api_state()))
     }
 
-    fn shown(&self, event: &Event) -> Value {
+    fn shown(&self, event: &RunningEvent) -> Value {
         let (ledger, live) = (event.desk.ledger(), &event.live);
         let next = live.position().next_msn;
         let breaks: Vec<Value> =
@@ -186,7 +186,7 @@ impl Control {
     }
 }
 
-async fn announce(event: &Event, asked: &NewBreak) -> Outcome {
+async fn announce(event: &RunningEvent, asked: &NewBreak) -> Outcome {
     if !(1..=LENGTH_S_MAX).contains(&asked.length_s) {
         let title = format!("A break lasts 1 to {LENGTH_S_MAX} s");
         return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
@@ -207,7 +207,7 @@ async fn announce(event: &Event, asked: &NewBreak) -> Outcome {
     Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
 }
 
-async fn end(event: &Event) -> Outcome {
+async fn end(event: &RunningEvent) -> Outcome {
     if !event.is_ready() {
         return Ok(not_live());
     }
@@ -219,13 +219,13 @@ async fn end(event: &Event) -> Outcome {
     })
 }
 
-async fn return_early(event: &Event, id: &str) -> Outcome {
+async fn return_early(event: &RunningEvent, id: &str) -> Outcome {
     let (desk, id) = (Arc::clone(&event.desk), id.to_owned());
     let record = apart(move || desk.return_early(&id)).await?.map_err(|error| refused(&error))?;
     Ok(ok(&shown(&record)))
 }
 
-async fn change_keys(event: &Event, change: Change) -> Outcome {
+async fn change_keys(event: &RunningEvent, change: Change) -> Outcome {
     let keys = Arc::clone(&event.keys);
     let error = match apart(move || keys.change(change)).await? {
         Ok(told) => return Ok(ok(&json!(told))),
@@ -242,7 +242,7 @@ async fn change_keys(event: &Event, change: Change) -> Outcome {
     Ok(problem(status, code, &error.to_string()))
 }
 
-async fn throw(event: &Event, changes: BTreeMap<String, Value>) -> Outcome {
+async fn throw(event: &RunningEvent, changes: BTreeMap<String, Value>) -> Outcome {
     let switches = Arc::clone(&event.switches);
     match apart(move || switches.throw(&changes)).await? {
         Ok(()) => Ok(ok(&json!({"flags": flags(event)}))),
@@ -253,7 +253,7 @@ async fn throw(event: &Event, changes: BTreeMap<String, Value>) -> Outcome {
     }
 }
 
-async fn show(event: &Event, score: Option<Score>) -> Outcome {
+async fn show(event: &RunningEvent, score: Option<Score>) -> Outcome {
     let board = Arc::clone(&event.board);
     match apart(move || board.show(score)).await? {
         Ok(()) => Ok(ok(&json!({"event": event.name(), "score": event.score()}))),
@@ -264,7 +264,7 @@ async fn show(event: &Event, score: Option<Score>) -> Outcome {
     }
 }
 
-fn flags(event: &Event) -> BTreeMap<&'static str, &'static str> {
+fn flags(event: &RunningEvent) -> BTreeMap<&'static str, &'static str> {
     let all = event.switches.all().into_iter();
     all.map(|(flag, on)| (flag, if on { "on" } else { "off" })).collect()
 }

@@ -18,4 +18,4 @@ pub use error::{EventError, StartError};
 pub use live::{Live, LiveConfig, Position, Status};
 pub use media::Rendition;
 pub use registry::Registry;
-pub use running::{Event, Settings, Shared, State};
+pub use running::{RunningEvent, Settings, Shared, State};

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn serve_events(serve: Serve) -> Result<(), String> {
-    let mut configs = Config::read(serve.settings, serve.config.as_deref()).map_err(|faults| {
+    let mut configs = Config::read(&serve.settings, serve.config.as_deref()).map_err(|faults| {
         let list: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
         format!("the configuration has {} fault(s):{}", faults.len(), list.concat())
     })?;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{PublishError, Publisher};
-use crate::event::{Event, EventError, Registry, Shared};
+use crate::event::{EventError, Registry, RunningEvent, Shared};
 use crate::http::{self, ListenError};
 use crate::ingest::{self, Input, Publishers};
 use crate::viewers::ApiAndPage;
@@ -154,12 +154,12 @@ async fn start_events(
         let mut settings = config.event_settings();
         // What the machine may encode is for all of them.
         settings.live.ladder.cpu_share /= configs.len() as f64;
-        let started = Event::start(settings, shared.clone()).await;
+        let started = RunningEvent::start(settings, shared.clone()).await;
         events.insert(
             started.map_err(|source| RunError::Event { event: config.event.clone(), source })?,
         );
     }
-    events.all().iter().for_each(Event::go_on);
+    events.all().iter().for_each(RunningEvent::go_on);
     Ok(())
 }
 

@@ -7,21 +7,12 @@ mod common;
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
-use common::{TOKEN, ask, binary, free_port, get, wait};
+use common::{Running, TOKEN, ask, binary, free_port, get, publish, wait};
 use serde_json::Value;
 
 const KEY_OF_A: &str = "key-of-the-first-match";
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Ports of one origin.
 #[derive(Clone, Copy)]
@@ -46,21 +37,6 @@ fn serve(folder: &Path, ports: Ports) -> Running {
     let log = File::options().append(true).create(true).open(folder.join("log")).unwrap();
     let child =
         binary().args(["serve", "--config"]).arg(&file).stdout(Stdio::null()).stderr(log).spawn();
-    Running(child.unwrap())
-}
-
-/// A camera: a small picture with a tone, in real time.
-fn publish(port: u16, key: &str) -> Running {
-    let child = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-re"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
-        .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "flv"])
-        .arg(format!("rtmp://127.0.0.1:{port}/live/{key}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
     Running(child.unwrap())
 }
 

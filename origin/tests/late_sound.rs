@@ -8,12 +8,12 @@ mod common;
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::publisher::Publisher;
-use common::{TOKEN, ask, binary, free_port, get, wait};
+use common::{Running, TOKEN, ask, binary, free_port, get, wait};
 use rml_rtmp::time::RtmpTimestamp;
 use serde_json::Value;
 
@@ -24,15 +24,6 @@ const AUDIO: u8 = 8;
 const SOUND_FROM_MS: u32 = 1500;
 
 /// A child that does not outlive its test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Type, milliseconds and payload of each tag of a clip.
 fn tags(folder: &Path) -> Vec<(u8, u32, Bytes)> {
     let file = folder.join("clip.flv");

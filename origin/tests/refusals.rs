@@ -8,26 +8,17 @@ mod common;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::publisher::Publisher;
-use common::{TOKEN, binary, free_port, get, wait};
+use common::{Running, TOKEN, binary, free_port, get, publish, wait};
 use serde_json::Value;
 
 const KEY: &str = "key-of-the-right-camera";
 const WRONG_KEY: &str = "key-of-another-camera";
 
 /// A child that does not outlive its test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Starts the origin with these arguments and free ports for the rest, and returns what it said
 /// when it gave up.
 fn given_up(arguments: &[&str], path: Option<&str>) -> String {
@@ -100,21 +91,6 @@ fn serve(data: &Path, ports: [u16; 3]) -> Running {
         .arg(data)
         .stdout(Stdio::null())
         .stderr(log)
-        .spawn();
-    Running(child.unwrap())
-}
-
-/// A camera: a small picture with a tone, in real time.
-fn publish(port: u16, key: &str) -> Running {
-    let child = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-re"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
-        .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "flv"])
-        .arg(format!("rtmp://127.0.0.1:{port}/live/{key}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
         .spawn();
     Running(child.unwrap())
 }

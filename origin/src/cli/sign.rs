@@ -66,7 +66,7 @@ impl Sign {
     /// Where everything is: as the flags say, else the file of settings.
     fn place(&self) -> Result<Place, String> {
         let configs = match &self.config {
-            Some(file) => Config::read(Settings::default(), Some(file)).map_err(|faults| {
+            Some(file) => Config::read(&Settings::default(), Some(file)).map_err(|faults| {
                 let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 format!("--config {}: {}", file.display(), told.join("; "))
             })?,

@@ -60,7 +60,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// One for each event. A file that cannot be read is a fault like any other.
-    pub(super) fn of_each_event(flags: Settings, file: Option<&Path>) -> Vec<Self> {
+    pub(super) fn of_each_event(flags: &Settings, file: Option<&Path>) -> Vec<Self> {
         let file_name = file.map(|path| path.display().to_string()).unwrap_or_default();
         let (table, fault) = match file.map(settings::table_of_file) {
             Some(Ok(table)) => (table, None),

@@ -80,7 +80,7 @@ pub enum State {
 }
 
 /// A running event.
-pub struct Event {
+pub struct RunningEvent {
     settings: Settings,
     /// All cohorts of the schema.
     cohorts: Vec<String>,
@@ -97,8 +97,8 @@ pub struct Event {
     jobs: Mutex<JoinSet<()>>,
 }
 
-impl Event {
-    /// Starts an event, or goes on with what its folder holds. Its jobs wait for [`Event::go_on`].
+impl RunningEvent {
+    /// Starts an event, or goes on with what its folder holds. Its jobs wait for [`RunningEvent::go_on`].
     ///
     /// # Errors
     /// See [`EventError`].
@@ -172,7 +172,7 @@ impl Event {
         self.publisher.publish(&name, &document).map(drop)
     }
 
-    /// Begins what goes on beside the requests. Apart from [`Event::start`], because snapshots are
+    /// Begins what goes on beside the requests. Apart from [`RunningEvent::start`], because snapshots are
     /// taken of what is said of this event once it is known.
     pub fn go_on(self: &Arc<Self>) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);

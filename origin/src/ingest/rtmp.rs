@@ -161,7 +161,7 @@ async fn replaced(admitted: Option<&mut Admitted>) {
     };
     // An error says that the seat is gone, which the next tag finds out.
     if newest.wait_for(|newest| *number < *newest).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -13,7 +13,7 @@ use sightscreen_core::{route, signed_url};
 
 use crate::clock::now_ms;
 use crate::demo::gate::Gate;
-use crate::event::{Event, Registry};
+use crate::event::{Registry, RunningEvent};
 use crate::http::{self as answers, not_found, problem};
 
 /// Seconds for which the URL of a playback answer admits.
@@ -115,7 +115,7 @@ impl Api {
     }
 
     /// A signed entry URL with the claims of the query that this event knows.
-    fn playback(&self, event: &Event, query: &str) -> Response<Bytes> {
+    fn playback(&self, event: &RunningEvent, query: &str) -> Response<Bytes> {
         if !self.open_playback {
             return problem(
                 StatusCode::FORBIDDEN,
@@ -140,11 +140,11 @@ impl Api {
     }
 }
 
-fn summary(event: &Event) -> Value {
+fn summary(event: &RunningEvent) -> Value {
     json!({"event": event.name(), "title": event.title(), "state": event.state()})
 }
 
-fn detail(event: &Event) -> Value {
+fn detail(event: &RunningEvent) -> Value {
     let (name, live) = (event.name(), &event.live);
     let renditions = live.renditions();
     let languages: Vec<_> = renditions
@@ -167,7 +167,7 @@ fn detail(event: &Event) -> Value {
 }
 
 /// How the match stands; without teams where nobody says.
-fn score_of(event: &Event) -> Value {
+fn score_of(event: &RunningEvent) -> Value {
     let mut value = event.score().map_or(json!({}), |score| json!(score));
     value["state"] = json!(event.state());
     value["at_ms"] = json!(now_ms());

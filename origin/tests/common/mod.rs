@@ -60,6 +60,31 @@ pub(crate) fn ask_with(
     Some((status, answer[head + 4..].to_vec()))
 }
 
+/// A process that ends with its value.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A camera: a small picture with a tone, in real time.
+pub(crate) fn publish(port: u16, key: &str) -> Running {
+    let child = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-re"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
+        .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "flv"])
+        .arg(format!("rtmp://127.0.0.1:{port}/live/{key}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Running(child.unwrap())
+}
+
 /// The real binary with the test match in one rung and one language; it ends with its value.
 pub(crate) struct Origin {
     pub(crate) child: Child,
