@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     let command = CommandLine::command().mut_subcommand("serve", with_defaults);
     let line = CommandLine::from_arg_matches(&command.get_matches());
     let result = match line.unwrap_or_else(|error| error.exit()).command {
-        Command::Serve(serve) => serve_events(*serve),
+        Command::Serve(serve) => serve_events(&serve),
         Command::Sign(sign) => sign.print(),
         Command::Inspect(inspect) => inspect.print(),
         Command::Keys(rotate) => rotate.print(),
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve_events(serve: Serve) -> Result<(), String> {
+fn serve_events(serve: &Serve) -> Result<(), String> {
     let mut configs = Config::read(&serve.settings, serve.config.as_deref()).map_err(|faults| {
         let list: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
         format!("the configuration has {} fault(s):{}", faults.len(), list.concat())
@@ -79,7 +79,7 @@ fn serve_events(serve: Serve) -> Result<(), String> {
     let result = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(stop_at_a_signal(stop));
-        run(configs, stopped).await.map_err(|error| error.to_string())
+        Box::pin(run(configs, stopped)).await.map_err(|error| error.to_string())
     });
     // What still blocks (a disk that hangs) must not keep the process.
     runtime.shutdown_background();

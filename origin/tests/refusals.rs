@@ -8,7 +8,7 @@ mod common;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use common::publisher::Publisher;

@@ -3,7 +3,7 @@
 use sightscreen_core::{Failure, Got, Object, Relay, Want};
 
 use crate::headers;
-use crate::platform::{Answer, Body, Platform};
+use crate::platform::{Answer, Body, Head, Platform};
 use crate::time::within;
 
 /// Whether a relay passes this status of the origin on instead of resuming the exchange.
@@ -30,12 +30,24 @@ pub async fn pass<P: Platform>(
     let want = &relay.want;
     let asked = forwarded(viewer);
     let head = within(platform, want.timeout_ms, platform.ask(want, &asked)).await;
-    let head = head.unwrap_or(Err(Failure::Timeout)).map_err(Got::Failed)?;
+    answer(platform, relay, head.unwrap_or(Err(Failure::Timeout)).map_err(Got::Failed)?).await
+}
+
+/// The answer to the viewer by the origin's.
+///
+/// # Errors
+/// What came in place of a body.
+pub async fn answer<P: Platform>(
+    platform: &P,
+    relay: &Relay,
+    head: Head<P::Stream>,
+) -> Result<Answer<P::Stream>, Got> {
     if !passes(head.status) {
         return Err(Got::Object(without_body(head.status, &head.headers)));
     }
     let headers = headers::relayed(head.status, &head.headers, relay);
-    let body = body(platform, want, &head.headers, head.stream).await.map_err(Got::Failed)?;
+    let body =
+        body(platform, &relay.want, &head.headers, head.stream).await.map_err(Got::Failed)?;
     Ok(Answer { status: head.status, headers, body })
 }
 

@@ -137,7 +137,7 @@ async fn lead(
 ) -> Result<Answer<Stream>, Got> {
     let arriving = match arrive(platform, &relay.want, lead).await? {
         Ok(arriving) => arriving,
-        Err(head) => return pass::answer(platform, relay, head),
+        Err(head) => return pass::answer(platform, relay, head).await,
     };
     let answer = cut(relay, viewer, &arriving.kept, Stream::Native);
     task::later(arriving.copy(relay.want.clone()));
