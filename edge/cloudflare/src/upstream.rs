@@ -5,8 +5,7 @@ use sightscreen_core::{Class, Failure, Sharing, Source, Want};
 use sightscreen_door::{self as door, Head, Lifetime, headers};
 use worker::wasm_bindgen::JsValue;
 use worker::{
-    AbortController, Error, Fetch, Request, Response, ResponseBody, ResponseBuilder, js_sys,
-    web_sys,
+    AbortController, Fetch, Request, Response, ResponseBody, ResponseBuilder, js_sys, web_sys,
 };
 
 /// A body that the platform moves.
