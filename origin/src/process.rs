@@ -99,8 +99,12 @@ pub async fn run(configs: Vec<Config>, mut stop: watch::Receiver<bool>) -> Resul
         is_alone: configs.len() == 1,
     };
     let mut jobs = JoinSet::new();
-    listen_for_publishers(&configs, &shared.publishers, &mut jobs).await?;
+    let publishers_port = publishers_port(&configs).await?;
     start_events(&configs, &shared, &events).await?;
+    // Whoever came meanwhile waits: no key is known before its event is.
+    if let Some(port) = publishers_port {
+        jobs.spawn(ingest::listen(port, shared.publishers.clone()));
+    }
     let edge_secrets = config.edge_secrets.clone();
     let front =
         Front { events: events.clone(), publisher, api: Arc::clone(&api), page, edge_secrets };
@@ -130,18 +134,11 @@ pub async fn run(configs: Vec<Config>, mut stop: watch::Receiver<bool>) -> Resul
 }
 
 /// One port for all publishers, where there may be one.
-async fn listen_for_publishers(
-    configs: &[Config],
-    publishers: &Publishers,
-    jobs: &mut JoinSet<()>,
-) -> Result<(), RunError> {
+async fn publishers_port(configs: &[Config]) -> Result<Option<TcpListener>, RunError> {
     let takes = |config: &&Config| matches!(config.input, Input::Publisher(_));
-    if let Some(config) = configs.iter().find(takes) {
-        let bound = TcpListener::bind(config.rtmp).await;
-        let listener = bound.map_err(|source| RunError::Rtmp { address: config.rtmp, source })?;
-        jobs.spawn(ingest::listen(listener, publishers.clone()));
-    }
-    Ok(())
+    let Some(config) = configs.iter().find(takes) else { return Ok(None) };
+    let bound = TcpListener::bind(config.rtmp).await;
+    bound.map(Some).map_err(|source| RunError::Rtmp { address: config.rtmp, source })
 }
 
 /// Starts all events, and then what goes on beside them: snapshots are taken of them all.
