@@ -203,6 +203,8 @@ impl Runner<'_> {
         };
         if step.origin_refuses {
             self.origin.come_back().map_err(|e| format!("the origin's port: {e}"))?;
+            // Until the door has seen that the connections which it keeps for later are closed.
+            thread::sleep(SETTLE);
         }
         if step.upstream.is_some() {
             thread::sleep(SETTLE);
