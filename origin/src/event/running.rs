@@ -98,7 +98,8 @@ pub struct RunningEvent {
 }
 
 impl RunningEvent {
-    /// Starts an event, or goes on with what its folder holds. Its jobs wait for [`RunningEvent::go_on`].
+    /// Starts an event, or goes on with what its folder holds. Its jobs wait for
+    /// [`RunningEvent::go_on`].
     ///
     /// # Errors
     /// See [`EventError`].
@@ -165,15 +166,12 @@ impl RunningEvent {
         if published.as_ref().is_some_and(has_begun) {
             return Ok(());
         }
-        let document = document::Event {
-            renditions: Vec::new(),
-            ..describe::event(self.settings.document.clone(), &self.live)
-        };
+        let document = document::Event { renditions: Vec::new(), ..self.document() };
         self.publisher.publish(&name, &document).map(drop)
     }
 
-    /// Begins what goes on beside the requests. Apart from [`RunningEvent::start`], because snapshots are
-    /// taken of what is said of this event once it is known.
+    /// Begins what goes on beside the requests. It is not part of [`RunningEvent::start`], because
+    /// snapshots are taken of all events, and those have to be known first.
     pub fn go_on(self: &Arc<Self>) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let (names, slate) = (self.settings.table.creatives(), self.settings.slate.clone());
@@ -273,8 +271,13 @@ impl RunningEvent {
         schedule::keep(self.settings.schedule, self.live.clone(), Arc::clone(&self.desk)).await;
     }
 
+    /// What the edges are told, with the media as they are now.
+    fn document(&self) -> document::Event {
+        describe::event(self.settings.document.clone(), &self.live)
+    }
+
     async fn publish_document(&self) {
-        let document = describe::event(self.settings.document.clone(), &self.live);
+        let document = self.document();
         if let Some(fault) = document.fault() {
             tracing::error!(
                 fault,

@@ -1,7 +1,7 @@
 //! Who may publish what: stream keys, and the events that they are for.
 //!
-//! Keys are held as digests. A look-up takes the same time for every key of the same digest table,
-//! and says nothing about how much of a key was right.
+//! Keys are held as digests, so that the time which a look-up takes says nothing about how much of a
+//! key was right.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -78,12 +78,6 @@ impl Publishers {
     /// The seat for which `key` is good.
     pub(crate) fn find(&self, key: &str) -> Option<Seat> {
         self.seats.read().unwrap_or_else(PoisonError::into_inner).get(&digest(key)).cloned()
-    }
-
-    /// Whether any event waits for a publisher.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.seats.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 
