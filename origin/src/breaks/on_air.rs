@@ -51,3 +51,18 @@ pub trait Breaks: Send + Sync + 'static {
     /// What the playlists say now. Cheap: called for every playlist.
     fn view(&self) -> BreaksView;
 }
+
+/// An event without breaks, for tests.
+#[cfg(test)]
+pub(crate) struct NoBreaks;
+
+#[cfg(test)]
+impl Breaks for NoBreaks {
+    fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        BreaksView::default()
+    }
+}

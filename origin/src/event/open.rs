@@ -341,7 +341,7 @@ fn input_error(input: &Input, reason: &str) -> StartError {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::breaks::on_air::{BreaksView, FreezeError};
+    use crate::breaks::on_air::NoBreaks;
     use crate::encode::ladder::LadderLimits;
     use crate::encode::ladder::Rung;
     use crate::grid::Kind;
@@ -361,18 +361,6 @@ mod tests {
         assert_eq!(from(Some(saved(Some(300), 971)), 20), 971);
         assert_eq!(from(Some(saved(Some(20), 971)), 600), 981);
         assert_eq!(from(Some(saved(None, 0)), 600), 0);
-    }
-
-    struct NoBreaks;
-
-    impl Breaks for NoBreaks {
-        fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
-            Ok(())
-        }
-
-        fn view(&self) -> BreaksView {
-            BreaksView::default()
-        }
     }
 
     fn plan() -> Plan {

@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 
 use super::*;
-use crate::breaks::on_air::{Breaks, BreaksView, FreezeError};
+use crate::breaks::on_air::NoBreaks;
 use crate::creative::Library;
 use crate::encode::ladder::Plan;
 use crate::package::end::End;
@@ -50,18 +50,6 @@ fn ranges_are_cut_to_what_is_there() {
     assert_eq!(byte_range("bytes=10-", 10), Some(None));
     for ignored in ["bytes=-", "bytes=3-1", "bytes=1-2,4-5", "items=1-2", "bytes=+1-2"] {
         assert_eq!(byte_range(ignored, 10), None, "{ignored}");
-    }
-}
-
-struct NoBreaks;
-
-impl Breaks for NoBreaks {
-    fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
-        Ok(())
-    }
-
-    fn view(&self) -> BreaksView {
-        BreaksView::default()
     }
 }
 
