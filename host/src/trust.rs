@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,11 +10,17 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::Origin;
 
+/// Whom this machine trusts. Its files are read once, and not by each thread.
+static MACHINE: LazyLock<RootCertStore> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+});
+
 /// For the media's place, which may be a CDN with a certificate of the public kind: whom this
 /// machine trusts, and the origin's authority. The node shows it no certificate.
 pub(crate) fn media(origin: &Origin) -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = MACHINE.clone();
     add_own(&mut roots, origin)?;
     Ok(client(roots)?.with_no_client_auth())
 }
@@ -41,18 +47,16 @@ fn client(
 }
 
 fn roots(origin: &Origin) -> io::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    add_own(&mut roots, origin)?;
-    if origin.ca.is_none() && origin.url.starts_with("https://") {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err(io::Error::other(format!(
-                "--origin {}: this machine trusts no certificate authority; install Debian's \
-                 package ca-certificates, or name a file with --origin-ca",
-                origin.url
-            )));
-        }
+    let asks_machine = origin.ca.is_none() && origin.url.starts_with("https://");
+    let mut roots = if asks_machine { MACHINE.clone() } else { RootCertStore::empty() };
+    if asks_machine && roots.is_empty() {
+        return Err(io::Error::other(format!(
+            "--origin {}: this machine trusts no certificate authority; install Debian's \
+             package ca-certificates, or name a file with --origin-ca",
+            origin.url
+        )));
     }
+    add_own(&mut roots, origin)?;
     Ok(roots)
 }
 

@@ -184,11 +184,16 @@ impl Config {
     /// When they can be neither read nor kept, with the file.
     pub fn keep_secrets(&mut self) -> Result<(), Fault> {
         let kept = |secret: Secret, path: PathBuf| {
-            secret.or_kept(&path).map_err(|error| Fault {
+            let fault = |fault: String| Fault {
                 place: path.display().to_string(),
-                fault: error.to_string(),
-                remedy: "make the file readable, or remove it and a new secret is made".to_owned(),
-            })
+                fault,
+                remedy: "mend the file, or remove it and a new secret is made".to_owned(),
+            };
+            let secret = secret.or_kept(&path).map_err(|error| fault(error.to_string()))?;
+            if is_secret(&secret.0, SECRET_BYTES_MIN) {
+                return Ok(secret);
+            }
+            Err(fault(format!("is not at least {SECRET_BYTES_MIN} of A-Z a-z 0-9 - _")))
         };
         if self.operator_token_made {
             let path = self.data.join("operator-token");
@@ -350,6 +355,9 @@ fn edge_secrets(reader: &mut Reader) -> Vec<Secret> {
     secrets.into_iter().map(Secret).collect()
 }
 
+/// An operator's token and a stream key are at least as long.
+const SECRET_BYTES_MIN: usize = 8;
+
 /// Whether it can be typed anywhere and is hard to guess.
 fn is_secret(text: &str, bytes_min: usize) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -358,14 +366,14 @@ fn is_secret(text: &str, bytes_min: usize) -> bool {
 
 /// A secret, and whether it was made because none was given.
 fn secret(reader: &mut Reader, name: &str, field: Field<Text>) -> (String, bool) {
-    const BYTES_MIN: usize = 8;
     let Some(given) = reader.optional(field) else {
         return (crate::documents::keys::random_hex(16), true);
     };
-    if !is_secret(&given, BYTES_MIN) {
+    if !is_secret(&given, SECRET_BYTES_MIN) {
         let place = reader.place(name, field);
-        let remedy =
-            format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made");
+        let remedy = format!(
+            "use at least {SECRET_BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made"
+        );
         reader.fault(place, "is too short or has other characters", &remedy);
     }
     (given, false)

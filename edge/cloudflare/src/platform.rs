@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use sightscreen_core::{Failure, Want};
 use sightscreen_door::{
-    self as door, Entry, Head, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn,
+    self as door, Arrival, Entry, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn,
 };
 use worker::{Context, Delay, Env};
 
@@ -69,7 +69,7 @@ impl Platform for Cloudflare {
         &self,
         want: &Want,
         forwarded: &[(String, String)],
-    ) -> Result<Head<upstream::Stream>, Failure> {
+    ) -> Result<Arrival<upstream::Stream>, Failure> {
         upstream::send(&self.0.origin, self.0.secret.as_deref(), want, forwarded).await
     }
 

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use sightscreen_core::{Class, Failure, Sharing, Source, Want};
-use sightscreen_door::{self as door, Head, Lifetime, headers};
+use sightscreen_door::{self as door, Arrival, Lifetime, headers};
 use worker::wasm_bindgen::JsValue;
 use worker::{
     AbortController, Fetch, Request, Response, ResponseBody, ResponseBuilder, js_sys, web_sys,
@@ -28,7 +28,7 @@ pub(crate) async fn send(
     secret: Option<&str>,
     want: &Want,
     forwarded: &[(String, String)],
-) -> Result<Head<Stream>, Failure> {
+) -> Result<Arrival<Stream>, Failure> {
     let request = request(origin, secret, want, forwarded).ok_or(Failure::Unreachable)?;
     let abort = AbortController::default();
     let signal = abort.signal();
@@ -38,7 +38,7 @@ pub(crate) async fn send(
     let response = sent.map_err(|_| Failure::Unreachable)?;
     let status = response.status_code();
     let headers = headers::read(|name| header(&response, name));
-    Ok(Head { status, headers, stream: response.into_parts().1 })
+    Ok(Arrival { status, headers, stream: response.into_parts().1 })
 }
 
 /// A header's value by lower case name.

@@ -31,7 +31,7 @@ pub use geography::{geography, only};
 pub use instance::{InstanceLead, settle, turn};
 pub use lifetime::{Lifetime, Use};
 pub use parsed::Parsed;
-pub use platform::{Answer, Body, Entry, Head, Outcome, Platform, Turn};
+pub use platform::{Answer, Arrival, Body, Entry, Outcome, Platform, Turn};
 pub use range::Cut;
 pub use stamp::Stamp;
 

@@ -41,7 +41,7 @@ pub trait Platform: Clone + 'static {
         &self,
         want: &Want,
         headers: &[(String, String)],
-    ) -> impl Future<Output = Result<Head<Self::Stream>, Failure>>;
+    ) -> impl Future<Output = Result<Arrival<Self::Stream>, Failure>>;
 
     /// The whole body, if it is not longer than `max_bytes`.
     fn read(
@@ -110,7 +110,7 @@ pub trait Platform: Clone + 'static {
 
 /// Status and headers of an answer of the origin, with its body still to come.
 #[derive(Debug)]
-pub struct Head<S> {
+pub struct Arrival<S> {
     /// HTTP status.
     pub status: u16,
     /// Those of [`headers::READ`](crate::headers::READ) that it has.

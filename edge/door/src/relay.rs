@@ -3,7 +3,7 @@
 use sightscreen_core::{Failure, Got, Object, Relay, Want};
 
 use crate::headers;
-use crate::platform::{Answer, Body, Head, Platform};
+use crate::platform::{Answer, Arrival, Body, Platform};
 use crate::time::within;
 
 /// Whether a relay passes this status of the origin on instead of resuming the exchange.
@@ -40,7 +40,7 @@ pub async fn pass<P: Platform>(
 pub async fn answer<P: Platform>(
     platform: &P,
     relay: &Relay,
-    head: Head<P::Stream>,
+    head: Arrival<P::Stream>,
 ) -> Result<Answer<P::Stream>, Got> {
     if !passes(head.status) {
         return Err(Got::Object(without_body(head.status, &head.headers)));

@@ -12,7 +12,9 @@ use std::task::{Context, Poll, Waker};
 
 use sightscreen_core::{Class, Failure, Sharing, Source, Want};
 
-use crate::{Body, Entry, Head, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn, settle, turn};
+use crate::{
+    Arrival, Body, Entry, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn, settle, turn,
+};
 
 /// A want of a media object.
 pub(crate) fn want() -> Want {
@@ -126,10 +128,10 @@ impl Platform for Fake {
         None
     }
 
-    async fn ask(&self, _: &Want, _: &[(String, String)]) -> Result<Head<Vec<u8>>, Failure> {
+    async fn ask(&self, _: &Want, _: &[(String, String)]) -> Result<Arrival<Vec<u8>>, Failure> {
         self.0.asked.set(self.asked() + 1);
         self.wait(self.0.origin_ms).await;
-        Ok(Head { status: 200, headers: Vec::new(), stream: b"new".to_vec() })
+        Ok(Arrival { status: 200, headers: Vec::new(), stream: b"new".to_vec() })
     }
 
     async fn read(&self, stream: Vec<u8>, _: u32) -> Result<Vec<u8>, Failure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sightscreen_core::{Failure, Want};
 use sightscreen_door::{
-    self as door, Body, Entry, Head, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn,
+    self as door, Arrival, Body, Entry, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn,
 };
 use spin_sdk::key_value::Store;
 use spin_sdk::wasip3;
@@ -57,7 +57,7 @@ impl Platform for Spin {
         &self,
         want: &Want,
         forwarded: &[(String, String)],
-    ) -> Result<Head<upstream::Stream>, Failure> {
+    ) -> Result<Arrival<upstream::Stream>, Failure> {
         upstream::send(&self.origin, self.secret.as_deref(), want, forwarded).await
     }
 

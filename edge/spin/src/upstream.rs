@@ -2,7 +2,7 @@
 
 use crate::viewer::{Ending, texts};
 use sightscreen_core::{Failure, Want};
-use sightscreen_door::{self as door, Head, headers};
+use sightscreen_door::{self as door, Arrival, headers};
 use spin_sdk::wasip3;
 use wasip3::http::client;
 use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
@@ -24,7 +24,7 @@ pub(crate) async fn send(
     secret: Option<&str>,
     want: &Want,
     forwarded: &[(String, String)],
-) -> Result<Head<Stream>, Failure> {
+) -> Result<Arrival<Stream>, Failure> {
     let request = request(origin, secret, want, forwarded).ok_or(Failure::Unreachable)?;
     let response = client::send(request).await.map_err(|_| Failure::Unreachable)?;
     let fields = response.get_headers();
@@ -32,7 +32,7 @@ pub(crate) async fn send(
     let headers = headers::read(|name| texts(&fields, name));
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, ending) = Response::consume_body(response, received);
-    Ok(Head { status, headers, stream: Stream { body, ending } })
+    Ok(Arrival { status, headers, stream: Stream { body, ending } })
 }
 
 fn request(

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sightscreen_core::{Client, Failure, REQUEST_HEADERS, Request, Want};
 use sightscreen_door::{
-    self as door, Answer, Body, Entry, Head, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn,
-    headers,
+    self as door, Answer, Arrival, Body, Entry, InstanceLead, Outcome, Platform, Pulse, Stamp,
+    Turn, headers,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
@@ -104,7 +104,7 @@ impl Platform for Native {
         &self,
         want: &Want,
         forwarded: &[(String, String)],
-    ) -> Result<Head<Stream>, Failure> {
+    ) -> Result<Arrival<Stream>, Failure> {
         let url = door::url_of(&want.source, &format!("http://{}", self.origin));
         let (origin, target) = url.as_deref().and_then(place).ok_or(Failure::Unreachable)?;
         let request = wire::Request { method: "GET".into(), target, headers: forwarded.to_vec() };
@@ -121,7 +121,7 @@ impl Platform for Native {
         } else {
             Box::new(body.take(headers::length(&read).unwrap_or(u64::MAX)))
         };
-        Ok(Head { status: reply.status, headers: read, stream })
+        Ok(Arrival { status: reply.status, headers: read, stream })
     }
 
     async fn read(&self, stream: Stream, max_bytes: u32) -> Result<Vec<u8>, Failure> {
