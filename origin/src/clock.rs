@@ -1,10 +1,184 @@
 //! What time it is.
+//!
+//! What is on the air follows the origin's own clock: the machine's at the start, and from then on
+//! the time that has passed. Where the machine's clock is set anew, a small difference is made up
+//! for slowly, and a large one is not followed: a step either way changes nothing on the air.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Unix milliseconds.
+/// A difference of the machine's clock from this one that is still followed, in microseconds. What
+/// keeps a clock right corrects by less.
+const FOLLOWED_US: i64 = 2_000_000;
+
+/// How far a second may be stretched to follow, in microseconds: nobody sees or hears it.
+const SLEW_US: i64 = 500;
+
+/// How often the machine's clock is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+static CLOCK: LazyLock<(Instant, Mutex<Clock>)> =
+    LazyLock::new(|| (Instant::now(), Mutex::new(Clock::new(wall_us()))));
+
+/// The origin's own clock in Unix milliseconds: what the grid, the packager and breaks go by.
 #[must_use]
-pub(crate) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
+    with_clock(|clock, passed| clock.read(passed, wall_us())) / 1000
+}
+
+/// The machine's clock in Unix milliseconds: what others compare with theirs, such as when a pass
+/// ends.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    wall_us() / 1000
+}
+
+/// Sets the clock forward to the end of a timeline that was written by one that was ahead, so that
+/// the timeline goes on at once. For the start of the process, when nothing is on the air.
+pub fn hold_to(unix_ms: u64) {
+    with_clock(|clock, passed| {
+        let now = clock.read(passed, wall_us());
+        let ahead_us = unix_ms.saturating_mul(1000).saturating_sub(now);
+        if ahead_us > FOLLOWED_US.unsigned_abs() {
+            let ahead_s = ahead_us / 1_000_000;
+            tracing::warn!(
+                ahead_s,
+                "the machine's clock is behind what is on the air: the origin keeps the time on the air"
+            );
+            clock.us += ahead_us;
+        }
+    });
+}
+
+/// How far the origin's clock is ahead of the machine's, in milliseconds.
+#[must_use]
+pub fn ahead_ms() -> i64 {
+    let own = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+    own.saturating_sub_unsigned(wall_ms())
+}
+
+fn with_clock<T>(use_it: impl FnOnce(&mut Clock, Duration) -> T) -> T {
+    let (start, clock) = &*CLOCK;
+    use_it(&mut clock.lock().unwrap_or_else(PoisonError::into_inner), start.elapsed())
+}
+
+fn wall_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The clock, without the machine: a caller says what has passed, and what the machine's shows.
+#[derive(Debug)]
+struct Clock {
+    /// Unix microseconds at `at`.
+    us: u64,
+    /// What had passed since the start when it was read last.
+    at: Duration,
+    /// When the machine's clock is looked at next.
+    look: Duration,
+    /// What is still to be made up for, in microseconds.
+    owed_us: i64,
+    /// Whether the machine's clock is too far away to be followed.
+    is_apart: bool,
+}
+
+impl Clock {
+    fn new(wall_us: u64) -> Self {
+        Self { us: wall_us, at: Duration::ZERO, look: LOOK_EVERY, owed_us: 0, is_apart: false }
+    }
+
+    /// Unix microseconds.
+    fn read(&mut self, passed: Duration, wall_us: u64) -> u64 {
+        let step = passed.saturating_sub(self.at);
+        let step_us = u64::try_from(step.as_micros()).unwrap_or(u64::MAX);
+        let most = i64::try_from(step_us).unwrap_or(i64::MAX).saturating_mul(SLEW_US) / 1_000_000;
+        // A step too short for a whole microsecond of slew is taken with the next.
+        if most > 0 || self.owed_us == 0 {
+            let slewed = self.owed_us.clamp(-most, most);
+            self.owed_us -= slewed;
+            self.us = self.us.saturating_add(step_us).saturating_add_signed(slewed);
+            self.at = passed;
+        }
+        let now = self.us.saturating_add(passed.saturating_sub(self.at).as_micros() as u64);
+        if passed >= self.look {
+            self.look = passed + LOOK_EVERY;
+            self.compare(now, wall_us);
+        }
+        now
+    }
+
+    fn compare(&mut self, own_us: u64, wall_us: u64) {
+        let signed = |us| i64::try_from(us).unwrap_or(i64::MAX);
+        let apart_us = signed(wall_us).saturating_sub(signed(own_us));
+        let is_apart = apart_us.saturating_abs() > FOLLOWED_US;
+        self.owed_us = if is_apart { 0 } else { apart_us };
+        if is_apart && !self.is_apart {
+            tracing::warn!(
+                apart_ms = apart_us / 1000,
+                "the machine's clock was set anew; what is on the air keeps its time until a restart"
+            );
+        }
+        self.is_apart = is_apart;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START_US: u64 = 1_700_000_000_000_000;
+
+    /// The furthest from steady time, in microseconds, over `seconds` in which the machine's clock
+    /// shows `wall` microseconds more.
+    fn furthest(clock: &mut Clock, from_s: u64, seconds: u64, wall: i64) -> i64 {
+        let mut last = clock.us;
+        let mut furthest = 0;
+        for tick in from_s * 100..(from_s + seconds) * 100 {
+            let passed = Duration::from_millis(tick * 10);
+            let steady = START_US + passed.as_micros() as u64;
+            let now = clock.read(passed, steady.saturating_add_signed(wall));
+            assert!(now >= last, "time went back at {passed:?}");
+            last = now;
+            furthest = (now as i64 - steady as i64).abs().max(furthest);
+        }
+        furthest
+    }
+
+    #[test]
+    fn a_step_of_an_hour_changes_nothing() {
+        for step_s in [3600, -3600] {
+            let mut clock = Clock::new(START_US);
+            assert_eq!(furthest(&mut clock, 0, 60, 0), 0);
+            assert_eq!(furthest(&mut clock, 60, 600, step_s * 1_000_000), 0);
+            assert!(clock.is_apart);
+            assert_eq!(furthest(&mut clock, 660, 60, 0), 0);
+            assert!(!clock.is_apart);
+        }
+    }
+
+    #[test]
+    fn a_small_correction_is_followed_slowly() {
+        for apart_us in [300_000, -300_000] {
+            let mut clock = Clock::new(START_US);
+            let after_minute = furthest(&mut clock, 0, 60, apart_us);
+            assert!((28_000..=30_000).contains(&after_minute), "{after_minute}");
+            let at_last = furthest(&mut clock, 60, 600, apart_us);
+            assert!((299_900..=300_100).contains(&at_last), "{at_last}");
+            assert_eq!(clock.owed_us / 100, 0);
+        }
+    }
+
+    #[test]
+    fn many_looks_slew_no_less_than_few() {
+        let mut clock = Clock::new(START_US);
+        for micro in 0..3_000_000u64 {
+            if micro % 7 == 0 {
+                let passed = Duration::from_micros(micro);
+                clock.read(passed, START_US + micro + 100_000);
+            }
+        }
+        let slewed = clock.us as i64 - (START_US as i64 + clock.at.as_micros() as i64);
+        // It owes from the first look, after a second.
+        assert!((990..=1000).contains(&slewed), "{slewed}");
+    }
 }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod breaks;
-mod clock;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod creative;

@@ -16,7 +16,7 @@ use sightscreen_core::document;
 use sightscreen_core::keyring::{Key, Keyring, Purpose};
 use sightscreen_core::route::is_identifier;
 
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::disk::write_whole;
 
 /// Longest name of a document. What is asked for under a longer one is not signed.
@@ -195,7 +195,7 @@ impl Publisher {
 
 /// The version that follows `last`. The time makes up for a `last` that was lost.
 fn after(last: u64) -> u64 {
-    last.saturating_add(1).max(now_ms())
+    last.saturating_add(1).max(wall_ms())
 }
 
 /// The payload of the document of that name in the folder of a publisher that need not run; `None`
@@ -280,7 +280,7 @@ mod tests {
     fn a_version_grows_with_the_payload_and_is_no_less_than_the_time() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = open(folder.path());
-        let begun = now_ms();
+        let begun = wall_ms();
         let first = publisher.publish(NAME, &json!({"a": 1})).unwrap();
         assert!(first >= begun);
         assert_eq!(publisher.publish(NAME, &json!({"a": 1})).unwrap(), first);
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_takes_no_version_back() {
         let folder = tempfile::tempdir().unwrap();
-        let ahead = now_ms() * 2;
+        let ahead = wall_ms() * 2;
         let stored = Stored { name: NAME.to_owned(), version: ahead, payload: "{}".to_owned() };
         write(&folder.path().join("flags~demo.json"), &stored).unwrap();
         let publisher = open(folder.path());

@@ -17,7 +17,7 @@ use super::LiveConfig;
 use super::error::StartError;
 use super::media::Media;
 use crate::breaks::on_air::Breaks;
-use crate::clock::now_ms;
+use crate::clock::{self, now_ms};
 use crate::creative::Library;
 use crate::demo::testmatch;
 use crate::disk::write_whole;
@@ -171,6 +171,8 @@ impl LiveEvent {
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
         let store = Store::open(folder, self.grid, &plan.tracks(), kept)
             .map_err(|error| at(&folder.join("index"), error))?;
+        let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
+        furthest.into_iter().for_each(|msn| clock::hold_to(self.grid.start_ms(msn)));
         let paths: Vec<PathBuf> = plan
             .tracks()
             .iter()

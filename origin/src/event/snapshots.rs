@@ -9,7 +9,7 @@ use serde::Serialize;
 use sightscreen_core::document::{Snapshot, SnapshotList, event_of};
 use tokio::time::MissedTickBehavior;
 
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::documents::publish::{PublishError, Publisher};
 
 /// Largest file of the page that is stored: edges take no document of more than 1 MiB.
@@ -140,7 +140,7 @@ impl Snapshots {
             }
             let snapshot = Snapshot {
                 path: format!("/page/{file}"),
-                taken_ms: now_ms(),
+                taken_ms: wall_ms(),
                 fresh_s: u32::MAX,
                 stale_s: 0,
                 content_type: content_type.to_owned(),
@@ -191,7 +191,7 @@ impl Snapshots {
         };
         let snapshot = Snapshot {
             path: rule.path.clone(),
-            taken_ms: now_ms(),
+            taken_ms: wall_ms(),
             fresh_s: rule.fresh_s,
             stale_s: rule.stale_s,
             content_type,

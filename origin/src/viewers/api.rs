@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sightscreen_core::document::Dimension;
 use sightscreen_core::{route, signed_url};
 
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::demo::gate::Gate;
 use crate::event::{Registry, RunningEvent};
 use crate::http::{self as answers, not_found, problem};
@@ -129,7 +129,7 @@ impl Api {
         let mut claims: Vec<(&str, &str)> =
             claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         claims.extend(event.playback_plan().map(|plan| ("plan", plan)));
-        let expires_s = now_ms() / 1000 + PLAYBACK_TTL_S;
+        let expires_s = wall_ms() / 1000 + PLAYBACK_TTL_S;
         let url = signed_url::sign(
             &format!("/live/{}/main.m3u8", event.name()),
             &claims,
@@ -170,7 +170,7 @@ fn detail(event: &RunningEvent) -> Value {
 fn score_of(event: &RunningEvent) -> Value {
     let mut value = event.score().map_or(json!({}), |score| json!(score));
     value["state"] = json!(event.state());
-    value["at_ms"] = json!(now_ms());
+    value["at_ms"] = json!(wall_ms());
     value
 }
 
