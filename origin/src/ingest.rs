@@ -9,6 +9,7 @@ mod port;
 pub(crate) mod publisher;
 mod publishers;
 mod rtmp;
+mod source_clock;
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,8 +24,8 @@ use crate::encode::probe::probe_file;
 use crate::encode::run::{self, Job};
 use crate::grid::{Grid, Kind};
 use crate::package::queue::Sink;
-pub use port::Input;
 pub(crate) use port::Intake;
+pub use port::{Input, InputState};
 pub use publishers::{KeyTaken, Publishers};
 
 /// A run that lasted this long was healthy: the next one starts at once.
@@ -32,6 +33,9 @@ const HEALTHY: Duration = Duration::from_secs(10);
 
 /// Longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// How far a generated input may be from the grid, in milliseconds. Nobody sees half a second.
+const SLEWED_MAX_MS: u64 = 500;
 
 /// Takes publishers by RTMP for as long as it is polled.
 pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers) {
@@ -46,7 +50,10 @@ pub(crate) async fn generate<E: Intake>(event: E, input: Input, sink: Sink) {
             return;
         };
         let lasted = match prepare(&input, event.grid(), plan).await {
-            Ok(job) => run::run(job, &sink).await,
+            Ok(job) => tokio::select! {
+                lasted = run::run(job, &sink) => lasted,
+                lasted = left_behind() => lasted,
+            },
             Err(error) => {
                 tracing::error!(%error, "the encoder's input cannot be prepared");
                 Duration::ZERO
@@ -55,6 +62,23 @@ pub(crate) async fn generate<E: Intake>(event: E, input: Input, sink: Sink) {
         let wait = pause.after(lasted);
         tracing::warn!(wait_ms = wait.as_millis() as u64, "starting the encoder again");
         sleep(wait).await;
+    }
+}
+
+/// Returns, with what has passed, once the origin's clock has been slewed by so much that a run which
+/// ffmpeg paces is no longer where the grid is.
+async fn left_behind() -> Duration {
+    let (begun, begun_ms) = (tokio::time::Instant::now(), now_ms());
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let passed = begun.elapsed();
+        let steady_ms = begun_ms.saturating_add(passed.as_millis() as u64);
+        if steady_ms.abs_diff(now_ms()) > SLEWED_MAX_MS {
+            tracing::warn!(
+                "the clock was slewed: the generated input begins again where it stands"
+            );
+            return passed;
+        }
     }
 }
 

@@ -67,6 +67,11 @@ pub struct Status {
     pub behind_ms: u64,
     /// How often the encoder was started.
     pub encoder_starts: u64,
+    /// Milliseconds by which the publisher's clock has fallen behind since it was met; negative
+    /// where it gained.
+    pub clock_offset_ms: i64,
+    /// Millionths by which it falls behind now.
+    pub clock_drift_ppm: i64,
 }
 
 /// Longest wait for the packager at shutdown.
@@ -163,8 +168,15 @@ impl Live {
             (_, 0) => "waiting",
             _ => "interrupted",
         };
-        let behind_ms = counters.behind_ms.load(Ordering::Relaxed);
-        Status { state, next_msn: self.position().next_msn, behind_ms, encoder_starts: starts }
+        let input = &self.inner.event.input;
+        Status {
+            state,
+            next_msn: self.position().next_msn,
+            behind_ms: counters.behind_ms.load(Ordering::Relaxed),
+            encoder_starts: starts,
+            clock_offset_ms: input.clock_offset_ms().round() as i64,
+            clock_drift_ppm: input.clock_drift_ppm().round() as i64,
+        }
     }
 
     /// Ends the event: the segments that are being made are the last, and then the input is let go.

@@ -28,7 +28,7 @@ use crate::encode::folder::RunFolder;
 use crate::encode::ladder::{self, Plan, Shape};
 use crate::encode::probe::probe_file;
 use crate::grid::Grid;
-use crate::ingest::{self, Input, Intake, Publishers, publisher};
+use crate::ingest::{self, Input, InputState, Intake, Publishers, publisher};
 use crate::package::end::End;
 use crate::package::packager::{Counters, Packager, kept_init};
 use crate::package::queue::{Sink, WeakSink, queue};
@@ -78,6 +78,7 @@ pub(crate) struct LiveEvent {
     pub(crate) epoch: Arc<str>,
     pub(crate) grid: Grid,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) input: Arc<InputState>,
     pub(crate) library: Library,
     pub(crate) media: watch::Sender<Option<Arc<Media>>>,
     /// Set while the packager works; it ends when the last sender of messages is gone.
@@ -129,6 +130,7 @@ impl LiveEvent {
             epoch: epoch.unwrap_or_else(|| random_hex(EPOCH_BYTES)).into(),
             grid,
             counters: Arc::default(),
+            input: Arc::default(),
             library: Library::new(grid, config.data.join("creatives")),
             media: watch::Sender::new(None),
             packager: Arc::default(),
@@ -213,6 +215,10 @@ impl LiveEvent {
 impl Intake for LiveEvent {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn input(&self) -> &InputState {
+        &self.input
     }
 
     fn grid(&self) -> Grid {
@@ -388,6 +394,7 @@ mod tests {
             epoch: "1a2b".into(),
             grid,
             counters: Arc::default(),
+            input: Arc::default(),
             library: Library::new(grid, data.join("creatives")),
             media: watch::Sender::new(None),
             packager: Arc::default(),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::encode::EncodeError;
 use crate::encode::ladder::{Plan, Shape};
@@ -20,10 +21,41 @@ pub enum Input {
     Publisher(Secret),
 }
 
+/// What is known of an input while it runs. Shared with who reports it.
+#[derive(Debug, Default)]
+pub struct InputState {
+    clock_offset_us: AtomicI64,
+    clock_drift_ppb: AtomicI64,
+}
+
+impl InputState {
+    /// The publisher's clock has fallen behind by so many milliseconds since it began, and goes on
+    /// to by so many millionths.
+    pub(crate) fn note_clock(&self, offset_ms: f64, drift_ppm: f64) {
+        self.clock_offset_us.store((offset_ms * 1e3) as i64, Ordering::Relaxed);
+        self.clock_drift_ppb.store((drift_ppm * 1e3) as i64, Ordering::Relaxed);
+    }
+
+    /// How far the publisher's clock has fallen behind, in milliseconds; negative where it gained.
+    #[must_use]
+    pub fn clock_offset_ms(&self) -> f64 {
+        self.clock_offset_us.load(Ordering::Relaxed) as f64 / 1e3
+    }
+
+    /// How fast it falls behind, in millionths.
+    #[must_use]
+    pub fn clock_drift_ppm(&self) -> f64 {
+        self.clock_drift_ppb.load(Ordering::Relaxed) as f64 / 1e3
+    }
+}
+
 /// An event, as an input sees it. Clones are the same event.
 pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// Its identifier, for the log.
     fn name(&self) -> &str;
+
+    /// Where the input tells how it is.
+    fn input(&self) -> &InputState;
 
     /// Its time base.
     fn grid(&self) -> Grid;

@@ -1,8 +1,7 @@
 //! From a publisher's tags to runs of the encoder.
 //!
-//! Within a run the publisher's clock keeps a constant distance to the grid. When they drift apart
-//! by more than [`DRIFT`], or tags stop coming, the run ends, and the next begins at the next key
-//! picture.
+//! Within a run, tags stand on the grid where the publisher's clock says, which is followed. Where
+//! that clock is set anew, the run ends, and the next begins at the next key picture.
 
 use std::time::Duration;
 
@@ -19,11 +18,9 @@ use crate::encode::run::{self, Job};
 use crate::grid::Kind;
 use crate::ingest::flv::{self, Tag};
 use crate::ingest::publishers::{Step, Steps};
+use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake, decode_graph};
 use crate::package::queue::Sink;
-
-/// How far the publisher's clock may leave ours within a run, in milliseconds.
-const DRIFT: i64 = 2000;
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
 const AUDIO_WAIT: u32 = 500;
@@ -47,30 +44,11 @@ pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<S
     }
 }
 
-/// The publisher's clock at a moment of ours.
-#[derive(Debug, Clone, Copy)]
-struct Anchor {
-    time: u32,
-    unix_ms: u64,
-    at: Instant,
-}
-
-impl Anchor {
-    /// Milliseconds on the publisher's clock since the anchor; negative before it.
-    fn since(&self, time: u32) -> i64 {
-        i64::from(time.wrapping_sub(self.time) as i32)
-    }
-
-    /// How far the publisher's clock is behind ours.
-    fn drift(&self, time: u32) -> i64 {
-        i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX) - self.since(time)
-    }
-}
-
 struct Run {
     pipe: mpsc::Sender<Bytes>,
     task: AbortHandle,
-    base: u32,
+    /// When its first picture is on the air, in Unix milliseconds.
+    start_ms: u64,
     begun: Instant,
 }
 
@@ -100,7 +78,7 @@ struct Feed<E> {
     audio_config: Option<Tag>,
     /// Tags since the last key picture, with which a lost encoder starts again.
     group: Vec<Tag>,
-    anchor: Option<Anchor>,
+    clock: Option<SourceClock>,
     run: Option<Run>,
     pace: Pace,
     warned_of_sound: bool,
@@ -117,7 +95,7 @@ impl<E: Intake> Feed<E> {
             video_config: None,
             audio_config: None,
             group: Vec::new(),
-            anchor: None,
+            clock: None,
             run: None,
             pace: Pace::default(),
             warned_of_sound: false,
@@ -141,14 +119,7 @@ impl<E: Intake> Feed<E> {
             self.configure(tag);
             return;
         }
-        if self.anchor.is_some_and(|anchor| anchor.drift(tag.time).abs() > DRIFT) {
-            tracing::warn!(
-                event = self.event.name(),
-                "the publisher's clock jumped or drifted: continuing at its next key picture"
-            );
-            (self.run, self.anchor) = (None, None);
-            self.group.clear();
-        }
+        self.follow_clock(&tag);
         if tag.is_key() {
             self.group.clear();
         } else if self.group.is_empty() {
@@ -159,11 +130,34 @@ impl<E: Intake> Feed<E> {
         }
         match &self.run {
             Some(run) => {
-                if run.task.is_finished() || !run.send(&tag) {
+                let taken = self.clock.as_ref().is_none_or(|clock| run.send(&tag, clock));
+                if run.task.is_finished() || !taken {
                     self.lose_run();
                 }
             }
             None => self.start_when_known(tag.time).await,
+        }
+    }
+
+    /// Begins at a key picture, and ends the run where the clock cannot be followed.
+    fn follow_clock(&mut self, tag: &Tag) {
+        let now = now_ms();
+        let Some(clock) = &mut self.clock else {
+            self.clock = tag.is_key().then(|| SourceClock::new(tag.time, now));
+            return;
+        };
+        match clock.place(tag.time, now) {
+            Ok(_) => self.event.input().note_clock(clock.offset_ms(), clock.drift_ppm()),
+            Err(jump) => {
+                let event = self.event.name();
+                tracing::warn!(
+                    event, %jump, "the publisher's clock was set anew: continuing at its next key picture"
+                );
+                (self.run, self.clock) = (None, None);
+                self.group.clear();
+                // The key picture may be this one.
+                self.clock = tag.is_key().then(|| SourceClock::new(tag.time, now));
+            }
         }
     }
 
@@ -215,16 +209,15 @@ impl<E: Intake> Feed<E> {
             // Where some are missing, a decoder can start again with the next key picture only.
             return;
         }
-        if self.anchor.is_none() {
-            self.anchor = Some(Anchor { time: key.time, unix_ms: now_ms(), at: Instant::now() });
-        }
         let waited = time.wrapping_sub(key.time);
         if self.audio_config.is_none() && waited < AUDIO_WAIT {
             return;
         }
         match self.start(&key, &config).await {
             Ok(run) => {
-                let taken = self.group.iter().all(|tag| run.send(tag));
+                let mut group = self.group.iter();
+                let taken =
+                    self.clock.as_ref().is_none_or(|clock| group.all(|tag| run.send(tag, clock)));
                 self.run = Some(run);
                 if !taken {
                     self.lose_run();
@@ -249,9 +242,8 @@ impl<E: Intake> Feed<E> {
         };
         let plan = self.event.plan().ok_or("no ladder")?;
         let grid = self.event.grid();
-        let anchor = self.anchor.ok_or("no key picture")?;
-        let unix_ms = anchor.unix_ms.saturating_add_signed(anchor.since(key.time));
-        let frame = grid.sample_at(Kind::Video, unix_ms);
+        let key_ms = self.clock.as_ref().ok_or("no key picture")?.at(key.time);
+        let frame = grid.sample_at(Kind::Video, key_ms);
         let first_frame = frame - frame % u64::from(grid.part_frames);
         let (pipe, stdin) = mpsc::channel(PIPE_QUEUE);
         let sound = self.audio_config.as_ref();
@@ -271,17 +263,18 @@ impl<E: Intake> Feed<E> {
         let task = self.encoders.spawn(async move {
             run::run(job, &sink).await;
         });
-        Ok(Run { pipe, task, base: key.time, begun: Instant::now() })
+        let start_ms = grid.sample_ms(Kind::Video, first_frame).min(key_ms);
+        Ok(Run { pipe, task, start_ms, begun: Instant::now() })
     }
 }
 
 impl Run {
     /// Whether the encoder still takes tags. What lies before its first picture is left out.
-    fn send(&self, tag: &Tag) -> bool {
-        let time = tag.time.wrapping_sub(self.base);
-        if time > u32::MAX / 2 {
+    fn send(&self, tag: &Tag, clock: &SourceClock) -> bool {
+        let Some(time) = clock.at(tag.time).checked_sub(self.start_ms) else {
             return true;
-        }
+        };
+        let time = u32::try_from(time).unwrap_or(u32::MAX);
         flv::tag(tag, time).is_none_or(|bytes| self.pipe.try_send(bytes).is_ok())
     }
 }
