@@ -43,7 +43,8 @@ pub fn hold_to(unix_ms: u64) {
             let ahead_s = ahead_us / 1_000_000;
             tracing::warn!(
                 ahead_s,
-                "the machine's clock is behind what is on the air: the origin keeps the time on the air"
+                "the machine's clock is behind what is on the air, so the origin keeps the time on \
+                 the air"
             );
             clock.us += ahead_us;
         }
@@ -115,7 +116,8 @@ impl Clock {
         if is_apart && !self.is_apart {
             tracing::warn!(
                 apart_ms = apart_us / 1000,
-                "the machine's clock was set anew; what is on the air keeps its time until a restart"
+                "the machine's clock was set anew; what is on the air keeps its time until a \
+                 restart"
             );
         }
         self.is_apart = is_apart;

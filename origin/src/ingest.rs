@@ -74,9 +74,7 @@ async fn left_behind() -> Duration {
         let passed = begun.elapsed();
         let steady_ms = begun_ms.saturating_add(passed.as_millis() as u64);
         if steady_ms.abs_diff(now_ms()) > SLEWED_MAX_MS {
-            tracing::warn!(
-                "the clock was slewed: the generated input begins again where it stands"
-            );
+            tracing::warn!("the clock was slewed: the generated input begins again");
             return passed;
         }
     }

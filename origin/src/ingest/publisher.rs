@@ -151,7 +151,9 @@ impl<E: Intake> Feed<E> {
             Err(jump) => {
                 let event = self.event.name();
                 tracing::warn!(
-                    event, %jump, "the publisher's clock was set anew: continuing at its next key picture"
+                    event,
+                    %jump,
+                    "the publisher's clock was set anew: continuing at its next key picture"
                 );
                 (self.run, self.clock) = (None, None);
                 self.group.clear();
