@@ -3,12 +3,12 @@
 //! The generated inputs (test match and file) are supervised here; a publisher is in [`rtmp`]. An
 //! input that fails is started again on the same timeline, for as long as the event lives.
 
-mod chunks;
+mod contest;
 pub mod flv;
 mod port;
 pub(crate) mod publisher;
 mod publishers;
-mod rtmp;
+pub mod rtmp;
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,8 @@ use crate::grid::{Grid, Kind};
 use crate::package::queue::Sink;
 pub use port::Input;
 pub(crate) use port::Intake;
-pub use publishers::{KeyTaken, Publishers};
+pub use publishers::{KeyTaken, Publishers, Slot};
+pub use rtmp::Limits;
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -34,8 +35,12 @@ const HEALTHY: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// Takes publishers by RTMP for as long as it is polled.
-pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers) {
-    rtmp::serve(listener, publishers).await;
+pub async fn listen(
+    listener: tokio::net::TcpListener,
+    publishers: Publishers,
+    limits: Limits,
+) {
+    rtmp::serve(listener, publishers, limits).await;
 }
 
 /// Runs the test match or a file, again and again.
