@@ -11,6 +11,7 @@ mod tables;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sightscreen_core::language::is_tag;
 use sightscreen_core::route::is_identifier;
@@ -21,7 +22,7 @@ use crate::encode::ladder::LadderLimits;
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
-use crate::ingest::Input;
+use crate::ingest::{self, Input};
 use crate::secret::Secret;
 pub use admission::Admission;
 pub use reader::Fault;
@@ -46,6 +47,8 @@ pub struct Config {
     pub input: Input,
     /// Where publishers connect.
     pub rtmp: SocketAddr,
+    /// What publishers may take.
+    pub rtmp_limits: ingest::Limits,
     /// Whether the stream key was made here and has to be shown to the operator.
     pub stream_key_made: bool,
     /// Audio languages, the default first.
@@ -147,6 +150,7 @@ impl Config {
             title: reader.text(|s| &s.title),
             input,
             rtmp: address(reader, "rtmp", |s| &s.rtmp),
+            rtmp_limits: rtmp_limits(reader),
             stream_key_made,
             languages: languages(reader),
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
@@ -279,6 +283,11 @@ fn defaults() -> Settings {
         title: text("Sightscreen test match"),
         input: text("test"),
         rtmp: text("127.0.0.1:1935"),
+        rtmp_admission: text("10"),
+        rtmp_idle: text("10"),
+        rtmp_strangers: text("64"),
+        rtmp_memory: text("8"),
+        rtmp_rival_pause: text("5"),
         languages: Some("en,hi".into()),
         max_height: text("720"),
         cpu_percent: text("25"),
@@ -305,6 +314,24 @@ fn address(reader: &mut Reader, name: &str, field: Field<Text>) -> SocketAddr {
     let fault = format!("{:?} is not an address and port", reader.text(field));
     let address = reader.value(name, field, &fault, "write it as 127.0.0.1:9080 or [::]:9080");
     address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn rtmp_limits(reader: &mut Reader) -> ingest::Limits {
+    let mut seconds = |name, field: Field<Text>, range| {
+        Duration::from_secs(u64::from(reader.number(name, field, range)))
+    };
+    let admission = seconds("rtmp-admission", |s| &s.rtmp_admission, 1..=60);
+    let idle = seconds("rtmp-idle", |s| &s.rtmp_idle, 2..=300);
+    let rival_pause = seconds("rtmp-rival-pause", |s| &s.rtmp_rival_pause, 0..=300);
+    let strangers = reader.number("rtmp-strangers", |s| &s.rtmp_strangers, 1..=10_000);
+    let memory = reader.number("rtmp-memory", |s| &s.rtmp_memory, 1..=16);
+    ingest::Limits {
+        admission,
+        idle,
+        unfinished: (memory as usize) << 20,
+        strangers: strangers as usize,
+        rival_pause,
+    }
 }
 
 fn event(reader: &mut Reader) -> String {

@@ -3,12 +3,12 @@
 //! The generated inputs (test match and file) are supervised here; a publisher is in [`rtmp`]. An
 //! input that fails is started again on the same timeline, for as long as the event lives.
 
-mod chunks;
+mod contest;
 pub mod flv;
 mod port;
 pub(crate) mod publisher;
 mod publishers;
-mod rtmp;
+pub mod rtmp;
 mod source_clock;
 
 use std::path::Path;
@@ -26,7 +26,8 @@ use crate::grid::{Grid, Kind};
 use crate::package::queue::Sink;
 pub(crate) use port::Intake;
 pub use port::{Input, InputState};
-pub use publishers::{KeyTaken, Publishers};
+pub use publishers::{KeyTaken, Publishers, Slot};
+pub use rtmp::Limits;
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 const SLEWED_MAX_MS: u64 = 500;
 
 /// Takes publishers by RTMP for as long as it is polled.
-pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers) {
-    rtmp::serve(listener, publishers).await;
+pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers, limits: Limits) {
+    rtmp::serve(listener, publishers, limits).await;
 }
 
 /// Runs the test match or a file, again and again.

@@ -103,7 +103,7 @@ pub async fn run(configs: Vec<Config>, mut stop: watch::Receiver<bool>) -> Resul
     start_events(&configs, &shared, &events).await?;
     // Whoever came meanwhile waits: no key is known before its event is.
     if let Some(port) = publishers_port {
-        jobs.spawn(ingest::listen(port, shared.publishers.clone()));
+        jobs.spawn(ingest::listen(port, shared.publishers.clone(), config.rtmp_limits));
     }
     let edge_secrets = config.edge_secrets.clone();
     let front =

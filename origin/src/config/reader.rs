@@ -12,11 +12,16 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 12] = [
+const OF_THE_ORIGIN: [&str; 17] = [
     "listen",
     "control",
     "data",
     "rtmp",
+    "rtmp-admission",
+    "rtmp-idle",
+    "rtmp-strangers",
+    "rtmp-memory",
+    "rtmp-rival-pause",
     "cpu-percent",
     "keyring",
     "operator-token",

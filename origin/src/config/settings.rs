@@ -50,6 +50,22 @@ pub struct Settings {
     /// Where a publisher connects
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) rtmp: Option<Text>,
+    /// Seconds for a connection to name a stream key
+    #[arg(long, value_name = "N")]
+    pub(super) rtmp_admission: Option<Text>,
+    /// Seconds without picture and sound after which a publisher's connection is closed
+    #[arg(long, value_name = "N")]
+    pub(super) rtmp_idle: Option<Text>,
+    /// Connections at a time that have not named a stream key
+    #[arg(long, value_name = "N")]
+    pub(super) rtmp_strangers: Option<Text>,
+    /// MiB that a publisher's unfinished messages may take
+    #[arg(long, value_name = "N")]
+    pub(super) rtmp_memory: Option<Text>,
+    /// Seconds for which a publisher is refused at first that another with its key replaced; 0: the
+    /// newest always wins
+    #[arg(long, value_name = "N")]
+    pub(super) rtmp_rival_pause: Option<Text>,
     /// Secret that a publisher names [default: made and printed]; better in the environment, for a
     /// flag can be read by all users of the machine
     #[arg(long, value_name = "SECRET", env = "SIGHTSCREEN_STREAM_KEY", hide_env_values = true)]

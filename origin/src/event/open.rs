@@ -28,7 +28,7 @@ use crate::encode::folder::RunFolder;
 use crate::encode::ladder::{self, Plan, Shape};
 use crate::encode::probe::probe_file;
 use crate::grid::Grid;
-use crate::ingest::{self, Input, InputState, Intake, Publishers, publisher};
+use crate::ingest::{self, Input, InputState, Intake, Publishers, Slot, publisher};
 use crate::package::end::End;
 use crate::package::packager::{Counters, Packager, kept_init};
 use crate::package::queue::{Sink, WeakSink, queue};
@@ -118,7 +118,7 @@ impl LiveEvent {
             (_, None) => None,
         };
         let steps = match &config.input {
-            Input::Publisher(key) => Some(publishers.seat(&config.event, key)?),
+            Input::Publisher(key) => Some(publishers.seat(&config.event, Slot::Primary, key)?),
             Input::TestMatch | Input::File(_) => None,
         };
         let grid = Grid::new(now_ms() + HEAD_START_MS, fps, config.segment_ms, config.part_ms)?;

@@ -16,7 +16,7 @@ use crate::encode::ladder::{Plan, Shape};
 use crate::encode::probe::probe_file;
 use crate::encode::run::{self, Job};
 use crate::grid::Kind;
-use crate::ingest::flv::{self, Tag};
+use crate::ingest::flv::{self, Tag, Unit};
 use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake, decode_graph};
@@ -24,6 +24,9 @@ use crate::package::queue::Sink;
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
 const AUDIO_WAIT: u32 = 500;
+
+/// How long there may be sound without a picture before it is told, in milliseconds of its clock.
+const PICTURE_WAIT: u32 = 3000;
 
 /// Tags that may wait for the encoder's pipe before a run is given up.
 const PIPE_QUEUE: usize = 1024;
@@ -34,12 +37,17 @@ const MAX_HELD: usize = 600;
 /// Follows publishers for as long as it is polled.
 pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<Sink>) {
     let mut source = Feed::new(event, sink);
+    let mut newest = 0;
     while let Some(step) = steps.next().await {
         match step {
-            Step::Begin(number) => source.reset(Some(number)),
+            // Of two that begin at once the older one may be told last.
+            Step::Begin(number) if number > newest => {
+                newest = number;
+                source.reset(Some(number));
+            }
             Step::Tag(number, tag) if source.number == Some(number) => source.take(tag).await,
             Step::End(number) if source.number == Some(number) => source.reset(None),
-            Step::Tag(..) | Step::End(_) => {}
+            Step::Begin(_) | Step::Tag(..) | Step::End(_) => {}
         }
     }
 }
@@ -82,6 +90,9 @@ struct Feed<E> {
     run: Option<Run>,
     pace: Pace,
     warned_of_sound: bool,
+    /// When its sound began, on its clock.
+    sound_since: Option<u32>,
+    warned_of_picture: bool,
     /// Encoders that run or come to their end. A new one takes the place of all before it.
     encoders: JoinSet<()>,
 }
@@ -99,6 +110,8 @@ impl<E: Intake> Feed<E> {
             run: None,
             pace: Pace::default(),
             warned_of_sound: false,
+            sound_since: None,
+            warned_of_picture: false,
             encoders: JoinSet::new(),
         }
     }
@@ -111,16 +124,27 @@ impl<E: Intake> Feed<E> {
     }
 
     async fn take(&mut self, tag: Tag) {
-        if tag.is_foreign_sound() {
-            self.warn_of_sound();
-            return;
+        let unit = tag.unit();
+        match unit {
+            Unit::Aside => return,
+            Unit::Foreign(codec) => {
+                self.warn_of_sound(codec);
+                return;
+            }
+            Unit::Config => {
+                self.configure(tag);
+                return;
+            }
+            // It says by itself how it is coded.
+            Unit::Sound { is_plain: true } => self.configure(tag.clone()),
+            Unit::Sound { .. } | Unit::Picture { .. } => {}
         }
-        if tag.is_config() {
-            self.configure(tag);
-            return;
+        if !tag.video {
+            self.miss_picture(tag.time);
         }
-        self.follow_clock(&tag);
-        if tag.is_key() {
+        let is_key = matches!(unit, Unit::Picture { is_key: true, .. });
+        self.follow_clock(tag.time, is_key);
+        if is_key {
             self.group.clear();
         } else if self.group.is_empty() {
             return;
@@ -140,13 +164,13 @@ impl<E: Intake> Feed<E> {
     }
 
     /// Begins at a key picture, and ends the run where the clock cannot be followed.
-    fn follow_clock(&mut self, tag: &Tag) {
+    fn follow_clock(&mut self, time: u32, is_key: bool) {
         let now = now_ms();
         let Some(clock) = &mut self.clock else {
-            self.clock = tag.is_key().then(|| SourceClock::new(tag.time, now));
+            self.clock = is_key.then(|| SourceClock::new(time, now));
             return;
         };
-        match clock.place(tag.time, now) {
+        match clock.place(time, now) {
             Ok(_) => self.event.input().note_clock(clock.offset_ms(), clock.drift_ppm()),
             Err(jump) => {
                 let event = self.event.name();
@@ -158,7 +182,7 @@ impl<E: Intake> Feed<E> {
                 (self.run, self.clock) = (None, None);
                 self.group.clear();
                 // The key picture may be this one.
-                self.clock = tag.is_key().then(|| SourceClock::new(tag.time, now));
+                self.clock = is_key.then(|| SourceClock::new(time, now));
             }
         }
     }
@@ -177,7 +201,7 @@ impl<E: Intake> Feed<E> {
             false => &mut self.audio_config,
         };
         match slot {
-            Some(old) if old.data == tag.data => {}
+            Some(old) if tag.is_set_up_like(old) => return,
             Some(_) => {
                 self.run = None;
                 self.group.clear();
@@ -193,11 +217,26 @@ impl<E: Intake> Feed<E> {
     }
 
     /// Once for each publisher.
-    fn warn_of_sound(&mut self) {
+    fn warn_of_sound(&mut self, codec: &str) {
         if !std::mem::replace(&mut self.warned_of_sound, true) {
             tracing::warn!(
                 event = self.event.name(),
-                "the publisher's sound is not AAC and is replaced by silence: set its encoder to AAC"
+                codec,
+                "the publisher's sound cannot be read and is replaced by silence: set its encoder to AAC"
+            );
+        }
+    }
+
+    /// Tells once for each publisher that there is sound at this time and no picture so far.
+    fn miss_picture(&mut self, time: u32) {
+        let begun = *self.sound_since.get_or_insert(time);
+        let waited = time.wrapping_sub(begun);
+        let is_missing = self.group.is_empty() || self.video_config.is_none();
+        if is_missing && !self.warned_of_picture && (PICTURE_WAIT..u32::MAX / 2).contains(&waited) {
+            self.warned_of_picture = true;
+            tracing::warn!(
+                event = self.event.name(),
+                "the publisher sends sound and no H.264 picture, without which nothing is on the air: add a picture at its encoder"
             );
         }
     }

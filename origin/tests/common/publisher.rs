@@ -1,90 +1,173 @@
-//! A publisher, for the tests of the real binary.
+//! A publisher that writes its bytes itself, so that a test can bend them.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
-use rml_rtmp::sessions::{
-    ClientSession, ClientSessionConfig, ClientSessionError, ClientSessionEvent,
-    ClientSessionResult, PublishRequestType,
-};
+use bytes::{Bytes, BytesMut};
+use sightscreen_origin::ingest::rtmp::amf::{self, Value};
+use sightscreen_origin::ingest::rtmp::chunks::{self, ChunkReader};
+use sightscreen_origin::ingest::rtmp::message::{Message, kind};
+
+pub(crate) const AUDIO: u8 = kind::AUDIO;
+pub(crate) const VIDEO: u8 = kind::VIDEO;
+
+/// Bytes of a chunk, as long as nobody says otherwise.
+const CHUNK: usize = 128;
 
 pub(crate) struct Publisher {
-    stream: TcpStream,
-    pub(crate) session: ClientSession,
+    pub(crate) stream: TcpStream,
+    answers: ChunkReader,
+    calls: f64,
 }
 
 impl Publisher {
-    /// Connects, names the key, and waits until it may publish.
-    pub(crate) fn admitted(port: u16, key: &str) -> Self {
+    /// A connection after its handshake.
+    pub(crate) fn connected(port: u16) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let rest = shake(&mut stream);
-        let (session, first) = ClientSession::new(ClientSessionConfig::new()).unwrap();
-        let mut publisher = Self { stream, session };
-        publisher.carry_out(first);
-        publisher.take(&rest);
-        let asked = publisher.session.request_connection("live".to_owned());
-        publisher.send(asked);
-        publisher.wait_for(&ClientSessionEvent::ConnectionRequestAccepted);
-        let asked = publisher.session.request_publishing(key.to_owned(), PublishRequestType::Live);
-        publisher.send(asked);
-        publisher.wait_for(&ClientSessionEvent::PublishRequestAccepted);
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut hello = vec![3; 1 + 1536];
+        hello[1..9].fill(0);
+        stream.write_all(&hello).unwrap();
+        let mut theirs = [0; 1 + 2 * 1536];
+        stream.read_exact(&mut theirs).unwrap();
+        assert_eq!(theirs[1 + 1536..], hello[1..]);
+        stream.write_all(&theirs[1..=1536]).unwrap();
+        Self { stream, answers: ChunkReader::new(1 << 20), calls: 0.0 }
+    }
+
+    /// The same after it connected to an application.
+    pub(crate) fn at(port: u16, app: &str) -> Self {
+        let mut publisher = Self::connected(port);
+        let app = Value::texts(&[("app", app), ("tcUrl", "rtmp://127.0.0.1/live")]);
+        publisher.call("connect", &[app]);
         publisher
     }
 
-    fn wait_for(&mut self, awaited: &ClientSessionEvent) {
+    /// Connects, names the key, and waits until it may publish.
+    pub(crate) fn admitted(port: u16, key: &str) -> Self {
+        let mut publisher = Self::at(port, "live");
+        publisher.call("createStream", &[Value::Null]);
+        publisher.publish(&[Value::Null, Value::text(key), Value::text("live")]);
+        assert_eq!(publisher.code(), "NetStream.Publish.Start");
+        publisher
+    }
+
+    /// Asks to publish with these values after the command's name and number.
+    pub(crate) fn publish(&mut self, values: &[Value]) {
+        let all = [&[Value::text("publish"), Value::Number(5.0)], values].concat();
+        self.command(1, &all);
+    }
+
+    /// Calls, and returns the values of the answer.
+    pub(crate) fn call(&mut self, name: &str, values: &[Value]) -> Vec<Value> {
+        self.calls += 1.0;
+        let head = [Value::text(name), Value::Number(self.calls)];
+        self.command(0, &[&head, values].concat());
+        let number = Value::Number(self.calls);
+        self.answer(|values| values.get(1) == Some(&number))
+    }
+
+    fn command(&mut self, stream: u32, values: &[Value]) {
+        let mut body = BytesMut::new();
+        amf::write(&mut body, values);
+        self.message(&Message::new(kind::COMMAND, stream, body.freeze()));
+    }
+
+    pub(crate) fn message(&mut self, message: &Message) {
+        let mut out = BytesMut::new();
+        chunks::write(&mut out, 3, CHUNK, message);
+        self.send(&out);
+    }
+
+    /// Picture or sound.
+    pub(crate) fn media(&mut self, kind: u8, time: u32, data: &Bytes) {
+        self.message(&Message { time, ..Message::new(kind, 1, data.clone()) });
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// The code of the next status.
+    pub(crate) fn code(&mut self) -> String {
+        self.status().0
+    }
+
+    /// Code and description of the next status.
+    pub(crate) fn status(&mut self) -> (String, String) {
+        let values = self.answer(|values| values[0].as_text() == Some("onStatus"));
+        let text = |name| values[3].get(name).and_then(Value::as_text).unwrap().to_owned();
+        (text("code"), text("description"))
+    }
+
+    /// The next command for which this holds.
+    fn answer(&mut self, is_it: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut buffer = [0; 4096];
         loop {
+            while let Some(message) = self.answers.next().unwrap() {
+                let values = amf::read(&message.body);
+                if message.kind == kind::COMMAND && is_it(&values) {
+                    return values;
+                }
+            }
             let length = self.stream.read(&mut buffer).unwrap();
             assert!(length > 0, "the origin closed the connection");
-            if self.take(&buffer[..length]).contains(awaited) {
-                return;
-            }
+            self.answers.push(&buffer[..length]);
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Vec<ClientSessionEvent> {
-        let results = self.session.handle_input(bytes).unwrap();
-        self.carry_out(results)
+    /// Whether the origin still answers.
+    pub(crate) fn is_heard(&mut self) -> bool {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.call("createStream", &[Value::Null]);
+        }))
+        .is_ok()
     }
 
-    pub(crate) fn send(&mut self, result: Result<ClientSessionResult, ClientSessionError>) {
-        self.carry_out(vec![result.unwrap()]);
-    }
-
-    fn carry_out(&mut self, results: Vec<ClientSessionResult>) -> Vec<ClientSessionEvent> {
-        let mut events = Vec::new();
-        for result in results {
-            match result {
-                ClientSessionResult::OutboundResponse(packet) => {
-                    self.stream.write_all(&packet.bytes).unwrap();
-                }
-                ClientSessionResult::RaisedEvent(event) => events.push(event),
-                ClientSessionResult::UnhandleableMessageReceived(_) => {}
-            }
-        }
-        events
+    /// Waits until the origin closes.
+    pub(crate) fn wait_for_end(&mut self) {
+        wait_for_end(&mut self.stream);
     }
 }
 
-fn shake(stream: &mut TcpStream) -> Vec<u8> {
-    let mut handshake = Handshake::new(PeerType::Client);
-    let hello = handshake.generate_outbound_p0_and_p1().unwrap();
-    stream.write_all(&hello).unwrap();
+/// Waits until the other side closes.
+pub(crate) fn wait_for_end(stream: &mut TcpStream) {
     let mut buffer = [0; 4096];
     loop {
-        let length = stream.read(&mut buffer).unwrap();
-        let result = handshake.process_bytes(&buffer[..length]).unwrap();
-        let (answer, rest) = match result {
-            HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
-            HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
-                (response_bytes, Some(remaining_bytes))
-            }
-        };
-        stream.write_all(&answer).unwrap();
-        if let Some(rest) = rest {
-            return rest;
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+            Err(error) => panic!("the origin keeps the connection: {error}"),
         }
     }
+}
+
+/// Type, milliseconds and payload of each tag of a clip with picture and tone.
+pub(crate) fn tags(folder: &Path) -> Vec<(u8, u32, Bytes)> {
+    let file = folder.join("clip.flv");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-t", "60", "-c:v", "libx264", "-preset", "ultrafast"])
+        .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30"])
+        .args(["-c:a", "aac"])
+        .arg(&file)
+        .status();
+    assert!(made.unwrap().success());
+    let bytes = Bytes::from(std::fs::read(file).unwrap());
+    let (mut tags, mut at) = (Vec::new(), 13);
+    while at + 11 <= bytes.len() {
+        let size = u32::from_be_bytes([0, bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+        let time = [bytes[at + 7], bytes[at + 4], bytes[at + 5], bytes[at + 6]];
+        let payload = bytes.slice(at + 11..at + 11 + size);
+        tags.push((bytes[at], u32::from_be_bytes(time), payload));
+        at += 11 + size + 4;
+    }
+    tags
 }

@@ -1,0 +1,405 @@
+//! Publishers by the letter of RTMP and beside it, over real sockets: whatever they send, the
+//! connection goes on, or its end is told to both sides.
+//!
+//! Needs ffmpeg, as the origin itself does.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::fs::File;
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::publisher::{AUDIO, Publisher, VIDEO, tags, wait_for_end};
+use common::{Running, TOKEN, ask, binary, free_port, get, wait};
+use serde_json::Value as Json;
+use sightscreen_origin::ingest::rtmp::amf::Value;
+use sightscreen_origin::ingest::rtmp::message::{Message, kind};
+
+const KEY: &str = "key-of-the-right-camera";
+
+/// Milliseconds after which times need more than 24 bits: four hours and 39 minutes.
+const LATE: u32 = 0x00ff_ffff;
+
+struct Origin {
+    _running: Running,
+    folder: tempfile::TempDir,
+    main: u16,
+    control: u16,
+    rtmp: u16,
+}
+
+impl Origin {
+    fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [main, control, rtmp] = [free_port(), free_port(), free_port()];
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let child = binary()
+            .args(["serve", "--input", "rtmp", "--stream-key", KEY])
+            .args(["--operator-token", TOKEN, "--max-height", "160", "--languages", "en"])
+            .args(["--listen", &address(main), "--control", &address(control)])
+            .args(["--rtmp", &address(rtmp), "--data"])
+            .arg(folder.path())
+            .args(settings)
+            .stdout(Stdio::null())
+            .stderr(File::create(folder.path().join("log")).unwrap())
+            .spawn();
+        let origin = Self { _running: Running(child.unwrap()), folder, main, control, rtmp };
+        wait("the origin", || origin.log().contains("the origin is up"));
+        origin
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn is_live(&self) -> bool {
+        get(self.control, "/health").is_some_and(|(status, _)| status == 200)
+    }
+
+    fn state(&self) -> Json {
+        let (_, state) = ask(self.control, "GET", "/control/events/demo", "").unwrap();
+        serde_json::from_slice(&state).unwrap()
+    }
+}
+
+/// A chunk with a full header.
+fn chunk(id: u8, time: u32, length: usize, kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut chunk = vec![id];
+    chunk.extend(&time.min(LATE).to_be_bytes()[1..]);
+    chunk.extend(&(length as u32).to_be_bytes()[1..]);
+    chunk.extend([kind, 1, 0, 0, 0]);
+    if time >= LATE {
+        chunk.extend(time.to_be_bytes());
+    }
+    chunk.extend(payload);
+    chunk
+}
+
+/// A whole message in chunks of 128 bytes.
+fn whole(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut chunks = body.chunks(128);
+    let mut bytes = chunk(4, 0, body.len(), kind, chunks.next().unwrap_or_default());
+    for more in chunks {
+        bytes.push(0xc4);
+        bytes.extend(more);
+    }
+    bytes
+}
+
+/// `onMetaData` with one odd value in it.
+fn metadata(odd: &[u8]) -> Vec<u8> {
+    let mut body = b"\x02\x00\x0d@setDataFrame\x02\x00\x0aonMetaData\x03\x00\x03odd".to_vec();
+    body.extend(odd);
+    body.extend(b"\x00\x05width\x00\x40\x94\x00\x00\x00\x00\x00\x00\x00\x00\x09");
+    body
+}
+
+/// What encoders send once they may publish, by what is odd about it.
+fn oddities() -> Vec<(&'static str, Vec<u8>)> {
+    let long = [&[12, 0, 1, 0, 0][..], &[b'x'; 64 << 10]].concat();
+    let interleaved = [
+        chunk(6, 0, 300, VIDEO, &[0x27; 128]),
+        chunk(5, 0, 3, AUDIO, &[0xaf, 1, 9]),
+        [&[0xc6][..], &[9; 128]].concat(),
+        [&[0xc6][..], &[9; 44]].concat(),
+    ];
+    let resized = [
+        chunk(6, 0, 700, VIDEO, &[0x27; 128]),
+        chunk(2, 0, 4, kind::SET_CHUNK_SIZE, &500_u32.to_be_bytes()),
+        [&[0xc6][..], &[9; 500]].concat(),
+        [&[0xc6][..], &[9; 72]].concat(),
+    ];
+    let aborted = [
+        chunk(6, 0, 300, VIDEO, &[0x27; 128]),
+        chunk(2, 0, 4, kind::ABORT, &6_u32.to_be_bytes()),
+        chunk(6, 0, 3, VIDEO, &[0x27, 1, 9]),
+    ];
+    let late = |repeat: &[u8]| {
+        let more = [&[0xc6], repeat, &[9; 22]].concat();
+        [chunk(6, LATE + 40, 150, VIDEO, &[0x27; 128]), more].concat()
+    };
+    let amf3 = [&[0][..], b"\x02\x00\x0aonMetaData", &[17, 10, 11, 1, 3, b'a', 4, 1, 1]].concat();
+    vec![
+        ("sound inside a picture", interleaved.concat()),
+        ("another chunk size inside a picture", resized.concat()),
+        ("a picture that is given up", aborted.concat()),
+        ("a late time, repeated", late(&(LATE + 40).to_be_bytes())),
+        ("a late time, not repeated", late(&[])),
+        ("metadata of 64 KiB", whole(kind::DATA, &metadata(&long))),
+        ("a date", whole(kind::DATA, &metadata(b"\x0b\x40\x94\0\0\0\0\0\0\0\0"))),
+        ("a typed object", whole(kind::DATA, &metadata(b"\x10\0\x01K\0\0\x09"))),
+        ("an array that ends by its count", {
+            whole(kind::DATA, &metadata(b"\x08\0\0\0\x01\0\x01k\x01\x01"))
+        }),
+        ("AMF3 inside", whole(kind::DATA, &metadata(&[17, 4, 1]))),
+        ("a value that nobody knows", whole(kind::DATA, &metadata(&[0x20, 1]))),
+        ("data in AMF3", whole(kind::DATA_AMF3, &amf3)),
+        ("data of 5 KiB that are none", whole(kind::DATA, &[0xff; 5 << 10])),
+        ("a command of two values", whole(kind::COMMAND, b"\x02\0\x04noop\0\0\0\0\0\0\0\0\0")),
+        ("a command of one value", whole(kind::COMMAND, b"\x02\0\x04noop")),
+        ("a command of none", whole(kind::COMMAND, b"")),
+        ("an aggregate", {
+            whole(kind::AGGREGATE, &[8, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0xaf, 1, 0, 0, 0, 13])
+        }),
+        ("empty pictures and sounds", [whole(VIDEO, &[]), whole(AUDIO, &[])].concat()),
+        ("an extended command frame", whole(VIDEO, b"\xd4hvc1")),
+    ]
+}
+
+#[test]
+fn no_oddity_ends_the_connection() {
+    let origin = Origin::start(&["--rtmp-rival-pause", "0"]);
+    let mut ended = Vec::new();
+    for (what, bytes) in oddities() {
+        let mut publisher = Publisher::admitted(origin.rtmp, KEY);
+        publisher.send(&bytes);
+        if !publisher.is_heard() {
+            ended.push(what);
+        }
+    }
+    assert!(ended.is_empty(), "{ended:#?}\n{}", origin.log());
+    assert!(!origin.log().contains("panicked"));
+}
+
+#[test]
+fn encoders_get_the_answers_for_which_they_wait() {
+    let origin = Origin::start(&["--rtmp-rival-pause", "0"]);
+    let mut publisher = Publisher::at(origin.rtmp, "live");
+    for call in ["releaseStream", "FCPublish", "_checkbw", "getStreamLength"] {
+        let answer = publisher.call(call, &[Value::Null, Value::text(KEY)]);
+        assert_eq!(answer[0], Value::text("_result"), "{call}");
+    }
+    let key = Value::text(KEY);
+    let queried = Value::String(format!("{KEY}?user=a&bitrate=6000"));
+    for (app, values) in [
+        ("live".to_owned(), vec![Value::Null, key.clone(), Value::text("live")]),
+        ("live".to_owned(), vec![Value::Null, key]),
+        ("live".to_owned(), vec![Value::Null, queried]),
+        (format!("live/{KEY}"), vec![Value::Null, Value::text("")]),
+        (format!("live/{KEY}"), vec![]),
+    ] {
+        let mut publisher = Publisher::at(origin.rtmp, &app);
+        publisher.publish(&values);
+        assert_eq!(publisher.code(), "NetStream.Publish.Start", "{values:?}");
+    }
+    assert!(!origin.log().contains(KEY), "{}", origin.log());
+}
+
+#[test]
+fn a_refusal_says_why_before_the_connection_ends() {
+    let origin = Origin::start(&[]);
+    let mut publisher = Publisher::at(origin.rtmp, "live");
+    publisher.publish(&[Value::Null, Value::text("no-such-key"), Value::text("live")]);
+    let (code, description) = publisher.status();
+    assert_eq!(code, "NetStream.Publish.BadName");
+    assert!(description.contains("stream key is not valid"), "{description}");
+    publisher.wait_for_end();
+
+    let mut publisher = Publisher::connected(origin.rtmp);
+    let answer = publisher.call("connect", &[Value::texts(&[("app", "vod")])]);
+    assert_eq!(answer[0], Value::text("_error"));
+    let (code, description) = publisher.status();
+    assert_eq!(code, "NetConnection.Connect.Rejected");
+    assert!(description.contains("rtmp://HOST/live"), "{description}");
+    publisher.wait_for_end();
+
+    let mut publisher = Publisher::admitted(origin.rtmp, KEY);
+    publisher.media(VIDEO, 0, &Bytes::from_static(b"\x90hvc1settings"));
+    let (code, description) = publisher.status();
+    assert_eq!(code, "NetStream.Publish.Rejected");
+    assert!(description.contains("H.265") && description.contains("H.264"), "{description}");
+    publisher.wait_for_end();
+    let log = origin.log();
+    assert!(log.contains("wrong stream key") && log.contains("wrong application"), "{log}");
+    assert!(log.contains("the picture is H.265"), "{log}");
+}
+
+#[test]
+fn two_publishers_with_one_key_end_with_one() {
+    let origin = Origin::start(&["--rtmp-rival-pause", "60"]);
+    let sound = Bytes::from_static(&[0xaf, 1, 9]);
+    let mut first = Publisher::admitted(origin.rtmp, KEY);
+    first.media(AUDIO, 0, &sound);
+    let mut second = Publisher::admitted(origin.rtmp, KEY);
+    let (code, description) = first.status();
+    assert_eq!(code, "NetStream.Publish.BadName");
+    assert!(description.contains("took over"), "{description}");
+    first.wait_for_end();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for time in (0..).step_by(50) {
+                second.media(AUDIO, time, &sound);
+                std::thread::sleep(Duration::from_millis(50));
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for _ in 0..3 {
+            let mut again = Publisher::at(origin.rtmp, "live");
+            again.publish(&[Value::Null, Value::text(KEY)]);
+            let (code, description) = again.status();
+            is_over.store(code != "NetStream.Publish.BadName", Ordering::Relaxed);
+            assert_eq!(code, "NetStream.Publish.BadName");
+            assert!(description.contains("is on the air"), "{description}");
+            again.wait_for_end();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(second.is_heard());
+    let log = origin.log();
+    let line = log.lines().find(|line| line.contains("two publishers fight"));
+    assert!(line.is_some_and(|line| line.contains("demo") && line.contains("127.0.0.1")), "{log}");
+    assert_eq!(log.matches("a newer publisher took over").count(), 1, "{log}");
+    // Once the other one has left, it is free.
+    drop(second);
+    wait("a free seat", || {
+        let mut again = Publisher::at(origin.rtmp, "live");
+        again.publish(&[Value::Null, Value::text(KEY)]);
+        again.code() == "NetStream.Publish.Start"
+    });
+}
+
+#[test]
+fn sound_without_a_picture_is_told_once() {
+    let origin = Origin::start(&[]);
+    let mut publisher = Publisher::admitted(origin.rtmp, KEY);
+    publisher.media(AUDIO, 0, &Bytes::from_static(&[0xaf, 0, 0x11, 0x90]));
+    for time in (0..20_000).step_by(20) {
+        publisher.media(AUDIO, time, &Bytes::from_static(&[0xaf, 1, 9]));
+    }
+    assert!(publisher.is_heard());
+    wait("the line about it", || origin.log().contains("no H.264 picture"));
+    let log = origin.log();
+    let line = log.lines().find(|line| line.contains("no H.264 picture")).unwrap();
+    assert!(line.contains("demo"), "{line}");
+    assert_eq!(log.matches("no H.264 picture").count(), 1, "{log}");
+}
+
+#[test]
+fn strangers_and_slow_publishers_have_deadlines() {
+    let origin = Origin::start(&["--rtmp-admission", "2", "--rtmp-idle", "2"]);
+    let enter = |sent: &[u8]| {
+        let mut stream = TcpStream::connect(("127.0.0.1", origin.rtmp)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(sent).unwrap();
+        stream
+    };
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 2, 0], &[0; 4096]] {
+        wait_for_end(&mut enter(garbage));
+    }
+    assert_eq!(origin.log().matches("not RTMP").count(), 3, "{}", origin.log());
+    let mut half = [3; 700];
+    half[1..].fill(0);
+    for sent in [&[][..], &[3], &half] {
+        wait_for_end(&mut enter(sent));
+    }
+    assert_eq!(origin.log().matches("no RTMP handshake in time").count(), 3, "{}", origin.log());
+    Publisher::connected(origin.rtmp).wait_for_end();
+    assert!(origin.log().contains("did not give a stream key in time"), "{}", origin.log());
+    // A byte now and then is no stream.
+    let mut slow = Publisher::admitted(origin.rtmp, KEY);
+    let bytes = chunk(4, 0, 4096, VIDEO, &[0x27; 128]);
+    let sent = bytes.iter().take_while(|byte| {
+        std::thread::sleep(Duration::from_millis(500));
+        slow.stream.write_all(&[**byte]).is_ok()
+    });
+    assert!(sent.count() < bytes.len());
+    assert!(origin.log().contains("neither picture nor sound"), "{}", origin.log());
+}
+
+/// Sends a clip in real time, its sound inside its pictures, with what is no picture between them.
+fn publish_bent(publisher: &mut Publisher, clip: &[(u8, u32, Bytes)], is_over: impl Fn() -> bool) {
+    let begun = Instant::now();
+    let mut sounds: Vec<(u32, Bytes)> = Vec::new();
+    for (number, (kind, ms, data)) in clip.iter().enumerate() {
+        let due = Duration::from_millis(u64::from(*ms));
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        // From shortly before the times that need more than 24 bits.
+        let time = LATE - 1000 + ms;
+        if *kind == AUDIO {
+            sounds.push((time, data.clone()));
+        } else if *kind == VIDEO {
+            let repeat = time.to_be_bytes();
+            let repeat = if time < LATE { &[][..] } else { &repeat };
+            let mut pieces = data.chunks(128);
+            publisher.send(&chunk(6, time, data.len(), VIDEO, pieces.next().unwrap()));
+            for piece in pieces {
+                for (time, sound) in sounds.drain(..) {
+                    publisher.media(AUDIO, time, &sound);
+                }
+                publisher.send(&[&[0xc6][..], repeat, piece].concat());
+            }
+            for aside in [&[0x57, 0][..], &[0x57, 1], &[0x17, 2, 0, 0, 0], &[], b"\xd4avc1"] {
+                publisher.message(&Message { time, ..Message::new(VIDEO, 1, aside.to_vec()) });
+            }
+        }
+        if number % 16 == 0 && is_over() {
+            return;
+        }
+    }
+    panic!("the clip ended before the event was live");
+}
+
+#[test]
+fn a_bent_stream_past_four_hours_is_on_the_air_at_once() {
+    let origin = Origin::start(&[]);
+    let clip = tags(origin.folder.path());
+    let mut publisher = Publisher::admitted(origin.rtmp, KEY);
+    publish_bent(&mut publisher, &clip, || origin.is_live());
+    let state = origin.state();
+    assert_eq!(state["media"]["encoder_starts"], 1, "{state}\n{}", origin.log());
+    assert_eq!(state["media"]["state"], "live", "{state}");
+}
+
+/// The loudest sample of a segment, in decibels.
+fn loudest(origin: &Origin) -> f64 {
+    let state = origin.state();
+    let last = state["live_edge"]["next_sequence"].as_u64().unwrap() - 1;
+    let epoch = state["epoch"].as_str().unwrap();
+    let of = |object: &str| {
+        let (status, body) =
+            get(origin.main, &format!("/live/demo/a-en/{epoch}-{object}")).unwrap();
+        assert_eq!(status, 200, "{object}: {state}");
+        body
+    };
+    let file = origin.folder.path().join("sound.mp4");
+    std::fs::write(&file, [of("init.mp4"), of(&format!("{last}.m4s"))].concat()).unwrap();
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-i"])
+        .arg(file)
+        .args(["-af", "volumedetect", "-f", "null", "-"])
+        .output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    let (_, rest) = said.split_once("max_volume: ").unwrap();
+    rest.split_once(" dB").unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn sound_in_other_codecs_is_heard() {
+    for codec in ["libmp3lame -ar 44100 -ac 1", "pcm_alaw -ar 8000 -ac 1"] {
+        let origin = Origin::start(&[]);
+        let child = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-re"])
+            .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
+            .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+            .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
+            .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a"])
+            .args(codec.split(' '))
+            .args(["-f", "flv"])
+            .arg(format!("rtmp://127.0.0.1:{}/live/{KEY}", origin.rtmp))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let _camera = Running(child.unwrap());
+        wait("the event", || origin.is_live());
+        let loudest = loudest(&origin);
+        assert!(loudest > -40.0, "{codec} is silence: {loudest} dB\n{}", origin.log());
+    }
+}
