@@ -12,49 +12,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::publisher::Publisher;
+use common::publisher::{AUDIO, Publisher, Tag, VIDEO, tags};
 use common::{Running, TOKEN, ask, binary, free_port, get, wait};
 use rml_rtmp::time::RtmpTimestamp;
 use serde_json::Value;
 
 const KEY: &str = "key-of-the-right-camera";
-const VIDEO: u8 = 9;
-const AUDIO: u8 = 8;
 /// On the publisher's clock.
 const SOUND_FROM_MS: u32 = 1500;
 
-/// A child that does not outlive its test.
-/// Type, milliseconds and payload of each tag of a clip.
-fn tags(folder: &Path) -> Vec<(u8, u32, Bytes)> {
-    let file = folder.join("clip.flv");
-    let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-t", "60", "-c:v", "libx264", "-preset", "ultrafast"])
-        .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30"])
-        .args(["-c:a", "aac"])
-        .arg(&file)
-        .status();
-    assert!(made.unwrap().success());
-    let bytes = Bytes::from(std::fs::read(file).unwrap());
-    let (mut tags, mut at) = (Vec::new(), 13);
-    while at + 11 <= bytes.len() {
-        let size = u32::from_be_bytes([0, bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
-        let time = [bytes[at + 7], bytes[at + 4], bytes[at + 5], bytes[at + 6]];
-        let payload = bytes.slice(at + 11..at + 11 + size);
-        tags.push((bytes[at], u32::from_be_bytes(time), payload));
-        at += 11 + size + 4;
-    }
-    tags
-}
-
 /// Sends the clip in real time, its sound from a moment on, until `is_enough`.
-fn publish(
-    publisher: &mut Publisher,
-    tags: &[(u8, u32, Bytes)],
-    mut is_enough: impl FnMut() -> bool,
-) {
+fn publish(publisher: &mut Publisher, tags: &[Tag], mut is_enough: impl FnMut() -> bool) {
     let begun = Instant::now();
     let is_config = |kind: u8, data: &Bytes| kind == AUDIO && data.get(1) == Some(&0);
     let config =

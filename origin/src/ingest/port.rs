@@ -28,6 +28,9 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// Its time base.
     fn grid(&self) -> Grid;
 
+    /// Milliseconds for which a publisher that is connected and sends nothing is waited for.
+    fn lateness_ms(&self) -> u64;
+
     /// Its tracks, once they are settled.
     fn plan(&self) -> Option<Plan>;
 

@@ -22,7 +22,8 @@ use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::{Backoff, Intake, decode_graph};
 use crate::package::queue::Sink;
 
-/// How far the publisher's clock may leave ours within a run, in milliseconds.
+/// How far the publisher's clock may leave ours within a run, in milliseconds. What is late because
+/// its connection stalled does not count.
 const DRIFT: i64 = 2000;
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
@@ -141,7 +142,8 @@ impl<E: Intake> Feed<E> {
             self.configure(tag);
             return;
         }
-        if self.anchor.is_some_and(|anchor| anchor.drift(tag.time).abs() > DRIFT) {
+        let late = DRIFT.saturating_add_unsigned(self.event.lateness_ms());
+        if self.anchor.is_some_and(|anchor| !(-DRIFT..=late).contains(&anchor.drift(tag.time))) {
             tracing::warn!(
                 event = self.event.name(),
                 "the publisher's clock jumped or drifted: continuing at its next key picture"

@@ -3,12 +3,48 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 
+use bytes::Bytes;
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::sessions::{
     ClientSession, ClientSessionConfig, ClientSessionError, ClientSessionEvent,
     ClientSessionResult, PublishRequestType,
 };
+
+/// The type of a tag with pictures.
+pub(crate) const VIDEO: u8 = 9;
+/// The type of a tag with sound.
+pub(crate) const AUDIO: u8 = 8;
+
+/// Type, milliseconds and payload.
+pub(crate) type Tag = (u8, u32, Bytes);
+
+/// The tags of a clip of a minute.
+pub(crate) fn tags(folder: &Path) -> Vec<Tag> {
+    let file = folder.join("clip.flv");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-t", "60", "-c:v", "libx264", "-preset", "ultrafast"])
+        .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30"])
+        .args(["-c:a", "aac"])
+        .arg(&file)
+        .status();
+    assert!(made.unwrap().success());
+    let bytes = Bytes::from(std::fs::read(file).unwrap());
+    let (mut tags, mut at) = (Vec::new(), 13);
+    while at + 11 <= bytes.len() {
+        let size = u32::from_be_bytes([0, bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+        let time = [bytes[at + 7], bytes[at + 4], bytes[at + 5], bytes[at + 6]];
+        let payload = bytes.slice(at + 11..at + 11 + size);
+        tags.push((bytes[at], u32::from_be_bytes(time), payload));
+        at += 11 + size + 4;
+    }
+    tags
+}
 
 pub(crate) struct Publisher {
     stream: TcpStream,
