@@ -23,6 +23,7 @@ use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
 use crate::ingest::{self, Input};
+use crate::package::packager::Patience;
 use crate::secret::Secret;
 pub use admission::Admission;
 pub use reader::Fault;
@@ -65,6 +66,8 @@ pub struct Config {
     pub window_s: u32,
     /// Seconds that stay on disk.
     pub dvr_s: u32,
+    /// How long parts are waited for.
+    pub patience: Patience,
     /// The keyring's file; made when absent.
     pub keyring: PathBuf,
     /// Folder of the page; none: no page.
@@ -159,6 +162,7 @@ impl Config {
             part_ms: reader.number("part-ms", |s| &s.part_ms, 100..=2000),
             window_s: reader.number("window", |s| &s.window, 12..=14_400),
             dvr_s: reader.number("dvr", |s| &s.dvr, 12..=86_400),
+            patience: patience(reader),
             keyring: keyring.map_or_else(|| data.join("keyring.json"), PathBuf::from),
             page: page(reader),
             operator_token: Secret(operator_token),
@@ -226,6 +230,8 @@ impl Config {
                 part_ms: self.part_ms,
                 window_s: self.window_s,
                 dvr_s: self.dvr_s,
+                patience: self.patience,
+                slate: self.slate.as_ref().map(PathBuf::from),
             },
             document: self.document(),
             playback_plan: self.admission.playback_plan.clone(),
@@ -295,6 +301,9 @@ fn defaults() -> Settings {
         part_ms: text("200"),
         window: text("60"),
         dvr: text("600"),
+        slate_after_ms: text("500"),
+        lateness_ms: text("4000"),
+        track_lateness_ms: text("2000"),
         open_playback: text("false"),
         consent: text("required"),
         session: text("43200"),
@@ -331,6 +340,16 @@ fn rtmp_limits(reader: &mut Reader) -> ingest::Limits {
         unfinished: (memory as usize) << 20,
         strangers: strangers as usize,
         rival_pause,
+    }
+}
+
+/// An encoder that gives nothing for ten seconds is ended, so that nobody is waited for longer.
+fn patience(reader: &mut Reader) -> Patience {
+    let mut number = |name, field, range| u64::from(reader.number(name, field, range));
+    Patience {
+        gone_ms: number("slate-after-ms", |s| &s.slate_after_ms, 0..=8000),
+        silent_ms: number("lateness-ms", |s| &s.lateness_ms, 0..=8000),
+        track_ms: number("track-lateness-ms", |s| &s.track_lateness_ms, 500..=8000),
     }
 }
 

@@ -141,10 +141,13 @@ impl Control {
         let events = self.events.all();
         let states: BTreeMap<&str, event::State> =
             events.iter().map(|event| (event.name(), event.state())).collect();
-        let all = |wanted| states.values().all(|state| *state == wanted);
-        let (status, state) = match states.values().any(|state| *state == event::State::Ready) {
-            true => (StatusCode::SERVICE_UNAVAILABLE, event::State::Ready),
-            false if all(event::State::Ended) => (StatusCode::OK, event::State::Ended),
+        let is = |wanted| move |state: &event::State| *state == wanted;
+        let any = |wanted| states.values().any(is(wanted));
+        let (status, state) = match states.values().all(is(event::State::Ended)) {
+            _ if any(event::State::Ready) => (StatusCode::SERVICE_UNAVAILABLE, event::State::Ready),
+            true => (StatusCode::OK, event::State::Ended),
+            // Viewers can enter: a balancer must not take the origin away.
+            false if any(event::State::Interrupted) => (StatusCode::OK, event::State::Interrupted),
             false => (StatusCode::OK, event::State::Live),
         };
         json_reply(status, NEVER, &json!({"state": state, "events": states}))

@@ -5,7 +5,7 @@
 //! `first` with `first % phases == p`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,9 +13,11 @@ use tokio::sync::watch;
 
 use crate::encode::ladder::Plan;
 use crate::grid::Grid;
+use crate::package::filler::Filler;
 
 mod condition;
 mod cut;
+mod filler;
 mod memory;
 pub mod shelf;
 
@@ -202,6 +204,24 @@ impl Library {
         }
         self.name(&id, source.title());
         Ok(id)
+    }
+
+    /// What stands in for missing parts, by track: the first picture of the slate, and silence.
+    /// Waits for no creative.
+    ///
+    /// # Errors
+    /// See [`CreativeError`]; also before the event's ladder is known.
+    pub(crate) async fn fillers(&self, slate: Option<&Path>) -> Result<Vec<Filler>, CreativeError> {
+        let Inner { grid, folder, .. } = &*self.inner;
+        let slate = match slate {
+            Some(path) => Clip::File(path.to_owned()),
+            None => Clip::Card(Card::slate(u32::try_from(grid.duration_ms(1)).unwrap_or(u32::MAX))),
+        };
+        let plan = self.inner.plan.borrow().clone().ok_or_else(|| CreativeError::Failed {
+            name: slate.name(),
+            reason: "the ladder is not known yet".to_owned(),
+        })?;
+        filler::fillers(&slate, &plan, grid, folder).await
     }
 
     /// A conditioned creative.

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod end;
+pub mod filler;
 pub mod message;
 pub mod packager;
 pub mod queue;

@@ -17,6 +17,7 @@ use sightscreen_origin::event::{Live, LiveConfig};
 use sightscreen_origin::grid::Kind;
 use sightscreen_origin::ingest::{Input, Publishers};
 use sightscreen_origin::mp4::read::{Item, Reader};
+use sightscreen_origin::package::packager::Patience;
 use sightscreen_origin::viewers::media::handle;
 use tokio::sync::Mutex;
 
@@ -71,6 +72,8 @@ fn config(data: &Path) -> LiveConfig {
         part_ms: 200,
         window_s: 60,
         dvr_s: 7200,
+        patience: Patience::default(),
+        slate: None,
     }
 }
 
@@ -357,6 +360,41 @@ async fn a_file_is_played_past_its_end_without_a_gap_and_its_sounds_become_langu
         loud.push(loudest(&live, id, until - 2, &folder.0).await);
     }
     assert!(loud[0] > -40.0 && loud[1] < -60.0, "{loud:?}");
+    live.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_that_begins_late_is_silence_and_the_picture_waits_for_no_sound() {
+    let _alone = ALONE.lock().await;
+    let folder = Folder::new("late");
+    let path = folder.0.join("clip.mkv");
+    // Eight seconds in, past the patience with a track.
+    clip(
+        &path,
+        "-f lavfi -i testsrc2=size=284x160:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 \
+         -itsoffset 8 -f lavfi -i sine=frequency=880:sample_rate=48000 -map 0 -map 1 -map 2 -t 60 \
+         -c:v libx264 -preset ultrafast -c:a aac",
+    );
+    let config = LiveConfig {
+        input: Input::File(path),
+        languages: ["en", "hi"].map(str::to_owned).to_vec(),
+        ..config(&folder.0.join("demo"))
+    };
+    let live =
+        Live::start(config, Arc::new(Counting::default()), &Publishers::default()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), live.ready()).await.expect("three segments");
+    let until = live.position().next_msn + 5;
+    for msn in live.position().next_msn..until {
+        text(&live, &format!("a-hi/index.m3u8?_HLS_msn={msn}")).await;
+    }
+    let status = live.status();
+    assert_eq!((status.state, status.encoder_starts, status.lacking.len()), ("live", 1, 0));
+    for id in ["v160", "a-en", "a-hi"] {
+        assert!(!text(&live, &format!("{id}/index.m3u8")).await.contains("GAP"), "{id}");
+    }
+    let early = loudest(&live, "a-hi", 1, &folder.0).await;
+    let late = loudest(&live, "a-hi", until - 1, &folder.0).await;
+    assert!(early < -60.0 && late > -40.0, "{early} {late}");
     live.shutdown().await;
 }
 

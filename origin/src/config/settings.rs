@@ -92,6 +92,16 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     pub(super) dvr: Option<Text>,
 
+    /// Milliseconds from the end of a part to the slate in its place while nobody publishes
+    #[arg(long, value_name = "N")]
+    pub(super) slate_after_ms: Option<Text>,
+    /// Milliseconds that a publisher who is connected and sends nothing is waited for
+    #[arg(long, value_name = "N")]
+    pub(super) lateness_ms: Option<Text>,
+    /// Milliseconds that one track may be behind the others before slate or silence takes its place
+    #[arg(long, value_name = "N")]
+    pub(super) track_lateness_ms: Option<Text>,
+
     /// Keyring (secret) [default: DATA/keyring.json]; made when absent, read again when it changes
     #[arg(long, value_name = "FILE")]
     pub(super) keyring: Option<Text>,
@@ -152,7 +162,8 @@ pub struct Settings {
     /// Seconds that a break of the schedule lasts
     #[arg(long, value_name = "N")]
     pub(super) break_length: Option<Text>,
-    /// Clip that fills what a pod leaves [default: built in]
+    /// Clip that fills what a pod leaves; its first picture is also shown while none comes [default:
+    /// built in]
     #[arg(long, value_name = "FILE")]
     pub(super) slate: Option<Text>,
 

@@ -136,6 +136,15 @@ pub(super) fn unit(source: &Clip, grid: &Grid) -> (Clip, u64) {
     }
 }
 
+/// What of a clip's picture is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Picture {
+    /// All of it, with the sound.
+    Moving,
+    /// The first, for as long as it takes, and silence.
+    Standing,
+}
+
 /// Loads the creative from its folder, or makes it there.
 pub(super) async fn condition(
     source: &Clip,
@@ -143,20 +152,45 @@ pub(super) async fn condition(
     grid: &Grid,
     folder: &Path,
 ) -> Result<Conditioned, CreativeError> {
-    let name = source.name();
-    if let Some(kept) = load_apart(plan, grid, folder, &name).await.ok().flatten() {
+    if let Some(kept) = load_apart(plan, grid, folder, &source.name()).await.ok().flatten() {
         return Ok(kept);
     }
+    let segments = length(source, grid).await?;
+    make(source, Picture::Moving, plan, grid, segments, folder).await
+}
+
+/// Loads a standing picture of so many segments from its folder, or makes it there.
+pub(super) async fn stand(
+    source: &Clip,
+    plan: &Plan,
+    grid: &Grid,
+    segments: u64,
+    folder: &Path,
+) -> Result<Conditioned, CreativeError> {
+    if let Some(kept) = load_apart(plan, grid, folder, &source.name()).await.ok().flatten() {
+        return Ok(kept);
+    }
+    make(source, Picture::Standing, plan, grid, segments, folder).await
+}
+
+async fn make(
+    source: &Clip,
+    picture: Picture,
+    plan: &Plan,
+    grid: &Grid,
+    segments: u64,
+    folder: &Path,
+) -> Result<Conditioned, CreativeError> {
+    let name = source.name();
     check_room(folder.parent().unwrap_or(folder), &name)?;
     let failed = |error: std::io::Error| CreativeError::Failed {
         name: source.name(),
         reason: error.to_string(),
     };
-    let segments = length(source, grid).await?;
     let fresh = folder.with_extension("new");
     let _ = std::fs::remove_dir_all(&fresh);
     std::fs::create_dir_all(&fresh).map_err(failed)?;
-    encode(source, plan, grid, segments, &fresh).await?;
+    encode(source, picture, plan, grid, segments, &fresh).await?;
     let meta = serde_json::to_vec(&Meta { segments }).map_err(|error| failed(error.into()))?;
     std::fs::write(fresh.join("meta.json"), meta).map_err(failed)?;
     let conditioned = load_apart(plan, grid, &fresh, &name)
@@ -225,6 +259,7 @@ fn whole_segments(ms: u64, grid: &Grid) -> u64 {
 
 async fn encode(
     source: &Clip,
+    picture: Picture,
     plan: &Plan,
     grid: &Grid,
     segments: u64,
@@ -234,11 +269,12 @@ async fn encode(
     let failed = |reason: String| CreativeError::Failed { name: name.clone(), reason };
     let texts = RunFolder::new().map_err(|error| failed(error.to_string()))?;
     let input = match source {
-        Clip::File(path) => file_input(path).await,
+        Clip::File(path) => file_input(path, picture).await,
         Clip::Card(card) => {
             card_input(card, grid, texts.path()).map_err(|error| failed(error.to_string()))?
         }
     };
+    let input = if picture == Picture::Standing { input.standing() } else { input };
     let plan = Plan { audio: vec!["any".to_owned()], ..plan.clone() };
     let graph = [input.graph, tail(&plan, grid, segments)].join(";");
     let url = |track: usize| folder.join(format!("{track}.mp4")).display().to_string();
@@ -274,8 +310,18 @@ struct EncodeInput {
     graph: String,
 }
 
-async fn file_input(path: &Path) -> EncodeInput {
-    let sound = probe_file(path).await.is_ok_and(|file| file.audio_tracks > 0);
+impl EncodeInput {
+    /// The first picture for ever.
+    fn standing(self) -> Self {
+        let graph = self.graph.replace("[picture]", "[moving]");
+        let still = "[moving]trim=end_frame=1,tpad=stop_mode=clone:stop=-1[picture]";
+        Self { graph: format!("{graph};{still}"), ..self }
+    }
+}
+
+async fn file_input(path: &Path, picture: Picture) -> EncodeInput {
+    let sound = picture == Picture::Moving
+        && probe_file(path).await.is_ok_and(|file| file.audio_tracks > 0);
     let sound =
         if sound { format!("[0:a:0]{LOUDNESS}") } else { "anullsrc=r=48000:cl=stereo".to_owned() };
     EncodeInput {

@@ -113,10 +113,26 @@ impl Plan {
         first_frame: u64,
         url: impl Fn(usize) -> String,
     ) -> Vec<String> {
+        self.outputs_of_run(grid, first_frame, 0, url)
+    }
+
+    /// The same, with a key picture in every part of the first `eager` frames besides.
+    #[must_use]
+    pub fn outputs_of_run(
+        &self,
+        grid: &Grid,
+        first_frame: u64,
+        eager: u64,
+        url: impl Fn(usize) -> String,
+    ) -> Vec<String> {
         let (num, den) = grid.fps;
-        let segment = grid.segment_frames;
+        let (segment, part) = (grid.segment_frames, grid.part_frames);
         let shift = first_frame % u64::from(segment);
-        let keys = format!("expr:eq(mod(round(t*{num}/{den})+{shift},{segment}),0)");
+        let at = format!("round(t*{num}/{den})");
+        let mut keys = format!("expr:eq(mod({at}+{shift},{segment}),0)");
+        if eager > 0 {
+            keys.push_str(&format!("+lt({at},{eager})*eq(mod({at}+{shift},{part}),0)"));
+        }
         let mut args = Vec::new();
         let mut add = |text: &str| args.extend(text.split(' ').map(str::to_owned));
         for (i, rung) in self.video.iter().enumerate() {

@@ -20,13 +20,14 @@ use tokio::time::{Instant, sleep, timeout};
 use super::ffmpeg::{ffmpeg, last_line};
 use super::folder::RunFolder;
 use super::ladder::{OFFSET_S, Plan};
+use crate::clock::now_ms;
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::mp4::read::{Item, Reader};
 use crate::package::message::Message;
 use crate::package::queue::{RunSink, Sink};
 
-/// An encoder that gives no sample for this long is ended.
-const STALL: Duration = Duration::from_secs(5);
+/// An encoder that gives no sample for this long is ended: longer than any publisher is waited for.
+const STALL: Duration = Duration::from_secs(10);
 
 /// What to run.
 pub struct Job {
@@ -102,7 +103,9 @@ impl Running {
         let Job { plan, grid, first_frame, input, folder, stdin } = job;
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
         let mut command = ffmpeg();
-        command.args(["-v", "warning"]).args(input).args(plan.outputs(&grid, first_frame, url));
+        let eager = eager_frames(&grid, first_frame);
+        let outputs = plan.outputs_of_run(&grid, first_frame, eager, url);
+        command.args(["-v", "warning"]).args(input).args(outputs);
         command.stderr(Stdio::piped());
         if stdin.is_some() {
             command.stdin(Stdio::piped());
@@ -141,6 +144,17 @@ impl Running {
             while self.readers.join_next().await.is_some() {}
         })
         .await;
+    }
+}
+
+/// The first frames of a run in which every part has a key picture. A run that takes another's place
+/// begins in the past, with the input's last key picture, and what was published meanwhile is
+/// dropped: the first part that is new should be one that a decoder can start with.
+fn eager_frames(grid: &Grid, first_frame: u64) -> u64 {
+    let now = grid.sample_at(Kind::Video, now_ms());
+    match now.saturating_sub(first_frame) {
+        age if age < u64::from(grid.part_frames) => 0,
+        age => age + u64::from(grid.segment_frames / 2),
     }
 }
 

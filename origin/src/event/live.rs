@@ -16,9 +16,10 @@ use super::open::{LiveEvent, Working};
 use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
 use crate::encode::ladder::LadderLimits;
-use crate::grid::Grid;
+use crate::grid::{Grid, Kind};
 use crate::ingest::{Input, Publishers};
 use crate::package::end::EndError;
+use crate::package::packager::Patience;
 use crate::store::{Cursor, Track};
 
 /// What the origin is told about an event's media.
@@ -45,6 +46,10 @@ pub struct LiveConfig {
     pub window_s: u32,
     /// Seconds of media that stay on disk.
     pub dvr_s: u32,
+    /// How long parts are waited for.
+    pub patience: Patience,
+    /// A clip whose first picture is published while none comes; `None`: the built-in slate.
+    pub slate: Option<PathBuf>,
 }
 
 /// How far publishing has come.
@@ -58,9 +63,13 @@ pub struct Position {
 /// What an operator sees of an event's media.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// `waiting` (no input yet), `live`, `interrupted` (input lost, gaps are published), or
+    /// `waiting` (no input yet), `live`, `interrupted` (no picture comes: slate is published), or
     /// `ended`.
     pub state: &'static str,
+    /// What is wrong with the input, in words; `None` while nothing is.
+    pub cause: Option<String>,
+    /// Renditions that have slate or silence, or a gap where there is none, in place of the input.
+    pub lacking: Vec<String>,
     /// How far publishing has come.
     pub next_msn: u64,
     /// Milliseconds from a part's end on the grid to its publication, of the last part.
@@ -86,6 +95,22 @@ pub struct Live {
 struct Inner {
     event: LiveEvent,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// State and cause while an encoder runs: these of all tracks lack their input.
+fn of_a_run(lacking: &[&Arc<Track>], all: usize) -> (&'static str, Option<String>) {
+    let is_video = |track: &&Arc<Track>| track.kind == Kind::Video;
+    if lacking.is_empty() {
+        return ("live", None);
+    }
+    if lacking.len() == all {
+        return ("interrupted", Some("the publisher is connected and sends nothing".to_owned()));
+    }
+    if lacking.iter().any(is_video) {
+        return ("interrupted", Some("no picture comes, while sound does".to_owned()));
+    }
+    let silent: Vec<&str> = lacking.iter().map(|track| track.id.as_str()).collect();
+    ("live", Some(format!("no sound comes for {}", silent.join(", "))))
 }
 
 impl Live {
@@ -162,15 +187,21 @@ impl Live {
     pub fn status(&self) -> Status {
         let counters = &self.inner.event.counters;
         let starts = counters.starts.load(Ordering::Relaxed);
-        let state = match (counters.running.load(Ordering::Relaxed), starts) {
-            _ if self.is_over() => "ended",
-            (1, _) => "live",
-            (_, 0) => "waiting",
-            _ => "interrupted",
+        let media = self.media();
+        let tracks = media.iter().flat_map(|media| media.tracks.iter().enumerate());
+        let lacking = tracks.filter(|(at, _)| counters.is_lacking(*at)).map(|(_, track)| track);
+        let lacking: Vec<&Arc<Track>> = lacking.collect();
+        let (state, cause) = match (counters.running.load(Ordering::Relaxed), starts) {
+            _ if self.is_over() => ("ended", None),
+            (1, _) => of_a_run(&lacking, media.iter().map(|media| media.tracks.len()).sum()),
+            (_, 0) => ("waiting", Some("nobody has published yet".to_owned())),
+            _ => ("interrupted", Some("nobody publishes".to_owned())),
         };
         let input = &self.inner.event.input;
         Status {
             state,
+            cause,
+            lacking: lacking.iter().map(|track| track.id.clone()).collect(),
             next_msn: self.position().next_msn,
             behind_ms: counters.behind_ms.load(Ordering::Relaxed),
             encoder_starts: starts,

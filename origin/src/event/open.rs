@@ -30,7 +30,7 @@ use crate::encode::probe::probe_file;
 use crate::grid::Grid;
 use crate::ingest::{self, Input, InputState, Intake, Publishers, Slot, publisher};
 use crate::package::end::End;
-use crate::package::packager::{Counters, Packager, kept_init};
+use crate::package::packager::{Counters, Packager, Setup, kept_init};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
@@ -193,22 +193,41 @@ impl LiveEvent {
             library: self.library.clone(),
         });
         let (sink, messages) = queue();
-        let show = show_inits(Arc::clone(&media), paths.clone());
-        let counters = Arc::clone(&self.counters);
-        let (grid, breaks) = (self.grid, Arc::clone(&self.breaks));
+        let setup = Setup {
+            event: self.name.clone(),
+            grid: self.grid,
+            store,
+            breaks: Arc::clone(&self.breaks),
+            counters: Arc::clone(&self.counters),
+            on_header: show_inits(Arc::clone(&media), paths.clone()),
+            inits: paths,
+            end,
+            patience: self.config.patience,
+        };
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name("packager".to_owned())
-            .spawn(move || {
-                Packager::new(grid, store, breaks, counters, paths, show, end)
-                    .work(messages, &runtime);
-            })
+            .spawn(move || Packager::new(setup).work(messages, &runtime))
             .map_err(|error| at(folder, error))?;
         let working = Working { thread, sink: sink.downgrade() };
         *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
         self.library.set_plan(plan);
+        tokio::spawn(self.clone().send_fillers(sink.downgrade()));
         self.media.send_replace(Some(media));
         Ok(sink)
+    }
+}
+
+impl LiveEvent {
+    /// Has the slate and the silence of the ladder coded, once.
+    async fn send_fillers(self, packager: WeakSink) {
+        match self.library.fillers(self.config.slate.as_deref()).await {
+            Ok(fillers) => packager.fill_with(fillers),
+            Err(error) => {
+                let event = &self.name;
+                tracing::error!(event, %error, "no slate: what is missing becomes a gap");
+            }
+        }
     }
 }
 
@@ -353,6 +372,7 @@ mod tests {
     use crate::encode::ladder::LadderLimits;
     use crate::encode::ladder::Rung;
     use crate::grid::Kind;
+    use crate::package::packager::Patience;
     use crate::store::Part;
 
     #[test]
@@ -388,6 +408,8 @@ mod tests {
             part_ms: 200,
             window_s,
             dvr_s: 600,
+            patience: Patience::default(),
+            slate: None,
         };
         LiveEvent {
             name: config.event.clone(),

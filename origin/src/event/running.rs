@@ -73,8 +73,10 @@ pub struct Shared {
 pub enum State {
     /// Nobody can enter yet.
     Ready,
-    /// The first segments are out.
+    /// The first segments are out, and more of the match comes.
     Live,
+    /// No picture comes: viewers see the slate.
+    Interrupted,
     /// Every playlist says that nothing comes any more.
     Ended,
 }
@@ -216,12 +218,11 @@ impl RunningEvent {
     /// Where it is in its life.
     #[must_use]
     pub fn state(&self) -> State {
-        if self.live.is_over() {
-            State::Ended
-        } else if self.is_ready() {
-            State::Live
-        } else {
-            State::Ready
+        match self.live.status().state {
+            "ended" => State::Ended,
+            _ if !self.is_ready() => State::Ready,
+            "live" => State::Live,
+            _ => State::Interrupted,
         }
     }
 

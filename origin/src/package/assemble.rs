@@ -1,13 +1,20 @@
 //! Puts one track's samples on the grid and cuts them into parts.
 //!
-//! Every part of the timeline comes out once and in order, either whole or as a gap. Only whole
-//! stretches without media are stepped over.
+//! Every part of the timeline comes out once and in order: whole, from the filler, or, where there
+//! is none, as a gap. Only whole segments without media are stepped over.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::grid::{Grid, Kind};
 use crate::mp4::write;
+use crate::package::filler::Filler;
 use crate::store::Part;
+
+/// Longest stretch that is filled, in segments. What lies before it is a gap: nobody watched while
+/// the machine slept, and an hour of slate would be written at once.
+const FILLED_SEGMENTS: u64 = 15;
 
 /// Cuts one track.
 #[derive(Debug)]
@@ -17,15 +24,39 @@ pub struct Assembler {
     msn: u64,
     part: u64,
     samples: Vec<(bool, Bytes)>,
-    /// After a gap, a picture's parts are gaps until one begins where a decoder can start.
+    /// Once a part is missing, a picture's parts are not used until one begins where a decoder can
+    /// start.
     broken: bool,
+    /// Whether the last part had nothing of the input's.
+    lacking: bool,
+    filler: Option<Arc<Filler>>,
 }
 
 impl Assembler {
     /// Starts with this part, as the first that is not published.
     #[must_use]
     pub fn new(grid: Grid, kind: Kind, msn: u64, part: u64) -> Self {
-        Self { grid, kind, msn, part, samples: Vec::new(), broken: kind == Kind::Video }
+        Self {
+            grid,
+            kind,
+            msn,
+            part,
+            samples: Vec::new(),
+            broken: kind == Kind::Video,
+            lacking: false,
+            filler: None,
+        }
+    }
+
+    /// What stands in for missing parts from now on.
+    pub fn fill_with(&mut self, filler: Arc<Filler>) {
+        self.filler = Some(filler);
+    }
+
+    /// Whether the last part was not the input's: the filler's, or a gap.
+    #[must_use]
+    pub fn is_lacking(&self) -> bool {
+        self.lacking
     }
 
     /// The sample that comes next.
@@ -34,8 +65,8 @@ impl Assembler {
         self.grid.part(self.kind, self.msn, self.part).0 + self.samples.len() as u64
     }
 
-    /// Takes the sample of this grid index. Late samples are dropped; what was jumped over becomes
-    /// gap.
+    /// Takes the sample of this grid index. Late samples are dropped; what was jumped over is
+    /// missing.
     pub fn push(&mut self, index: u64, sync: bool, data: Bytes) -> Vec<Part> {
         let mut parts = self.advance(index);
         if index == self.next_sample() {
@@ -52,18 +83,24 @@ impl Assembler {
     pub fn advance(&mut self, index: u64) -> Vec<Part> {
         let mut parts = Vec::new();
         while index > self.next_sample() {
-            let msn = self.grid.msn_of(self.kind, index);
-            self.samples.clear();
-            if self.part == 0 && msn > self.msn {
-                // Whole segments without media need no parts: the playlist knows them by their
-                // absence.
-                self.msn = msn;
-                self.broken = self.kind == Kind::Video;
+            // Whole segments without media need no parts: the playlist knows them by their absence.
+            let until = self.filled_from(self.grid.msn_of(self.kind, index));
+            if self.part == 0 && until > self.msn {
+                self.msn = until;
+                self.lack();
                 continue;
             }
-            parts.push(self.gap());
+            parts.push(self.missing());
         }
         parts
+    }
+
+    /// The segment before which whole ones are stepped over on the way to `msn`.
+    fn filled_from(&self, msn: u64) -> u64 {
+        match self.filler {
+            Some(_) => msn.saturating_sub(FILLED_SEGMENTS),
+            None => msn,
+        }
     }
 
     /// Another encoder's samples come from now on. Its pictures refer to none of those before, so a
@@ -85,31 +122,40 @@ impl Assembler {
         let independent =
             self.kind == Kind::Audio || self.samples.first().is_some_and(|(sync, _)| *sync);
         if self.broken && !independent {
-            return self.gap();
+            return self.missing();
         }
-        self.broken = false;
+        (self.broken, self.lacking) = (false, false);
         let samples = std::mem::take(&mut self.samples);
+        let part = self.part_of(first, independent, &samples);
+        self.step();
+        part
+    }
+
+    /// The part that is due, without the input's media.
+    fn missing(&mut self) -> Part {
+        let (first, count) = self.grid.part(self.kind, self.msn, self.part);
+        let part = match &self.filler {
+            Some(filler) => self.part_of(first, true, &filler.part(self.kind, first, count)),
+            None => Part { msn: self.msn, index: self.part, independent: false, data: None },
+        };
+        self.lack();
+        self.step();
+        part
+    }
+
+    fn lack(&mut self) {
+        self.samples.clear();
+        (self.broken, self.lacking) = (self.kind == Kind::Video, true);
+    }
+
+    fn part_of(&self, first: u64, independent: bool, samples: &[(bool, Bytes)]) -> Part {
         let duration = self.grid.sample_duration(self.kind);
         let time = first * u64::from(duration);
         // Unique within the track for all that a player may hold: fragments count by their first
         // sample.
         let sequence = (first as u32).wrapping_add(1);
-        let part = Part {
-            msn: self.msn,
-            index: self.part,
-            independent,
-            data: Some(write::fragment(sequence, time, duration, self.kind, &samples)),
-        };
-        self.step();
-        part
-    }
-
-    fn gap(&mut self) -> Part {
-        let part = Part { msn: self.msn, index: self.part, independent: false, data: None };
-        self.samples.clear();
-        self.broken = self.kind == Kind::Video;
-        self.step();
-        part
+        let data = write::fragment(sequence, time, duration, self.kind, samples);
+        Part { msn: self.msn, index: self.part, independent, data: Some(data) }
     }
 
     fn step(&mut self) {
@@ -187,6 +233,46 @@ mod tests {
         assert_eq!(parts.iter().filter(|part| part.0 == 0 && !part.2).count(), 8);
         assert_eq!(tail[..3], [(5, 0, false), (5, 1, false), (5, 2, false)]);
         assert_eq!(tail[3], (5, 3, true));
+    }
+
+    /// A filler whose every sample is `f`.
+    fn filled(kind: Kind) -> Assembler {
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        let coded: Vec<_> = (0..10).map(|i| (i % 5 == 0, Bytes::from_static(b"f"))).collect();
+        let mut assembler = Assembler::new(grid, kind, 0, 0);
+        let filler = Filler::new(&grid, Kind::Video, Bytes::new(), &coded).unwrap();
+        assembler.fill_with(Arc::new(filler));
+        assembler
+    }
+
+    fn is_slate(part: &Part) -> bool {
+        part.independent && part.data.as_ref().is_some_and(|data| data.ends_with(b"fffff"))
+    }
+
+    #[test]
+    fn what_is_missing_is_filled_until_the_input_has_a_key_at_a_part() {
+        let mut assembler = filled(Kind::Video);
+        let mut push = |index: u64, sync| assembler.push(index, sync, Bytes::from_static(b"x"));
+        let before: Vec<Part> = (0..8).flat_map(|i| push(i, i == 0)).collect();
+        assert_eq!(before.len(), 1);
+        // The rest of the second part never comes, and the third begins with no key.
+        let lost: Vec<Part> = (12..20).flat_map(|i| push(i, i == 13)).collect();
+        assert!(lost.len() == 3 && lost.iter().all(is_slate), "{lost:?}");
+        let back: Vec<Part> = (20..30).flat_map(|i| push(i, i == 20)).collect();
+        let shown: Vec<_> = back.iter().map(|part| (part.index, part.independent)).collect();
+        assert_eq!(shown, [(4, true), (5, false)]);
+        assert!(!back.iter().any(is_slate) && !assembler.is_lacking());
+    }
+
+    #[test]
+    fn a_long_absence_is_filled_at_its_end_alone() {
+        let mut assembler = filled(Kind::Video);
+        (0..5).for_each(|i| drop(assembler.push(i, i == 0, Bytes::from_static(b"x"))));
+        let parts = assembler.advance(50 * 3600);
+        // The rest of the segment that was begun, and the last ones.
+        assert_eq!(parts.len() as u64, 9 + 10 * FILLED_SEGMENTS);
+        assert!(parts.iter().all(is_slate) && assembler.is_lacking());
+        assert_eq!(parts[9].msn, 3600 - FILLED_SEGMENTS);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::end::EndError;
+use super::filler::Filler;
 use crate::mp4::read::Header;
 
-/// By a run of the encoder, but for the last.
+/// By a run of the encoder, but for the last two.
 #[derive(Debug)]
 pub enum Message {
     /// A run begins: nothing before this frame of the grid will come any more.
@@ -34,6 +35,8 @@ pub enum Message {
     },
     /// The run is over.
     End,
+    /// What stands in for missing parts, by track.
+    Fillers(Vec<Filler>),
     /// The event is over: the segments that are being made are the last.
     Finish {
         /// Where the answer goes: the first segment that will never be, or why the event goes on.

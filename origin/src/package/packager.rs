@@ -1,7 +1,7 @@
 //! The packager's thread: takes the encoder's messages, cuts parts, and publishes them.
 //!
 //! Nothing of a sequence number is visible before the ledger has frozen it. While an input is lost
-//! the timeline goes on with gaps, at the pace of the clock.
+//! the timeline goes on without it; see [`Patience`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,25 +18,27 @@ use crate::mp4::read::{Header, Item, Reader};
 use crate::mp4::write::{InitTrack, codec, init};
 use crate::package::assemble::Assembler;
 use crate::package::end::{End, EndError};
+use crate::package::filler::Filler;
 use crate::package::message::Message;
 use crate::package::queue::Queue;
 use crate::store::{Cursor, Part, Store, Track};
 use crate::told::Told;
 
-/// How far behind the clock gaps are written while there is no input: a part that is late by less
-/// may still come.
-const GAP_DELAY_MS: u64 = 1000;
+mod fill;
+
+pub use fill::Patience;
 
 /// How often a failed freeze or write is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How far a track may be behind the one furthest ahead before it is taken for silent, in
-/// milliseconds.
-const SILENT_MS: u64 = 2000;
+/// For so long nothing may come before the clock is looked at: half of the shortest part.
+const TICK: Duration = Duration::from_millis(50);
 
 /// What the packager counts, for an operator.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Bit `n`: the last part of track `n` was not the input's.
+    lacking: AtomicU64,
     /// Milliseconds from the end of the last published video part on the grid to its publication.
     pub behind_ms: AtomicU64,
     /// Runs of the encoder.
@@ -45,17 +47,66 @@ pub struct Counters {
     pub running: AtomicU64,
 }
 
+impl Counters {
+    /// Whether the last part of this track was not the input's.
+    #[must_use]
+    pub fn is_lacking(&self, track: usize) -> bool {
+        self.lacking.load(Ordering::Relaxed) & bit(track) != 0
+    }
+
+    /// Returns whether that is new.
+    fn set_lacking(&self, track: usize, lacking: bool) -> bool {
+        let before = match lacking {
+            true => self.lacking.fetch_or(bit(track), Ordering::Relaxed),
+            false => self.lacking.fetch_and(!bit(track), Ordering::Relaxed),
+        };
+        (before & bit(track) != 0) != lacking
+    }
+}
+
+fn bit(track: usize) -> u64 {
+    u32::try_from(track).ok().and_then(|track| 1_u64.checked_shl(track)).unwrap_or(0)
+}
+
+/// What a packager works with.
+pub struct Setup {
+    /// Identifier of the event, for the log.
+    pub event: String,
+    /// Its time base.
+    pub grid: Grid,
+    /// Where parts go.
+    pub store: Store,
+    /// What is asked before they do.
+    pub breaks: Arc<dyn Breaks>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Files of the init segments.
+    pub inits: Vec<PathBuf>,
+    /// Called when one is written.
+    pub on_header: Box<dyn Fn(usize) + Send>,
+    /// Where the event ends.
+    pub end: Arc<End>,
+    /// How long parts are waited for.
+    pub patience: Patience,
+}
+
 /// Puts samples on the grid and publishes them.
 pub struct Packager {
+    event: String,
     grid: Grid,
     store: Store,
     breaks: Arc<dyn Breaks>,
     assemblers: Vec<Option<Assembler>>,
+    /// What is not with its assembler yet.
+    fillers: Vec<Option<Arc<Filler>>>,
+    /// Tracks of which nothing came since a part was missing.
+    silent: Vec<bool>,
     frozen: Option<u64>,
     counters: Arc<Counters>,
     inits: Vec<PathBuf>,
     on_header: Box<dyn Fn(usize) + Send>,
     end: Arc<End>,
+    patience: Patience,
 }
 
 /// Tries until it is done, and tells the failure now and then.
@@ -98,29 +149,36 @@ fn keep_init(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 impl Packager {
-    /// A packager that goes on where the store ends. `inits` are the files of the init segments;
-    /// `on_header` is called when one is written.
-    pub fn new(
-        grid: Grid,
-        store: Store,
-        breaks: Arc<dyn Breaks>,
-        counters: Arc<Counters>,
-        inits: Vec<PathBuf>,
-        on_header: Box<dyn Fn(usize) + Send>,
-        end: Arc<End>,
-    ) -> Self {
+    /// A packager that goes on where the store ends.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let Setup { event, grid, store, breaks, counters, inits, on_header, end, patience } = setup;
         let resume = |cursor: Cursor, kind| Assembler::new(grid, kind, cursor.msn, cursor.part);
-        let assemblers = store
+        let assemblers: Vec<Option<Assembler>> = store
             .tracks()
             .iter()
             .map(|track| track.oldest().map(|_| resume(track.cursor(), track.kind)))
             .collect();
-        let mut packager =
-            Self { grid, store, breaks, assemblers, frozen: None, counters, inits, on_header, end };
+        let mut packager = Self {
+            event,
+            grid,
+            store,
+            breaks,
+            silent: assemblers.iter().map(|_| false).collect(),
+            assemblers,
+            fillers: Vec::new(),
+            frozen: None,
+            counters,
+            inits,
+            on_header,
+            end,
+            patience,
+        };
+        // There are no fillers yet: nothing was recorded while this process was not there.
         match packager.end.msn() {
             // It was killed on its way to the end.
             Some(end) => packager.fill_until(packager.grid.start_ms(end + 1)),
-            None => packager.fill_gaps(),
+            None => packager.fill_by_clock(),
         }
         packager
     }
@@ -128,22 +186,12 @@ impl Packager {
     /// Works until all senders are gone or the event has ended. Blocks: give it a thread.
     pub fn work(mut self, mut messages: Queue, runtime: &tokio::runtime::Handle) {
         while !self.is_over() {
-            let running = self.counters.running.load(Ordering::Relaxed) == 1;
-            let message = match running {
-                true => runtime.block_on(messages.next()),
-                false => match runtime
-                    .block_on(async { tokio::time::timeout(RETRY, messages.next()).await })
-                {
-                    Ok(message) => message,
-                    Err(_) => {
-                        self.fill_gaps();
-                        continue;
-                    }
-                },
-            };
-            match message {
-                Some(message) => self.take(message),
-                None => return,
+            let next = async { tokio::time::timeout(TICK, messages.next()).await };
+            match runtime.block_on(next) {
+                Ok(Some(message)) => self.take(message),
+                Ok(None) => return,
+                // Nothing waits: what is late by the clock is late indeed.
+                Err(_) => self.fill_by_clock(),
             }
         }
     }
@@ -161,12 +209,14 @@ impl Packager {
                     return;
                 };
                 let parts = assembler.push(index, sync, data);
+                self.heard(track);
                 self.publish(track, &parts);
                 if !parts.is_empty() {
-                    self.fill_silent(track);
+                    self.fill_behind(track);
                 }
             }
             Message::End => self.counters.running.store(0, Ordering::Relaxed),
+            Message::Fillers(fillers) => self.fill_with(fillers),
             Message::Finish { reply } => {
                 // Whoever asked may be gone, and would not expect the end any more.
                 if !reply.is_closed() {
@@ -197,6 +247,8 @@ impl Packager {
     /// next whole segment.
     fn start(&mut self, frame: u64) {
         let ms = self.grid.sample_ms(Kind::Video, frame);
+        // Its encoder has only begun, and is waited for.
+        self.silent.iter_mut().for_each(|silent| *silent = false);
         for track in 0..self.assemblers.len() {
             let Some(kind) = self.store.tracks().get(track).map(|track| track.kind) else {
                 continue;
@@ -217,34 +269,7 @@ impl Packager {
                     Vec::new()
                 }
             };
-            self.publish(track, &parts);
-            self.follow(track);
-        }
-    }
-
-    /// The timeline goes on without media, as far as the clock says.
-    fn fill_gaps(&mut self) {
-        self.fill_until(now_ms().saturating_sub(GAP_DELAY_MS));
-    }
-
-    /// A track that falls silent while this one goes on must not hold up its players.
-    fn fill_silent(&mut self, ahead: usize) {
-        let Some(Some(assembler)) = self.assemblers.get(ahead) else {
-            return;
-        };
-        let at = self.grid.sample_ms(self.store_kind(ahead), assembler.next_sample());
-        self.fill_until(at.saturating_sub(SILENT_MS));
-    }
-
-    /// What every track lacks before this time becomes gap.
-    fn fill_until(&mut self, unix_ms: u64) {
-        for track in 0..self.assemblers.len() {
-            let kind = self.store_kind(track);
-            let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
-                continue;
-            };
-            let index = assembler.part_start(self.grid.sample_at(kind, unix_ms));
-            let parts = assembler.advance(index);
+            self.arm(track, false);
             self.publish(track, &parts);
             self.follow(track);
         }
@@ -274,6 +299,7 @@ impl Packager {
     }
 
     fn publish(&mut self, track: usize, parts: &[Part]) {
+        self.tell_lacking(track);
         let end = self.end.msn().unwrap_or(u64::MAX);
         for part in parts.iter().filter(|part| part.msn < end) {
             // With its last part, a segment is whole, and the hint names the next one.
@@ -305,15 +331,19 @@ impl Packager {
 
     /// Keeps the first init segment of a track for the event's life.
     fn header(&mut self, track: usize, header: Header) {
-        let Some(path) = self.inits.get(track) else {
-            return;
-        };
         let kind = self.store_kind(track);
         let timescale = self.grid.timescale(kind);
         let Header { stsd, width, height, .. } = header;
-        let bytes = init(&InitTrack { kind, timescale, stsd, width, height });
+        self.settle_init(track, &init(&InitTrack { kind, timescale, stsd, width, height }));
+        self.arm(track, false);
+    }
+
+    fn settle_init(&self, track: usize, bytes: &[u8]) {
+        let Some(path) = self.inits.get(track) else {
+            return;
+        };
         insist(
-            || keep_init(path, &bytes),
+            || keep_init(path, bytes),
             |error| tracing::error!(path = %path.display(), %error, "an init segment cannot be written: trying again"),
         );
         (self.on_header)(track);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::package::end::EndError;
+use crate::package::filler::Filler;
 use crate::package::message::Message;
 
 /// Coded bytes that may wait: half a minute of a full ladder.
@@ -81,6 +82,14 @@ impl Sink {
 }
 
 impl WeakSink {
+    /// Hands over what stands in for missing parts, by track.
+    pub fn fill_with(&self, fillers: Vec<Filler>) {
+        if let Some(sender) = self.0.upgrade() {
+            // Nobody needs them once the packager is gone.
+            let _ = sender.send((0, Message::Fillers(fillers)));
+        }
+    }
+
     /// Ends the event, and returns the first segment that will never be.
     ///
     /// # Errors
@@ -150,7 +159,7 @@ impl Queue {
                 true
             }
             Message::Start { .. } => false,
-            Message::Finish { .. } => true,
+            Message::Finish { .. } | Message::Fillers(_) => true,
             Message::End => {
                 let heard = self.hears(run);
                 self.open &= !heard;
@@ -169,7 +178,11 @@ impl Queue {
 fn weight(message: &Message) -> usize {
     match message {
         Message::Sample { data, .. } => data.len(),
-        Message::Start { .. } | Message::Header { .. } | Message::End | Message::Finish { .. } => 0,
+        Message::Start { .. }
+        | Message::Header { .. }
+        | Message::End
+        | Message::Fillers(_)
+        | Message::Finish { .. } => 0,
     }
 }
 
@@ -191,6 +204,7 @@ mod tests {
                 Message::Header { .. } => "header".to_owned(),
                 Message::Sample { index, .. } => format!("sample {index}"),
                 Message::End => "end".to_owned(),
+                Message::Fillers(_) => "fillers".to_owned(),
                 Message::Finish { .. } => "finish".to_owned(),
             });
         }

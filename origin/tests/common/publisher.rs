@@ -147,8 +147,11 @@ pub(crate) fn wait_for_end(stream: &mut TcpStream) {
     }
 }
 
-/// Type, milliseconds and payload of each tag of a clip with picture and tone.
-pub(crate) fn tags(folder: &Path) -> Vec<(u8, u32, Bytes)> {
+/// Type, milliseconds and payload.
+pub(crate) type Tag = (u8, u32, Bytes);
+
+/// The tags of a clip of a minute with picture and tone.
+pub(crate) fn tags(folder: &Path) -> Vec<Tag> {
     let file = folder.join("clip.flv");
     let made = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin"])

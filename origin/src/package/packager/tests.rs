@@ -63,15 +63,17 @@ impl Stage {
         let store = Store::open(folder.path(), grid, &renditions, 30).unwrap();
         let ledger = Arc::new(Watching::default());
         *ledger.tracks.lock().unwrap() = store.tracks().to_vec();
-        let packager = Packager::new(
+        let packager = Packager::new(Setup {
+            event: "demo".to_owned(),
             grid,
             store,
-            Arc::<Watching>::clone(&ledger),
-            Arc::default(),
-            vec![folder.path().join("media/v/init.mp4")],
-            Box::new(|_| {}),
-            Arc::new(End::open(folder.path()).unwrap()),
-        );
+            breaks: Arc::<Watching>::clone(&ledger),
+            counters: Arc::default(),
+            inits: ["v", "a"].map(|id| folder.path().join(format!("media/{id}/init.mp4"))).into(),
+            on_header: Box::new(|_| {}),
+            end: Arc::new(End::open(folder.path()).unwrap()),
+            patience: Patience::default(),
+        });
         Self { packager, ledger, grid, folder }
     }
 
@@ -88,6 +90,37 @@ impl Stage {
             });
             self.ledger.check();
         }
+    }
+
+    /// Slate and silence whose samples are `slate`, with the init segment of [`header`].
+    fn fill(&mut self, profile: u8) {
+        let coded = |kind: Kind| -> Vec<(bool, Bytes)> {
+            let key = |at| kind == Kind::Audio || at % 5 == 0;
+            (0..18).map(|at| (key(at), Bytes::from_static(b"slate"))).collect()
+        };
+        let filler = |kind, stsd, (width, height)| {
+            let timescale = self.grid.timescale(kind);
+            let init = Bytes::from(init(&InitTrack { kind, timescale, stsd, width, height }));
+            Filler::new(&self.grid, kind, init, &coded(kind)).unwrap()
+        };
+        let video = filler(Kind::Video, stsd(profile), (284, 160));
+        let audio = filler(Kind::Audio, Bytes::from_static(SOUND), (0, 0));
+        self.packager.take(Message::Fillers(vec![video, audio]));
+    }
+
+    /// What was published of a track, by part: `s` for slate or silence, `m` for media, `-` for a
+    /// gap; segments apart.
+    fn shown(&self, track: usize) -> String {
+        let (_, segments) = self.packager.store.tracks()[track].window(0);
+        let letter = |part: &crate::store::StoredPart| match &part.data {
+            None => '-',
+            Some(data) if data.ends_with(b"slate") => 's',
+            Some(_) => 'm',
+        };
+        let segment = |segment: &Arc<crate::store::Segment>| {
+            segment.parts.iter().map(letter).collect::<String>()
+        };
+        segments.values().map(segment).collect::<Vec<_>>().join(" ")
     }
 
     fn cursor(&self, track: usize) -> (u64, u64) {
@@ -159,11 +192,115 @@ fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
     assert_eq!(stage.ledger.frozen.lock().unwrap().last(), Some(&3));
 }
 
-/// How a picture of this codec profile is decoded, as far as an init segment is concerned.
+/// How sound is decoded, as far as an init segment is concerned.
+const SOUND: &[u8] = b"\0\0\0\x14stsd\0\0\0\0\0\0\0\0mp4a";
+
+fn stsd(profile: u8) -> Bytes {
+    let start = b"\0\0\0\x18stsd\0\0\0\0\0\0\0\0avcC\x01".as_slice();
+    [start, &[profile, 0, 31]].concat().into()
+}
+
+/// How a picture of this codec profile is decoded.
 fn header(profile: u8) -> Message {
-    let stsd = [b"\0\0\0\x18stsd\0\0\0\0\0\0\0\0avcC\x01".as_slice(), &[profile, 0, 31]].concat();
-    let header = Header { timescale: 25_000, stsd: stsd.into(), width: 284, height: 160 };
+    let header = Header { timescale: 25_000, stsd: stsd(profile), width: 284, height: 160 };
     Message::Header { track: 0, header }
+}
+
+#[test]
+fn a_picture_that_is_lost_while_sound_goes_on_is_slate_until_its_next_key() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.fill(100);
+    stage.feed(0, 0, 1000);
+    stage.feed(1, 0, 6000);
+    // A second of picture; then slate, once it is two seconds behind the sound, as close to it as
+    // slate may be.
+    assert_eq!(stage.shown(0), "mmmmmsssss ssssssssss sssssss");
+    assert!(stage.packager.counters.is_lacking(0) && !stage.packager.counters.is_lacking(1));
+    // It comes back in the middle of a segment, later than slate would be; nothing overtakes it.
+    stage.feed(0, 5000, 6000);
+    stage.feed(1, 6000, 7200);
+    assert_eq!(stage.cursor(0), (3, 0));
+    stage.feed(0, 6000, 8000);
+    assert!(stage.shown(0).ends_with(" ssssssssss mmmmmmmmmm"), "{}", stage.shown(0));
+    assert!(!stage.packager.counters.is_lacking(0));
+}
+
+#[test]
+fn sound_that_never_came_is_silence_with_an_init_segment() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.fill(100);
+    let sound = stage.folder.path().join("media/a/init.mp4");
+    assert_eq!(kept_init(&sound).unwrap(), None);
+    stage.feed(0, 0, 6000);
+    assert!(kept_init(&sound).unwrap().is_some());
+    assert!(!stage.shown(1).contains(['m', '-']), "{}", stage.shown(1));
+    // It begins, and is heard from its next part on.
+    stage.feed(1, 5000, 8000);
+    assert!(stage.shown(1).ends_with(&"m".repeat(11)), "{}", stage.shown(1));
+}
+
+#[test]
+fn a_slate_of_another_encoder_is_no_use() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.fill(66);
+    stage.feed(0, 0, 1000);
+    stage.feed(1, 0, 6000);
+    assert!(stage.shown(0).starts_with("mmmmm-----"), "{}", stage.shown(0));
+}
+
+#[test]
+fn a_publisher_that_leaves_is_followed_by_slate_and_one_that_is_silent_is_waited_for() {
+    let mut stage = Stage::new();
+    let ago = |stage: &mut Stage, ms| {
+        // The clock cannot be moved, so the grid is: segment 0 began so long ago.
+        let zero_ms = now_ms() - ms;
+        stage.grid = Grid { zero_ms, ..stage.grid };
+        stage.packager.grid = stage.grid;
+    };
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.fill(100);
+    stage.feed(0, 0, 2000);
+    stage.feed(1, 0, 2000);
+    ago(&mut stage, 2000 + Patience::default().silent_ms - 100);
+    stage.packager.fill_by_clock();
+    assert_eq!(stage.cursor(0), (1, 0));
+    stage.packager.take(Message::End);
+    stage.packager.fill_by_clock();
+    assert!(stage.shown(0).starts_with("mmmmmmmmmm ssssssssss sss"), "{}", stage.shown(0));
+    assert!(stage.packager.counters.is_lacking(0) && stage.packager.counters.is_lacking(1));
+    // A new run is waited for, and begins with a key at its first part.
+    let frame = stage.packager.grid.part(Kind::Video, 2, 9).0;
+    stage.packager.take(Message::Start { frame });
+    for index in frame..frame + 5 {
+        let data = Bytes::from_static(b"sample");
+        stage.packager.take(Message::Sample { track: 0, index, sync: index == frame, data });
+    }
+    assert!(stage.shown(0).ends_with(" sssssssssm"), "{}", stage.shown(0));
+}
+
+#[test]
+fn a_publisher_that_says_nothing_for_too_long_is_followed_up_to_the_clock() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.fill(100);
+    stage.feed(0, 0, 2000);
+    stage.feed(1, 0, 2000);
+    let zero_ms = now_ms() - 10_000;
+    stage.grid = Grid { zero_ms, ..stage.grid };
+    stage.packager.grid = stage.grid;
+    stage.packager.fill_by_clock();
+    assert_eq!(stage.cursor(0).0, 3);
+    // It is given up now, and slate goes on as if nobody were there.
+    stage.packager.fill_by_clock();
+    assert!(stage.cursor(0) >= (4, 6), "{:?}", stage.cursor(0));
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! When a part is given up, and what is published in its place.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Packager, kept_init};
+use crate::clock::now_ms;
+use crate::package::filler::Filler;
+use crate::store::Part;
+
+/// How long a part is waited for, in milliseconds after its end on the grid. What comes later is
+/// dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// While nobody publishes.
+    pub gone_ms: u64,
+    /// While a publisher is connected and sends nothing.
+    pub silent_ms: u64,
+    /// While another track goes on: by its time and not by the clock.
+    pub track_ms: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { gone_ms: 500, silent_ms: 4000, track_ms: 2000 }
+    }
+}
+
+impl Packager {
+    /// What every track lacks as far as the clock says. Nothing may wait in the queue.
+    pub(super) fn fill_by_clock(&mut self) {
+        let running = self.counters.running.load(Ordering::Relaxed) == 1;
+        let all_silent = self.silent.iter().all(|silent| *silent);
+        let delay = match running && !all_silent {
+            true => self.patience.silent_ms,
+            false => self.patience.gone_ms,
+        };
+        self.fill_until(now_ms().saturating_sub(delay));
+    }
+
+    /// What the others lack in comparison with a track that goes on: they must not hold up its
+    /// players.
+    pub(super) fn fill_behind(&mut self, ahead: usize) {
+        let Some(Some(assembler)) = self.assemblers.get(ahead) else { return };
+        if assembler.is_lacking() {
+            return;
+        }
+        let at = self.grid.sample_ms(self.store_kind(ahead), assembler.next_sample());
+        for track in (0..self.assemblers.len()).filter(|track| *track != ahead) {
+            let is_silent = self.silent.get(track).is_some_and(|silent| *silent);
+            let track_ms = self.patience.track_ms;
+            let patience = if is_silent { track_ms.min(self.patience.gone_ms) } else { track_ms };
+            self.fill_track(track, at.saturating_sub(patience));
+        }
+    }
+
+    /// What every track lacks before this time.
+    pub(super) fn fill_until(&mut self, unix_ms: u64) {
+        (0..self.assemblers.len()).for_each(|track| self.fill_track(track, unix_ms));
+    }
+
+    fn fill_track(&mut self, track: usize, unix_ms: u64) {
+        let kind = self.store_kind(track);
+        let Some(Some(assembler)) = self.assemblers.get(track) else {
+            return;
+        };
+        let index = assembler.part_start(self.grid.sample_at(kind, unix_ms));
+        if index <= assembler.next_sample() {
+            return;
+        }
+        self.arm(track, true);
+        let parts = self.advance(track, index);
+        if let Some(silent) = self.silent.get_mut(track) {
+            *silent = true;
+        }
+        self.publish(track, &parts);
+        self.follow(track);
+    }
+
+    fn advance(&mut self, track: usize, index: u64) -> Vec<Part> {
+        match self.assemblers.get_mut(track) {
+            Some(Some(assembler)) => assembler.advance(index),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A track of which something comes is waited for again, however late it is: its encoder may
+    /// be slow, and would never catch up with a filler that is faster.
+    pub(super) fn heard(&mut self, track: usize) {
+        if let Some(silent) = self.silent.get_mut(track) {
+            *silent = false;
+        }
+    }
+
+    /// Takes what stands in for missing parts.
+    pub(super) fn fill_with(&mut self, fillers: Vec<Filler>) {
+        self.fillers = fillers.into_iter().map(|filler| Some(Arc::new(filler))).collect();
+        (0..self.fillers.len()).for_each(|track| self.arm(track, false));
+    }
+
+    /// Gives a track its filler once both are there. Players are told one init segment: a filler
+    /// that has another is no use. Where there is none yet, `settle` makes it the filler's.
+    pub(super) fn arm(&mut self, track: usize, settle: bool) {
+        let (Some(slot), Some(path)) = (self.fillers.get_mut(track), self.inits.get(track)) else {
+            return;
+        };
+        let Some(filler) = slot.clone() else { return };
+        let kept = match kept_init(path) {
+            Ok(None) if !settle => return,
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "an init segment cannot be read");
+                return;
+            }
+        };
+        if !matches!(self.assemblers.get(track), Some(Some(_))) {
+            return;
+        }
+        *slot = None;
+        match kept {
+            Some(kept) if kept != filler.init() => {
+                let (event, path) = (&self.event, path.display());
+                tracing::warn!(event, %path, "this encoder's slate does not fit the event's init segment: what is missing stays a gap");
+                return;
+            }
+            Some(_) => {}
+            None => self.settle_init(track, filler.init()),
+        }
+        if let Some(Some(assembler)) = self.assemblers.get_mut(track) {
+            assembler.fill_with(filler);
+        }
+    }
+
+    /// Tells when a track begins to lack its input, and when that is over.
+    pub(super) fn tell_lacking(&self, track: usize) {
+        let Some(Some(assembler)) = self.assemblers.get(track) else {
+            return;
+        };
+        let lacking = assembler.is_lacking();
+        if !self.counters.set_lacking(track, lacking) {
+            return;
+        }
+        let rendition = self.store.tracks().get(track).map_or("", |track| track.id.as_str());
+        let event = &self.event;
+        match lacking {
+            true => tracing::warn!(event, rendition, "nothing comes: the timeline goes on without"),
+            false => tracing::info!(event, rendition, "the input is on the air"),
+        }
+    }
+}
