@@ -2,9 +2,12 @@
 
 pub mod ffmpeg;
 pub mod folder;
+pub mod graph;
 pub mod ladder;
 pub mod probe;
+pub(crate) mod rate;
 pub mod run;
+mod silence;
 
 /// Why nothing can be encoded; says what to do.
 #[derive(Debug, thiserror::Error)]

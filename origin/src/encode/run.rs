@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +21,24 @@ use tokio::time::{Instant, sleep, timeout};
 use super::ffmpeg::{ffmpeg, last_line};
 use super::folder::RunFolder;
 use super::ladder::{OFFSET_S, Plan};
+use super::silence::silence;
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::mp4::read::{Item, Reader};
 use crate::package::message::Message;
-use crate::package::queue::{RunSink, Sink};
+use crate::package::queue::{Closed, RunSink, Sink};
 
 /// An encoder that gives no sample for this long is ended.
 const STALL: Duration = Duration::from_secs(5);
+
+/// A sound this far behind the picture, in milliseconds, is taken for silent. Less than what makes
+/// the packager give a track up.
+const SILENT_MS: u64 = 1000;
+
+/// Most silence that is made up for at once, in milliseconds; what is missing before it is gap.
+const SILENCE_MS_MAX: u64 = 10_000;
+
+/// How often a sound that does not come is looked after.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What to run.
 pub struct Job {
@@ -78,12 +90,42 @@ enum NoStart {
 /// A run that goes on. The readers are gone before its end is told.
 struct Running {
     readers: JoinSet<Result<(), String>>,
-    last_sample: Arc<Mutex<Instant>>,
+    progress: Arc<Progress>,
     child: Child,
     complaints: Option<JoinHandle<String>>,
     input: Option<(mpsc::Receiver<Bytes>, ChildStdin)>,
     _ending: Ending,
     _folder: RunFolder,
+}
+
+/// How far a run has come.
+struct Progress {
+    last_sample: Mutex<Instant>,
+    /// Where the furthest picture begins, in Unix milliseconds.
+    picture_ms: AtomicU64,
+}
+
+impl Progress {
+    fn begin(job: &Job) -> Self {
+        let ms = job.grid.sample_ms(Kind::Video, job.first_frame);
+        Self { last_sample: Mutex::new(Instant::now()), picture_ms: AtomicU64::new(ms) }
+    }
+
+    fn came(&self) {
+        *self.last_sample.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Returns when there was nothing for too long.
+    async fn stalls(&self) {
+        loop {
+            let last = *self.last_sample.lock().unwrap_or_else(PoisonError::into_inner);
+            let quiet = last.elapsed();
+            if quiet >= STALL {
+                return;
+            }
+            sleep(STALL - quiet).await;
+        }
+    }
 }
 
 /// Why a run is over.
@@ -97,8 +139,8 @@ enum Why {
 impl Running {
     fn start(job: Job, sink: &RunSink) -> Result<Self, NoStart> {
         let ending = Ending(sink.clone());
-        let last_sample = Arc::new(Mutex::new(Instant::now()));
-        let readers = read_tracks(&job, sink, &last_sample).map_err(NoStart::Socket)?;
+        let progress = Arc::new(Progress::begin(&job));
+        let readers = read_tracks(&job, sink, &progress).map_err(NoStart::Socket)?;
         let Job { plan, grid, first_frame, input, folder, stdin } = job;
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
         let mut command = ffmpeg();
@@ -112,7 +154,7 @@ impl Running {
         let complaints = child.stderr.take();
         Ok(Self {
             readers,
-            last_sample,
+            progress,
             input: stdin.zip(child.stdin.take()),
             complaints: complaints.map(|pipe| tokio::spawn(keep_tail(pipe))),
             child,
@@ -128,7 +170,7 @@ impl Running {
                 Ok(status) => format!("ffmpeg ended: {status}"),
                 Err(error) => format!("ffmpeg was lost: {error}"),
             }),
-            () = stalled(&self.last_sample) => {
+            () = self.progress.stalls() => {
                 Why::Failed(format!("ffmpeg gave nothing for {} s", STALL.as_secs()))
             }
             Some(error) = first_error(&mut self.readers) => Why::Failed(error),
@@ -180,14 +222,22 @@ fn socket(folder: &RunFolder, track: usize) -> PathBuf {
 fn read_tracks(
     job: &Job,
     sink: &RunSink,
-    last_sample: &Arc<Mutex<Instant>>,
+    progress: &Arc<Progress>,
 ) -> std::io::Result<JoinSet<Result<(), String>>> {
     let mut readers = JoinSet::new();
     for (track, (_, kind)) in job.plan.tracks().into_iter().enumerate() {
         let listener = UnixListener::bind(socket(&job.folder, track))?;
         let place = Place { track, kind, grid: job.grid, first_frame: job.first_frame };
-        let last_sample = Arc::clone(last_sample);
-        readers.spawn(read_track(listener, place, sink.clone(), last_sample));
+        let reader = TrackReader {
+            place,
+            sink: sink.clone(),
+            progress: Arc::clone(progress),
+            timescale: 1,
+            next: place.first(),
+            has_header: false,
+            is_silent: false,
+        };
+        readers.spawn(reader.read(listener));
     }
     Ok(readers)
 }
@@ -200,17 +250,6 @@ async fn first_error(readers: &mut JoinSet<Result<(), String>>) -> Option<String
             Some(_) => {}
             None => std::future::pending().await,
         }
-    }
-}
-
-async fn stalled(last_sample: &Mutex<Instant>) {
-    loop {
-        let last = *last_sample.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = last.elapsed();
-        if quiet >= STALL {
-            return;
-        }
-        sleep(STALL - quiet).await;
     }
 }
 
@@ -250,6 +289,11 @@ struct Place {
 }
 
 impl Place {
+    /// The first sample of the run.
+    fn first(&self) -> u64 {
+        self.index(OFFSET_S * u64::from(self.grid.audio_rate), self.grid.audio_rate).unwrap_or(0)
+    }
+
     /// The grid index of a sample that ffmpeg stamped with `time`; `None` before the run's first
     /// frame.
     fn index(&self, time: u64, timescale: u32) -> Option<u64> {
@@ -274,42 +318,91 @@ fn rounded(num: i128, den: i128) -> i128 {
     (2 * num + den).div_euclid(2 * den)
 }
 
-async fn read_track(
-    listener: UnixListener,
+/// Reads one track's socket, and has silence stand in for sound that does not come.
+struct TrackReader {
     place: Place,
     sink: RunSink,
-    last_sample: Arc<Mutex<Instant>>,
-) -> Result<(), String> {
-    let track = place.track;
-    let (mut stream, _) =
-        listener.accept().await.map_err(|error| format!("track {track}: {error}"))?;
-    let mut reader = Reader::default();
-    let mut timescale = 1;
-    let mut buffer = BytesMut::with_capacity(1 << 16);
-    loop {
-        buffer.clear();
-        match stream.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => return Ok(()),
-            Ok(_) => {}
-        }
-        for item in reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))? {
-            let message = match item {
-                Item::Header(header) => {
-                    timescale = header.timescale;
-                    Message::Header { track, header }
-                }
-                Item::Sample(sample) => {
-                    let Some(index) = place.index(sample.time, timescale) else {
-                        continue;
-                    };
-                    Message::Sample { track, index, sync: sample.sync, data: sample.data }
-                }
-            };
-            if sink.send(message).is_err() {
+    progress: Arc<Progress>,
+    timescale: u32,
+    /// The sample after the last one that was told.
+    next: u64,
+    has_header: bool,
+    is_silent: bool,
+}
+
+impl TrackReader {
+    async fn read(mut self, listener: UnixListener) -> Result<(), String> {
+        let Place { track, kind, .. } = self.place;
+        let (mut stream, _) =
+            listener.accept().await.map_err(|error| format!("track {track}: {error}"))?;
+        let mut reader = Reader::default();
+        let mut buffer = BytesMut::with_capacity(1 << 16);
+        loop {
+            buffer.clear();
+            tokio::select! {
+                read = stream.read_buf(&mut buffer) => match read {
+                    Ok(0) | Err(_) => return Ok(()),
+                    Ok(_) => self.progress.came(),
+                },
+                () = sleep(LOOK), if kind == Kind::Audio => {}
+            }
+            let items =
+                reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))?;
+            let told = items.into_iter().try_for_each(|item| self.tell(item));
+            if told.is_err() || self.stand_in().await.is_err() {
                 return Ok(());
             }
         }
-        *last_sample.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn tell(&mut self, item: Item) -> Result<(), Closed> {
+        let Place { track, kind, grid, .. } = self.place;
+        match item {
+            Item::Header(header) => {
+                self.timescale = header.timescale;
+                self.has_header = true;
+                self.sink.send(Message::Header { track, header })
+            }
+            Item::Sample(sample) => {
+                let Some(index) = self.place.index(sample.time, self.timescale) else {
+                    return Ok(());
+                };
+                if kind == Kind::Video {
+                    let ms = grid.sample_ms(kind, index);
+                    self.progress.picture_ms.fetch_max(ms, Ordering::Relaxed);
+                }
+                self.is_silent &= index < self.next;
+                self.next = self.next.max(index + 1);
+                self.sink.send(Message::Sample { track, index, sync: sample.sync, data: sample.data })
+            }
+        }
+    }
+
+    /// Makes up for sound that is too far behind the picture. What comes of it later is late.
+    async fn stand_in(&mut self) -> Result<(), Closed> {
+        let Place { track, kind, grid, .. } = self.place;
+        if kind == Kind::Video {
+            return Ok(());
+        }
+        let due = self.progress.picture_ms.load(Ordering::Relaxed).saturating_sub(SILENT_MS);
+        let due_index = grid.sample_at(kind, due);
+        if self.next >= due_index {
+            return Ok(());
+        }
+        let Some(silence) = silence(grid.audio_rate).await else { return Ok(()) };
+        if !std::mem::replace(&mut self.is_silent, true) {
+            tracing::warn!(track, "a sound does not come: silence stands in for it");
+        }
+        if !std::mem::replace(&mut self.has_header, true) {
+            self.sink.send(Message::Header { track, header: silence.header.clone() })?;
+        }
+        let from = grid.sample_at(kind, due.saturating_sub(SILENCE_MS_MAX));
+        for index in self.next.max(from)..due_index {
+            let data = silence.frame.clone();
+            self.sink.send(Message::Sample { track, index, sync: true, data })?;
+        }
+        self.next = due_index;
+        Ok(())
     }
 }
 
