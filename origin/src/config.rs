@@ -5,6 +5,7 @@
 //! been checked as far as that is possible without opening a port.
 
 mod admission;
+mod encoding;
 mod reader;
 mod settings;
 mod tables;
@@ -18,6 +19,7 @@ use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
+use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::LadderLimits;
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
@@ -58,6 +60,10 @@ pub struct Config {
     pub max_height: u32,
     /// Share of the machine that encoding may take.
     pub cpu_share: f64,
+    /// Frames a second; none: the source's.
+    pub frame_rate: Option<(u32, u32)>,
+    /// What interlaced pictures become.
+    pub deinterlace: Deinterlace,
     /// Segment duration asked for, in milliseconds.
     pub segment_ms: u32,
     /// Part target asked for, in milliseconds.
@@ -158,6 +164,8 @@ impl Config {
             languages: languages(reader),
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
             cpu_share: f64::from(cpu_percent) / 100.0,
+            frame_rate: encoding::frame_rate(reader),
+            deinterlace: encoding::deinterlace(reader),
             segment_ms: reader.number("segment-ms", |s| &s.segment_ms, 1000..=10_000),
             part_ms: reader.number("part-ms", |s| &s.part_ms, 100..=2000),
             window_s: reader.number("window", |s| &s.window, 12..=14_400),
@@ -225,7 +233,8 @@ impl Config {
                 input: self.input.clone(),
                 languages: self.languages.clone(),
                 ladder: LadderLimits { max_height: self.max_height, cpu_share: self.cpu_share },
-                frame_rate: None,
+                frame_rate: self.frame_rate,
+                deinterlace: self.deinterlace,
                 segment_ms: self.segment_ms,
                 part_ms: self.part_ms,
                 window_s: self.window_s,
@@ -297,6 +306,8 @@ fn defaults() -> Settings {
         languages: Some("en,hi".into()),
         max_height: text("720"),
         cpu_percent: text("25"),
+        frame_rate: text("source"),
+        deinterlace: text("frame"),
         segment_ms: text("2000"),
         part_ms: text("200"),
         window: text("60"),

@@ -147,9 +147,8 @@ pub struct Library {
 }
 
 struct Inner {
-    grid: Grid,
     folder: PathBuf,
-    plan: watch::Sender<Option<Plan>>,
+    settled: watch::Sender<Option<Settled>>,
     memory: Mutex<Memory>,
     names: Mutex<BTreeMap<CreativeId, String>>,
     /// One is read from disk at a time, however many ask for it.
@@ -158,12 +157,18 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// What creatives are conditioned to.
+#[derive(Clone)]
+struct Settled {
+    plan: Plan,
+    grid: Grid,
+}
+
 impl Library {
-    pub(crate) fn new(grid: Grid, folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         let inner = Inner {
-            grid,
             folder,
-            plan: watch::Sender::new(None),
+            settled: watch::Sender::new(None),
             memory: Mutex::new(Memory::new(MEMORY_BYTES_MAX)),
             names: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
@@ -172,8 +177,24 @@ impl Library {
         Self { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn set_plan(&self, plan: Plan) {
-        self.inner.plan.send_replace(Some(plan));
+    /// The event's ladder and grid are known, for good.
+    pub(crate) fn settle(&self, plan: Plan, grid: Grid) {
+        self.inner.settled.send_replace(Some(Settled { plan, grid }));
+    }
+
+    async fn settled(&self) -> Settled {
+        let mut settled = self.inner.settled.subscribe();
+        let known = settled.wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
+        match known {
+            Some(known) => known,
+            // The sender lives as long as this handle.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The event's grid, once it is known for good.
+    pub(crate) async fn grid(&self) -> Grid {
+        self.settled().await.grid
     }
 
     /// Conditions a creative, or finds it in the cache, and returns its identifier. Waits until the
@@ -182,24 +203,19 @@ impl Library {
     /// # Errors
     /// See [`CreativeError`]; each names the creative.
     pub async fn add(&self, source: Clip) -> Result<CreativeId, CreativeError> {
-        let mut plan = self.inner.plan.subscribe();
-        let Some(plan) = plan.wait_for(Option::is_some).await.ok().and_then(|plan| plan.clone())
-        else {
-            // The sender lives as long as this handle.
-            return std::future::pending().await;
-        };
+        let Settled { plan, grid } = self.settled().await;
         let _turn = self.inner.turn.lock().await;
-        let id = identify(&source, &plan, &self.inner.grid).await?;
+        let id = identify(&source, &plan, &grid).await?;
         if self.find(&id).await.is_none() {
-            let (unit, times) = unit(&source, &self.inner.grid);
-            let kept = identify(&unit, &plan, &self.inner.grid).await?;
+            let (unit, times) = unit(&source, &grid);
+            let kept = identify(&unit, &plan, &grid).await?;
             let folder = self.inner.folder.join(&kept);
-            let conditioned = condition(&unit, &plan, &self.inner.grid, &folder).await?;
+            let conditioned = condition(&unit, &plan, &grid, &folder).await?;
             let name = source.name();
             let title = Some(source.title());
             let note = Note { name, title, kept, times };
             note.keep(&self.inner.folder, &id)?;
-            let conditioned = conditioned.repeated(times, &self.inner.grid);
+            let conditioned = conditioned.repeated(times, &grid);
             self.memory().put(&id, Arc::new(conditioned));
         }
         self.name(&id, source.title());
@@ -207,21 +223,17 @@ impl Library {
     }
 
     /// What stands in for missing parts, by track: the first picture of the slate, and silence.
-    /// Waits for no creative.
+    /// Waits until the event's ladder is known, and for no creative.
     ///
     /// # Errors
-    /// See [`CreativeError`]; also before the event's ladder is known.
+    /// See [`CreativeError`].
     pub(crate) async fn fillers(&self, slate: Option<&Path>) -> Result<Vec<Filler>, CreativeError> {
-        let Inner { grid, folder, .. } = &*self.inner;
+        let Settled { plan, grid } = self.settled().await;
         let slate = match slate {
             Some(path) => Clip::File(path.to_owned()),
             None => Clip::Card(Card::slate(u32::try_from(grid.duration_ms(1)).unwrap_or(u32::MAX))),
         };
-        let plan = self.inner.plan.borrow().clone().ok_or_else(|| CreativeError::Failed {
-            name: slate.name(),
-            reason: "the ladder is not known yet".to_owned(),
-        })?;
-        filler::fillers(&slate, &plan, grid, folder).await
+        filler::fillers(&slate, &plan, &grid, &self.inner.folder).await
     }
 
     /// A conditioned creative.
@@ -254,11 +266,11 @@ impl Library {
 
     /// Blocks.
     fn read_back(&self, id: &str) -> Option<Arc<Conditioned>> {
-        let plan = self.inner.plan.borrow().clone()?;
+        let Settled { plan, grid } = self.inner.settled.borrow().clone()?;
         let note = Note::read(&self.inner.folder, id)?;
         let folder = self.inner.folder.join(&note.kept);
-        let kept = load(&plan, &self.inner.grid, &folder, &note.name).ok()??;
-        let creative = Arc::new(kept.repeated(note.times, &self.inner.grid));
+        let kept = load(&plan, &grid, &folder, &note.name).ok()??;
+        let creative = Arc::new(kept.repeated(note.times, &grid));
         self.memory().put(id, Arc::clone(&creative));
         if let Some(title) = note.title {
             self.name(id, title);
@@ -286,12 +298,12 @@ impl Library {
         phase: &str,
         object: &str,
     ) -> Option<Bytes> {
-        let tracks = self.inner.plan.borrow().as_ref()?.tracks();
+        let Settled { plan, grid } = self.inner.settled.borrow().clone()?;
+        let tracks = plan.tracks();
         let position = tracks.iter().position(|(id, _)| id == rendition)?;
         let kind = tracks.get(position)?.1;
         let creative = self.find(creative).await?;
-        let phase: u64 =
-            phase.parse().ok().filter(|phase| *phase < self.inner.grid.phases(kind))?;
-        creative.object(&self.inner.grid, kind, position, phase, object)
+        let phase: u64 = phase.parse().ok().filter(|phase| *phase < grid.phases(kind))?;
+        creative.object(&grid, kind, position, phase, object)
     }
 }

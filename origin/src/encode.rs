@@ -2,8 +2,10 @@
 
 pub mod ffmpeg;
 pub mod folder;
+pub mod graph;
 pub mod ladder;
 pub mod probe;
+pub(crate) mod rate;
 pub mod run;
 
 /// Why nothing can be encoded; says what to do.

@@ -4,6 +4,7 @@
 //! input that fails is started again on the same timeline, for as long as the event lives.
 
 mod contest;
+mod file;
 pub mod flv;
 mod port;
 pub(crate) mod publisher;
@@ -11,7 +12,6 @@ mod publishers;
 pub mod rtmp;
 mod source_clock;
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -20,10 +20,11 @@ use crate::clock::now_ms;
 use crate::demo::testmatch;
 use crate::encode::folder::RunFolder;
 use crate::encode::ladder::Plan;
-use crate::encode::probe::probe_file;
+use crate::encode::probe::probe_whole;
 use crate::encode::run::{self, Job};
 use crate::grid::{Grid, Kind};
 use crate::package::queue::Sink;
+use file::Played;
 pub(crate) use port::Intake;
 pub use port::{Input, InputState};
 pub use publishers::{KeyTaken, Publishers, Slot};
@@ -50,7 +51,7 @@ pub(crate) async fn generate<E: Intake>(event: E, input: Input, sink: Sink) {
         let Some(plan) = event.plan() else {
             return;
         };
-        let lasted = match prepare(&input, event.grid(), plan).await {
+        let lasted = match prepare(&input, &event, plan).await {
             Ok(job) => tokio::select! {
                 lasted = run::run(job, &sink) => lasted,
                 lasted = left_behind() => lasted,
@@ -83,21 +84,23 @@ async fn left_behind() -> Duration {
 
 /// Makes the next run ready and waits for the moment of its first frame, so that no picture is
 /// dated before it was made.
-async fn prepare(input: &Input, grid: Grid, plan: Plan) -> std::io::Result<Job> {
-    let folder = RunFolder::new()?;
+async fn prepare<E: Intake>(input: &Input, event: &E, plan: Plan) -> std::io::Result<Job> {
+    let (folder, grid) = (RunFolder::new()?, event.grid());
     // Before the date is set: a probe takes as long as it takes, and the run would be late by it
     // for good.
     let file = match input {
-        Input::File(path) => probe_file(path).await.ok(),
-        Input::TestMatch | Input::Publisher(_) => None,
+        Input::File(path) => {
+            let source = probe_whole(path).await.map_err(std::io::Error::other)?;
+            let deinterlace = event.deinterlace();
+            let played = Played { path, source: &source, plan: &plan, grid: &grid, deinterlace };
+            played.arguments(folder.path())?
+        }
+        Input::TestMatch | Input::Publisher(_) => Vec::new(),
     };
     let first_frame = next_part(&grid, now_ms());
     let input = match input {
         Input::TestMatch => testmatch::arguments(&plan, &grid, first_frame, folder.path())?,
-        Input::File(path) => {
-            file_arguments(path, &plan, &grid, file.map_or(0, |file| file.audio_tracks))
-        }
-        Input::Publisher(_) => Vec::new(),
+        Input::File(_) | Input::Publisher(_) => file,
     };
     let start = grid.sample_ms(Kind::Video, first_frame);
     sleep(Duration::from_millis(start.saturating_sub(now_ms()))).await;
@@ -109,29 +112,6 @@ async fn prepare(input: &Input, grid: Grid, plan: Plan) -> std::io::Result<Job> 
 pub fn next_part(grid: &Grid, unix_ms: u64) -> u64 {
     let frame = grid.sample_at(Kind::Video, unix_ms);
     frame.next_multiple_of(u64::from(grid.part_frames))
-}
-
-fn file_arguments(path: &Path, plan: &Plan, grid: &Grid, audio_tracks: usize) -> Vec<String> {
-    let mut args: Vec<String> =
-        ["-re", "-stream_loop", "-1", "-fflags", "+genpts", "-i"].map(str::to_owned).into();
-    args.push(path.display().to_string());
-    args.extend(decode_graph(plan, grid, audio_tracks));
-    args
-}
-
-/// The filter graph from input 0 to the labels of the outputs: a steady frame rate, and sound
-/// without holes; silence where there is none.
-pub(crate) fn decode_graph(plan: &Plan, grid: &Grid, audio_tracks: usize) -> [String; 2] {
-    let (num, den) = grid.fps;
-    let mut graph = plan.video_filters(&format!("[0:v:0]fps={num}/{den}:start_time=0,"));
-    let rate = grid.audio_rate;
-    for j in 0..plan.audio.len() {
-        graph.push_str(&match j < audio_tracks {
-            true => format!(";[0:a:{j}]aresample={rate}:async=1000:first_pts=0,aformat=channel_layouts=stereo[a{j}]"),
-            false => format!(";anullsrc=r={rate}:cl=stereo[a{j}]"),
-        });
-    }
-    ["-filter_complex".to_owned(), graph]
 }
 
 /// Pauses that grow while runs are short.

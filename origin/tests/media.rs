@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
 use sightscreen_origin::creative::{Card, Clip, CreativeError};
+use sightscreen_origin::encode::graph::Deinterlace;
 use sightscreen_origin::encode::ladder::LadderLimits;
 use sightscreen_origin::event::{Live, LiveConfig};
 use sightscreen_origin::grid::Kind;
@@ -68,6 +69,7 @@ fn config(data: &Path) -> LiveConfig {
         languages: vec!["en".to_owned(), "hi".to_owned()],
         ladder: LadderLimits { max_height: 360, ..LadderLimits::default() },
         frame_rate: None,
+        deinterlace: Deinterlace::Frame,
         segment_ms: 2000,
         part_ms: 200,
         window_s: 60,

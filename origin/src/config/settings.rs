@@ -79,6 +79,13 @@ pub struct Settings {
     /// Percent of the machine that encoding may take
     #[arg(long, value_name = "N")]
     pub(super) cpu_percent: Option<Text>,
+    /// Frames a second: source, or 23.976, 24, 25, 29.97, 30, 50, 59.94 or 60
+    #[arg(long, value_name = "RATE")]
+    pub(super) frame_rate: Option<Text>,
+    /// What the two fields of an interlaced picture become: frame (one picture) or field (two, at
+    /// twice the rate)
+    #[arg(long, value_name = "WORD")]
+    pub(super) deinterlace: Option<Text>,
     /// Segment duration asked for, in milliseconds; rounded to whole frames
     #[arg(long, value_name = "N")]
     pub(super) segment_ms: Option<Text>,

@@ -19,8 +19,9 @@ use crate::disk::write_whole;
 use crate::encode::EncodeError;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
 use crate::encode::folder::RunFolder;
+use crate::encode::graph::{self, Deinterlace, SLATE, SLATE_COLOR};
 use crate::encode::ladder::{OFFSET_S, Plan};
-use crate::encode::probe::probe_file;
+use crate::encode::probe::{Source, file_url, probe_whole};
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::mp4::read::{Item, Reader};
 use crate::mp4::write::{InitTrack, init};
@@ -36,6 +37,10 @@ const CACHE_BYTES_MAX: u64 = 16 << 30;
 
 /// Loudness of every creative, so that none startles.
 const LOUDNESS: &str = "loudnorm=I=-24:TP=-2:LRA=11";
+
+/// Share of a clip's frames that may be damaged: one spot is shown as well as it can be, and a file
+/// that is broken throughout is refused.
+const DAMAGE_MAX: &str = "0.1";
 
 #[derive(Serialize, Deserialize)]
 struct Meta {
@@ -79,7 +84,7 @@ impl Note {
 }
 
 /// Goes up with every change of how a clip is conditioned that [`recipe`] does not show.
-const CONDITIONING: u32 = 1;
+const CONDITIONING: u32 = 2;
 
 /// All that shapes what comes of a clip: the ladder, the grid, the encoder and what it is told. The
 /// grid's start has no part in it, because a creative is cut by phase and counts from its slot. So
@@ -155,8 +160,7 @@ pub(super) async fn condition(
     if let Some(kept) = load_apart(plan, grid, folder, &source.name()).await.ok().flatten() {
         return Ok(kept);
     }
-    let segments = length(source, grid).await?;
-    make(source, Picture::Moving, plan, grid, segments, folder).await
+    make(source, Picture::Moving, plan, grid, None, folder).await
 }
 
 /// Loads a standing picture of so many segments from its folder, or makes it there.
@@ -170,7 +174,7 @@ pub(super) async fn stand(
     if let Some(kept) = load_apart(plan, grid, folder, &source.name()).await.ok().flatten() {
         return Ok(kept);
     }
-    make(source, Picture::Standing, plan, grid, segments, folder).await
+    make(source, Picture::Standing, plan, grid, Some(segments), folder).await
 }
 
 async fn make(
@@ -178,7 +182,7 @@ async fn make(
     picture: Picture,
     plan: &Plan,
     grid: &Grid,
-    segments: u64,
+    segments: Option<u64>,
     folder: &Path,
 ) -> Result<Conditioned, CreativeError> {
     let name = source.name();
@@ -187,10 +191,18 @@ async fn make(
         name: source.name(),
         reason: error.to_string(),
     };
+    let file = match source {
+        Clip::File(path) => Some(look_at(path, &name).await?),
+        Clip::Card(_) => None,
+    };
+    let segments = match segments {
+        Some(segments) => segments,
+        None => length(source, file.as_ref(), grid)?,
+    };
     let fresh = folder.with_extension("new");
     let _ = std::fs::remove_dir_all(&fresh);
     std::fs::create_dir_all(&fresh).map_err(failed)?;
-    encode(source, picture, plan, grid, segments, &fresh).await?;
+    encode(source, file.as_ref(), picture, plan, grid, segments, &fresh).await?;
     let meta = serde_json::to_vec(&Meta { segments }).map_err(|error| failed(error.into()))?;
     std::fs::write(fresh.join("meta.json"), meta).map_err(failed)?;
     let conditioned = load_apart(plan, grid, &fresh, &name)
@@ -225,27 +237,29 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
     })
 }
 
+async fn look_at(path: &Path, name: &str) -> Result<Source, CreativeError> {
+    probe_whole(path).await.map_err(|error| match error {
+        EncodeError::Ffmpeg { .. } => {
+            CreativeError::Failed { name: name.to_owned(), reason: error.to_string() }
+        }
+        EncodeError::Input { reason, .. } => {
+            CreativeError::Corrupt { name: name.to_owned(), reason }
+        }
+    })
+}
+
 /// Whole segments, at least one: what is missing is filled with the last picture, a tail below half
 /// a segment is cut.
-async fn length(source: &Clip, grid: &Grid) -> Result<u64, CreativeError> {
+fn length(source: &Clip, file: Option<&Source>, grid: &Grid) -> Result<u64, CreativeError> {
     let name = source.name();
     let ms = match source {
-        Clip::Card(card) => u64::from(card.length_ms),
-        Clip::File(path) => {
-            let file = probe_file(path).await.map_err(|error| match error {
-                EncodeError::Ffmpeg { .. } => {
-                    CreativeError::Failed { name: name.clone(), reason: error.to_string() }
-                }
-                EncodeError::Input { reason, .. } => {
-                    CreativeError::Corrupt { name: name.clone(), reason }
-                }
-            })?;
-            file.duration_ms.ok_or_else(|| CreativeError::Corrupt {
-                name: name.clone(),
-                reason: "its length is unknown".to_owned(),
-            })?
-        }
+        Clip::Card(card) => Some(u64::from(card.length_ms)),
+        Clip::File(_) => file.and_then(|file| file.duration_ms),
     };
+    let ms = ms.ok_or_else(|| CreativeError::Corrupt {
+        name: name.clone(),
+        reason: "its length cannot be found".to_owned(),
+    })?;
     if ms > MAX_SECONDS * 1000 {
         return Err(CreativeError::TooLong { name, seconds: ms / 1000, most: MAX_SECONDS });
     }
@@ -259,6 +273,7 @@ fn whole_segments(ms: u64, grid: &Grid) -> u64 {
 
 async fn encode(
     source: &Clip,
+    file: Option<&Source>,
     picture: Picture,
     plan: &Plan,
     grid: &Grid,
@@ -268,11 +283,12 @@ async fn encode(
     let name = source.name();
     let failed = |reason: String| CreativeError::Failed { name: name.clone(), reason };
     let texts = RunFolder::new().map_err(|error| failed(error.to_string()))?;
-    let input = match source {
-        Clip::File(path) => file_input(path, picture).await,
-        Clip::Card(card) => {
+    let input = match (source, file) {
+        (Clip::File(path), Some(file)) => file_input(path, file, picture),
+        (Clip::Card(card), _) => {
             card_input(card, grid, texts.path()).map_err(|error| failed(error.to_string()))?
         }
+        (Clip::File(_), None) => return Err(failed("it was not looked at".to_owned())),
     };
     let input = if picture == Picture::Standing { input.standing() } else { input };
     let plan = Plan { audio: vec!["any".to_owned()], ..plan.clone() };
@@ -280,7 +296,8 @@ async fn encode(
     let url = |track: usize| folder.join(format!("{track}.mp4")).display().to_string();
     // The live picture comes first on a shared machine.
     let run = Command::new("nice")
-        .args(["-n", "15", "ffmpeg", "-hide_banner", "-nostdin", "-y", "-v", "error", "-xerror"])
+        .args(["-n", "15", "ffmpeg", "-hide_banner", "-nostdin", "-y", "-v", "error"])
+        .args(["-max_error_rate", DAMAGE_MAX])
         .args(input.args)
         .args(["-filter_complex", &graph])
         .args(plan.outputs(grid, 0, url))
@@ -319,14 +336,23 @@ impl EncodeInput {
     }
 }
 
-async fn file_input(path: &Path, picture: Picture) -> EncodeInput {
-    let sound = picture == Picture::Moving
-        && probe_file(path).await.is_ok_and(|file| file.audio_tracks > 0);
-    let sound =
-        if sound { format!("[0:a:0]{LOUDNESS}") } else { "anullsrc=r=48000:cl=stereo".to_owned() };
+fn file_input(path: &Path, file: &Source, picture: Picture) -> EncodeInput {
+    let sound = match file.sounds.first() {
+        Some(sound) if picture == Picture::Moving => {
+            format!("[0:{}]aresample=async=1000:first_pts=0,{LOUDNESS}", sound.stream)
+        }
+        _ => "anullsrc=r=48000:cl=stereo".to_owned(),
+    };
+    let picture = match &file.picture {
+        Some(picture) => {
+            format!("[0:{}]{}", picture.stream, graph::upright(picture, Deinterlace::Frame))
+        }
+        None => format!("color=c={SLATE_COLOR}:s={}x{}", SLATE.width, SLATE.height),
+    };
+    let url = file_url(path).to_string_lossy().into_owned();
     EncodeInput {
-        args: vec!["-i".to_owned(), path.display().to_string()],
-        graph: format!("[0:v:0]null[picture];{sound}[sound]"),
+        args: vec!["-i".to_owned(), url],
+        graph: format!("{picture}[picture];{sound}[sound]"),
     }
 }
 
@@ -335,9 +361,8 @@ fn tail(plan: &Plan, grid: &Grid, segments: u64) -> String {
     let (num, den) = grid.fps;
     let rate = grid.audio_rate;
     let frames = segments * u64::from(grid.segment_frames);
-    let pad = grid.duration_ms(2);
     let picture = plan.video_filters(&format!(
-        "[picture]fps={num}/{den}:start_time=0,tpad=stop_mode=clone:stop_duration={pad}ms,trim=end_frame={frames},"
+        "[picture]fps={num}/{den}:start_time=0,tpad=stop_mode=clone:stop=-1,trim=end_frame={frames},"
     ));
     format!(
         "{picture};[sound]aresample={rate}:first_pts=0,aformat=channel_layouts=stereo,apad,atrim=end_sample={},asetnsamples=n=1024:p=1[a0]",

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use super::{Card, Clip, CreativeError, Library};
 use crate::breaks::decision::{Playable, Stock};
 use crate::disk::{Mark, mark};
-use crate::grid::Grid;
 
 /// Slates in segments: any rest of a break is one of them, or a few. All are the same segment over
 /// and over, made once.
@@ -41,13 +40,8 @@ impl Shelf {
     /// Conditions the slates and `names`, and looks again for what was not usable, for as long as
     /// it is polled. `slate` is a clip in place of the built-in slates, which still fill what the
     /// clip is too long for.
-    pub async fn keep_stocked(
-        self,
-        library: Library,
-        grid: Grid,
-        names: Vec<String>,
-        slate: Option<String>,
-    ) {
+    pub async fn keep_stocked(self, library: Library, names: Vec<String>, slate: Option<String>) {
+        let grid = library.grid().await;
         let short = |segments: u64| u32::try_from(grid.duration_ms(segments)).unwrap_or(u32::MAX);
         let mut failures = Failures::default();
         loop {

@@ -150,14 +150,16 @@ impl Plan {
             add(&format!("{} {}", muxer(), url(i)));
         }
         for j in 0..self.audio.len() {
-            add(&format!(
-                "-map [a{j}] -c:a aac -b:a {AUDIO_BITRATE} -ar {} -ac 2",
-                grid.audio_rate
-            ));
-            add(&format!("{} {}", muxer(), url(self.video.len() + j)));
+            let url = url(self.video.len() + j);
+            add(&format!("-map [a{j}] {} {url}", sound_output(grid.audio_rate)));
         }
         args
     }
+}
+
+/// Arguments for an output of sound, but for what goes in and where it goes.
+fn sound_output(rate: u32) -> String {
+    format!("-c:a aac -b:a {AUDIO_BITRATE} -ar {rate} -ac 2 {}", muxer())
 }
 
 /// Every sample comes as a fragment of its own, at once; the packager makes the parts.

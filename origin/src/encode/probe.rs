@@ -1,118 +1,348 @@
-//! What ffprobe says of a media file.
+//! What ffprobe says of a source, as one value.
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::EncodeError;
 use super::ffmpeg::last_line;
 use super::ladder::Shape;
+use super::rate;
 
-/// What is known of a media file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileShape {
-    /// The picture's size.
-    pub shape: Shape,
-    /// Frames a second, rounded to a rate in use.
-    pub fps: (u32, u32),
-    /// Tracks of sound.
-    pub audio_tracks: usize,
-    /// Length in milliseconds, where the file tells it.
+/// Longest look at a file's head.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// Longest count of a file that does not tell its length: all of it is read.
+const COUNT: Duration = Duration::from_secs(120);
+
+/// What a source holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The first picture that moves; cover art is none.
+    pub picture: Option<Picture>,
+    /// In the file's order.
+    pub sounds: Vec<Sound>,
+    /// To the end of the longest track, in milliseconds, where the source tells it.
     pub duration_ms: Option<u64>,
 }
 
-#[derive(Deserialize)]
-struct Probe {
-    #[serde(default)]
-    streams: Vec<ProbeStream>,
-    format: Option<ProbeFormat>,
+/// A picture as it is coded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Position among the source's streams.
+    pub stream: usize,
+    /// Name of the codec.
+    pub codec: String,
+    /// Name of the format of its pixels, which says depth and subsampling.
+    pub pixels: String,
+    /// Pixels of a coded line.
+    pub width: u32,
+    /// Coded lines.
+    pub height: u32,
+    /// Width of a pixel over its height.
+    pub pixel_aspect: (u32, u32),
+    /// Whether it is shown turned by a quarter.
+    pub is_turned: bool,
+    /// Whether each picture holds two fields.
+    pub is_interlaced: bool,
+    /// Pictures a second, rounded to a rate in use.
+    pub fps: (u32, u32),
 }
 
-#[derive(Deserialize)]
-struct ProbeStream {
-    codec_type: Option<String>,
-    width: Option<u32>,
-    height: Option<u32>,
-    avg_frame_rate: Option<String>,
+/// A track of sound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sound {
+    /// Position among the source's streams.
+    pub stream: usize,
+    /// Name of the codec.
+    pub codec: String,
+    /// Samples a second.
+    pub rate: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Its language, as the source writes it.
+    pub language: Option<String>,
+    /// Seconds at which it begins on the source's clock.
+    pub start_s: Option<f64>,
+    /// Seconds that it lasts.
+    pub duration_s: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct ProbeFormat {
-    duration: Option<String>,
+impl Picture {
+    /// Its size as it is shown: upright, with square pixels.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        let (num, den) = self.pixel_aspect;
+        let width = (u64::from(self.width) * u64::from(num) + u64::from(den) / 2) / u64::from(den);
+        let width = u32::try_from(width).unwrap_or(u32::MAX).max(1);
+        match self.is_turned {
+            true => Shape { width: self.height, height: width },
+            false => Shape { width, height: self.height },
+        }
+    }
+}
+
+/// ffmpeg's name of a file. Without the protocol a colon in it would be taken for one.
+#[must_use]
+pub fn file_url(path: &Path) -> OsString {
+    let mut url = OsString::from("file:");
+    url.push(path);
+    url
 }
 
 /// Asks ffprobe about a file.
 ///
 /// # Errors
-/// When ffprobe cannot be started, or finds no picture.
-pub async fn probe_file(path: &Path) -> Result<FileShape, EncodeError> {
+/// When ffprobe cannot be started, does not answer, or finds neither picture nor sound.
+pub async fn probe_file(path: &Path) -> Result<Source, EncodeError> {
     let name = path.display().to_string();
-    let output = Command::new("ffprobe")
-        .args(["-v", "error", "-of", "json", "-show_entries"])
-        .arg("stream=codec_type,width,height,avg_frame_rate:format=duration")
+    let told: Told = ask(path, &["-show_streams", "-show_format"], HEAD).await?;
+    told.source().map_err(|reason| EncodeError::Input { input: name, reason })
+}
+
+/// The same, with the length counted where the file does not tell it.
+///
+/// # Errors
+/// As [`probe_file`].
+pub async fn probe_whole(path: &Path) -> Result<Source, EncodeError> {
+    let mut source = probe_file(path).await?;
+    if source.duration_ms.is_none() {
+        let told: Packets = ask(path, &["-show_entries", PACKETS], COUNT).await?;
+        source.duration_ms = told.duration_ms();
+    }
+    Ok(source)
+}
+
+async fn ask<T: DeserializeOwned>(
+    path: &Path,
+    wanted: &[&str],
+    longest: Duration,
+) -> Result<T, EncodeError> {
+    let run = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "json"])
+        .args(wanted)
         .arg("-i")
-        .arg(path)
+        .arg(file_url(path))
+        .stdin(Stdio::null())
         .kill_on_drop(true)
-        .output()
+        .output();
+    let refuse = |reason: String| EncodeError::Input { input: path.display().to_string(), reason };
+    let output = timeout(longest, run)
         .await
+        .map_err(|_| refuse(format!("ffprobe says nothing for {} s", longest.as_secs())))?
         .map_err(|error| EncodeError::Ffmpeg { program: "ffprobe", reason: error.to_string() })?;
-    let refuse = |reason: String| EncodeError::Input { input: name.clone(), reason };
     if !output.status.success() {
         return Err(refuse(last_line(&String::from_utf8_lossy(&output.stderr))));
     }
-    let probe: Probe =
-        serde_json::from_slice(&output.stdout).map_err(|error| refuse(error.to_string()))?;
-    let is = |kind: &'static str| {
-        move |stream: &&ProbeStream| stream.codec_type.as_deref() == Some(kind)
-    };
-    let video = probe
-        .streams
-        .iter()
-        .find(is("video"))
-        .ok_or_else(|| refuse("it has no picture".to_owned()))?;
-    let (Some(width @ 1..), Some(height @ 1..)) = (video.width, video.height) else {
-        return Err(refuse("its picture has no size".to_owned()));
-    };
-    let seconds =
-        probe.format.and_then(|format| format.duration).and_then(|text| text.parse::<f64>().ok());
-    Ok(FileShape {
-        shape: Shape { width, height },
-        fps: usual_rate(video.avg_frame_rate.as_deref().unwrap_or_default()),
-        audio_tracks: probe.streams.iter().filter(is("audio")).count(),
-        duration_ms: seconds.filter(|s| s.is_finite() && *s > 0.0).map(|s| (s * 1000.0) as u64),
-    })
+    serde_json::from_slice(&output.stdout).map_err(|error| refuse(error.to_string()))
 }
 
-/// The nearest of the frame rates in use; files often tell theirs with an error.
-fn usual_rate(text: &str) -> (u32, u32) {
-    const RATES: [(u32, u32); 8] = [
-        (24_000, 1001),
-        (24, 1),
-        (25, 1),
-        (30_000, 1001),
-        (30, 1),
-        (50, 1),
-        (60_000, 1001),
-        (60, 1),
-    ];
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    streams: Vec<ToldStream>,
+    #[serde(default)]
+    format: ToldFormat,
+}
+
+#[derive(Default, Deserialize)]
+struct ToldFormat {
+    duration: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ToldStream {
+    index: usize,
+    codec_type: String,
+    codec_name: String,
+    pix_fmt: String,
+    width: u32,
+    height: u32,
+    sample_aspect_ratio: String,
+    field_order: String,
+    r_frame_rate: String,
+    avg_frame_rate: String,
+    sample_rate: String,
+    channels: u32,
+    start_time: Option<String>,
+    duration: Option<String>,
+    disposition: Disposition,
+    tags: Tags,
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Disposition {
+    attached_pic: u8,
+    timed_thumbnails: u8,
+}
+
+#[derive(Default, Deserialize)]
+struct Tags {
+    language: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SideData {
+    rotation: Option<f64>,
+}
+
+impl Told {
+    fn source(&self) -> Result<Source, String> {
+        let still = |stream: &&ToldStream| {
+            stream.disposition.attached_pic != 0 || stream.disposition.timed_thumbnails != 0
+        };
+        let of = |kind: &'static str| {
+            self.streams.iter().filter(move |stream| stream.codec_type == kind)
+        };
+        let picture = of("video").find(|stream| !still(stream)).map(ToldStream::picture);
+        let source = Source {
+            picture: picture.transpose()?,
+            sounds: of("audio").map(ToldStream::sound).collect(),
+            duration_ms: self.format.duration.as_deref().and_then(seconds).map(milliseconds),
+        };
+        match source.picture.is_none() && source.sounds.is_empty() {
+            true => Err("it has neither picture nor sound".to_owned()),
+            false => Ok(source),
+        }
+    }
+}
+
+impl ToldStream {
+    fn picture(&self) -> Result<Picture, String> {
+        if self.width == 0 || self.height == 0 {
+            return Err("its picture has no size".to_owned());
+        }
+        let rotation = self.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
+        let is_interlaced = ["tt", "bb", "tb", "bt"].contains(&self.field_order.as_str());
+        Ok(Picture {
+            stream: self.index,
+            codec: self.codec_name.clone(),
+            pixels: self.pix_fmt.clone(),
+            width: self.width,
+            height: self.height,
+            pixel_aspect: aspect(&self.sample_aspect_ratio),
+            is_turned: (rotation.abs() % 180.0 - 90.0).abs() < 45.0,
+            is_interlaced,
+            fps: rate::of_stream(&self.avg_frame_rate, &self.r_frame_rate, is_interlaced),
+        })
+    }
+
+    fn sound(&self) -> Sound {
+        Sound {
+            stream: self.index,
+            codec: self.codec_name.clone(),
+            rate: self.sample_rate.parse().unwrap_or(0),
+            channels: self.channels,
+            language: self.tags.language.clone(),
+            start_s: self.start_time.as_deref().and_then(|text| text.parse().ok()),
+            duration_s: self.duration.as_deref().and_then(seconds),
+        }
+    }
+}
+
+const PACKETS: &str = "packet=pts_time,duration_time";
+
+/// Every packet of a file.
+#[derive(Deserialize)]
+struct Packets {
+    #[serde(default)]
+    packets: Vec<ToldPacket>,
+}
+
+#[derive(Deserialize)]
+struct ToldPacket {
+    pts_time: Option<String>,
+    duration_time: Option<String>,
+}
+
+impl Packets {
+    /// From the first packet's start to the last one's end.
+    fn duration_ms(&self) -> Option<u64> {
+        let number = |text: &Option<String>| text.as_deref()?.parse::<f64>().ok();
+        let spans = self.packets.iter().filter_map(|packet| {
+            let start = number(&packet.pts_time)?;
+            Some((start, start + number(&packet.duration_time).unwrap_or(0.0)))
+        });
+        let all = spans.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
+        Some(all.1 - all.0).filter(|s| s.is_finite() && *s > 0.0).map(milliseconds)
+    }
+}
+
+/// A pixel's aspect; square where none is told, or one that no picture has.
+fn aspect(text: &str) -> (u32, u32) {
     let told = text
-        .split_once('/')
-        .and_then(|(num, den)| Some(num.parse::<f64>().ok()? / den.parse::<f64>().ok()?));
-    let told = told.filter(|rate| rate.is_finite() && *rate > 0.0).unwrap_or(25.0);
-    let far = |rate: &(u32, u32)| (f64::from(rate.0) / f64::from(rate.1) - told).abs();
-    RATES.into_iter().min_by(|a, b| far(a).total_cmp(&far(b))).unwrap_or((25, 1))
+        .split_once(':')
+        .and_then(|(num, den)| Some((num.parse::<u32>().ok()?, den.parse::<u32>().ok()?)));
+    let sane = |(num, den): &(u32, u32)| {
+        *num > 0 && *den > 0 && *num <= den.saturating_mul(16) && *den <= num.saturating_mul(16)
+    };
+    told.filter(sane).unwrap_or((1, 1))
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|s| s.is_finite() && *s > 0.0)
+}
+
+fn milliseconds(seconds: f64) -> u64 {
+    (seconds * 1000.0).round() as u64
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
+    fn source(streams: &str) -> Result<Source, String> {
+        let told: Told = serde_json::from_str(&format!("{{\"streams\":[{streams}]}}")).unwrap();
+        told.source()
+    }
+
     #[test]
-    fn told_rates_are_rounded_to_those_in_use() {
-        assert_eq!(usual_rate("30013/1000"), (30, 1));
-        assert_eq!(usual_rate("30000/1001"), (30_000, 1001));
-        assert_eq!(usual_rate("59940/1000"), (60_000, 1001));
-        assert_eq!(usual_rate("0/0"), (25, 1));
+    fn cover_art_is_not_the_film() {
+        let cover = r#"{"index":0,"codec_type":"video","width":300,"height":300,
+            "disposition":{"attached_pic":1}}"#;
+        let film = r#"{"index":1,"codec_type":"video","width":640,"height":360}"#;
+        let sound = r#"{"index":2,"codec_type":"audio","sample_rate":"44100","channels":1}"#;
+        let found = source(&format!("{cover},{film},{sound}")).unwrap();
+        assert_eq!(found.picture.unwrap().stream, 1);
+        let found = source(&format!("{cover},{sound}")).unwrap();
+        assert_eq!((found.picture, found.sounds[0].stream), (None, 2));
+        assert!(source(cover).unwrap_err().contains("neither picture nor sound"));
+    }
+
+    #[test]
+    fn a_picture_is_shown_upright_with_square_pixels() {
+        let shape = |more: &str| {
+            let told = format!(
+                r#"{{"codec_type":"video","width":720,"height":576,"field_order":"tt"{more}}}"#
+            );
+            let picture = source(&told).unwrap().picture.unwrap();
+            assert!(picture.is_interlaced);
+            (picture.shape().width, picture.shape().height)
+        };
+        assert_eq!(shape(r#","sample_aspect_ratio":"64:45""#), (1024, 576));
+        assert_eq!(shape(r#","side_data_list":[{"rotation":-90}]"#), (576, 720));
+        assert_eq!(shape(r#","side_data_list":[{},{"rotation":180}]"#), (720, 576));
+        for odd in ["0:1", "1:0", "N/A", "4000000000:1", "1:4294967295"] {
+            assert_eq!(shape(&format!(r#","sample_aspect_ratio":"{odd}""#)), (720, 576), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_counted_from_first_to_last() {
+        let told = r#"{"packets":[{"pts_time":"1.5","duration_time":"0.04"},
+            {"pts_time":"-0.007"},{"pts_time":"N/A"},{"pts_time":"4.0","duration_time":"0.02"}]}"#;
+        let packets: Packets = serde_json::from_str(told).unwrap();
+        assert_eq!(packets.duration_ms(), Some(4027));
+        assert_eq!(Packets { packets: Vec::new() }.duration_ms(), None);
     }
 }

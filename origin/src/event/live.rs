@@ -15,6 +15,7 @@ use super::media::{Media, Rendition, can_play};
 use super::open::{LiveEvent, Working};
 use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
+use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::LadderLimits;
 use crate::grid::{Grid, Kind};
 use crate::ingest::{Input, Publishers};
@@ -35,9 +36,10 @@ pub struct LiveConfig {
     pub languages: Vec<String>,
     /// What the ladder may use.
     pub ladder: LadderLimits,
-    /// Frames a second of the output; `None`: the file's own, 25 for the test match, 30 for a
-    /// publisher.
+    /// Frames a second of the output; `None`: the source's own, 25 for the test match.
     pub frame_rate: Option<(u32, u32)>,
+    /// What interlaced pictures become.
+    pub deinterlace: Deinterlace,
     /// Segment duration asked for, in milliseconds.
     pub segment_ms: u32,
     /// Part target asked for, in milliseconds.
@@ -136,10 +138,10 @@ impl Live {
         &self.inner.event.epoch
     }
 
-    /// The event's time base.
+    /// The event's time base. Its rate of pictures may change until the first of them is there.
     #[must_use]
     pub fn grid(&self) -> Grid {
-        self.inner.event.grid
+        self.inner.event.grid()
     }
 
     /// What viewers can choose. Empty until the first picture is encoded; then fixed. Complete once

@@ -25,8 +25,9 @@ use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
 use crate::encode::ffmpeg::check_installed;
 use crate::encode::folder::RunFolder;
+use crate::encode::graph::{self, Deinterlace};
 use crate::encode::ladder::{self, Plan, Shape};
-use crate::encode::probe::probe_file;
+use crate::encode::probe::{Picture, probe_whole};
 use crate::grid::Grid;
 use crate::ingest::{self, Input, InputState, Intake, Publishers, Slot, publisher};
 use crate::package::end::End;
@@ -34,7 +35,7 @@ use crate::package::packager::{Counters, Packager, Setup, kept_init};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
-/// Frames a second of a publisher's event unless set.
+/// Frames a second of a publisher's event until its picture is there.
 const PUBLISHER_FPS: (u32, u32) = (30, 1);
 
 /// Random bytes of an epoch: few, because it is in every URI, and enough for the events that will
@@ -76,7 +77,7 @@ fn listed_from(before: Option<&Saved>, window: u64, edge: u64) -> u64 {
 pub(crate) struct LiveEvent {
     pub(crate) name: String,
     pub(crate) epoch: Arc<str>,
-    pub(crate) grid: Grid,
+    grid: watch::Sender<Grid>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) input: Arc<InputState>,
     pub(crate) library: Library,
@@ -108,8 +109,9 @@ impl LiveEvent {
         check_installed().await?;
         let saved = read_saved(&config.data)?;
         let source = probe_source(&config).await?;
-        let fps =
-            config.frame_rate.or(source.as_ref().map(|source| source.fps)).unwrap_or(PUBLISHER_FPS);
+        let fps = config.frame_rate.or(source.as_ref().map(|source| source.fps));
+        let kept = saved.as_ref().map(|saved| saved.grid.fps);
+        let fps = fps.or(kept).unwrap_or(PUBLISHER_FPS);
         let plan = match (&saved, &source) {
             (Some(Saved { plan: Some(plan), .. }), _) => Some(plan.clone()),
             (_, Some(source)) => {
@@ -128,10 +130,10 @@ impl LiveEvent {
         let event = Self {
             name: config.event.clone(),
             epoch: epoch.unwrap_or_else(|| random_hex(EPOCH_BYTES)).into(),
-            grid,
+            grid: watch::Sender::new(grid),
             counters: Arc::default(),
             input: Arc::default(),
-            library: Library::new(grid, config.data.join("creatives")),
+            library: Library::new(config.data.join("creatives")),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),
@@ -152,29 +154,48 @@ impl LiveEvent {
         Ok((event, input))
     }
 
+    /// Its time base, see [`crate::event::Live::grid`].
+    pub(crate) fn grid(&self) -> Grid {
+        *self.grid.borrow()
+    }
+
+    /// Takes the rate of a source, unless it is set or cannot be cut as asked.
+    fn follow_rate(&self, fps: (u32, u32)) {
+        let LiveConfig { frame_rate, segment_ms, part_ms, .. } = *self.config;
+        if frame_rate.is_some() {
+            return;
+        }
+        match Grid::new(self.grid().zero_ms, fps, segment_ms, part_ms) {
+            Ok(grid) => drop(self.grid.send_replace(grid)),
+            Err(error) => tracing::warn!(
+                event = self.name, %error, "the source's frame rate is not followed"
+            ),
+        }
+    }
+
     /// Settles the ladder, for good: opens the store and starts the packager. Returns where the
     /// encoder's messages go.
     fn settle(&self, plan: Plan) -> Result<Sink, StartError> {
-        let folder = &self.config.data;
-        let seconds = |s: u32| self.grid.segments_in_ms(u64::from(s) * 1000);
+        let (folder, grid) = (&self.config.data, self.grid());
+        let seconds = |s: u32| grid.segments_in_ms(u64::from(s) * 1000);
         let window_segments = seconds(self.config.window_s).max(8);
         let before = read_saved(folder)?;
         let end = Arc::new(End::open(folder).map_err(|error| at(&folder.join("end"), error))?);
-        let edge = end.before_end(self.grid.msn_at(now_ms()) + 1);
+        let edge = end.before_end(grid.msn_at(now_ms()) + 1);
         let listed_from = listed_from(before.as_ref(), window_segments, edge);
         let saved = Saved {
             epoch: Some(self.epoch.to_string()),
-            grid: self.grid,
+            grid,
             plan: Some(plan.clone()),
             window: Some(window_segments),
             listed_from,
         };
         write_saved(folder, &saved)?;
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
-        let store = Store::open(folder, self.grid, &plan.tracks(), kept)
+        let store = Store::open(folder, grid, &plan.tracks(), kept)
             .map_err(|error| at(&folder.join("index"), error))?;
         let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
-        furthest.into_iter().for_each(|msn| clock::hold_to(self.grid.start_ms(msn)));
+        furthest.into_iter().for_each(|msn| clock::hold_to(grid.start_ms(msn)));
         let paths: Vec<PathBuf> = plan
             .tracks()
             .iter()
@@ -182,7 +203,7 @@ impl LiveEvent {
             .collect();
         let media = Arc::new(Media {
             epoch: Arc::clone(&self.epoch),
-            grid: self.grid,
+            grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
             inits: paths.iter().map(|path| shown_init(path)).collect(),
@@ -195,7 +216,7 @@ impl LiveEvent {
         let (sink, messages) = queue();
         let setup = Setup {
             event: self.name.clone(),
-            grid: self.grid,
+            grid,
             store,
             breaks: Arc::clone(&self.breaks),
             counters: Arc::clone(&self.counters),
@@ -211,7 +232,7 @@ impl LiveEvent {
             .map_err(|error| at(folder, error))?;
         let working = Working { thread, sink: sink.downgrade() };
         *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
-        self.library.set_plan(plan);
+        self.library.settle(plan, grid);
         tokio::spawn(self.clone().send_fillers(sink.downgrade()));
         self.media.send_replace(Some(media));
         Ok(sink)
@@ -241,15 +262,22 @@ impl Intake for LiveEvent {
     }
 
     fn grid(&self) -> Grid {
-        self.grid
+        self.grid()
+    }
+
+    fn deinterlace(&self) -> Deinterlace {
+        self.config.deinterlace
     }
 
     fn plan(&self) -> Option<Plan> {
         self.media.borrow().as_ref().map(|media| media.plan.clone())
     }
 
-    async fn choose(&self, shape: Shape) -> Result<Plan, EncodeError> {
-        make_plan(&self.config, shape, 1, self.grid.fps).await
+    async fn choose(&self, picture: Option<&Picture>) -> Result<Plan, EncodeError> {
+        self.follow_rate(self.config.deinterlace.fps(picture));
+        let fps = self.grid().fps;
+        tracing::info!(event = self.name, ?picture, ?fps, "the source is known");
+        make_plan(&self.config, graph::shape(picture), 1, fps).await
     }
 
     fn adopt(&self, plan: Plan) -> Result<Sink, String> {
@@ -292,8 +320,11 @@ async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError>
             languages: config.languages.len(),
         }),
         Input::File(path) => {
-            let file = probe_file(path).await?;
-            Some(Probed { shape: file.shape, fps: file.fps, languages: file.audio_tracks.max(1) })
+            let source = probe_whole(path).await?;
+            tracing::info!(event = config.event, ?source, "the source is known");
+            let picture = source.picture.as_ref();
+            let (shape, fps) = (graph::shape(picture), config.deinterlace.fps(picture));
+            Some(Probed { shape, fps, languages: source.sounds.len().max(1) })
         }
         Input::Publisher(_) => None,
     })
@@ -404,6 +435,7 @@ mod tests {
             languages: vec!["en".to_owned()],
             ladder: LadderLimits::default(),
             frame_rate: None,
+            deinterlace: Deinterlace::Frame,
             segment_ms: 2000,
             part_ms: 200,
             window_s,
@@ -414,10 +446,10 @@ mod tests {
         LiveEvent {
             name: config.event.clone(),
             epoch: "1a2b".into(),
-            grid,
+            grid: watch::Sender::new(grid),
             counters: Arc::default(),
             input: Arc::default(),
-            library: Library::new(grid, data.join("creatives")),
+            library: Library::new(data.join("creatives")),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),

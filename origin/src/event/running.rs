@@ -177,8 +177,8 @@ impl RunningEvent {
     pub fn go_on(self: &Arc<Self>) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let (names, slate) = (self.settings.table.creatives(), self.settings.slate.clone());
-        let (shelf, library, grid) = (self.shelf.clone(), self.live.creatives(), self.live.grid());
-        jobs.spawn(async move { shelf.keep_stocked(library, grid, names, slate).await });
+        let (shelf, library) = (self.shelf.clone(), self.live.creatives());
+        jobs.spawn(async move { shelf.keep_stocked(library, names, slate).await });
         jobs.spawn(Arc::clone(&self.snapshots).keep());
         jobs.spawn(Arc::clone(&self.keys).follow_the_file());
         jobs.spawn(Arc::clone(self).go_live());

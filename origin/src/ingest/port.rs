@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::encode::EncodeError;
-use crate::encode::ladder::{Plan, Shape};
+use crate::encode::graph::Deinterlace;
+use crate::encode::ladder::Plan;
+use crate::encode::probe::Picture;
 use crate::grid::Grid;
 use crate::package::queue::Sink;
 use crate::secret::Secret;
@@ -57,14 +59,20 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// Where the input tells how it is.
     fn input(&self) -> &InputState;
 
-    /// Its time base.
+    /// Its time base. The rate of pictures may change until the tracks are settled.
     fn grid(&self) -> Grid;
+
+    /// What it makes of interlaced pictures.
+    fn deinterlace(&self) -> Deinterlace;
 
     /// Its tracks, once they are settled.
     fn plan(&self) -> Option<Plan>;
 
-    /// Chooses the tracks for a publisher's picture.
-    fn choose(&self, shape: Shape) -> impl Future<Output = Result<Plan, EncodeError>> + Send;
+    /// Chooses rate and tracks for a publisher's picture, or for sound alone.
+    fn choose(
+        &self,
+        picture: Option<&Picture>,
+    ) -> impl Future<Output = Result<Plan, EncodeError>> + Send;
 
     /// Settles the tracks, for good. Returns where the encoder's messages go.
     ///

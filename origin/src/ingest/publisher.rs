@@ -12,14 +12,15 @@ use tokio::time::Instant;
 
 use crate::clock::now_ms;
 use crate::encode::folder::RunFolder;
-use crate::encode::ladder::{Plan, Shape};
-use crate::encode::probe::probe_file;
+use crate::encode::graph;
+use crate::encode::probe::{Picture, probe_file};
+use crate::encode::rate;
 use crate::encode::run::{self, Job};
 use crate::grid::Kind;
 use crate::ingest::flv::{self, Tag, Unit};
 use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::source_clock::SourceClock;
-use crate::ingest::{Backoff, Intake, decode_graph};
+use crate::ingest::{Backoff, Intake};
 use crate::package::queue::Sink;
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
@@ -33,6 +34,13 @@ const PIPE_QUEUE: usize = 1024;
 
 /// Tags kept while a run is about to start.
 const MAX_HELD: usize = 600;
+
+/// How long an event's first pictures are counted for their rate, in milliseconds of the
+/// publisher's clock.
+const COUNT_MS: u32 = 500;
+
+/// Pictures whose times are kept for it.
+const COUNTED_MAX: usize = 240;
 
 /// Follows publishers for as long as it is polled.
 pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<Sink>) {
@@ -86,6 +94,10 @@ struct Feed<E> {
     audio_config: Option<Tag>,
     /// Tags since the last key picture, with which a lost encoder starts again.
     group: Vec<Tag>,
+    /// When the first pictures came, on the publisher's clock.
+    times: Vec<u32>,
+    /// What was found in the picture of this configuration.
+    picture: Option<(Bytes, Picture)>,
     clock: Option<SourceClock>,
     run: Option<Run>,
     pace: Pace,
@@ -106,6 +118,8 @@ impl<E: Intake> Feed<E> {
             video_config: None,
             audio_config: None,
             group: Vec::new(),
+            times: Vec::new(),
+            picture: None,
             clock: None,
             run: None,
             pace: Pace::default(),
@@ -144,6 +158,9 @@ impl<E: Intake> Feed<E> {
         }
         let is_key = matches!(unit, Unit::Picture { is_key: true, .. });
         self.follow_clock(tag.time, is_key);
+        if tag.video && self.times.len() < COUNTED_MAX {
+            self.times.push(tag.time);
+        }
         if is_key {
             self.group.clear();
         } else if self.group.is_empty() {
@@ -250,6 +267,9 @@ impl<E: Intake> Feed<E> {
             // Where some are missing, a decoder can start again with the next key picture only.
             return;
         }
+        if self.sink.is_none() && !self.is_counted() {
+            return;
+        }
         let waited = time.wrapping_sub(key.time);
         if self.audio_config.is_none() && waited < AUDIO_WAIT {
             return;
@@ -271,12 +291,33 @@ impl<E: Intake> Feed<E> {
         }
     }
 
+    /// Whether the rate can be told from the pictures that came.
+    fn is_counted(&self) -> bool {
+        let span = self.times.first().zip(self.times.last());
+        self.times.len() == COUNTED_MAX
+            || span.is_some_and(|(first, last)| last.wrapping_sub(*first) >= COUNT_MS)
+    }
+
+    /// What the publisher's picture is.
+    async fn look_at(&mut self, config: &Tag) -> Result<Picture, String> {
+        if let Some((of, picture)) = &self.picture
+            && *of == config.data
+        {
+            return Ok(picture.clone());
+        }
+        let mut picture = probe_picture(config, &self.group).await?;
+        picture.fps = rate::of_times(&self.times, picture.fps).unwrap_or(picture.fps);
+        self.picture = Some((config.data.clone(), picture.clone()));
+        Ok(picture)
+    }
+
     async fn start(&mut self, key: &Tag, config: &Tag) -> Result<Run, String> {
+        let picture = self.look_at(config).await?;
         let sink = match &self.sink {
             Some(sink) => sink.clone(),
             None => {
-                let shape = probe_picture(config, key).await?;
-                let plan = self.event.choose(shape).await.map_err(|error| error.to_string())?;
+                let chosen = self.event.choose(Some(&picture)).await;
+                let plan = chosen.map_err(|error| error.to_string())?;
                 let sink = self.event.adopt(plan)?;
                 self.sink.insert(sink).clone()
             }
@@ -296,7 +337,9 @@ impl<E: Intake> Feed<E> {
         if !head.into_iter().flatten().all(|bytes| pipe.try_send(bytes).is_ok()) {
             return Err("the encoder's pipe is full".to_owned());
         }
-        let input = arguments(&plan, &grid, usize::from(sound.is_some()));
+        let (sounds, deinterlace) = (usize::from(sound.is_some()), self.event.deinterlace());
+        let graphs = graph::of_stream(Some(&picture), sounds, &plan, &grid, deinterlace);
+        let input = arguments(graphs);
         let folder = RunFolder::new().map_err(|error| error.to_string())?;
         let job = Job { plan, grid, first_frame, input, folder, stdin: Some(stdin) };
         self.encoders.abort_all();
@@ -320,21 +363,23 @@ impl Run {
     }
 }
 
-fn arguments(plan: &Plan, grid: &crate::grid::Grid, audio_tracks: usize) -> Vec<String> {
+fn arguments(graphs: Vec<String>) -> Vec<String> {
     let input = "-f flv -probesize 32768 -analyzeduration 0 -i pipe:0";
-    let mut args: Vec<String> = input.split(' ').map(str::to_owned).collect();
-    args.extend(decode_graph(plan, grid, audio_tracks));
-    args
+    input.split(' ').map(str::to_owned).chain(graphs).collect()
 }
 
-/// Asks ffprobe for the size of a publisher's picture.
-async fn probe_picture(config: &Tag, key: &Tag) -> Result<Shape, String> {
+/// Asks ffprobe about a publisher's picture, of which these tags are known.
+async fn probe_picture(config: &Tag, group: &[Tag]) -> Result<Picture, String> {
     let folder = RunFolder::new().map_err(|error| error.to_string())?;
-    let path = folder.path().join("key.flv");
-    let pieces = [Some(flv::header(false)), flv::tag(config, 0), flv::tag(key, 0)];
-    let bytes: Vec<u8> = pieces.into_iter().flatten().flatten().collect();
+    let path = folder.path().join("pictures.flv");
+    let base = group.first().map_or(0, |tag| tag.time);
+    let pictures = group.iter().filter(|tag| tag.video);
+    let pictures = pictures.map(|tag| flv::tag(tag, tag.time.wrapping_sub(base)));
+    let pieces = [Some(flv::header(false)), flv::tag(config, 0)].into_iter().chain(pictures);
+    let bytes: Vec<u8> = pieces.flatten().flatten().collect();
     std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
-    probe_file(&path).await.map(|file| file.shape).map_err(|error| error.to_string())
+    let source = probe_file(&path).await.map_err(|error| error.to_string())?;
+    source.picture.ok_or_else(|| "the publisher's picture cannot be read".to_owned())
 }
 
 #[cfg(test)]

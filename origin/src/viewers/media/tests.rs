@@ -76,7 +76,7 @@ impl Stage {
             listed_from: 0,
             end: Arc::new(End::open(folder.path()).unwrap()),
             breaks: Arc::new(NoBreaks),
-            library: Library::new(grid, folder.path().join("creatives")),
+            library: Library::new(folder.path().join("creatives")),
         };
         Self { store, media, _folder: folder }
     }

@@ -1,0 +1,109 @@
+//! Filter graphs from what a source holds to the labels `[v0]`.. and `[a0]`.. of the outputs: at a
+//! steady rate, upright, in whole frames and square pixels, with sound that has no holes.
+//!
+//! Picture and sounds have graphs of their own, because ffmpeg begins a graph only when each of its
+//! inputs has come: a language that begins late would hold up the picture.
+
+use serde::{Deserialize, Serialize};
+
+use super::ladder::{Plan, Shape};
+use super::probe::Picture;
+use super::rate;
+use crate::grid::Grid;
+
+/// What two fields become.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deinterlace {
+    /// One picture.
+    #[default]
+    Frame,
+    /// A picture each, at twice the rate.
+    Field,
+}
+
+impl Deinterlace {
+    /// Pictures a second that come of a source's, or of the slate.
+    #[must_use]
+    pub fn fps(self, picture: Option<&Picture>) -> (u32, u32) {
+        match picture {
+            Some(picture) if picture.is_interlaced && self == Self::Field => {
+                rate::doubled(picture.fps)
+            }
+            Some(picture) => picture.fps,
+            None => SLATE_FPS,
+        }
+    }
+}
+
+/// A source's size as it is shown, or the slate's.
+#[must_use]
+pub fn shape(picture: Option<&Picture>) -> Shape {
+    picture.map_or(SLATE, Picture::shape)
+}
+
+/// Pictures a second of the slate.
+const SLATE_FPS: (u32, u32) = (25, 1);
+
+/// Stands for the picture of a source that has none.
+pub const SLATE: Shape = Shape { width: 1280, height: 720 };
+
+/// Colour of the slate, as of the built-in creative.
+pub const SLATE_COLOR: &str = "0x0f2a24";
+
+/// Makes pictures upright and square. ffmpeg turns them itself.
+#[must_use]
+pub fn upright(picture: &Picture, deinterlace: Deinterlace) -> String {
+    let mode = match deinterlace {
+        Deinterlace::Frame => "send_frame",
+        Deinterlace::Field => "send_field",
+    };
+    let whole = match picture.is_interlaced {
+        true => format!("bwdif=mode={mode}:deint=interlaced,"),
+        false => String::new(),
+    };
+    format!("{whole}scale=round(iw*sar):ih:flags=bilinear,setsar=1")
+}
+
+/// Brings pictures to the grid's rate.
+#[must_use]
+pub fn steady(grid: &Grid) -> String {
+    let (num, den) = grid.fps;
+    format!("fps={num}/{den}:start_time=0")
+}
+
+/// Brings sound to the grid's rate and two channels. What is missing at its start or between is
+/// silence.
+#[must_use]
+pub fn level(grid: &Grid) -> String {
+    let rate = grid.audio_rate;
+    format!("aresample={rate}:async=1000:first_pts=0,aformat=channel_layouts=stereo")
+}
+
+/// Graphs for ffmpeg's input 0, whose samples come in real time by themselves. What never comes is
+/// replaced: a picture by the slate, a language by silence.
+#[must_use]
+pub fn of_stream(
+    picture: Option<&Picture>,
+    sounds: usize,
+    plan: &Plan,
+    grid: &Grid,
+    deinterlace: Deinterlace,
+) -> Vec<String> {
+    let (num, den) = grid.fps;
+    let Shape { width, height } = SLATE;
+    let head = match picture {
+        Some(picture) => format!("[0:v:0]{},{},", upright(picture, deinterlace), steady(grid)),
+        None => format!("color=c={SLATE_COLOR}:s={width}x{height}:r={num}/{den},"),
+    };
+    let sounds = (0..plan.audio.len()).map(|j| match j < sounds {
+        true => format!("[0:a:{j}]{}[a{j}]", level(grid)),
+        false => format!("anullsrc=r={}:cl=stereo[a{j}]", grid.audio_rate),
+    });
+    arguments([plan.video_filters(&head)].into_iter().chain(sounds))
+}
+
+/// Each graph with ffmpeg's flag for it.
+pub fn arguments(graphs: impl IntoIterator<Item = String>) -> Vec<String> {
+    graphs.into_iter().flat_map(|graph| ["-filter_complex".to_owned(), graph]).collect()
+}

@@ -1,0 +1,353 @@
+//! Pictures and sounds of many kinds, as files that are played and as creatives: what is published
+//! has the right size and rate, no gap, and sound where there is some.
+//!
+//! Needs ffmpeg, as the origin does. The field's own samples are outside of the repository; without
+//! them, the kinds made here are tried alone.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
+use sightscreen_origin::creative::{Clip, CreativeError};
+use sightscreen_origin::encode::graph::Deinterlace;
+use sightscreen_origin::encode::ladder::LadderLimits;
+use sightscreen_origin::event::{Live, LiveConfig};
+use sightscreen_origin::grid::Kind;
+use sightscreen_origin::ingest::{Input, Publishers};
+use sightscreen_origin::package::packager::Patience;
+use sightscreen_origin::viewers::media::handle;
+use tokio::task::JoinSet;
+
+/// A ledger without breaks.
+struct NoBreaks;
+
+impl Breaks for NoBreaks {
+    fn before_publish(&self, _msn: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
+    fn view(&self) -> BreaksView {
+        BreaksView { revision: 0, dateranges: Vec::new() }
+    }
+}
+
+/// Segments that are looked at; each lasts a second.
+const LOOKED_AT: u64 = 7;
+
+/// A kind of file, and what must come of it.
+#[derive(Clone)]
+struct Sample {
+    name: &'static str,
+    path: PathBuf,
+    fps: (u32, u32),
+    size: (u32, u32),
+    /// Whether each language is heard.
+    heard: &'static [bool],
+    segments: u64,
+}
+
+impl Sample {
+    fn new(name: &'static str, path: PathBuf) -> Self {
+        let size = (284, 160);
+        Self { name, path, fps: (25, 1), size, heard: &[true], segments: LOOKED_AT }
+    }
+
+    fn fps(self, num: u32, den: u32) -> Self {
+        Self { fps: (num, den), ..self }
+    }
+
+    fn size(self, width: u32, height: u32) -> Self {
+        Self { size: (width, height), ..self }
+    }
+
+    fn heard(self, heard: &'static [bool]) -> Self {
+        Self { heard, ..self }
+    }
+
+    fn config(&self, folder: &Path) -> LiveConfig {
+        LiveConfig {
+            event: "demo".to_owned(),
+            data: folder.join(self.name),
+            input: Input::File(self.path.clone()),
+            languages: vec!["en".to_owned(), "hi".to_owned()],
+            ladder: LadderLimits { max_height: 160, ..LadderLimits::default() },
+            frame_rate: None,
+            deinterlace: Deinterlace::Frame,
+            segment_ms: 1000,
+            part_ms: 200,
+            window_s: 60,
+            dvr_s: 600,
+            patience: Patience::default(),
+            slate: None,
+        }
+    }
+}
+
+fn media() -> Option<PathBuf> {
+    let media = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/media");
+    let found = media.join("field").is_dir();
+    if !found {
+        println!("skipped: the samples of the field, for {} is absent", media.display());
+    }
+    found.then_some(media)
+}
+
+fn ffmpeg(arguments: &str, out: &Path) {
+    let mut url = std::ffi::OsString::from("file:");
+    url.push(out);
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(arguments.split_whitespace())
+        .arg(url)
+        .status();
+    assert!(made.unwrap().success(), "{arguments}");
+}
+
+const TONE: &str = "-f lavfi -i sine=frequency=440:sample_rate=48000";
+
+/// Kinds that are made here: each differs from the usual in several ways that do not hide each
+/// other.
+fn made(folder: &Path) -> Vec<Sample> {
+    let at = |name: &str| folder.join(name);
+    let picture = |size: &str, rate: &str| format!("-f lavfi -i testsrc2=size={size}:rate={rate}");
+    let small = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 50 -t 4";
+    ffmpeg(
+        &format!(
+            "{} {TONE} -t 4 -c:v libx265 -preset ultrafast -x265-params log-level=none \
+             -pix_fmt yuv422p10le -c:a ac3 -ac 6 -ar 44100",
+            picture("426x240", "30000/1001")
+        ),
+        &at("hevc.mkv"),
+    );
+    ffmpeg(
+        &format!(
+            "{} {TONE} -t 4 -vf scale=out_range=tv,setsar=64/45,setfield=tff -c:v mpeg2video -b:v 2M \
+             -flags +ildct+ilme -pix_fmt yuv420p -c:a mp2 -ac 1",
+            picture("720x576", "25")
+        ),
+        &at("mpeg2.ts"),
+    );
+    ffmpeg(&format!("{} {small} -an", picture("284x160", "60")), &at("mute.mp4"));
+    ffmpeg(&format!("{TONE} -t 4 -c:a aac -ac 1"), &at("radio 50%d: it's.m4a"));
+    ffmpeg(&format!("{} {TONE} {small} -c:a aac", picture("284x160", "25")), &at("upright.mp4"));
+    ffmpeg(
+        &format!("-i {} -c copy -metadata:s:v rotate=90", at("upright.mp4").display()),
+        &at("turned.mp4"),
+    );
+    ffmpeg(
+        &format!(
+            "{} {TONE} -t 4 -vf format=yuv444p,crop=285:161:exact=1 -c:v libx264 -preset ultrafast \
+             -c:a libopus -live 1 -f matroska",
+            picture("286x162", "15")
+        ),
+        &at("odd.mkv"),
+    );
+    vec![
+        Sample::new("hevc-10-bit-422-ac3-51", at("hevc.mkv")).fps(30_000, 1001),
+        Sample::new("mpeg2-interlaced-anamorphic-mp2", at("mpeg2.ts")),
+        Sample::new("without-sound-60", at("mute.mp4")).fps(60, 1).heard(&[false]),
+        Sample::new("without-picture", at("radio 50%d: it's.m4a")),
+        Sample::new("turned", at("turned.mp4")).size(90, 160),
+        Sample::new("odd-444-15-without-length", at("odd.mkv")).fps(30, 1).size(282, 160),
+    ]
+}
+
+fn of_the_field(media: &Path) -> Vec<Sample> {
+    let field = |name| media.join("field").join(name);
+    let sound_third = Sample::new("sound-third", field("sound_third.mp4"));
+    vec![
+        Sample::new("50-mono-441", field("fps50_mono44.flv")).fps(50, 1),
+        Sample::new("interlaced", field("inter25i.mp4")),
+        Sample::new("anamorphic", field("sar.mp4")),
+        // Past the end of its picture.
+        Sample { segments: 14, ..sound_third },
+        Sample::new("late-language", field("two_tracks.mp4")).heard(&[true, true]),
+        Sample::new("cover-first", field("cover_first.mp4")).fps(30, 1),
+        Sample::new("standing", field("vfr.mp4")).fps(30, 1),
+        Sample::new("without-length", field("c_recorder.webm")),
+        Sample::new("1080i", media.join("kyrion_dirtystart.ts"))
+            .fps(30_000, 1001)
+            .heard(&[true; 2]),
+        Sample::new("phone", media.join("skyline_360p.mp4")).fps(30, 1),
+    ]
+}
+
+async fn get(live: &Live, path: &str) -> (StatusCode, Vec<u8>) {
+    let request = Request::get(format!("/live/demo/{path}")).body(()).unwrap();
+    let answer = handle(live, &request, path.split('?').next().unwrap()).await;
+    (answer.status(), answer.into_body().to_vec())
+}
+
+async fn object(live: &Live, path: &str) -> Vec<u8> {
+    let (status, body) = get(live, path).await;
+    assert_eq!(status, StatusCode::OK, "{path}");
+    body
+}
+
+/// Init and segments of a rendition, as one file.
+async fn file(live: &Live, id: &str, segments: std::ops::Range<u64>, to: &Path) {
+    let epoch = live.epoch();
+    let mut bytes = object(live, &format!("{id}/{epoch}-init.mp4")).await;
+    for msn in segments {
+        bytes.extend(object(live, &format!("{id}/{epoch}-{msn}.m4s")).await);
+    }
+    std::fs::write(to, bytes).unwrap();
+}
+
+/// What ffmpeg says of a file through a filter.
+fn said(file: &Path, filter: [&str; 2]) -> String {
+    let output = Command::new("ffmpeg")
+        .args(["-hide_banner", "-nostdin", "-i"])
+        .arg(file)
+        .args(filter)
+        .args(["-f", "null", "-"])
+        .output();
+    String::from_utf8(output.unwrap().stderr).unwrap()
+}
+
+/// The loudest sample, in decibels.
+fn loudest(file: &Path) -> f64 {
+    let said = said(file, ["-af", "volumedetect"]);
+    let (_, rest) = said.split_once("max_volume: ").unwrap_or_else(|| panic!("{said}"));
+    rest.split_once(" dB").unwrap().0.parse().unwrap()
+}
+
+/// The part of a picture that is not black, as `width:height`.
+fn lit(file: &Path) -> (u32, u32) {
+    let said = said(file, ["-vf", "cropdetect=limit=24:round=2:reset=0"]);
+    let (_, last) = said.rsplit_once("crop=").unwrap_or_else(|| panic!("{said}"));
+    let mut numbers = last.split(':').map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+fn size(file: &Path) -> (u32, u32) {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0"])
+        .arg(file)
+        .output();
+    let said = String::from_utf8(output.unwrap().stdout).unwrap();
+    let (width, height) = said.trim().split_once(',').unwrap();
+    (width.parse().unwrap(), height.parse().unwrap())
+}
+
+/// Plays a sample for some segments, and looks at what came of it.
+async fn check_played(sample: Sample, folder: PathBuf) {
+    let name = sample.name;
+    let publishers = Publishers::default();
+    let live = Live::start(sample.config(&folder), Arc::new(NoBreaks), &publishers);
+    let live = live.await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(live.grid().fps, sample.fps, "{name}");
+    let ready = tokio::time::timeout(Duration::from_secs(90), live.ready()).await;
+    assert!(ready.is_ok(), "{name} is not ready: {:?}", live.status());
+    let first = live.position().next_msn;
+    let ids: Vec<String> = live.renditions().into_iter().map(|one| one.id).collect();
+    assert_eq!(ids.len(), 1 + sample.heard.len(), "{name}: {ids:?}");
+    for id in &ids {
+        for msn in first..first + sample.segments {
+            object(&live, &format!("{id}/index.m3u8?_HLS_msn={msn}")).await;
+        }
+        let playlist = object(&live, &format!("{id}/index.m3u8")).await;
+        let playlist = String::from_utf8(playlist).unwrap();
+        assert!(!playlist.contains("GAP"), "{name} {id}: {playlist}");
+    }
+    assert_eq!(live.status().encoder_starts, 1, "{name}");
+    let segments = first - 2..first + sample.segments;
+    let picture = folder.join(format!("{name}.mp4"));
+    file(&live, &ids[0], segments.clone(), &picture).await;
+    assert_eq!(size(&picture), sample.size, "{name}");
+    for (id, heard) in ids[1..].iter().zip(sample.heard) {
+        let sound = folder.join(format!("{name}-{id}.mp4"));
+        file(&live, id, segments.clone(), &sound).await;
+        let loudest = loudest(&sound);
+        assert_eq!(loudest > -40.0, *heard, "{name} {id}: {loudest} dB");
+    }
+    live.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_file_is_played_without_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut samples = made(folder.path());
+    samples.extend(media().iter().flat_map(|media| of_the_field(media)));
+    // A few at once: each has an encoder that must keep up with the clock.
+    for some in samples.chunks(6) {
+        let mut checks = JoinSet::new();
+        for sample in some {
+            checks.spawn(check_played(sample.clone(), folder.path().to_owned()));
+        }
+        while let Some(check) = checks.join_next().await {
+            check.unwrap();
+        }
+    }
+}
+
+/// A creative's segments in its first phase, as one file.
+async fn conditioned(live: &Live, id: &str, rendition: &str, segments: u64, to: &Path) {
+    let base = format!("ads/{id}/{rendition}/0");
+    let mut bytes = object(live, &format!("{base}/init.mp4")).await;
+    for segment in 0..segments {
+        bytes.extend(object(live, &format!("{base}/{segment}.m4s")).await);
+    }
+    std::fs::write(to, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_file_is_a_creative() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut samples = made(folder.path());
+    samples.extend(media().iter().flat_map(|media| of_the_field(media)));
+    let host = Sample::new("host", folder.path().join("upright.mp4"));
+    let publishers = Publishers::default();
+    let live = Live::start(host.config(folder.path()), Arc::new(NoBreaks), &publishers);
+    let live = live.await.unwrap();
+    for sample in &samples {
+        let name = sample.name;
+        let added = live.creatives().add(Clip::File(sample.path.clone())).await;
+        let id = added.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let segments = live.creatives().get(&id).await.unwrap().segments;
+        assert!((4..=17).contains(&segments), "{name}: {segments} segments");
+        let picture = folder.path().join("picture.mp4");
+        conditioned(&live, &id, "v160", segments, &picture).await;
+        // Bars stand beside a picture of another shape, and nowhere else.
+        let (width, height) = lit(&picture);
+        assert!(width.abs_diff(sample.size.0) <= 6, "{name}: {width}x{height}");
+        let sound = folder.path().join("sound.mp4");
+        conditioned(&live, &id, "a-en", segments, &sound).await;
+        let loudest = loudest(&sound);
+        assert_eq!(loudest > -40.0, sample.heard[0], "{name}: {loudest} dB");
+    }
+    let grid = live.grid();
+    assert_eq!(grid.first_sample(Kind::Video, 1), 25);
+    check_damage(&live, folder.path()).await;
+    live.shutdown().await;
+}
+
+/// One damaged spot is played; a clip that is damaged all over is refused.
+async fn check_damage(live: &Live, folder: &Path) {
+    ffmpeg(
+        &format!("-i {} -c copy -f mpegts", folder.join("upright.mp4").display()),
+        &folder.join("whole.ts"),
+    );
+    let whole = std::fs::read(folder.join("whole.ts")).unwrap();
+    let damaged = |name: &str, spot: std::ops::Range<usize>| {
+        let mut bytes = whole.clone();
+        for (at, byte) in bytes.iter_mut().enumerate().take(spot.end).skip(spot.start) {
+            // The packets stay, what they carry does not.
+            if at % 188 > 20 {
+                *byte = (at * 31) as u8;
+            }
+        }
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Clip::File(path)
+    };
+    let middle = whole.len() / 2;
+    let one = live.creatives().add(damaged("spot.ts", middle..middle + 400)).await;
+    assert!(one.is_ok(), "{one:?}");
+    let all = live.creatives().add(damaged("all.ts", 188 * 60..whole.len())).await;
+    assert!(matches!(all, Err(CreativeError::Corrupt { .. })), "{all:?}");
+}
