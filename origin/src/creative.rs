@@ -287,8 +287,7 @@ impl Library {
         let position = tracks.iter().position(|(id, _)| id == rendition)?;
         let kind = tracks.get(position)?.1;
         let creative = self.find(creative).await?;
-        let phase: u64 =
-            phase.parse().ok().filter(|phase| *phase < grid.phases(kind))?;
+        let phase: u64 = phase.parse().ok().filter(|phase| *phase < grid.phases(kind))?;
         creative.object(&grid, kind, position, phase, object)
     }
 }

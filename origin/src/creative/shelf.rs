@@ -40,12 +40,7 @@ impl Shelf {
     /// Conditions the slates and `names`, and looks again for what was not usable, for as long as
     /// it is polled. `slate` is a clip in place of the built-in slates, which still fill what the
     /// clip is too long for.
-    pub async fn keep_stocked(
-        self,
-        library: Library,
-        names: Vec<String>,
-        slate: Option<String>,
-    ) {
+    pub async fn keep_stocked(self, library: Library, names: Vec<String>, slate: Option<String>) {
         let grid = library.grid().await;
         let short = |segments: u64| u32::try_from(grid.duration_ms(segments)).unwrap_or(u32::MAX);
         let mut failures = Failures::default();

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::ladder::{Plan, Shape};
-use super::rate;
 use super::probe::Picture;
+use super::rate;
 use crate::grid::Grid;
 
 /// What two fields become.

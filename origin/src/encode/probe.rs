@@ -132,8 +132,7 @@ async fn ask<T: DeserializeOwned>(
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let refuse =
-        |reason: String| EncodeError::Input { input: path.display().to_string(), reason };
+    let refuse = |reason: String| EncodeError::Input { input: path.display().to_string(), reason };
     let output = timeout(longest, run)
         .await
         .map_err(|_| refuse(format!("ffprobe says nothing for {} s", longest.as_secs())))?
@@ -280,9 +279,9 @@ impl Packets {
 
 /// A pixel's aspect; square where none is told, or one that no picture has.
 fn aspect(text: &str) -> (u32, u32) {
-    let told = text.split_once(':').and_then(|(num, den)| {
-        Some((num.parse::<u32>().ok()?, den.parse::<u32>().ok()?))
-    });
+    let told = text
+        .split_once(':')
+        .and_then(|(num, den)| Some((num.parse::<u32>().ok()?, den.parse::<u32>().ok()?)));
     let sane = |(num, den): &(u32, u32)| {
         *num > 0 && *den > 0 && *num <= den.saturating_mul(16) && *den <= num.saturating_mul(16)
     };

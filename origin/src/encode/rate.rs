@@ -1,16 +1,8 @@
 //! Rates of pictures: which are in use, and which of them a source has.
 
 /// Rates in use, as numerator and denominator.
-const RATES: [(u32, u32); 8] = [
-    (24_000, 1001),
-    (24, 1),
-    (25, 1),
-    (30_000, 1001),
-    (30, 1),
-    (50, 1),
-    (60_000, 1001),
-    (60, 1),
-];
+const RATES: [(u32, u32); 8] =
+    [(24_000, 1001), (24, 1), (25, 1), (30_000, 1001), (30, 1), (50, 1), (60_000, 1001), (60, 1)];
 
 /// How far a told rate may be from the one that is meant.
 const NEAR: f64 = 0.01;

@@ -346,8 +346,7 @@ impl TrackReader {
                 },
                 () = sleep(LOOK), if kind == Kind::Audio => {}
             }
-            let items =
-                reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))?;
+            let items = reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))?;
             let told = items.into_iter().try_for_each(|item| self.tell(item));
             if told.is_err() || self.stand_in().await.is_err() {
                 return Ok(());
@@ -373,7 +372,12 @@ impl TrackReader {
                 }
                 self.is_silent &= index < self.next;
                 self.next = self.next.max(index + 1);
-                self.sink.send(Message::Sample { track, index, sync: sample.sync, data: sample.data })
+                self.sink.send(Message::Sample {
+                    track,
+                    index,
+                    sync: sample.sync,
+                    data: sample.data,
+                })
             }
         }
     }
