@@ -1,5 +1,6 @@
 //! From an input to coded samples: ffmpeg, the ladder, and one run after the other.
 
+pub mod budget;
 pub mod ffmpeg;
 pub mod folder;
 pub mod graph;
@@ -21,6 +22,20 @@ pub enum EncodeError {
         program: &'static str,
         /// What the system said.
         reason: String,
+    },
+    /// Other events use what this one needs.
+    #[error(
+        "the machine has no room for another event: its smallest picture needs {needs:.2} cores, \
+         and {free:.2} of {total:.2} are free: end an event, raise cpu-percent, or use a larger \
+         machine"
+    )]
+    NoRoom {
+        /// Cores that the smallest picture takes.
+        needs: f64,
+        /// Cores that are free.
+        free: f64,
+        /// Cores that encoding may use.
+        total: f64,
     },
     /// The input has no picture that can be read.
     #[error("the input {input} cannot be used: {reason}")]

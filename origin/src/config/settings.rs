@@ -154,6 +154,10 @@ pub struct Settings {
     #[arg(long, value_name = "LEVEL", env = "SIGHTSCREEN_LOG", hide_env_values = true)]
     pub(super) log_level: Option<Text>,
 
+    /// Tables of the ladder; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) rungs: Option<Value>,
     /// Tables of who sees what; in the file alone.
     #[arg(skip)]
     #[serde(skip_serializing)]

@@ -202,7 +202,7 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
 
 async fn look_at(path: &Path, name: &str) -> Result<Source, CreativeError> {
     probe_whole(path).await.map_err(|error| match error {
-        EncodeError::Ffmpeg { .. } => {
+        EncodeError::Ffmpeg { .. } | EncodeError::NoRoom { .. } => {
             CreativeError::Failed { name: name.to_owned(), reason: error.to_string() }
         }
         EncodeError::Input { reason, .. } => {

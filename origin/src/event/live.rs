@@ -228,6 +228,7 @@ impl Live {
             task.abort();
             let _ = task.await;
         }
+        self.inner.event.release();
     }
 
     /// The creatives conditioned for this event.

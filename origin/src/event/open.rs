@@ -23,6 +23,7 @@ use crate::demo::testmatch;
 use crate::disk::write_whole;
 use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
+use crate::encode::budget::Claim;
 use crate::encode::ffmpeg::check_installed;
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace};
@@ -84,6 +85,8 @@ pub(crate) struct LiveEvent {
     /// Set while the packager works; it ends when the last sender of messages is gone.
     pub(crate) packager: Arc<Mutex<Option<Working>>>,
     config: Arc<LiveConfig>,
+    /// What it takes of the machine.
+    claim: Arc<Claim>,
     breaks: Arc<dyn Breaks>,
 }
 
@@ -111,10 +114,14 @@ impl LiveEvent {
         let fps = config.frame_rate.or(source.as_ref().map(|source| source.fps));
         let kept = saved.as_ref().map(|saved| saved.grid.fps);
         let fps = fps.or(kept).unwrap_or(PUBLISHER_FPS);
+        let claim = config.ladder.budget.claim();
         let plan = match (&saved, &source) {
-            (Some(Saved { plan: Some(plan), .. }), _) => Some(plan.clone()),
+            (Some(Saved { plan: Some(plan), .. }), _) => {
+                ladder::keep(&plan.video, fps, &claim, &speed(&config)).await?;
+                Some(plan.clone())
+            }
             (_, Some(source)) => {
-                Some(make_plan(&config, source.shape, source.languages, fps).await?)
+                Some(make_plan(&config, &claim, source.shape, source.languages, fps).await?)
             }
             (_, None) => None,
         };
@@ -135,6 +142,7 @@ impl LiveEvent {
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),
+            claim: Arc::new(claim),
             breaks,
         };
         let sink = plan.map(|plan| event.settle(plan)).transpose()?;
@@ -155,6 +163,11 @@ impl LiveEvent {
     /// Its time base, see [`crate::event::Live::grid`].
     pub(crate) fn grid(&self) -> Grid {
         *self.grid.borrow()
+    }
+
+    /// Nothing is encoded any more.
+    pub(crate) fn release(&self) {
+        self.claim.release();
     }
 
     /// Takes the rate of a source, unless it is set or cannot be cut as asked.
@@ -250,7 +263,7 @@ impl Intake for LiveEvent {
         self.follow_rate(self.config.deinterlace.fps(picture));
         let fps = self.grid().fps;
         tracing::info!(event = self.name, ?picture, ?fps, "the source is known");
-        make_plan(&self.config, graph::shape(picture), 1, fps).await
+        make_plan(&self.config, &self.claim, graph::shape(picture), 1, fps).await
     }
 
     fn adopt(&self, plan: Plan) -> Result<Sink, String> {
@@ -303,13 +316,19 @@ async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError>
     })
 }
 
+/// Where the measured speed of this machine is kept.
+fn speed(config: &LiveConfig) -> PathBuf {
+    config.data.join("speed")
+}
+
 async fn make_plan(
     config: &LiveConfig,
+    claim: &Claim,
     shape: Shape,
     languages: usize,
     fps: (u32, u32),
 ) -> Result<Plan, EncodeError> {
-    let video = ladder::choose(shape, fps, &config.ladder, &config.data.join("speed")).await?;
+    let video = ladder::choose(shape, fps, &config.ladder, claim, &speed(config)).await?;
     let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
     if audio.is_empty() {
         audio.push("en".to_owned());
@@ -421,6 +440,7 @@ mod tests {
             library: Library::new(data.join("creatives")),
             media: watch::Sender::new(None),
             packager: Arc::default(),
+            claim: Arc::new(config.ladder.budget.claim()),
             config: Arc::new(config),
             breaks: Arc::new(NoBreaks),
         }
