@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
 use crate::encode::budget::Budget;
+use crate::encode::encoder::{Chosen, Encoder};
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::event::schedule::Schedule;
@@ -55,6 +56,8 @@ pub struct Config {
     pub languages: Vec<String>,
     /// Tallest rung in lines.
     pub max_height: u32,
+    /// What encodes; none: what works.
+    pub encoder: Option<Encoder>,
     /// The rungs that there may be.
     pub rungs: Vec<RungRule>,
     /// Share of the machine that encoding may take.
@@ -160,6 +163,7 @@ impl Config {
             languages: languages(reader),
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
             cpu_share: f64::from(cpu_percent) / 100.0,
+            encoder: encoding::encoder(reader),
             rungs: encoding::rungs(reader),
             frame_rate: encoding::frame_rate(reader),
             deinterlace: encoding::deinterlace(reader),
@@ -232,6 +236,7 @@ impl Config {
                     max_height: self.max_height,
                     rungs: self.rungs.clone(),
                     budget: Budget::of_machine(self.cpu_share),
+                    encoder: Chosen::new(self.encoder.unwrap_or(Encoder::X264)),
                 },
                 frame_rate: self.frame_rate,
                 deinterlace: self.deinterlace,
@@ -299,6 +304,7 @@ fn defaults() -> Settings {
         languages: Some("en,hi".into()),
         max_height: text("1080"),
         cpu_percent: text("75"),
+        encoder: text("auto"),
         frame_rate: text("source"),
         deinterlace: text("frame"),
         segment_ms: text("2000"),

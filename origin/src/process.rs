@@ -15,6 +15,7 @@ use crate::control::Control;
 use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{PublishError, Publisher};
 use crate::encode::budget::Budget;
+use crate::encode::encoder::Chosen;
 use crate::event::{EventError, Registry, RunningEvent, Shared};
 use crate::http::{self, ListenError};
 use crate::ingest::{self, Input, Publishers};
@@ -152,9 +153,11 @@ async fn start_events(
     // What the machine may encode is for all of them.
     let budget = Budget::of_machine(first.cpu_share);
     budget.announce(configs.len());
+    let encoder = Chosen::choose(first.encoder).await;
     for config in configs {
         let mut settings = config.event_settings();
         settings.live.ladder.budget = budget.clone();
+        settings.live.ladder.encoder = encoder.clone();
         let started = RunningEvent::start(settings, shared.clone()).await;
         events.insert(
             started.map_err(|source| RunError::Event { event: config.event.clone(), source })?,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::reader::Reader;
+use crate::encode::encoder::Encoder;
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::{RungRule, USUAL_RUNGS};
 use crate::encode::rate;
@@ -74,6 +75,18 @@ fn number(value: Option<&Value>, least: u32, most: u32) -> Option<u32> {
     (least..=most).contains(&number).then_some(number)
 }
 
+/// `None` is what works.
+pub(super) fn encoder(reader: &mut Reader) -> Option<Encoder> {
+    let text = reader.text(|s| &s.encoder);
+    let encoder = Encoder::of_name(&text);
+    if encoder.is_none() && text != "auto" {
+        let place = reader.place("encoder", |s| &s.encoder);
+        let remedy = "write auto, nvenc, qsv, vaapi or x264";
+        reader.fault(place, &format!("{text:?} is no encoder"), remedy);
+    }
+    encoder
+}
+
 /// `None` is the source's own.
 pub(super) fn frame_rate(reader: &mut Reader) -> Option<(u32, u32)> {
     let text = reader.text(|s| &s.frame_rate);
@@ -113,8 +126,9 @@ mod tests {
         assert_eq!((set.frame_rate, set.deinterlace), (Some((60_000, 1001)), Deinterlace::Field));
         let usual = read("", &[]).unwrap();
         assert_eq!((usual.frame_rate, usual.deinterlace), (None, Deinterlace::Frame));
-        let faults = read("frame-rate = 31\ndeinterlace = \"both\"", &[]).unwrap_err();
-        assert_eq!(faults.len(), 2, "{faults:?}");
+        let faults =
+            read("encoder = \"gpu\"\nframe-rate = 31\ndeinterlace = \"both\"", &[]).unwrap_err();
+        assert_eq!(faults.len(), 3, "{faults:?}");
     }
 
     #[test]

@@ -12,12 +12,13 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 12] = [
+const OF_THE_ORIGIN: [&str; 13] = [
     "listen",
     "control",
     "data",
     "rtmp",
     "cpu-percent",
+    "encoder",
     "keyring",
     "operator-token",
     "edge-secret",

@@ -63,6 +63,9 @@ pub struct Settings {
     /// Percent of the machine that encoding may take
     #[arg(long, value_name = "N")]
     pub(super) cpu_percent: Option<Text>,
+    /// What encodes pictures: auto, nvenc, qsv, vaapi or x264
+    #[arg(long, value_name = "WORD")]
+    pub(super) encoder: Option<Text>,
     /// Frames a second: source, or 23.976, 24, 25, 29.97, 30, 50, 59.94 or 60
     #[arg(long, value_name = "RATE")]
     pub(super) frame_rate: Option<Text>,

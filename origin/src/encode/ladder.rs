@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EncodeError;
 use super::budget::{Budget, Claim};
+use super::encoder::{Chosen, Encoder};
 use super::ffmpeg::{ffmpeg, last_line};
 use crate::grid::{Grid, Kind};
 
@@ -34,6 +35,8 @@ pub struct LadderLimits {
     pub rungs: Vec<RungRule>,
     /// What the machine can bear.
     pub budget: Budget,
+    /// What encodes.
+    pub encoder: Chosen,
 }
 
 /// A rung that an event may have.
@@ -61,7 +64,12 @@ pub const USUAL_RUNGS: [RungRule; 6] = [
 impl Default for LadderLimits {
     fn default() -> Self {
         let budget = Budget::of_machine(0.25);
-        Self { max_height: 1080, rungs: USUAL_RUNGS.to_vec(), budget }
+        Self {
+            max_height: 1080,
+            rungs: USUAL_RUNGS.to_vec(),
+            budget,
+            encoder: Chosen::new(Encoder::X264),
+        }
     }
 }
 
@@ -112,14 +120,15 @@ impl Plan {
     /// Filters from the picture `[source]` to `[v0]`, `[v1]`, ...: the shape is kept, and bars fill
     /// the rest.
     #[must_use]
-    pub fn video_filters(&self, source: &str) -> String {
+    pub fn video_filters(&self, source: &str, encoder: Encoder) -> String {
+        let upload = encoder.upload();
         let count = self.video.len();
         let mut graph = format!("{source}split={count}");
         (0..count).for_each(|i| graph.push_str(&format!("[s{i}]")));
         for (i, Rung { width, height, .. }) in self.video.iter().enumerate() {
             graph.push_str(&format!(
                 ";[s{i}]scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
-                 pad={width}:{height}:-1:-1,setsar=1,format=yuv420p[v{i}]"
+                 pad={width}:{height}:-1:-1,setsar=1,{upload}[v{i}]"
             ));
         }
         graph
@@ -133,6 +142,7 @@ impl Plan {
         &self,
         grid: &Grid,
         first_frame: u64,
+        encoder: Encoder,
         url: impl Fn(usize) -> String,
     ) -> Vec<String> {
         let (num, den) = grid.fps;
@@ -143,14 +153,8 @@ impl Plan {
         let mut add = |text: &str| args.extend(text.split(' ').map(str::to_owned));
         for (i, rung) in self.video.iter().enumerate() {
             let Rung { bitrate, .. } = rung;
-            let threads = if rung.height > 480 { 2 } else { 1 };
-            add(&format!(
-                "-map [v{i}] -c:v libx264 -preset superfast -tune zerolatency -threads {threads}"
-            ));
-            add(&format!(
-                "-b:v {bitrate} -maxrate {bitrate} -bufsize {} -sc_threshold 0",
-                bitrate / 2
-            ));
+            add(&format!("-map [v{i}] {}", encoder.codec(rung)));
+            add(&format!("-b:v {bitrate} -maxrate {bitrate} -bufsize {}", bitrate / 2));
             add(&format!("-g {} -force_key_frames {keys} -r {num}/{den}", segment * 2));
             add(&format!("-video_track_timescale {}", grid.timescale(Kind::Video)));
             add(&format!("{} {}", muxer(), url(i)));

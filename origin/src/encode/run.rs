@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::encoder::{Chosen, Encoder};
 use super::ffmpeg::{ffmpeg, last_line};
 use super::folder::RunFolder;
 use super::ladder::{OFFSET_S, Plan};
@@ -48,6 +49,8 @@ pub struct Job {
     pub grid: Grid,
     /// Grid frame of the first picture.
     pub first_frame: u64,
+    /// What encodes the pictures.
+    pub encoder: Chosen,
     /// Arguments up to the labels `[v0]`.., `[a0]`.., made for a folder in which texts may be put.
     pub input: Vec<String>,
     /// Folder of this run; removed at its end.
@@ -91,6 +94,7 @@ enum NoStart {
 struct Running {
     readers: JoinSet<Result<(), String>>,
     progress: Arc<Progress>,
+    encoder: (Chosen, Encoder),
     child: Child,
     complaints: Option<JoinHandle<String>>,
     input: Option<(mpsc::Receiver<Bytes>, ChildStdin)>,
@@ -141,10 +145,12 @@ impl Running {
         let ending = Ending(sink.clone());
         let progress = Arc::new(Progress::begin(&job));
         let readers = read_tracks(&job, sink, &progress).map_err(NoStart::Socket)?;
-        let Job { plan, grid, first_frame, input, folder, stdin } = job;
+        let Job { plan, grid, first_frame, encoder, input, folder, stdin } = job;
+        let used = encoder.current();
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
         let mut command = ffmpeg();
-        command.args(["-v", "warning"]).args(input).args(plan.outputs(&grid, first_frame, url));
+        command.args(["-v", "warning"]).args(used.device()).args(input);
+        command.args(plan.outputs(&grid, first_frame, used, url));
         command.stderr(Stdio::piped());
         if stdin.is_some() {
             command.stdin(Stdio::piped());
@@ -155,6 +161,7 @@ impl Running {
         Ok(Self {
             readers,
             progress,
+            encoder: (encoder, used),
             input: stdin.zip(child.stdin.take()),
             complaints: complaints.map(|pipe| tokio::spawn(keep_tail(pipe))),
             child,
@@ -176,6 +183,7 @@ impl Running {
             Some(error) = first_error(&mut self.readers) => Why::Failed(error),
             pipe = feed(self.input.take()) => Why::Input(pipe),
         };
+        let failed = matches!(why, Why::Failed(_));
         // On its own, so that it is told also when this run is dropped for the next one.
         let _ = tokio::spawn(close(self.child, self.complaints, why)).await;
         // What the process wrote before it ended is still in the sockets.
@@ -183,6 +191,10 @@ impl Running {
             while self.readers.join_next().await.is_some() {}
         })
         .await;
+        if failed {
+            let (chosen, used) = self.encoder;
+            chosen.failed(used).await;
+        }
     }
 }
 
@@ -437,6 +449,7 @@ mod tests {
             plan: Plan { video: vec![rung], audio: Vec::new() },
             grid: Grid::new(0, (25, 1), 2000, 200).unwrap(),
             first_frame: 0,
+            encoder: Chosen::new(Encoder::X264),
             input: input.split(' ').map(str::to_owned).collect(),
             folder: RunFolder::new().unwrap(),
             stdin: Some(stdin),

@@ -67,6 +67,8 @@ pub struct Status {
     pub next_msn: u64,
     /// Milliseconds from a part's end on the grid to its publication, of the last part.
     pub behind_ms: u64,
+    /// What encodes the pictures: `nvenc`, `qsv`, `vaapi` or `x264`.
+    pub encoder: &'static str,
     /// How often the encoder was started.
     pub encoder_starts: u64,
 }
@@ -166,7 +168,8 @@ impl Live {
             _ => "interrupted",
         };
         let behind_ms = counters.behind_ms.load(Ordering::Relaxed);
-        Status { state, next_msn: self.position().next_msn, behind_ms, encoder_starts: starts }
+        let (next_msn, encoder) = (self.position().next_msn, self.inner.event.encoder_name());
+        Status { state, next_msn, behind_ms, encoder, encoder_starts: starts }
     }
 
     /// Ends the event: the segments that are being made are the last, and then the input is let go.

@@ -16,19 +16,20 @@ use tokio::sync::watch;
 use super::LiveConfig;
 use super::error::StartError;
 use super::media::Media;
+use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
 use crate::clock::now_ms;
 use crate::creative::Library;
-use crate::demo::testmatch;
 use crate::disk::write_whole;
 use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
 use crate::encode::budget::Claim;
+use crate::encode::encoder::Chosen;
 use crate::encode::ffmpeg::check_installed;
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace};
-use crate::encode::ladder::{self, Plan, Shape};
-use crate::encode::probe::{Picture, probe_whole};
+use crate::encode::ladder::{self, Plan};
+use crate::encode::probe::Picture;
 use crate::grid::Grid;
 use crate::ingest::{self, Input, Intake, Publishers, publisher};
 use crate::package::end::End;
@@ -165,6 +166,11 @@ impl LiveEvent {
         *self.grid.borrow()
     }
 
+    /// Name of what encodes now.
+    pub(crate) fn encoder_name(&self) -> &'static str {
+        self.config.ladder.encoder.current().name()
+    }
+
     /// Nothing is encoded any more.
     pub(crate) fn release(&self) {
         self.claim.release();
@@ -251,6 +257,10 @@ impl Intake for LiveEvent {
         self.grid()
     }
 
+    fn encoder(&self) -> Chosen {
+        self.config.ladder.encoder.clone()
+    }
+
     fn deinterlace(&self) -> Deinterlace {
         self.config.deinterlace
     }
@@ -289,51 +299,6 @@ fn shown_init(path: &Path) -> OnceLock<Bytes> {
         Ok(Some(bytes)) => OnceLock::from(bytes),
         Ok(None) | Err(_) => OnceLock::new(),
     }
-}
-
-struct Probed {
-    shape: Shape,
-    fps: (u32, u32),
-    languages: usize,
-}
-
-/// What is known of the source before it runs; `None` for a publisher.
-async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError> {
-    Ok(match &config.input {
-        Input::TestMatch => Some(Probed {
-            shape: testmatch::SHAPE,
-            fps: testmatch::FPS,
-            languages: config.languages.len(),
-        }),
-        Input::File(path) => {
-            let source = probe_whole(path).await?;
-            tracing::info!(event = config.event, ?source, "the source is known");
-            let picture = source.picture.as_ref();
-            let (shape, fps) = (graph::shape(picture), config.deinterlace.fps(picture));
-            Some(Probed { shape, fps, languages: source.sounds.len().max(1) })
-        }
-        Input::Publisher(_) => None,
-    })
-}
-
-/// Where the measured speed of this machine is kept.
-fn speed(config: &LiveConfig) -> PathBuf {
-    config.data.join("speed")
-}
-
-async fn make_plan(
-    config: &LiveConfig,
-    claim: &Claim,
-    shape: Shape,
-    languages: usize,
-    fps: (u32, u32),
-) -> Result<Plan, EncodeError> {
-    let video = ladder::choose(shape, fps, &config.ladder, claim, &speed(config)).await?;
-    let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
-    if audio.is_empty() {
-        audio.push("en".to_owned());
-    }
-    Ok(Plan { video, audio })
 }
 
 /// The kept grid, when the settings would make the same but for where it starts.
