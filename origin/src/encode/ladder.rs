@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::EncodeError;
 use super::budget::{Budget, Claim};
 use super::encoder::{Chosen, Encoder};
-use super::ffmpeg::{ffmpeg, last_line};
+use super::speed::pixel_cost;
 use crate::grid::{Grid, Kind};
 
 /// Added to every timestamp that ffmpeg writes, in seconds: with it, an AAC encoder's priming does
@@ -22,9 +22,6 @@ pub const AUDIO_BITRATE: u32 = 96_000;
 /// What decoding, filtering and generating costs beside encoding, as a share of the tallest rung's
 /// encoding.
 const OVERHEAD: f64 = 1.0;
-
-/// Seconds of picture that the probe encodes.
-const PROBE_S: f64 = 2.0;
 
 /// What the ladder may use.
 #[derive(Debug, Clone)]
@@ -292,42 +289,6 @@ fn rung(source: Shape, height: u32, bitrate: u32) -> Rung {
     Rung { width: (width as u32 & !1).max(2), height, bitrate }
 }
 
-/// CPU seconds that encoding one pixel takes here.
-async fn pixel_cost(cache: &Path) -> Result<f64, EncodeError> {
-    let kept = std::fs::read_to_string(cache).ok().and_then(|text| text.trim().parse::<f64>().ok());
-    if let Some(cost) = kept.filter(|cost| cost.is_finite() && *cost > 0.0) {
-        return Ok(cost);
-    }
-    let source = format!("testsrc2=size=640x360:rate=25:duration={PROBE_S}");
-    let output = ffmpeg()
-        .args(["-v", "info", "-benchmark", "-f", "lavfi", "-i", &source])
-        .args(["-c:v", "libx264", "-preset", "superfast", "-tune", "zerolatency", "-threads", "1"])
-        .args(["-f", "null", "-"])
-        .output()
-        .await
-        .map_err(|error| EncodeError::Ffmpeg { program: "ffmpeg", reason: error.to_string() })?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let seconds = cpu_seconds(&text).ok_or_else(|| EncodeError::Ffmpeg {
-        program: "ffmpeg",
-        reason: format!("it cannot encode H.264 with libx264: {}", last_line(&text)),
-    })?;
-    let cost = seconds.max(0.01) / (640.0 * 360.0 * 25.0 * PROBE_S);
-    if let Err(error) = std::fs::write(cache, format!("{cost:e}\n")) {
-        tracing::warn!(path = %cache.display(), %error, "the measured speed is not kept");
-    }
-    Ok(cost)
-}
-
-/// Reads `bench: utime=0.123s stime=0.010s rtime=...`.
-fn cpu_seconds(text: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.contains("bench: utime="))?;
-    let field = |name: &str| {
-        let rest = &line[line.find(name)? + name.len()..];
-        rest[..rest.find('s')?].parse::<f64>().ok()
-    };
-    Some(field("utime=")? + field("stime=")?)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -399,12 +360,5 @@ mod tests {
     fn widths_are_even_and_keep_the_shape() {
         let rung = rung(Shape { width: 1280, height: 720 }, 160, 1);
         assert_eq!((rung.width, rung.height), (284, 160));
-    }
-
-    #[test]
-    fn the_benchmark_line_is_read() {
-        let text = "x\nbench: utime=0.500s stime=0.250s rtime=0.9s\nbench: maxrss=1kB";
-        assert_eq!(cpu_seconds(text), Some(0.75));
-        assert_eq!(cpu_seconds("bench: utime=oops"), None);
     }
 }
