@@ -19,8 +19,10 @@ use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
+use crate::encode::budget::Budget;
+use crate::encode::encoder::{Chosen, Encoder};
 use crate::encode::graph::Deinterlace;
-use crate::encode::ladder::LadderLimits;
+use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
@@ -58,6 +60,10 @@ pub struct Config {
     pub languages: Vec<String>,
     /// Tallest rung in lines.
     pub max_height: u32,
+    /// What encodes; none: what works.
+    pub encoder: Option<Encoder>,
+    /// The rungs that there may be.
+    pub rungs: Vec<RungRule>,
     /// Share of the machine that encoding may take.
     pub cpu_share: f64,
     /// Frames a second; none: the source's.
@@ -164,6 +170,8 @@ impl Config {
             languages: languages(reader),
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
             cpu_share: f64::from(cpu_percent) / 100.0,
+            encoder: encoding::encoder(reader),
+            rungs: encoding::rungs(reader),
             frame_rate: encoding::frame_rate(reader),
             deinterlace: encoding::deinterlace(reader),
             segment_ms: reader.number("segment-ms", |s| &s.segment_ms, 1000..=10_000),
@@ -232,7 +240,12 @@ impl Config {
                 data: folder.join("media"),
                 input: self.input.clone(),
                 languages: self.languages.clone(),
-                ladder: LadderLimits { max_height: self.max_height, cpu_share: self.cpu_share },
+                ladder: LadderLimits {
+                    max_height: self.max_height,
+                    rungs: self.rungs.clone(),
+                    budget: Budget::of_machine(self.cpu_share),
+                    encoder: Chosen::new(self.encoder.unwrap_or(Encoder::X264)),
+                },
                 frame_rate: self.frame_rate,
                 deinterlace: self.deinterlace,
                 segment_ms: self.segment_ms,
@@ -304,8 +317,9 @@ fn defaults() -> Settings {
         rtmp_memory: text("8"),
         rtmp_rival_pause: text("5"),
         languages: Some("en,hi".into()),
-        max_height: text("720"),
-        cpu_percent: text("25"),
+        max_height: text("1080"),
+        cpu_percent: text("75"),
+        encoder: text("auto"),
         frame_rate: text("source"),
         deinterlace: text("frame"),
         segment_ms: text("2000"),
@@ -645,7 +659,7 @@ mod tests {
     fn help_says_every_default() {
         let command = <CommandLine as clap::CommandFactory>::command();
         let help = with_defaults(command).render_long_help().to_string();
-        for default in ["127.0.0.1:9081", "var/origin", "en,hi", "720", "false", "plain"] {
+        for default in ["127.0.0.1:9081", "var/origin", "en,hi", "1080", "false", "plain"] {
             assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
         }
     }

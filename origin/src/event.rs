@@ -12,6 +12,7 @@ pub mod schedule;
 pub mod score;
 pub mod snapshots;
 pub mod switches;
+mod tracks;
 
 pub use cohorts::cohorts;
 pub use error::{EventError, StartError};

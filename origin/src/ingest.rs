@@ -85,26 +85,34 @@ async fn left_behind() -> Duration {
 /// Makes the next run ready and waits for the moment of its first frame, so that no picture is
 /// dated before it was made.
 async fn prepare<E: Intake>(input: &Input, event: &E, plan: Plan) -> std::io::Result<Job> {
-    let (folder, grid) = (RunFolder::new()?, event.grid());
+    let (folder, grid, encoder) = (RunFolder::new()?, event.grid(), event.encoder());
+    let used = encoder.current();
     // Before the date is set: a probe takes as long as it takes, and the run would be late by it
     // for good.
     let file = match input {
         Input::File(path) => {
             let source = probe_whole(path).await.map_err(std::io::Error::other)?;
             let deinterlace = event.deinterlace();
-            let played = Played { path, source: &source, plan: &plan, grid: &grid, deinterlace };
+            let played = Played {
+                path,
+                source: &source,
+                plan: &plan,
+                encoder: used,
+                grid: &grid,
+                deinterlace,
+            };
             played.arguments(folder.path())?
         }
         Input::TestMatch | Input::Publisher(_) => Vec::new(),
     };
     let first_frame = next_part(&grid, now_ms());
     let input = match input {
-        Input::TestMatch => testmatch::arguments(&plan, &grid, first_frame, folder.path())?,
+        Input::TestMatch => testmatch::arguments(&plan, used, &grid, first_frame, folder.path())?,
         Input::File(_) | Input::Publisher(_) => file,
     };
     let start = grid.sample_ms(Kind::Video, first_frame);
     sleep(Duration::from_millis(start.saturating_sub(now_ms()))).await;
-    Ok(Job { plan, grid, first_frame, input, folder, stdin: None })
+    Ok(Job { plan, grid, first_frame, encoder, input, folder, stdin: None })
 }
 
 /// The first frame of the first part that starts at or after a time.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use cli::{inspect, rotate, sign};
+use cli::{doctor, inspect, rotate, sign};
 use sightscreen_origin::config::{Config, LogFormat, Settings, with_defaults};
 use sightscreen_origin::ingest::Input;
 use sightscreen_origin::process::run;
@@ -33,6 +33,8 @@ enum Command {
     Sign(sign::Sign),
     /// Explains a pass or a signed URL
     Inspect(inspect::Inspect),
+    /// Says what this machine can encode, and what it lacks
+    Doctor(doctor::Doctor),
     /// Shows or changes which keys are in force at a running origin
     Keys(rotate::Rotate),
 }
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve_events(&serve),
         Command::Sign(sign) => sign.print(),
         Command::Inspect(inspect) => inspect.print(),
+        Command::Doctor(doctor) => doctor.print(),
         Command::Keys(rotate) => rotate.print(),
     };
     match result {

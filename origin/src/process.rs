@@ -14,6 +14,8 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{PublishError, Publisher};
+use crate::encode::budget::Budget;
+use crate::encode::encoder::Chosen;
 use crate::event::{EventError, Registry, RunningEvent, Shared};
 use crate::http::{self, ListenError};
 use crate::ingest::{self, Input, Publishers};
@@ -147,10 +149,15 @@ async fn start_events(
     shared: &Shared,
     events: &Registry,
 ) -> Result<(), RunError> {
+    let Some(first) = configs.first() else { return Ok(()) };
+    // What the machine may encode is for all of them.
+    let budget = Budget::of_machine(first.cpu_share);
+    budget.announce(configs.len());
+    let encoder = Chosen::choose(first.encoder).await;
     for config in configs {
         let mut settings = config.event_settings();
-        // What the machine may encode is for all of them.
-        settings.live.ladder.cpu_share /= configs.len() as f64;
+        settings.live.ladder.budget = budget.clone();
+        settings.live.ladder.encoder = encoder.clone();
         let started = RunningEvent::start(settings, shared.clone()).await;
         events.insert(
             started.map_err(|source| RunError::Event { event: config.event.clone(), source })?,

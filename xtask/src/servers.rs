@@ -439,6 +439,12 @@ impl Servers {
                 .args(["--first-break", "20", "--break-every", "60"])
                 .args(["--break-length", "20"]);
         }
+        // The machine has more to do than to encode.
+        for (flag, value) in [("--max-height", "720"), ("--cpu-percent", "25")] {
+            if !plan.origin_flags.iter().any(|given| given == flag) {
+                origin.args([flag, value]);
+            }
+        }
         origin.args(&plan.origin_flags);
         origin
     }

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 17] = [
+const OF_THE_ORIGIN: [&str; 18] = [
     "listen",
     "control",
     "data",
@@ -23,6 +23,7 @@ const OF_THE_ORIGIN: [&str; 17] = [
     "rtmp-memory",
     "rtmp-rival-pause",
     "cpu-percent",
+    "encoder",
     "keyring",
     "operator-token",
     "edge-secret",

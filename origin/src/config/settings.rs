@@ -79,6 +79,9 @@ pub struct Settings {
     /// Percent of the machine that encoding may take
     #[arg(long, value_name = "N")]
     pub(super) cpu_percent: Option<Text>,
+    /// What encodes pictures: auto, nvenc, qsv, vaapi or x264
+    #[arg(long, value_name = "WORD")]
+    pub(super) encoder: Option<Text>,
     /// Frames a second: source, or 23.976, 24, 25, 29.97, 30, 50, 59.94 or 60
     #[arg(long, value_name = "RATE")]
     pub(super) frame_rate: Option<Text>,
@@ -181,6 +184,10 @@ pub struct Settings {
     #[arg(long, value_name = "LEVEL", env = "SIGHTSCREEN_LOG", hide_env_values = true)]
     pub(super) log_level: Option<Text>,
 
+    /// Tables of the ladder; in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing)]
+    pub(super) rungs: Option<Value>,
     /// Tables of who sees what; in the file alone.
     #[arg(skip)]
     #[serde(skip_serializing)]

@@ -17,6 +17,7 @@ use super::cut::{CodedTrack, Conditioned};
 use super::{Card, Clip, CreativeError};
 use crate::disk::write_whole;
 use crate::encode::EncodeError;
+use crate::encode::encoder::Encoder;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace, SLATE, SLATE_COLOR};
@@ -90,7 +91,7 @@ const CONDITIONING: u32 = 2;
 /// grid's start has no part in it, because a creative is cut by phase and counts from its slot. So
 /// an event that starts anew finds its creatives.
 fn recipe(plan: &Plan, grid: &Grid, encoder: &str) -> String {
-    let outputs = plan.outputs(grid, 0, |track| track.to_string());
+    let outputs = plan.outputs(grid, 0, Encoder::X264, |track| track.to_string());
     let (grid, tail) = (Grid { zero_ms: 0, ..*grid }, tail(plan, grid, 1));
     format!("{CONDITIONING} {encoder} {plan:?} {grid:?} {outputs:?} {tail} {LOUDNESS}")
 }
@@ -239,7 +240,7 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
 
 async fn look_at(path: &Path, name: &str) -> Result<Source, CreativeError> {
     probe_whole(path).await.map_err(|error| match error {
-        EncodeError::Ffmpeg { .. } => {
+        EncodeError::Ffmpeg { .. } | EncodeError::NoRoom { .. } => {
             CreativeError::Failed { name: name.to_owned(), reason: error.to_string() }
         }
         EncodeError::Input { reason, .. } => {
@@ -300,7 +301,7 @@ async fn encode(
         .args(["-max_error_rate", DAMAGE_MAX])
         .args(input.args)
         .args(["-filter_complex", &graph])
-        .args(plan.outputs(grid, 0, url))
+        .args(plan.outputs(grid, 0, Encoder::X264, url))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -361,9 +362,14 @@ fn tail(plan: &Plan, grid: &Grid, segments: u64) -> String {
     let (num, den) = grid.fps;
     let rate = grid.audio_rate;
     let frames = segments * u64::from(grid.segment_frames);
-    let picture = plan.video_filters(&format!(
-        "[picture]fps={num}/{den}:start_time=0,tpad=stop_mode=clone:stop=-1,trim=end_frame={frames},"
-    ));
+    // Creatives never take the card from the live picture.
+    let picture = plan.video_filters(
+        &format!(
+            "[picture]fps={num}/{den}:start_time=0,tpad=stop_mode=clone:stop=-1,\
+             trim=end_frame={frames},"
+        ),
+        Encoder::X264,
+    );
     format!(
         "{picture};[sound]aresample={rate}:first_pts=0,aformat=channel_layouts=stereo,apad,atrim=end_sample={},asetnsamples=n=1024:p=1[a0]",
         (coded_audio(grid, segments) + 2) * AAC_FRAME

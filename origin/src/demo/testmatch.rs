@@ -12,6 +12,7 @@
 
 use std::path::Path;
 
+use crate::encode::encoder::Encoder;
 use crate::encode::ladder::{Plan, Shape};
 use crate::grid::Grid;
 
@@ -36,6 +37,7 @@ const NOTES: [f64; 8] = [523.25, 392.0, 659.26, 440.0, 587.33, 349.23, 493.88, 6
 /// When the texts cannot be written.
 pub fn arguments(
     plan: &Plan,
+    encoder: Encoder,
     grid: &Grid,
     first_frame: u64,
     folder: &Path,
@@ -59,7 +61,7 @@ pub fn arguments(
     }
     let text = Texts::write(grid, first_frame, folder)?;
     let mut graph = picture(&text, grid, first_frame);
-    graph.push_str(&plan.video_filters("[match]"));
+    graph.push_str(&plan.video_filters("[match]", encoder));
     for j in 0..plan.audio.len() {
         graph.push_str(&format!(";[{}:a]aformat=channel_layouts=stereo[a{j}]", j + 1));
     }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::encoder::Encoder;
 use super::ladder::{Plan, Shape};
 use super::probe::Picture;
 use super::rate;
@@ -87,6 +88,7 @@ pub fn of_stream(
     picture: Option<&Picture>,
     sounds: usize,
     plan: &Plan,
+    encoder: Encoder,
     grid: &Grid,
     deinterlace: Deinterlace,
 ) -> Vec<String> {
@@ -100,7 +102,7 @@ pub fn of_stream(
         true => format!("[0:a:{j}]{}[a{j}]", level(grid)),
         false => format!("anullsrc=r={}:cl=stereo[a{j}]", grid.audio_rate),
     });
-    arguments([plan.video_filters(&head)].into_iter().chain(sounds))
+    arguments([plan.video_filters(&head, encoder)].into_iter().chain(sounds))
 }
 
 /// Each graph with ffmpeg's flag for it.

@@ -7,7 +7,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::EncodeError;
-use super::ffmpeg::{ffmpeg, last_line};
+use super::budget::{Budget, Claim};
+use super::encoder::{Chosen, Encoder};
+use super::speed::pixel_cost;
 use crate::grid::{Grid, Kind};
 
 /// Added to every timestamp that ffmpeg writes, in seconds: with it, an AAC encoder's priming does
@@ -17,29 +19,54 @@ pub const OFFSET_S: u64 = 10;
 /// Bits a second of every audio track.
 pub const AUDIO_BITRATE: u32 = 96_000;
 
-/// Lines and bits a second, in the order in which rungs are taken while the machine can bear them.
-const RUNGS: [(u32, u32); 5] =
-    [(360, 700_000), (720, 3_000_000), (160, 300_000), (1080, 6_000_000), (480, 1_500_000)];
-
 /// What decoding, filtering and generating costs beside encoding, as a share of the tallest rung's
 /// encoding.
 const OVERHEAD: f64 = 1.0;
-
-/// Seconds of picture that the probe encodes.
-const PROBE_S: f64 = 2.0;
 
 /// What the ladder may use.
 #[derive(Debug, Clone)]
 pub struct LadderLimits {
     /// Tallest rung in lines; the source's own height limits as well.
     pub max_height: u32,
-    /// Part of the machine's cores that encoding may use, 0 to 1.
-    pub cpu_share: f64,
+    /// What there may be, in the order in which it is taken while the machine can bear it.
+    pub rungs: Vec<RungRule>,
+    /// What the machine can bear.
+    pub budget: Budget,
+    /// What encodes.
+    pub encoder: Chosen,
 }
+
+/// A rung that an event may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RungRule {
+    /// Lines.
+    pub height: u32,
+    /// Bits a second.
+    pub bitrate: u32,
+    /// Only for events of this many frames a second or more, where it takes the place of another of
+    /// the same height.
+    pub min_fps: u32,
+}
+
+/// The usual six. The first two stay on every machine that can bear them.
+pub const USUAL_RUNGS: [RungRule; 6] = [
+    RungRule { height: 360, bitrate: 700_000, min_fps: 0 },
+    RungRule { height: 720, bitrate: 3_000_000, min_fps: 0 },
+    RungRule { height: 160, bitrate: 300_000, min_fps: 0 },
+    RungRule { height: 1080, bitrate: 6_000_000, min_fps: 0 },
+    RungRule { height: 480, bitrate: 1_500_000, min_fps: 0 },
+    RungRule { height: 1080, bitrate: 8_000_000, min_fps: 50 },
+];
 
 impl Default for LadderLimits {
     fn default() -> Self {
-        Self { max_height: 1080, cpu_share: 0.25 }
+        let budget = Budget::of_machine(0.25);
+        Self {
+            max_height: 1080,
+            rungs: USUAL_RUNGS.to_vec(),
+            budget,
+            encoder: Chosen::new(Encoder::X264),
+        }
     }
 }
 
@@ -90,14 +117,15 @@ impl Plan {
     /// Filters from the picture `[source]` to `[v0]`, `[v1]`, ...: the shape is kept, and bars fill
     /// the rest.
     #[must_use]
-    pub fn video_filters(&self, source: &str) -> String {
+    pub fn video_filters(&self, source: &str, encoder: Encoder) -> String {
+        let upload = encoder.upload();
         let count = self.video.len();
         let mut graph = format!("{source}split={count}");
         (0..count).for_each(|i| graph.push_str(&format!("[s{i}]")));
         for (i, Rung { width, height, .. }) in self.video.iter().enumerate() {
             graph.push_str(&format!(
                 ";[s{i}]scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
-                 pad={width}:{height}:-1:-1,setsar=1,format=yuv420p[v{i}]"
+                 pad={width}:{height}:-1:-1,setsar=1,{upload}[v{i}]"
             ));
         }
         graph
@@ -111,9 +139,10 @@ impl Plan {
         &self,
         grid: &Grid,
         first_frame: u64,
+        encoder: Encoder,
         url: impl Fn(usize) -> String,
     ) -> Vec<String> {
-        self.outputs_of_run(grid, first_frame, 0, url)
+        self.outputs_of_run(grid, first_frame, 0, encoder, url)
     }
 
     /// The same, with a key picture in every part of the first `eager` frames besides.
@@ -123,6 +152,7 @@ impl Plan {
         grid: &Grid,
         first_frame: u64,
         eager: u64,
+        encoder: Encoder,
         url: impl Fn(usize) -> String,
     ) -> Vec<String> {
         let (num, den) = grid.fps;
@@ -137,14 +167,8 @@ impl Plan {
         let mut add = |text: &str| args.extend(text.split(' ').map(str::to_owned));
         for (i, rung) in self.video.iter().enumerate() {
             let Rung { bitrate, .. } = rung;
-            let threads = if rung.height > 480 { 2 } else { 1 };
-            add(&format!(
-                "-map [v{i}] -c:v libx264 -preset superfast -tune zerolatency -threads {threads}"
-            ));
-            add(&format!(
-                "-b:v {bitrate} -maxrate {bitrate} -bufsize {} -sc_threshold 0",
-                bitrate / 2
-            ));
+            add(&format!("-map [v{i}] {}", encoder.codec(rung)));
+            add(&format!("-b:v {bitrate} -maxrate {bitrate} -bufsize {}", bitrate / 2));
             add(&format!("-g {} -force_key_frames {keys} -r {num}/{den}", segment * 2));
             add(&format!("-video_track_timescale {}", grid.timescale(Kind::Video)));
             add(&format!("{} {}", muxer(), url(i)));
@@ -170,91 +194,116 @@ fn muxer() -> String {
     )
 }
 
-/// Chooses rungs for a source: none taller than it or the limit, and together within the share of
-/// the machine that may be used. The measured speed is kept in `cache`, so that only the first
+/// Chooses rungs for a source: none taller than it or the limit, and together within what the
+/// event may take of the budget. The measured speed is kept in `cache`, so that only the first
 /// start of an installation measures.
 ///
 /// # Errors
-/// When ffmpeg cannot be started or cannot encode H.264.
+/// When ffmpeg cannot be started or cannot encode H.264, or when other events leave no room.
 pub async fn choose(
     source: Shape,
     fps: (u32, u32),
     limits: &LadderLimits,
+    claim: &Claim,
     cache: &Path,
 ) -> Result<Vec<Rung>, EncodeError> {
     let cost = pixel_cost(cache).await?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let budget = cores as f64 * limits.cpu_share;
-    let rungs = fit(source, fps, limits.max_height, budget / cost);
-    tracing::info!(
-        rungs = ?rungs.iter().map(|rung| rung.height).collect::<Vec<_>>(),
-        cores, budget, cpu_seconds_per_megapixel = cost * 1e6, "the ladder is chosen"
-    );
-    Ok(rungs)
+    let cores = |rungs: &[Rung]| load(rungs, fps) * cost;
+    claim.take(|room| {
+        let mut rungs = fit(source, fps, limits, room.share / cost);
+        if cores(&rungs) > room.free && !room.is_untouched() {
+            rungs = vec![smallest(source, fps, limits)];
+        }
+        let needs = cores(&rungs);
+        if needs > room.free && !room.is_untouched() {
+            return Err(EncodeError::NoRoom { needs, free: room.free, total: room.total });
+        }
+        tracing::info!(
+            rungs = ?rungs.iter().map(|rung| rung.height).collect::<Vec<_>>(),
+            cores = needs, share = room.share, free = room.free, total = room.total,
+            cpu_seconds_per_megapixel = cost * 1e6, "the ladder is chosen"
+        );
+        Ok((rungs, needs))
+    })
 }
 
-/// Takes rungs in the table's order while their pixels a second stay below `most`; always at least
-/// one. The tallest comes first.
-fn fit(source: Shape, fps: (u32, u32), max_height: u32, most: f64) -> Vec<Rung> {
+/// Takes what an event needs that has its rungs already. They stay, whatever else there is.
+///
+/// # Errors
+/// When ffmpeg cannot be started or cannot encode H.264.
+pub async fn keep(
+    rungs: &[Rung],
+    fps: (u32, u32),
+    claim: &Claim,
+    cache: &Path,
+) -> Result<(), EncodeError> {
+    let needs = load(rungs, fps) * pixel_cost(cache).await?;
+    claim.take(|room| {
+        if needs > room.free {
+            tracing::warn!(
+                needs,
+                free = room.free,
+                "the event's ladder is more than encoding may use"
+            );
+        }
+        Ok(((), needs))
+    })
+}
+
+/// Pixels a second that a ladder costs, with what is beside encoding.
+fn load(rungs: &[Rung], fps: (u32, u32)) -> f64 {
     let rate = f64::from(fps.0) / f64::from(fps.1);
-    let limit = source.height.min(max_height);
     let pixels = |rung: &Rung| f64::from(rung.width) * f64::from(rung.height) * rate;
+    let each = || rungs.iter().map(pixels);
+    each().sum::<f64>() + OVERHEAD * each().fold(0.0, f64::max)
+}
+
+/// The rules that hold for a source: of those of one height, the one for the highest rate.
+fn rules(source: Shape, fps: (u32, u32), limits: &LadderLimits) -> Vec<RungRule> {
+    let (height, rate) = (source.height.min(limits.max_height), fps.0.div_ceil(fps.1.max(1)));
+    let holds = |rule: &&RungRule| rule.height <= height && rule.min_fps <= rate;
+    let mut held: Vec<RungRule> = Vec::new();
+    for rule in limits.rungs.iter().filter(holds) {
+        match held.iter_mut().find(|other| other.height == rule.height) {
+            Some(other) if other.min_fps < rule.min_fps => *other = *rule,
+            Some(_) => {}
+            None => held.push(*rule),
+        }
+    }
+    held
+}
+
+/// Takes rungs in the rules' order while their pixels a second stay below `most`; always at least
+/// one. The tallest comes first.
+fn fit(source: Shape, fps: (u32, u32), limits: &LadderLimits, most: f64) -> Vec<Rung> {
     let mut taken: Vec<Rung> = Vec::new();
-    for (height, bitrate) in RUNGS.into_iter().filter(|(height, _)| *height <= limit) {
-        let rung = rung(source, height, bitrate);
-        let rates = || taken.iter().chain([&rung]).map(pixels);
-        let needed = rates().sum::<f64>() + OVERHEAD * rates().fold(0.0, f64::max);
-        if taken.is_empty() || needed <= most {
-            taken.push(rung);
+    for rule in rules(source, fps, limits) {
+        taken.push(rung(source, rule.height, rule.bitrate));
+        if taken.len() > 1 && load(&taken, fps) > most {
+            taken.pop();
         }
     }
     if taken.is_empty() {
-        taken.push(rung(source, limit.max(2), RUNGS[2].1));
+        taken.push(smallest(source, fps, limits));
     }
     taken.sort_by_key(|rung| std::cmp::Reverse(rung.height));
     taken
+}
+
+/// The least that an event may have: a source below every rung has one of its own height.
+fn smallest(source: Shape, fps: (u32, u32), limits: &LadderLimits) -> Rung {
+    let rules = rules(source, fps, limits);
+    if let Some(rule) = rules.iter().min_by_key(|rule| rule.height) {
+        return rung(source, rule.height, rule.bitrate);
+    }
+    let bitrate = limits.rungs.iter().map(|rule| rule.bitrate).min().unwrap_or(300_000);
+    rung(source, source.height.min(limits.max_height).max(2), bitrate)
 }
 
 fn rung(source: Shape, height: u32, bitrate: u32) -> Rung {
     let height = height & !1;
     let width = u64::from(source.width) * u64::from(height) / u64::from(source.height.max(1));
     Rung { width: (width as u32 & !1).max(2), height, bitrate }
-}
-
-/// CPU seconds that encoding one pixel takes here.
-async fn pixel_cost(cache: &Path) -> Result<f64, EncodeError> {
-    let kept = std::fs::read_to_string(cache).ok().and_then(|text| text.trim().parse::<f64>().ok());
-    if let Some(cost) = kept.filter(|cost| cost.is_finite() && *cost > 0.0) {
-        return Ok(cost);
-    }
-    let source = format!("testsrc2=size=640x360:rate=25:duration={PROBE_S}");
-    let output = ffmpeg()
-        .args(["-v", "info", "-benchmark", "-f", "lavfi", "-i", &source])
-        .args(["-c:v", "libx264", "-preset", "superfast", "-tune", "zerolatency", "-threads", "1"])
-        .args(["-f", "null", "-"])
-        .output()
-        .await
-        .map_err(|error| EncodeError::Ffmpeg { program: "ffmpeg", reason: error.to_string() })?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let seconds = cpu_seconds(&text).ok_or_else(|| EncodeError::Ffmpeg {
-        program: "ffmpeg",
-        reason: format!("it cannot encode H.264 with libx264: {}", last_line(&text)),
-    })?;
-    let cost = seconds.max(0.01) / (640.0 * 360.0 * 25.0 * PROBE_S);
-    if let Err(error) = std::fs::write(cache, format!("{cost:e}\n")) {
-        tracing::warn!(path = %cache.display(), %error, "the measured speed is not kept");
-    }
-    Ok(cost)
-}
-
-/// Reads `bench: utime=0.123s stime=0.010s rtime=...`.
-fn cpu_seconds(text: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.contains("bench: utime="))?;
-    let field = |name: &str| {
-        let rest = &line[line.find(name)? + name.len()..];
-        rest[..rest.find('s')?].parse::<f64>().ok()
-    };
-    Some(field("utime=")? + field("stime=")?)
 }
 
 #[cfg(test)]
@@ -264,7 +313,8 @@ mod tests {
 
     fn heights(source: (u32, u32), most: f64) -> Vec<u32> {
         let shape = Shape { width: source.0, height: source.1 };
-        fit(shape, (25, 1), 1080, most).iter().map(|rung| rung.height).collect()
+        let limits = LadderLimits::default();
+        fit(shape, (25, 1), &limits, most).iter().map(|rung| rung.height).collect()
     }
 
     #[test]
@@ -281,15 +331,51 @@ mod tests {
     }
 
     #[test]
-    fn widths_are_even_and_keep_the_shape() {
-        let rung = rung(Shape { width: 1280, height: 720 }, 160, 1);
-        assert_eq!((rung.width, rung.height), (284, 160));
+    fn the_tallest_rung_has_more_bits_at_a_high_rate() {
+        let bits = |fps| {
+            let shape = Shape { width: 1920, height: 1080 };
+            fit(shape, fps, &LadderLimits::default(), f64::MAX)[0].bitrate
+        };
+        assert_eq!(
+            (bits((30, 1)), bits((60_000, 1001)), bits((50, 1))),
+            (6_000_000, 8_000_000, 8_000_000)
+        );
+    }
+
+    #[tokio::test]
+    async fn an_event_that_does_not_fit_has_fewer_rungs_or_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("speed");
+        // A core makes 100 million pixels a second.
+        std::fs::write(&cache, "1e-8").unwrap();
+        let cores = std::thread::available_parallelism().unwrap().get() as f64;
+        let budget = Budget::of_machine(1.0 / cores);
+        let limits = LadderLimits { budget: budget.clone(), ..LadderLimits::default() };
+        let shape = Shape { width: 1920, height: 1080 };
+        let choose = async |claim: &Claim| {
+            let rungs = choose(shape, (25, 1), &limits, claim, &cache).await?;
+            Ok::<Vec<u32>, EncodeError>(rungs.iter().map(|rung| rung.height).collect())
+        };
+        let (mut claims, mut chosen) = (Vec::new(), Vec::new());
+        let refused = loop {
+            let claim = budget.claim();
+            match choose(&claim).await {
+                Ok(heights) => chosen.push(heights),
+                Err(refused) => break refused,
+            }
+            claims.push(claim);
+        };
+        assert!(matches!(refused, EncodeError::NoRoom { .. }), "{refused}");
+        assert_eq!(chosen.first().unwrap(), &[720, 480, 360, 160]);
+        assert_eq!(chosen.last().unwrap(), &[160]);
+        assert!(chosen.is_sorted_by_key(|heights| std::cmp::Reverse(heights.len())), "{chosen:?}");
+        drop(claims);
+        assert_eq!(choose(&budget.claim()).await.unwrap(), chosen[0]);
     }
 
     #[test]
-    fn the_benchmark_line_is_read() {
-        let text = "x\nbench: utime=0.500s stime=0.250s rtime=0.9s\nbench: maxrss=1kB";
-        assert_eq!(cpu_seconds(text), Some(0.75));
-        assert_eq!(cpu_seconds("bench: utime=oops"), None);
+    fn widths_are_even_and_keep_the_shape() {
+        let rung = rung(Shape { width: 1280, height: 720 }, 160, 1);
+        assert_eq!((rung.width, rung.height), (284, 160));
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::encoder::{Chosen, Encoder};
 use super::ffmpeg::{ffmpeg, last_line};
 use super::folder::RunFolder;
 use super::ladder::{OFFSET_S, Plan};
@@ -37,6 +38,8 @@ pub struct Job {
     pub grid: Grid,
     /// Grid frame of the first picture.
     pub first_frame: u64,
+    /// What encodes the pictures.
+    pub encoder: Chosen,
     /// Arguments up to the labels `[v0]`.., `[a0]`.., made for a folder in which texts may be put.
     pub input: Vec<String>,
     /// Folder of this run; removed at its end.
@@ -80,6 +83,7 @@ enum NoStart {
 struct Running {
     readers: JoinSet<Result<(), String>>,
     last_sample: Arc<Mutex<Instant>>,
+    encoder: (Chosen, Encoder),
     child: Child,
     complaints: Option<JoinHandle<String>>,
     input: Option<(mpsc::Receiver<Bytes>, ChildStdin)>,
@@ -100,12 +104,13 @@ impl Running {
         let ending = Ending(sink.clone());
         let last_sample = Arc::new(Mutex::new(Instant::now()));
         let readers = read_tracks(&job, sink, &last_sample).map_err(NoStart::Socket)?;
-        let Job { plan, grid, first_frame, input, folder, stdin } = job;
+        let Job { plan, grid, first_frame, encoder, input, folder, stdin } = job;
+        let used = encoder.current();
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
         let mut command = ffmpeg();
         let eager = eager_frames(&grid, first_frame);
-        let outputs = plan.outputs_of_run(&grid, first_frame, eager, url);
-        command.args(["-v", "warning"]).args(input).args(outputs);
+        let outputs = plan.outputs_of_run(&grid, first_frame, eager, used, url);
+        command.args(["-v", "warning"]).args(used.device()).args(input).args(outputs);
         command.stderr(Stdio::piped());
         if stdin.is_some() {
             command.stdin(Stdio::piped());
@@ -116,6 +121,7 @@ impl Running {
         Ok(Self {
             readers,
             last_sample,
+            encoder: (encoder, used),
             input: stdin.zip(child.stdin.take()),
             complaints: complaints.map(|pipe| tokio::spawn(keep_tail(pipe))),
             child,
@@ -137,6 +143,7 @@ impl Running {
             Some(error) = first_error(&mut self.readers) => Why::Failed(error),
             pipe = feed(self.input.take()) => Why::Input(pipe),
         };
+        let failed = matches!(why, Why::Failed(_));
         // On its own, so that it is told also when this run is dropped for the next one.
         let _ = tokio::spawn(close(self.child, self.complaints, why)).await;
         // What the process wrote before it ended is still in the sockets.
@@ -144,6 +151,10 @@ impl Running {
             while self.readers.join_next().await.is_some() {}
         })
         .await;
+        if failed {
+            let (chosen, used) = self.encoder;
+            chosen.failed(used).await;
+        }
     }
 }
 
@@ -354,6 +365,7 @@ mod tests {
             plan: Plan { video: vec![rung], audio: Vec::new() },
             grid: Grid::new(0, (25, 1), 2000, 200).unwrap(),
             first_frame: 0,
+            encoder: Chosen::new(Encoder::X264),
             input: input.split(' ').map(str::to_owned).collect(),
             folder: RunFolder::new().unwrap(),
             stdin: Some(stdin),

@@ -76,6 +76,8 @@ pub struct Status {
     pub next_msn: u64,
     /// Milliseconds from a part's end on the grid to its publication, of the last part.
     pub behind_ms: u64,
+    /// What encodes the pictures: `nvenc`, `qsv`, `vaapi` or `x264`.
+    pub encoder: &'static str,
     /// How often the encoder was started.
     pub encoder_starts: u64,
     /// Milliseconds by which the publisher's clock has fallen behind since it was met; negative
@@ -206,6 +208,7 @@ impl Live {
             lacking: lacking.iter().map(|track| track.id.clone()).collect(),
             next_msn: self.position().next_msn,
             behind_ms: counters.behind_ms.load(Ordering::Relaxed),
+            encoder: self.inner.event.encoder_name(),
             encoder_starts: starts,
             clock_offset_ms: input.clock_offset_ms().round() as i64,
             clock_drift_ppm: input.clock_drift_ppm().round() as i64,
@@ -271,6 +274,7 @@ impl Live {
             task.abort();
             let _ = task.await;
         }
+        self.inner.event.release();
     }
 
     /// The creatives conditioned for this event.

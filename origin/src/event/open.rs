@@ -16,18 +16,20 @@ use tokio::sync::watch;
 use super::LiveConfig;
 use super::error::StartError;
 use super::media::Media;
+use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
 use crate::clock::{self, now_ms};
 use crate::creative::Library;
-use crate::demo::testmatch;
 use crate::disk::write_whole;
 use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
+use crate::encode::budget::Claim;
+use crate::encode::encoder::Chosen;
 use crate::encode::ffmpeg::check_installed;
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace};
-use crate::encode::ladder::{self, Plan, Shape};
-use crate::encode::probe::{Picture, probe_whole};
+use crate::encode::ladder::{self, Plan};
+use crate::encode::probe::Picture;
 use crate::grid::Grid;
 use crate::ingest::{self, Input, InputState, Intake, Publishers, Slot, publisher};
 use crate::package::end::End;
@@ -85,6 +87,8 @@ pub(crate) struct LiveEvent {
     /// Set while the packager works; it ends when the last sender of messages is gone.
     pub(crate) packager: Arc<Mutex<Option<Working>>>,
     config: Arc<LiveConfig>,
+    /// What it takes of the machine.
+    claim: Arc<Claim>,
     breaks: Arc<dyn Breaks>,
 }
 
@@ -112,10 +116,14 @@ impl LiveEvent {
         let fps = config.frame_rate.or(source.as_ref().map(|source| source.fps));
         let kept = saved.as_ref().map(|saved| saved.grid.fps);
         let fps = fps.or(kept).unwrap_or(PUBLISHER_FPS);
+        let claim = config.ladder.budget.claim();
         let plan = match (&saved, &source) {
-            (Some(Saved { plan: Some(plan), .. }), _) => Some(plan.clone()),
+            (Some(Saved { plan: Some(plan), .. }), _) => {
+                ladder::keep(&plan.video, fps, &claim, &speed(&config)).await?;
+                Some(plan.clone())
+            }
             (_, Some(source)) => {
-                Some(make_plan(&config, source.shape, source.languages, fps).await?)
+                Some(make_plan(&config, &claim, source.shape, source.languages, fps).await?)
             }
             (_, None) => None,
         };
@@ -137,6 +145,7 @@ impl LiveEvent {
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),
+            claim: Arc::new(claim),
             breaks,
         };
         let sink = plan.map(|plan| event.settle(plan)).transpose()?;
@@ -157,6 +166,16 @@ impl LiveEvent {
     /// Its time base, see [`crate::event::Live::grid`].
     pub(crate) fn grid(&self) -> Grid {
         *self.grid.borrow()
+    }
+
+    /// Name of what encodes now.
+    pub(crate) fn encoder_name(&self) -> &'static str {
+        self.config.ladder.encoder.current().name()
+    }
+
+    /// Nothing is encoded any more.
+    pub(crate) fn release(&self) {
+        self.claim.release();
     }
 
     /// Takes the rate of a source, unless it is set or cannot be cut as asked.
@@ -265,6 +284,10 @@ impl Intake for LiveEvent {
         self.grid()
     }
 
+    fn encoder(&self) -> Chosen {
+        self.config.ladder.encoder.clone()
+    }
+
     fn deinterlace(&self) -> Deinterlace {
         self.config.deinterlace
     }
@@ -277,7 +300,7 @@ impl Intake for LiveEvent {
         self.follow_rate(self.config.deinterlace.fps(picture));
         let fps = self.grid().fps;
         tracing::info!(event = self.name, ?picture, ?fps, "the source is known");
-        make_plan(&self.config, graph::shape(picture), 1, fps).await
+        make_plan(&self.config, &self.claim, graph::shape(picture), 1, fps).await
     }
 
     fn adopt(&self, plan: Plan) -> Result<Sink, String> {
@@ -303,45 +326,6 @@ fn shown_init(path: &Path) -> OnceLock<Bytes> {
         Ok(Some(bytes)) => OnceLock::from(bytes),
         Ok(None) | Err(_) => OnceLock::new(),
     }
-}
-
-struct Probed {
-    shape: Shape,
-    fps: (u32, u32),
-    languages: usize,
-}
-
-/// What is known of the source before it runs; `None` for a publisher.
-async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError> {
-    Ok(match &config.input {
-        Input::TestMatch => Some(Probed {
-            shape: testmatch::SHAPE,
-            fps: testmatch::FPS,
-            languages: config.languages.len(),
-        }),
-        Input::File(path) => {
-            let source = probe_whole(path).await?;
-            tracing::info!(event = config.event, ?source, "the source is known");
-            let picture = source.picture.as_ref();
-            let (shape, fps) = (graph::shape(picture), config.deinterlace.fps(picture));
-            Some(Probed { shape, fps, languages: source.sounds.len().max(1) })
-        }
-        Input::Publisher(_) => None,
-    })
-}
-
-async fn make_plan(
-    config: &LiveConfig,
-    shape: Shape,
-    languages: usize,
-    fps: (u32, u32),
-) -> Result<Plan, EncodeError> {
-    let video = ladder::choose(shape, fps, &config.ladder, &config.data.join("speed")).await?;
-    let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
-    if audio.is_empty() {
-        audio.push("en".to_owned());
-    }
-    Ok(Plan { video, audio })
 }
 
 /// The kept grid, when the settings would make the same but for where it starts.
@@ -452,6 +436,7 @@ mod tests {
             library: Library::new(data.join("creatives")),
             media: watch::Sender::new(None),
             packager: Arc::default(),
+            claim: Arc::new(config.ladder.budget.claim()),
             config: Arc::new(config),
             breaks: Arc::new(NoBreaks),
         }

@@ -8,6 +8,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::encode::encoder::Encoder;
 use crate::encode::graph::{self, Deinterlace, SLATE, SLATE_COLOR};
 use crate::encode::ladder::{Plan, Shape};
 use crate::encode::probe::{Picture, Source};
@@ -24,6 +25,7 @@ pub(super) struct Played<'a> {
     pub(super) path: &'a Path,
     pub(super) source: &'a Source,
     pub(super) plan: &'a Plan,
+    pub(super) encoder: Encoder,
     pub(super) grid: &'a Grid,
     pub(super) deinterlace: Deinterlace,
 }
@@ -43,7 +45,7 @@ impl Played<'_> {
             Some(picture) => self.picture(picture, &list, end_s, &mut inputs),
             None => format!("[{}:v]", inputs.beat(&color(SLATE, self.grid, end_s))),
         };
-        graphs.push(self.plan.video_filters(&head));
+        graphs.push(self.plan.video_filters(&head, self.encoder));
         for j in 0..self.plan.audio.len() {
             let silence =
                 format!("anullsrc=r={}:cl=stereo:n={AAC_FRAME}:d={end_s}", self.grid.audio_rate);

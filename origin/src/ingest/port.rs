@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::encode::EncodeError;
+use crate::encode::encoder::Chosen;
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::Plan;
 use crate::encode::probe::Picture;
@@ -61,6 +62,9 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
 
     /// Its time base. The rate of pictures may change until the tracks are settled.
     fn grid(&self) -> Grid;
+
+    /// What encodes its pictures.
+    fn encoder(&self) -> Chosen;
 
     /// What it makes of interlaced pictures.
     fn deinterlace(&self) -> Deinterlace;

@@ -338,10 +338,12 @@ impl<E: Intake> Feed<E> {
             return Err("the encoder's pipe is full".to_owned());
         }
         let (sounds, deinterlace) = (usize::from(sound.is_some()), self.event.deinterlace());
-        let graphs = graph::of_stream(Some(&picture), sounds, &plan, &grid, deinterlace);
+        let encoder = self.event.encoder();
+        let used = encoder.current();
+        let graphs = graph::of_stream(Some(&picture), sounds, &plan, used, &grid, deinterlace);
         let input = arguments(graphs);
         let folder = RunFolder::new().map_err(|error| error.to_string())?;
-        let job = Job { plan, grid, first_frame, input, folder, stdin: Some(stdin) };
+        let job = Job { plan, grid, first_frame, encoder, input, folder, stdin: Some(stdin) };
         self.encoders.abort_all();
         while self.encoders.try_join_next().is_some() {}
         let task = self.encoders.spawn(async move {

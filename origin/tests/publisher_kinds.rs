@@ -1,0 +1,97 @@
+//! What a publisher sends is followed: its rate, its shape, and its sound that ends in mid-stream.
+//!
+//! Needs ffmpeg, as the origin does.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{Running, TOKEN, ask, binary, free_port, get, wait};
+use serde_json::Value;
+
+const KEY: &str = "key-of-the-only-camera";
+
+/// An anamorphic picture at 50 frames a second; after five seconds, without sound.
+fn camera(port: u16) -> Running {
+    let child = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(["-re", "-f", "lavfi", "-i", "testsrc2=size=240x192:rate=50,setsar=64/45"])
+        .args(["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=5"])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
+        .args(["-pix_fmt", "yuv420p", "-g", "50", "-c:a", "aac", "-f", "flv"])
+        // Pictures do not wait for sound that has ended.
+        .args(["-max_interleave_delta", "20000"])
+        .arg(format!("rtmp://127.0.0.1:{port}/live/{KEY}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Running(child.unwrap())
+}
+
+fn state(control: u16) -> Value {
+    let (_, state) = ask(control, "GET", "/control/events/demo", "").unwrap();
+    serde_json::from_slice(&state).unwrap()
+}
+
+/// The loudest sample of a segment, in decibels.
+fn loudest(main: u16, epoch: &str, msn: u64, folder: &Path) -> f64 {
+    let of = |object: &str| {
+        let (status, body) = get(main, &format!("/live/demo/a-en/{epoch}-{object}")).unwrap();
+        assert_eq!(status, 200, "{object}");
+        body
+    };
+    let file = folder.join("sound.mp4");
+    std::fs::write(&file, [of("init.mp4"), of(&format!("{msn}.m4s"))].concat()).unwrap();
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-i"])
+        .arg(file)
+        .args(["-af", "volumedetect", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let (_, rest) = said.split_once("max_volume: ").unwrap();
+    rest.split_once(" dB").unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn a_publishers_rate_and_shape_are_followed_and_sound_that_ends_is_no_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let [main, control, rtmp] = [free_port(), free_port(), free_port()];
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let log = folder.path().join("log");
+    let child = binary()
+        .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--segment-ms", "1000"])
+        .args(["--operator-token", TOKEN, "--max-height", "160"])
+        .args(["--listen", &address(main), "--control", &address(control)])
+        .args(["--rtmp", &address(rtmp), "--languages", "en", "--data"])
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log).unwrap())
+        .spawn();
+    let _origin = Running(child.unwrap());
+    let log = || std::fs::read_to_string(&log).unwrap();
+    wait("the origin", || log().contains("the origin is up"));
+    let _camera = camera(rtmp);
+    wait("the first segments", || get(control, "/health").is_some_and(|(status, _)| status == 200));
+    let first = state(control);
+    let rendition = &first["renditions"][0];
+    assert_eq!(rendition["frame_rate"], serde_json::json!([50, 1]), "{first}");
+    assert_eq!((&rendition["width"], &rendition["height"]), (&284.into(), &160.into()), "{first}");
+    let next = |state: &Value| state["live_edge"]["next_sequence"].as_u64().unwrap();
+    wait("silence", || log().contains("silence stands in"));
+    let silent_from = next(&state(control));
+    wait("silent segments", || next(&state(control)) > silent_from + 4);
+    let last = state(control);
+    assert_eq!(last["media"]["state"], "live", "{last}");
+    assert_eq!(last["media"]["encoder_starts"], 1, "{}", log());
+    let epoch = last["epoch"].as_str().unwrap();
+    let (_, playlist) = get(main, "/live/demo/a-en/index.m3u8").unwrap();
+    let playlist = String::from_utf8(playlist).unwrap();
+    assert!(!playlist.contains("GAP"), "{playlist}");
+    let loud = loudest(main, epoch, next(&first) - 3, folder.path());
+    let silent = loudest(main, epoch, silent_from + 1, folder.path());
+    assert!(loud > -40.0 && silent < -60.0, "{loud} {silent}");
+}
