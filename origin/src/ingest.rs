@@ -35,11 +35,7 @@ const HEALTHY: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// Takes publishers by RTMP for as long as it is polled.
-pub async fn listen(
-    listener: tokio::net::TcpListener,
-    publishers: Publishers,
-    limits: Limits,
-) {
+pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers, limits: Limits) {
     rtmp::serve(listener, publishers, limits).await;
 }
 

@@ -364,7 +364,8 @@ fn loudest(origin: &Origin) -> f64 {
     let last = state["live_edge"]["next_sequence"].as_u64().unwrap() - 1;
     let epoch = state["epoch"].as_str().unwrap();
     let of = |object: &str| {
-        let (status, body) = get(origin.main, &format!("/live/demo/a-en/{epoch}-{object}")).unwrap();
+        let (status, body) =
+            get(origin.main, &format!("/live/demo/a-en/{epoch}-{object}")).unwrap();
         assert_eq!(status, 200, "{object}: {state}");
         body
     };

@@ -136,8 +136,7 @@ fn every_call_is_answered() {
 
 #[test]
 fn commands_come_in_amf3_messages_and_odd_ones_are_left_aside() {
-    let publish =
-        [Value::text("publish"), Value::Number(5.0), Value::Null, Value::text("KEY")];
+    let publish = [Value::text("publish"), Value::Number(5.0), Value::Null, Value::text("KEY")];
     let mut body = BytesMut::new();
     amf::write(&mut body, &publish);
     let with_zero = [&[0], &body[..]].concat();

@@ -151,10 +151,7 @@ fn a_first_header_may_leave_out_the_message_stream() {
 
 #[test]
 fn unfinished_messages_are_bounded_together() {
-    assert_eq!(
-        read(&full(4, 0, LIMIT + 1, 9, &[])).1,
-        Err(ChunkError::Memory(LIMIT + 1, LIMIT))
-    );
+    assert_eq!(read(&full(4, 0, LIMIT + 1, 9, &[])).1, Err(ChunkError::Memory(LIMIT + 1, LIMIT)));
     let size = full(2, 0, 4, 1, &(LIMIT as u32).to_be_bytes());
     let part = |id| full(id, 0, LIMIT, 9, &vec![7; LIMIT / 4]);
     let mut small = size.clone();
