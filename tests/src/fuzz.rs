@@ -1,8 +1,10 @@
 //! What must hold of hostile bytes, for fuzzers and for the replay of their seeds.
 //!
 //! Owns one function for each kind of input. Each ends for every input, and panics where a promise
-//! of the core's is broken.
+//! of the core's, or of the origin's for its publishers, is broken.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a fuzz target reports")]
+
+mod publisher;
 
 use std::sync::LazyLock;
 
@@ -20,12 +22,15 @@ use crate::case::{envelope, keyring_json};
 pub type Check = fn(&[u8]);
 
 /// Every target by name; a folder of seeds has the same name.
-pub const TARGETS: [(&str, Check); 5] = [
+pub const TARGETS: [(&str, Check); 8] = [
     ("target", target),
     ("token", token),
     ("playlist", playlist),
     ("document", payload),
     ("exchange", exchange),
+    ("chunks", chunks),
+    ("amf", amf),
+    ("flv", flv),
 ];
 
 const PODS: &str = r#"{"event":"e","revision":7,"cohort":"generic","discontinuities":5,"breaks":[
@@ -202,4 +207,19 @@ fn answer(want: &Want, block: Option<&[u8]>) -> Got {
         (Source::Origin(_) | Source::Media(_), Some(block)) => object(block.to_vec()),
         (_, None) => Got::Object(Object { status: 404, headers: Vec::new(), body: Vec::new() }),
     }
+}
+
+/// A publisher's chunk stream.
+pub fn chunks(data: &[u8]) {
+    publisher::chunks(data);
+}
+
+/// The values in a publisher's commands.
+pub fn amf(data: &[u8]) {
+    publisher::amf(data);
+}
+
+/// A publisher's picture or sound.
+pub fn flv(data: &[u8]) {
+    publisher::flv(data);
 }

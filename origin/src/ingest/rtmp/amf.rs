@@ -272,5 +272,4 @@ fn write_short(out: &mut BytesMut, text: &str) {
 }
 
 #[cfg(test)]
-#[path = "amf_tests.rs"]
 mod tests;

@@ -278,9 +278,7 @@ pub fn write(out: &mut BytesMut, chunk_stream: u8, size: usize, message: &Messag
     }
 }
 
-/// Reads all messages of some bytes, given in pieces.
-///
-/// With the first fault, after which nothing is read.
+/// All messages of a chunk stream that comes in pieces, and the fault at which they end.
 pub fn read_all<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     limit: usize,
@@ -300,5 +298,4 @@ pub fn read_all<'a>(
 }
 
 #[cfg(test)]
-#[path = "chunks_tests.rs"]
 mod tests;

@@ -54,7 +54,7 @@ enum Ended {
     #[error("it was refused: {0}")]
     Refused(String),
     #[error("the event ended")]
-    EventEnded,
+    NoEvent,
 }
 
 pub(super) struct Connection {
@@ -238,7 +238,7 @@ impl Connection {
         self.deadline = now + self.limits.idle;
         seat.contest().heard(*number, now);
         let sent = seat.steps.send(Step::Tag(*number, tag)).await;
-        sent.map_err(|_| Ended::EventEnded)
+        sent.map_err(|_| Ended::NoEvent)
     }
 }
 

@@ -288,5 +288,4 @@ fn path_of_url(url: &str) -> &str {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

@@ -67,7 +67,7 @@ fn every_kind_of_value_is_read_or_stepped_over() {
 fn an_array_without_an_end_ends_by_its_count() {
     let array = [&[marker::ECMA_ARRAY, 0, 0, 0, 1][..], &name("k"), &[1, 1]].concat();
     let k = Value::Object(vec![("k".to_owned(), Value::Boolean(true))]);
-    assert_eq!(read(&array), [k.clone()]);
+    assert_eq!(read(&array), std::slice::from_ref(&k));
     for after in [Value::Null, Value::Number(1.0), Value::text("onMetaData")] {
         let body = [&array[..], &written(std::slice::from_ref(&after))].concat();
         assert_eq!(read(&body), [k.clone(), after]);

@@ -1,0 +1,64 @@
+//! What must hold of a publisher's bytes at the origin.
+
+use bytes::{Bytes, BytesMut};
+use sightscreen_origin::ingest::flv::{self, Tag, Unit};
+use sightscreen_origin::ingest::rtmp::amf::{self, Value};
+use sightscreen_origin::ingest::rtmp::chunks::read_all;
+use sightscreen_origin::ingest::rtmp::session::{Event, Session};
+
+/// Bytes of unfinished messages.
+const LIMIT: usize = 4096;
+
+/// A chunk stream, after a byte that says how it is split: wherever that is, the messages are the
+/// same, none is above the limit, and a session goes through all of them.
+pub(super) fn chunks(data: &[u8]) {
+    let Some((split, bytes)) = data.split_first() else {
+        return;
+    };
+    let whole = read_all([bytes], LIMIT);
+    let pieces = bytes.chunks(usize::from(*split) + 1);
+    assert_eq!(read_all(pieces, LIMIT), whole, "a split changes what is read");
+    assert!(whole.0.iter().all(|message| message.body.len() <= LIMIT));
+    let mut session = Session::new(LIMIT);
+    for piece in bytes.chunks(usize::from(*split) + 1) {
+        session.push(piece);
+        while let Ok(Some(event)) = session.next() {
+            if let Event::Publish(_) = event {
+                session.accept();
+            }
+        }
+        let _ = session.take_output();
+    }
+}
+
+/// Values of AMF0: what was read of them is written in one way alone.
+pub(super) fn amf(data: &[u8]) {
+    let written = |values: &[Value]| {
+        let mut out = BytesMut::new();
+        amf::write(&mut out, values);
+        out
+    };
+    let once = written(&amf::read(data));
+    assert_eq!(written(&amf::read(&once)), once, "what was written is read as something else");
+}
+
+/// A tag, after a byte that says whether it is a picture: a plain one stays as it is, and its size
+/// is the same on both sides.
+pub(super) fn flv(data: &[u8]) {
+    let Some((video, data)) = data.split_first() else {
+        return;
+    };
+    let video = video & 1 == 1;
+    let tag = Tag { video, time: 7, data: Bytes::copy_from_slice(data) };
+    let plain = tag.clone().plain();
+    assert_eq!(plain.clone().plain(), plain, "a plain tag is made plain");
+    let unit = plain.unit();
+    assert!(video || !matches!(unit, Unit::Picture { .. }), "sound is taken for a picture");
+    assert!(!video || !matches!(unit, Unit::Sound { .. }), "a picture is taken for sound");
+    assert!(plain.is_set_up_like(&plain));
+    if let Some(bytes) = flv::tag(&plain, plain.time) {
+        let size = plain.data.len() as u32;
+        assert_eq!(bytes[1..4], size.to_be_bytes()[1..]);
+        assert!(bytes.ends_with(&(size + 11).to_be_bytes()));
+    }
+}
