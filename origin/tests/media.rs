@@ -18,6 +18,7 @@ use sightscreen_origin::grid::Kind;
 use sightscreen_origin::ingest::{Input, Publishers};
 use sightscreen_origin::mp4::read::{Item, Reader};
 use sightscreen_origin::package::packager::Patience;
+use sightscreen_origin::store::DiskLimits;
 use sightscreen_origin::viewers::media::handle;
 use tokio::sync::Mutex;
 
@@ -74,6 +75,7 @@ fn config(data: &Path) -> LiveConfig {
         dvr_s: 7200,
         patience: Patience::default(),
         slate: None,
+        disk: DiskLimits::default(),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::grid::{Grid, Kind};
 use crate::ingest::{Input, Publishers};
 use crate::package::end::EndError;
 use crate::package::packager::Patience;
-use crate::store::{Cursor, Track};
+use crate::store::{Cursor, DiskLimits, DiskStatus, Track};
 
 /// What the origin is told about an event's media.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub struct LiveConfig {
     pub patience: Patience,
     /// A clip whose first picture is published while none comes; `None`: the built-in slate.
     pub slate: Option<PathBuf>,
+    /// How the disk is treated.
+    pub disk: DiskLimits,
 }
 
 /// How far publishing has come.
@@ -76,6 +78,8 @@ pub struct Status {
     pub behind_ms: u64,
     /// How often the encoder was started.
     pub encoder_starts: u64,
+    /// How the disk is doing; `None` before the first picture.
+    pub disk: Option<DiskStatus>,
 }
 
 /// Longest wait for the packager at shutdown.
@@ -199,6 +203,7 @@ impl Live {
             next_msn: self.position().next_msn,
             behind_ms: counters.behind_ms.load(Ordering::Relaxed),
             encoder_starts: starts,
+            disk: media.map(|media| media.disk.status()),
         }
     }
 

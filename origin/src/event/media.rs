@@ -11,7 +11,7 @@ use crate::encode::ladder::{AUDIO_BITRATE, Plan, audio_id};
 use crate::grid::{Grid, Kind};
 use crate::mp4::write::codec;
 use crate::package::end::End;
-use crate::store::Track;
+use crate::store::{Disk, Track};
 
 /// One track that viewers can choose; fixed for the event's life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,7 @@ pub(crate) struct Media {
     /// No playlist begins before this segment.
     pub(crate) listed_from: u64,
     pub(crate) end: Arc<End>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) breaks: Arc<dyn Breaks>,
     pub(crate) library: Library,
 }

@@ -305,10 +305,7 @@ impl Packager {
             // With its last part, a segment is whole, and the hint names the next one.
             let last = part.index + 1 == self.grid.parts(self.store_kind(track), part.msn);
             self.freeze(part.msn + u64::from(last));
-            insist(
-                || self.store.publish(track, part),
-                |error| tracing::error!(msn = part.msn, part = part.index, %error, "a part cannot be written: trying again"),
-            );
+            self.store.publish(track, part);
             if track == 0 && part.data.is_some() {
                 let (first, count) = self.grid.part(Kind::Video, part.msn, part.index);
                 let behind =

@@ -227,7 +227,7 @@ mod tests {
             gap: gap == Some(index),
             ..StoredPart::default()
         };
-        Arc::new(Segment { parts: (0..parts).map(part).collect() })
+        Arc::new(Segment { parts: (0..parts).map(part).collect(), ..Segment::default() })
     }
 
     /// Ten seconds in, parts of half a second, segment 1 lost as a whole, segment 3 in part.

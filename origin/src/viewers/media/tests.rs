@@ -5,8 +5,7 @@ use crate::breaks::on_air::NoBreaks;
 use crate::creative::Library;
 use crate::encode::ladder::Plan;
 use crate::package::end::End;
-use crate::store::Part;
-use crate::store::Store;
+use crate::store::{DiskLimits, Part, Store};
 
 fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
@@ -65,7 +64,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let grid = Grid::new(0, (25, 1), 1000, 200).unwrap();
         let tracks = [("v".to_owned(), Kind::Video)];
-        let store = Store::open(folder.path(), grid, &tracks, 20).unwrap();
+        let store = Store::open(folder.path(), grid, &tracks, 20, DiskLimits::default()).unwrap();
         let media = Media {
             epoch: "1a2b".into(),
             grid,
@@ -75,6 +74,7 @@ impl Stage {
             window_segments: 8,
             listed_from: 0,
             end: Arc::new(End::open(folder.path()).unwrap()),
+            disk: store.disk(),
             breaks: Arc::new(NoBreaks),
             library: Library::new(grid, folder.path().join("creatives")),
         };
@@ -89,7 +89,7 @@ impl Stage {
                 independent: index == 0,
                 data: Some(Bytes::from_static(b"media")),
             };
-            self.store.publish(0, &part).unwrap();
+            self.store.publish(0, &part);
         }
     }
 }
