@@ -38,8 +38,13 @@ impl Breaks for Counting {
         Ok(())
     }
 
+    fn close_at(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
     fn view(&self) -> BreaksView {
-        BreaksView { revision: self.frozen.load(Ordering::SeqCst), dateranges: Vec::new() }
+        let revision = self.frozen.load(Ordering::SeqCst);
+        BreaksView { revision, version: revision, dateranges: Vec::new() }
     }
 }
 

@@ -177,7 +177,10 @@ impl Packager {
         // There are no fillers yet: nothing was recorded while this process was not there.
         match packager.end.msn() {
             // It was killed on its way to the end.
-            Some(end) => packager.fill_until(packager.grid.start_ms(end + 1)),
+            Some(end) => {
+                packager.close_breaks(end);
+                packager.fill_until(packager.grid.start_ms(end + 1));
+            }
             None => packager.fill_by_clock(),
         }
         packager
@@ -234,8 +237,16 @@ impl Packager {
             return Err(EndError::NothingYet);
         }
         let end = self.end.settle(furthest.msn + 1)?;
-        tracing::info!(end, "the event ends before this segment");
+        tracing::info!(event = self.event, end, "the event ends before this segment");
+        self.close_breaks(end);
         Ok(end)
+    }
+
+    fn close_breaks(&self, end: u64) {
+        insist(
+            || self.breaks.close_at(end),
+            |error| tracing::error!(%error, "breaks are not closed until the ledger is written"),
+        );
     }
 
     fn is_over(&self) -> bool {

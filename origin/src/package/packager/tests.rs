@@ -28,6 +28,10 @@ impl Breaks for Watching {
         Ok(())
     }
 
+    fn close_at(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
     fn view(&self) -> BreaksView {
         BreaksView::default()
     }
