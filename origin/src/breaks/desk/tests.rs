@@ -400,12 +400,14 @@ fn what_changes_no_pods_has_the_name_of_the_revision_before() {
 #[test]
 fn an_earlier_revision_is_folded_once_and_few_are_kept() {
     let mut night = Night::new();
-    for _ in 0..10 {
-        night.announce(6).unwrap();
-        let open = night.desk.ledger().records().last().unwrap().plan.id.clone();
-        night.desk.return_early(&open).unwrap();
+    for _ in 0..5 {
+        night.announce(1).unwrap();
+        (0..4).for_each(|_| {
+            night.desk.before_publish(night.next + 1).map(|()| night.next += 1).unwrap()
+        });
     }
-    night.take(&Step::Publish(1));
+    // Each was announced, frozen and ended.
+    assert_eq!((night.desk.ledger().revision(), night.desk.view().revision), (15, 14));
     let kept = |night: &Night| -> Vec<u64> {
         let folded = night.desk.folded.lock().unwrap();
         folded.iter().map(|ledger| ledger.revision()).collect()
