@@ -358,6 +358,10 @@ impl Breaks for Desk {
     fn view(&self) -> BreaksView {
         self.seen().view.clone()
     }
+
+    fn version(&self) -> u64 {
+        self.seen().view.version
+    }
 }
 
 /// What ends a break with its event; `None` for one that is over by then.

@@ -57,8 +57,13 @@ pub trait Breaks: Send + Sync + 'static {
     /// When it is not on disk; the call is made again.
     fn close_at(&self, end: u64) -> Result<(), FreezeError>;
 
-    /// What the playlists say now. Cheap: called for every playlist.
+    /// What the playlists say now.
     fn view(&self) -> BreaksView;
+
+    /// The version of the view. Cheap: called for every request of a playlist.
+    fn version(&self) -> u64 {
+        self.view().version
+    }
 }
 
 /// An event without breaks, for tests.

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::newest::Newest;
 use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
 use crate::encode::ladder::{AUDIO_BITRATE, Plan, audio_id};
@@ -51,6 +52,8 @@ pub(crate) struct Media {
     pub(crate) plan: Plan,
     pub(crate) tracks: Vec<Arc<Track>>,
     pub(crate) inits: Vec<OnceLock<Bytes>>,
+    /// The newest playlist of each track.
+    pub(crate) playlists: Vec<Newest>,
     pub(crate) window_segments: u64,
     /// No playlist begins before this segment.
     pub(crate) listed_from: u64,

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::LiveConfig;
 use super::error::StartError;
 use super::media::Media;
+use super::newest::Newest;
 use crate::breaks::on_air::Breaks;
 use crate::clock::now_ms;
 use crate::creative::Library;
@@ -182,6 +183,7 @@ impl LiveEvent {
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
             inits: paths.iter().map(|path| shown_init(path)).collect(),
+            playlists: paths.iter().map(|_| Newest::default()).collect(),
             window_segments,
             listed_from,
             end: Arc::clone(&end),

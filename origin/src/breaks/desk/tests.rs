@@ -402,9 +402,10 @@ fn an_earlier_revision_is_folded_once_and_few_are_kept() {
     let mut night = Night::new();
     for _ in 0..5 {
         night.announce(1).unwrap();
-        (0..4).for_each(|_| {
-            night.desk.before_publish(night.next + 1).map(|()| night.next += 1).unwrap()
-        });
+        for _ in 0..4 {
+            night.desk.before_publish(night.next + 1).unwrap();
+            night.next += 1;
+        }
     }
     // Each was announced, frozen and ended.
     assert_eq!((night.desk.ledger().revision(), night.desk.view().revision), (15, 14));
