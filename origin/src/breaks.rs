@@ -5,6 +5,7 @@
 
 pub mod decision;
 pub mod desk;
+mod kept;
 pub mod ledger;
 pub mod log;
 pub mod on_air;

@@ -29,6 +29,7 @@ use crate::event::{self, LiveConfig};
 use crate::ingest::{self, Input};
 use crate::package::packager::Patience;
 use crate::secret::Secret;
+use crate::store::DiskLimits;
 pub use admission::Admission;
 pub use reader::Fault;
 use reader::{Field, Reader};
@@ -80,6 +81,8 @@ pub struct Config {
     pub dvr_s: u32,
     /// How long parts are waited for.
     pub patience: Patience,
+    /// How the disk is treated.
+    pub disk: DiskLimits,
     /// The keyring's file; made when absent.
     pub keyring: PathBuf,
     /// Folder of the page; none: no page.
@@ -179,6 +182,7 @@ impl Config {
             window_s: reader.number("window", |s| &s.window, 12..=14_400),
             dvr_s: reader.number("dvr", |s| &s.dvr, 12..=86_400),
             patience: patience(reader),
+            disk: disk(reader),
             keyring: keyring.map_or_else(|| data.join("keyring.json"), PathBuf::from),
             page: page(reader),
             operator_token: Secret(operator_token),
@@ -254,6 +258,7 @@ impl Config {
                 dvr_s: self.dvr_s,
                 patience: self.patience,
                 slate: self.slate.as_ref().map(PathBuf::from),
+                disk: self.disk,
             },
             document: self.document(),
             playback_plan: self.admission.playback_plan.clone(),
@@ -329,6 +334,8 @@ fn defaults() -> Settings {
         slate_after_ms: text("500"),
         lateness_ms: text("4000"),
         track_lateness_ms: text("2000"),
+        disk_wait_ms: text("100"),
+        disk_backlog_mb: text("256"),
         open_playback: text("false"),
         consent: text("required"),
         session: text("43200"),
@@ -375,6 +382,16 @@ fn patience(reader: &mut Reader) -> Patience {
         gone_ms: number("slate-after-ms", |s| &s.slate_after_ms, 0..=8000),
         silent_ms: number("lateness-ms", |s| &s.lateness_ms, 0..=8000),
         track_ms: number("track-lateness-ms", |s| &s.track_lateness_ms, 500..=8000),
+    }
+}
+
+fn disk(reader: &mut Reader) -> DiskLimits {
+    let wait_ms = reader.number("disk-wait-ms", |s| &s.disk_wait_ms, 0..=5000);
+    let backlog_mb = reader.number("disk-backlog-mb", |s| &s.disk_backlog_mb, 16..=65_536);
+    let mb = usize::try_from(backlog_mb).unwrap_or(usize::MAX);
+    DiskLimits {
+        wait: Duration::from_millis(u64::from(wait_ms)),
+        backlog_bytes: mb.saturating_mul(1 << 20),
     }
 }
 

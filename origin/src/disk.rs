@@ -34,6 +34,20 @@ pub(crate) fn write_synced(
     Ok(file)
 }
 
+/// Renames a folder, with all that is in it on disk first and its new name after. What was there by
+/// that name goes.
+pub(crate) fn rename_synced(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    File::open(from)?.sync_all()?;
+    match std::fs::remove_dir_all(to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => std::fs::rename(from, to)?,
+    }
+    sync_folder(to)
+}
+
 /// Length and time of change of a file, by which a change is seen.
 pub(crate) type Mark = (u64, SystemTime);
 
@@ -60,6 +74,21 @@ fn beside(path: &Path) -> PathBuf {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_takes_the_place_of_another_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| folder.path().join(name));
+        for (path, file) in [(&old, "a"), (&new, "b")] {
+            std::fs::create_dir(path).unwrap();
+            std::fs::write(path.join(file), file).unwrap();
+        }
+        rename_synced(&new, &old).unwrap();
+        assert!(!new.exists() && !old.join("a").exists());
+        assert_eq!(std::fs::read(old.join("b")).unwrap(), b"b");
+        assert!(rename_synced(&new, &old).is_err());
+        assert!(old.join("b").exists());
+    }
 
     #[test]
     fn a_file_is_the_old_one_or_the_new_one() {

@@ -5,6 +5,7 @@ mod describe;
 mod error;
 mod live;
 pub(crate) mod media;
+pub(crate) mod newest;
 mod open;
 pub mod registry;
 mod running;

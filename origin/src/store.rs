@@ -1,39 +1,41 @@
-//! What is published of one event, in memory and on disk.
+//! What is published of one event: the timeline, and the objects behind it.
 //!
-//! Owns the segment files, their index, and the position of every track. Invariant: an object and
-//! its index line are on disk before it is visible, and neither changes afterwards; so a killed
-//! origin comes back with the same objects, byte for byte.
+//! The timeline (`track.rs`) has every rendition's segments, parts and cursor in memory, and never
+//! waits. The objects (`objects.rs`) hold the bytes, and a write-behind (`behind.rs`) brings them
+//! there. There is no index: an object says by its name and its end what is in it (`sealed.rs`).
 //!
-//! A segment file is its parts one after the other. The index is a text file that only grows (until
-//! it is compacted), a line for each part: `rendition msn part offset length flag`, the flag `i`
-//! (independent), `d` (dependent) or `g` (gap).
+//! Invariant: nothing that was published changes. As long as the disk keeps up, a part is written
+//! before it is visible, and a segment lasts through a power cut before the next one begins. To sync
+//! each part instead would cost some milliseconds for each of some forty in a second. While the disk
+//! does not keep up, the event goes on from memory: what a kill takes then is a gap afterwards.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
+use crate::disk::sync_folder;
 use crate::grid::{Grid, Kind};
 
-mod index;
+mod behind;
+mod found;
+mod names;
+mod objects;
+mod sealed;
+mod track;
 
-use index::{Index, read_index, write_index};
+use behind::{Behind, Pending, Work};
+pub use behind::{Disk, DiskLimits, DiskStatus};
+pub use objects::{Files, Lasts, Objects, Outcome};
+pub use track::{Found, Track};
 
 /// Segments whose bytes stay in memory: well past what a low-latency player asks for.
 const HOT_SEGMENTS: u64 = 12;
 
-/// Index lines after which the index is written anew without what has left the disk.
-const COMPACT_AFTER: usize = 100_000;
-
-/// Index lines after a failed compaction until the next.
-const COMPACT_RETRY: usize = 10_000;
-
 /// The first part that is not published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Cursor {
     /// Its media sequence number.
     pub msn: u64,
@@ -57,8 +59,6 @@ pub struct Part {
 /// A published part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoredPart {
-    /// Where it starts in its segment's file.
-    pub offset: u64,
     /// Bytes; 0 for a gap.
     pub length: u32,
     /// Whether a decoder can start here.
@@ -68,11 +68,20 @@ pub struct StoredPart {
     pub(crate) data: Option<Bytes>,
 }
 
+impl StoredPart {
+    fn gap() -> Self {
+        Self { gap: true, ..Self::default() }
+    }
+}
+
 /// A segment of which something is published.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Segment {
-    /// Its parts, in order, from 0.
+    /// Its parts, in order, from 0. None of a segment from an earlier start that is too old for
+    /// its parts to be listed.
     pub parts: Vec<StoredPart>,
+    /// Whether it is an object of its own, and whole.
+    pub(crate) stored: bool,
 }
 
 impl Segment {
@@ -84,188 +93,13 @@ impl Segment {
 
     /// One that is known to be without media.
     fn missing() -> Self {
-        let gap = StoredPart { gap: true, ..StoredPart::default() };
-        Self { parts: vec![gap] }
+        Self { parts: vec![StoredPart::gap()], stored: false }
     }
 
-    fn end(&self) -> u64 {
-        self.parts.last().map_or(0, |part| part.offset + u64::from(part.length))
-    }
-}
-
-/// Takes what lies before `msn` out, and returns which. After an outage nothing may be left near
-/// `msn`: what was listed is still a gap then, and not before the event's first segment.
-fn forget_before(segments: &mut BTreeMap<u64, Arc<Segment>>, msn: u64) -> Vec<u64> {
-    let kept = segments.split_off(&msn);
-    let gone = std::mem::replace(segments, kept);
-    if !gone.is_empty() {
-        segments.entry(msn).or_insert_with(|| Arc::new(Segment::missing()));
-    }
-    gone.into_keys().collect()
-}
-
-/// One rendition's published media.
-#[derive(Debug)]
-pub struct Track {
-    /// The rendition's identifier.
-    pub id: String,
-    /// Picture or sound.
-    pub kind: Kind,
-    grid: Grid,
-    folder: PathBuf,
-    segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
-    cursor: watch::Sender<Cursor>,
-}
-
-/// An object that can be asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// Its bytes.
-    Bytes(Bytes),
-    /// Not published yet.
-    Later,
-    /// A gap, too old, or never to be.
-    Never,
-}
-
-impl Track {
-    /// The first part that is not published.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        *self.cursor.borrow()
-    }
-
-    /// Follows the cursor.
-    #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Cursor> {
-        self.cursor.subscribe()
-    }
-
-    /// The segments from `first` up to the cursor with the cursor itself, as one consistent
-    /// picture. Absent ones are gaps.
-    #[must_use]
-    pub fn window(&self, first: u64) -> (Cursor, BTreeMap<u64, Arc<Segment>>) {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let window =
-            segments.range(first..).map(|(msn, segment)| (*msn, Arc::clone(segment))).collect();
-        (*self.cursor.borrow(), window)
-    }
-
-    /// The oldest segment that is kept.
-    #[must_use]
-    pub fn oldest(&self) -> Option<u64> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
-    }
-
-    /// How many segments are whole and have media throughout.
-    #[must_use]
-    pub fn whole_segments(&self) -> usize {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let cursor = self.cursor();
-        let whole = segments.range(..cursor.msn);
-        whole.filter(|(_, segment)| !segment.gap()).count()
-    }
-
-    /// A whole segment.
-    ///
-    /// # Errors
-    /// When the disk cannot be read.
-    pub async fn segment(&self, msn: u64) -> io::Result<Found> {
-        let (cursor, segment) = self.one(msn);
-        if msn >= cursor.msn {
-            return Ok(Found::Later);
-        }
-        let Some(segment) = segment.filter(|segment| !segment.gap()) else {
-            return Ok(Found::Never);
-        };
-        let hot: Option<Vec<&Bytes>> =
-            segment.parts.iter().map(|part| part.data.as_ref()).collect();
-        if let Some(parts) = hot {
-            let mut whole = Vec::with_capacity(segment.end() as usize);
-            parts.iter().for_each(|part| whole.extend_from_slice(part));
-            return Ok(Found::Bytes(whole.into()));
-        }
-        let mut whole = tokio::fs::read(self.file(msn)).await?;
-        whole.truncate(segment.end() as usize);
-        Ok(Found::Bytes(whole.into()))
-    }
-
-    /// One part.
-    ///
-    /// # Errors
-    /// When the disk cannot be read.
-    pub async fn part(&self, msn: u64, index: u64) -> io::Result<Found> {
-        let (cursor, segment) = self.one(msn);
-        if index >= self.grid.parts(self.kind, msn) {
-            return Ok(Found::Never);
-        }
-        if (Cursor { msn, part: index }) >= cursor {
-            return Ok(Found::Later);
-        }
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let Some(part) = segment.as_ref().and_then(|s| s.parts.get(index)).filter(|part| !part.gap)
-        else {
-            return Ok(Found::Never);
-        };
-        if let Some(data) = &part.data {
-            return Ok(Found::Bytes(data.clone()));
-        }
-        let whole = Bytes::from(tokio::fs::read(self.file(msn)).await?);
-        let range = part.offset as usize..(part.offset + u64::from(part.length)) as usize;
-        if range.end > whole.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Found::Bytes(whole.slice(range)))
-    }
-
-    fn one(&self, msn: u64) -> (Cursor, Option<Arc<Segment>>) {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        (*self.cursor.borrow(), segments.get(&msn).cloned())
-    }
-
-    fn file(&self, msn: u64) -> PathBuf {
-        self.folder.join(format!("{msn}.m4s"))
-    }
-
-    fn show(&self, part: &Part, stored: StoredPart) {
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(segments.entry(part.msn).or_default()).parts.push(stored);
-        if let Some(segment) =
-            part.msn.checked_sub(HOT_SEGMENTS).and_then(|msn| segments.get_mut(&msn))
-        {
-            let segment = Arc::make_mut(segment);
-            segment.parts.iter_mut().for_each(|part| part.data = None);
-        }
-        let last = part.index + 1 == self.grid.parts(self.kind, part.msn);
-        let next = match last {
-            true => Cursor { msn: part.msn + 1, part: 0 },
-            false => Cursor { msn: part.msn, part: part.index + 1 },
-        };
-        self.cursor.send_replace(next);
-    }
-
-    /// Moves the cursor over whole segments without media.
-    fn skip_to(&self, msn: u64) {
-        self.cursor.send_if_modified(|cursor| {
-            let ahead = msn > cursor.msn;
-            if ahead {
-                *cursor = Cursor { msn, part: 0 };
-            }
-            ahead
-        });
-    }
-
-    fn drop_before(&self, msn: u64) {
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = forget_before(&mut segments, msn);
-        drop(segments);
-        for msn in gone {
-            if let Err(error) = fs::remove_file(self.file(msn))
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!(rendition = self.id, msn, %error, "an old segment cannot be deleted");
-            }
-        }
+    /// Its parts' bytes, if all are in memory.
+    fn in_memory(&self) -> Option<Vec<Bytes>> {
+        let parts: Option<Vec<Bytes>> = self.parts.iter().map(|part| part.data.clone()).collect();
+        parts.filter(|parts| !parts.is_empty())
     }
 }
 
@@ -273,10 +107,10 @@ impl Track {
 #[derive(Debug)]
 pub struct Store {
     tracks: Vec<Arc<Track>>,
-    open: Vec<Option<(u64, File)>>,
-    index: Index,
-    path: PathBuf,
-    lines: usize,
+    behind: Behind,
+    /// The last segment of each track, until it lasts.
+    sealing: Vec<Option<Pending>>,
+    grid: Grid,
     dvr_segments: u64,
 }
 
@@ -291,37 +125,46 @@ impl Store {
         grid: Grid,
         renditions: &[(String, Kind)],
         dvr_segments: u64,
+        limits: DiskLimits,
     ) -> io::Result<Self> {
-        let path = folder.join("index");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
-        let mut tracks = Vec::new();
-        for (id, kind) in renditions {
-            let folder = folder.join("media").join(id);
-            fs::create_dir_all(&folder)?;
-            let segments = read_index(&text, id, &folder, dvr_segments);
-            let cursor = segments.last_key_value().map_or(Cursor::default(), |(msn, segment)| {
-                let part = segment.parts.len() as u64;
-                match part >= grid.parts(*kind, *msn) {
-                    true => Cursor { msn: msn + 1, part: 0 },
-                    false => Cursor { msn: *msn, part },
-                }
-            });
-            tracks.push(Arc::new(Track {
-                id: id.clone(),
-                kind: *kind,
-                grid,
-                folder,
-                segments: RwLock::new(segments),
-                cursor: watch::Sender::new(cursor),
-            }));
+        let media = folder.join("media");
+        for (id, _) in renditions {
+            let track = media.join(id);
+            fs::create_dir_all(&track)?;
+            sync_folder(&track)?;
         }
-        let open = tracks.iter().map(|_| None).collect();
-        let index = write_index(&path, &tracks)?;
-        Ok(Self { tracks, open, index, path, lines: 0, dvr_segments })
+        sync_folder(&media)?;
+        let files: Arc<dyn Objects> = Arc::new(Files::new(media));
+        Self::over(&files, grid, renditions, dvr_segments, limits)
+    }
+
+    /// The same over any objects.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn over(
+        objects: &Arc<dyn Objects>,
+        grid: Grid,
+        renditions: &[(String, Kind)],
+        dvr_segments: u64,
+        limits: DiskLimits,
+    ) -> io::Result<Self> {
+        let left = read_apart(Arc::clone(objects), grid, renditions, dvr_segments)?;
+        let mut tracks = Vec::new();
+        let mut rest = Vec::new();
+        for (rendition, left) in renditions.iter().zip(left) {
+            let (objects, segments) = (Arc::clone(objects), left.segments);
+            tracks.push(Arc::new(Track::new(rendition.clone(), grid, objects, segments)));
+            rest.push((left.useless, left.unsealed));
+        }
+        let behind = Behind::start(objects, &tracks, limits)?;
+        let sealing = tracks.iter().map(|_| None).collect();
+        let mut store = Self { tracks, behind, sealing, grid, dvr_segments };
+        for (track, (useless, unsealed)) in rest.into_iter().enumerate() {
+            store.behind.hand_over(track, Work::Delete(useless));
+            unsealed.into_iter().for_each(|msn| store.seal(track, msn));
+        }
+        Ok(store)
     }
 
     /// The tracks, in the order of the renditions.
@@ -330,56 +173,41 @@ impl Store {
         &self.tracks
     }
 
-    /// Writes a part to disk and then shows it. Segments before it that have nothing become gaps.
-    ///
-    /// # Errors
-    /// When the disk cannot be written: nothing is shown.
-    pub fn publish(&mut self, track: usize, part: &Part) -> io::Result<()> {
-        let Some(target) = self.tracks.get(track).cloned() else {
-            return Ok(());
-        };
-        target.skip_to(part.msn);
-        let offset = target.one(part.msn).1.map_or(0, |segment| segment.end());
-        let (length, flag) = match &part.data {
-            Some(data) => {
-                self.append(track, &target, part.msn, offset, data)?;
-                (data.len() as u32, if part.independent { 'i' } else { 'd' })
-            }
-            None => (0, 'g'),
-        };
-        let line = format!("{} {} {} {offset} {length} {flag}\n", target.id, part.msn, part.index);
-        self.index.append(line.as_bytes())?;
-        let stored = StoredPart {
-            offset,
-            length,
-            independent: part.independent,
-            gap: part.data.is_none(),
-            data: part.data.clone(),
-        };
-        target.show(part, stored);
-        self.lines += 1;
-        if part.index == 0 {
-            target.drop_before(part.msn.saturating_sub(self.dvr_segments));
-        }
-        if self.lines >= COMPACT_AFTER {
-            self.compact();
-        }
-        Ok(())
+    /// The disk, as it is doing.
+    #[must_use]
+    pub fn disk(&self) -> Arc<Disk> {
+        self.behind.disk()
     }
 
-    /// Writes the index anew. The part is published already, so a failure must not make it be
-    /// published again: the long index goes on.
-    fn compact(&mut self) {
-        match write_index(&self.path, &self.tracks) {
-            Ok(index) => (self.index, self.lines) = (index, 0),
-            Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "the index is not compacted: trying again later");
-                self.lines -= COMPACT_RETRY;
-                // It may have taken the place of the open one before it failed.
-                if let Ok(index) = Index::reopen(&self.path) {
-                    self.index = index;
-                }
+    /// Writes a part and then shows it; after [`DiskLimits::wait`] it is shown all the same.
+    /// Segments before it that have nothing become gaps.
+    pub fn publish(&mut self, track: usize, part: &Part) {
+        let Some(target) = self.tracks.get(track).cloned() else {
+            return;
+        };
+        if part.index == 0 {
+            self.finish(track);
+        }
+        target.skip_to(part.msn);
+        if let Some(data) = &part.data {
+            let work = Work::Part(part.msn, part.index, part.independent, data.clone());
+            if let Some(pending) = self.behind.hand_over(track, work) {
+                self.behind.wait_for(&pending);
             }
+        }
+        target.show(part);
+        if part.index + 1 == self.grid.parts(target.kind, part.msn) {
+            self.seal(track, part.msn);
+        }
+        if part.index == 0 {
+            self.forget_before(track, part.msn.saturating_sub(self.dvr_segments));
+        }
+    }
+
+    /// Waits until the segment before lasts. It had the time of a part for that.
+    fn finish(&mut self, track: usize) {
+        if let Some(pending) = self.sealing.get_mut(track).and_then(Option::take) {
+            self.behind.wait_for(&pending);
         }
     }
 
@@ -390,33 +218,63 @@ impl Store {
         }
     }
 
-    fn append(
-        &mut self,
-        track: usize,
-        target: &Track,
-        msn: u64,
-        offset: u64,
-        data: &[u8],
-    ) -> io::Result<()> {
-        let Some(slot) = self.open.get_mut(track) else {
-            return Ok(());
-        };
-        if slot.as_ref().is_none_or(|(open, _)| *open != msn) {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(target.file(msn))?;
-            *slot = Some((msn, file));
+    fn forget_before(&self, track: usize, msn: u64) {
+        let Some(target) = self.tracks.get(track) else { return };
+        let gone = target.forget_before(msn);
+        if gone.is_empty() {
+            return;
         }
-        if let Some((_, file)) = slot {
-            // What a killed writer left past the index is not published, and is written over.
-            file.set_len(offset)?;
-            file.seek(SeekFrom::Start(offset))?;
-            file.write_all(data)?;
+        // What was listed there is still a gap after a restart.
+        if target.one(msn).1.is_some_and(|segment| segment.parts == [StoredPart::gap()]) {
+            self.behind.hand_over(track, Work::Gap(msn));
         }
-        Ok(())
+        let all_of = |msn| found::all_of(&target.id, target.kind, &self.grid, msn);
+        let names = gone.into_iter().flat_map(all_of).collect();
+        self.behind.hand_over(track, Work::Delete(names));
     }
+
+    /// Makes one object of a segment whose parts are all there.
+    fn seal(&mut self, track: usize, msn: u64) {
+        let Some(target) = self.tracks.get(track) else { return };
+        let Some(parts) = target.one(msn).1.and_then(|segment| in_memory(&segment.parts)) else {
+            return;
+        };
+        let pending = self.behind.hand_over(track, Work::Whole(msn, parts));
+        if pending.is_none() {
+            target.give_up(msn);
+        }
+        if let Some(slot) = self.sealing.get_mut(track) {
+            *slot = pending;
+        }
+    }
+}
+
+/// Parts with their bytes, if all have them.
+fn in_memory(parts: &[StoredPart]) -> Option<Vec<(bool, Bytes)>> {
+    let with_bytes = |part: &StoredPart| Some((part.independent, part.data.clone()?));
+    parts.iter().map(with_bytes).collect()
+}
+
+/// Reads what is there on a thread of its own: whoever opens a store may be in a runtime already.
+fn read_apart(
+    objects: Arc<dyn Objects>,
+    grid: Grid,
+    renditions: &[(String, Kind)],
+    kept: u64,
+) -> io::Result<Vec<found::Left>> {
+    let renditions = renditions.to_vec();
+    let read = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(async {
+            let mut left = Vec::new();
+            for (id, kind) in &renditions {
+                left.push(found::read(&*objects, id, *kind, &grid, kept).await?);
+            }
+            Ok(left)
+        })
+    };
+    let thread = std::thread::Builder::new().name("store".to_owned()).spawn(read)?;
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the store's reader failed")))
 }
 
 #[cfg(test)]

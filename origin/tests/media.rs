@@ -19,6 +19,7 @@ use sightscreen_origin::grid::Kind;
 use sightscreen_origin::ingest::{Input, Publishers};
 use sightscreen_origin::mp4::read::{Item, Reader};
 use sightscreen_origin::package::packager::Patience;
+use sightscreen_origin::store::DiskLimits;
 use sightscreen_origin::viewers::media::handle;
 use tokio::sync::Mutex;
 
@@ -38,8 +39,13 @@ impl Breaks for Counting {
         Ok(())
     }
 
+    fn close_at(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
     fn view(&self) -> BreaksView {
-        BreaksView { revision: self.frozen.load(Ordering::SeqCst), dateranges: Vec::new() }
+        let revision = self.frozen.load(Ordering::SeqCst);
+        BreaksView { revision, version: revision, dateranges: Vec::new() }
     }
 }
 
@@ -76,6 +82,7 @@ fn config(data: &Path) -> LiveConfig {
         dvr_s: 7200,
         patience: Patience::default(),
         slate: None,
+        disk: DiskLimits::default(),
     }
 }
 

@@ -19,6 +19,7 @@ use sightscreen_origin::event::{Live, LiveConfig};
 use sightscreen_origin::grid::Kind;
 use sightscreen_origin::ingest::{Input, Publishers};
 use sightscreen_origin::package::packager::Patience;
+use sightscreen_origin::store::DiskLimits;
 use sightscreen_origin::viewers::media::handle;
 use tokio::task::JoinSet;
 
@@ -30,8 +31,12 @@ impl Breaks for NoBreaks {
         Ok(())
     }
 
+    fn close_at(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
     fn view(&self) -> BreaksView {
-        BreaksView { revision: 0, dateranges: Vec::new() }
+        BreaksView { revision: 0, version: 0, dateranges: Vec::new() }
     }
 }
 
@@ -90,6 +95,7 @@ impl Sample {
             dvr_s: 600,
             patience: Patience::default(),
             slate: None,
+            disk: DiskLimits::default(),
         }
     }
 }

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use sightscreen_core::document::Slot;
 
 use super::ledger::{GENERIC, Level, Pod};
 
 /// What plays in a break, per cohort.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decision {
     /// The distinct pods.
     pub pods: Vec<Pod>,
@@ -148,10 +150,37 @@ impl Decision {
         }
     }
 
+    /// A decision that there is none: the content goes on.
+    #[must_use]
+    pub fn nothing() -> Self {
+        let undecided = Self { pods: Vec::new(), cohorts: [(GENERIC.to_owned(), 0)].into() };
+        undecided.suppressed("nothing was decided")
+    }
+
     /// Whether something kept a pod from being what was asked.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         self.pods.iter().any(|pod| !pod.causes.is_empty())
+    }
+
+    /// Whether it can be frozen for a break of `length` segments.
+    #[must_use]
+    pub fn fits(&self, length: u64) -> bool {
+        self.cohorts.contains_key(GENERIC)
+            && self.cohorts.values().all(|index| *index < self.pods.len())
+            && self.pods.iter().all(|pod| pod.covers(length))
+    }
+
+    /// The better of two decisions; of two that are as good, the other.
+    #[must_use]
+    pub fn or_better(self, other: Self) -> Self {
+        if self.shortfall() < other.shortfall() { self } else { other }
+    }
+
+    /// How far the cohorts are from pods of their own, all together.
+    fn shortfall(&self) -> usize {
+        let pods = self.cohorts.values().filter_map(|index| self.pods.get(*index));
+        pods.map(|pod| pod.level as usize).sum()
     }
 
     /// How many cohorts are at which level, for the log.

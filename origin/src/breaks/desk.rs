@@ -1,14 +1,16 @@
 //! The desk: the one place where breaks are announced, frozen, cut short and ended.
 //!
-//! It never changes anything that lies before `floor`, because players may have been told of it.
+//! It never changes anything that lies before `floor`, because players may have been told of it. What
+//! a break shows is decided outside of the lock, between its announcement and its freeze.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sightscreen_core::document::Pods;
 
 use super::decision::Decision;
+use super::kept::{Decisions, Kept};
 use super::ledger::{
     Announced, CohortPod, Frozen, GENERIC, Ledger, LedgerEntry, Pod, Record, RuleError, State,
     break_id,
@@ -30,7 +32,8 @@ const FOLDED_MOST: usize = 8;
 
 /// What the desk asks when a break is decided.
 pub trait Decide: Send + Sync + 'static {
-    /// The pods of a break of `length` segments, for every cohort. Must not wait.
+    /// The pods of a break of `length` segments, for every cohort. Asked once more before the break
+    /// is frozen if it was not as good as it may be; must not wait long then.
     fn decide(&self, length: u64) -> Decision;
     /// Whether ads are on.
     fn ads_on(&self) -> bool;
@@ -43,6 +46,7 @@ pub struct Desk {
     window_ms: u64,
     decide: Arc<dyn Decide>,
     inner: Mutex<Inner>,
+    kept: Kept,
     /// Apart from `inner`, so that no request waits for the disk.
     seen: RwLock<Arc<Seen>>,
     /// Earlier revisions that were asked for lately.
@@ -60,7 +64,7 @@ struct Inner {
     log: Log,
     ledger: Ledger,
     /// Decisions of announced breaks that are not frozen yet.
-    decisions: HashMap<String, Decision>,
+    decisions: Decisions,
     /// First sequence number of which nothing is published or hinted yet.
     floor: u64,
 }
@@ -78,12 +82,14 @@ impl Desk {
     ) -> Result<Self, LogError> {
         let (log, ledger) = Log::open(path, event)?;
         let seen = RwLock::new(Arc::new(Seen::of(&log, &ledger)));
-        let inner = Mutex::new(Inner { log, ledger, decisions: HashMap::new(), floor: 0 });
+        let (kept, decisions) = Kept::open(path, &ledger);
+        let inner = Mutex::new(Inner { log, ledger, decisions, floor: 0 });
         Ok(Self {
             event: event.to_owned(),
             window_ms: u64::from(window_s) * 1000,
             decide,
             inner,
+            kept,
             seen,
             folded: Mutex::default(),
         })
@@ -117,10 +123,45 @@ impl Desk {
             length_ms: end_ms.saturating_sub(start_ms),
         };
         self.append(&mut inner, vec![LedgerEntry::Announced(plan.clone())])?;
+        drop(inner);
         let decision = self.decide.decide(length);
         tracing::info!(event = self.event, id = plan.id, start, length, levels = %decision.summary(), "break announced");
-        inner.decisions.insert(plan.id.clone(), decision);
+        self.take_decision(&plan.id, decision);
+        self.kept.keep(|| self.lock().decisions.clone());
         Ok(plan)
+    }
+
+    /// Takes a decision of a break that is still to be frozen, if it is no worse than that before.
+    fn take_decision(&self, id: &str, decision: Decision) {
+        let mut inner = self.lock();
+        let record = inner.ledger.find(id).filter(|record| record.state == State::Announced);
+        if !record.is_some_and(|record| decision.fits(record.plan.length)) {
+            return;
+        }
+        let best = match inner.decisions.remove(id) {
+            Some(before) => before.or_better(decision),
+            None => decision,
+        };
+        inner.decisions.insert(id.to_owned(), best);
+    }
+
+    /// Decides what is frozen at this floor and was not decided, or not well: what was missing then
+    /// may be there now.
+    fn decide_due(&self, floor: u64) {
+        let undecided: Vec<(String, u64)> = {
+            let inner = self.lock();
+            let is_well = |id| inner.decisions.get(id).is_some_and(|d: &Decision| !d.is_degraded());
+            let due =
+                inner.ledger.records().iter().filter(|record| {
+                    record.state == State::Announced && record.plan.start <= floor
+                });
+            let due = due.filter(|record| !is_well(&record.plan.id));
+            due.map(|record| (record.plan.id.clone(), record.plan.length)).collect()
+        };
+        for (id, length) in undecided {
+            let decision = self.decide.decide(length);
+            self.take_decision(&id, decision);
+        }
     }
 
     /// Ends a break at the next boundary of which nothing is published or hinted, or calls it off
@@ -158,8 +199,9 @@ impl Desk {
     #[must_use]
     pub fn pods(&self, revision: u64, cohort: &str) -> Option<Pods> {
         let seen = self.seen();
-        if revision == seen.ledger.revision() {
-            return Some(seen.ledger.pods(&self.event, cohort));
+        // Since then no pods changed.
+        if (seen.ledger.pods_revision()..=seen.ledger.revision()).contains(&revision) {
+            return Some(Pods { revision, ..seen.ledger.pods(&self.event, cohort) });
         }
         Some(self.folded(&seen.entries, revision)?.pods(&self.event, cohort))
     }
@@ -188,10 +230,10 @@ impl Desk {
     /// The entries that are due before `floor - 1` is published or hinted: breaks that end by then,
     /// and breaks that start no later than the segment after it, so that their last segment of
     /// content announces them.
-    fn due(&self, inner: &Inner, floor: u64) -> Vec<LedgerEntry> {
+    fn due(&self, inner: &Inner, floor: u64, ads_on: bool) -> Vec<LedgerEntry> {
         let mut ledger = inner.ledger.clone();
         let mut entries = Vec::new();
-        while let Some(entry) = self.next_due(&ledger, inner, floor) {
+        while let Some(entry) = self.next_due(&ledger, inner, floor, ads_on) {
             if let Err(error) = ledger.apply(&entry) {
                 tracing::error!(event = self.event, %error, "a due entry breaks the rules of the ledger; left out");
                 break;
@@ -201,14 +243,24 @@ impl Desk {
         entries
     }
 
-    fn next_due(&self, ledger: &Ledger, inner: &Inner, floor: u64) -> Option<LedgerEntry> {
+    fn next_due(
+        &self,
+        ledger: &Ledger,
+        inner: &Inner,
+        floor: u64,
+        ads_on: bool,
+    ) -> Option<LedgerEntry> {
         let open = ledger
             .records()
             .iter()
             .find(|r| matches!(r.state, State::Announced | State::Frozen))?;
         match open.state {
             State::Announced if open.plan.start <= floor => {
-                Some(self.freeze(ledger, open, inner, floor))
+                let decision = inner.decisions.get(&open.plan.id).cloned();
+                let decision = decision.unwrap_or_else(Decision::nothing);
+                let decision =
+                    if ads_on { decision } else { decision.suppressed("the flag ads is off") };
+                Some(self.freeze(ledger, open, decision, floor))
             }
             State::Frozen if open.end() <= floor => {
                 Some(LedgerEntry::Ended { id: open.plan.id.clone() })
@@ -217,15 +269,14 @@ impl Desk {
         }
     }
 
-    fn freeze(&self, ledger: &Ledger, record: &Record, inner: &Inner, floor: u64) -> LedgerEntry {
+    fn freeze(
+        &self,
+        ledger: &Ledger,
+        record: &Record,
+        decision: Decision,
+        floor: u64,
+    ) -> LedgerEntry {
         let plan = &record.plan;
-        // A restart loses the decision but not the announcement; and what was missing then may be
-        // there now.
-        let decided = inner.decisions.get(&plan.id).filter(|decision| !decision.is_degraded());
-        let mut decision = decided.cloned().unwrap_or_else(|| self.decide.decide(plan.length));
-        if !self.decide.ads_on() {
-            decision = decision.suppressed("the flag ads is off");
-        }
         let segment_ms = (plan.length_ms / plan.length).max(1);
         let window = self.window_ms / segment_ms + WINDOW_MARGIN;
         let generic = decision.cohorts.get(GENERIC).copied().unwrap_or_default();
@@ -273,9 +324,11 @@ impl Seen {
 
 impl Breaks for Desk {
     fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+        self.decide_due(msn.saturating_add(1));
+        let ads_on = self.decide.ads_on();
         let mut inner = self.lock();
         let floor = inner.floor.max(msn.saturating_add(1));
-        let entries = self.due(&inner, floor);
+        let entries = self.due(&inner, floor, ads_on);
         if !entries.is_empty() {
             self.append(&mut inner, entries.clone())
                 .map_err(|error| FreezeError { msn, reason: error.to_string() })?;
@@ -290,8 +343,36 @@ impl Breaks for Desk {
         Ok(())
     }
 
+    fn close_at(&self, end: u64) -> Result<(), FreezeError> {
+        let mut inner = self.lock();
+        let entries: Vec<LedgerEntry> =
+            inner.ledger.records().iter().filter_map(|record| closing(record, end)).collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(event = self.event, end, "the event's end closes its breaks");
+        let closed = self.append(&mut inner, entries);
+        closed.map_err(|error| FreezeError { msn: end, reason: error.to_string() })
+    }
+
     fn view(&self) -> BreaksView {
         self.seen().view.clone()
+    }
+
+    fn version(&self) -> u64 {
+        self.seen().view.version
+    }
+}
+
+/// What ends a break with its event; `None` for one that is over by then.
+fn closing(record: &Record, end: u64) -> Option<LedgerEntry> {
+    let id = record.plan.id.clone();
+    match record.state {
+        State::Announced => Some(LedgerEntry::Cancelled { id }),
+        State::Frozen if record.end() > end => {
+            Some(cut(record, end).unwrap_or(LedgerEntry::Ended { id }))
+        }
+        State::Frozen | State::Ended | State::Cancelled => None,
     }
 }
 
@@ -314,7 +395,11 @@ fn cut(record: &Record, floor: u64) -> Result<LedgerEntry, RuleError> {
 fn view(ledger: &Ledger) -> BreaksView {
     let window_start = ledger.window_start();
     let listed = ledger.records().iter().filter(|r| r.end() >= window_start && r.has_ads());
-    BreaksView { revision: ledger.revision(), dateranges: listed.map(date_range).collect() }
+    BreaksView {
+        revision: ledger.pods_revision(),
+        version: ledger.revision(),
+        dateranges: listed.map(date_range).collect(),
+    }
 }
 
 fn date_range(record: &Record) -> DateRange {

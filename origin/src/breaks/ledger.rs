@@ -151,6 +151,7 @@ pub struct Record {
 pub struct Ledger {
     records: Vec<Record>,
     revision: u64,
+    pods_revision: u64,
 }
 
 /// Why an entry cannot follow those before it.
@@ -212,6 +213,12 @@ impl Ledger {
         self.revision
     }
 
+    /// The last revision that changed what anybody sees: the pods of every later one are the same.
+    #[must_use]
+    pub fn pods_revision(&self) -> u64 {
+        self.pods_revision
+    }
+
     /// All breaks in order.
     #[must_use]
     pub fn records(&self) -> &[Record] {
@@ -251,6 +258,9 @@ impl Ledger {
             LedgerEntry::Ended { id } => self.step(id, State::Frozen, State::Ended, "ended")?,
         }
         self.revision += 1;
+        if matches!(entry, LedgerEntry::Frozen(_) | LedgerEntry::Returned { .. }) {
+            self.pods_revision = self.revision;
+        }
         Ok(())
     }
 
@@ -416,7 +426,7 @@ impl Record {
 
 impl Pod {
     /// Whether the slots fill `length` segments exactly, or there are none.
-    fn covers(&self, length: u64) -> bool {
+    pub(super) fn covers(&self, length: u64) -> bool {
         let end = self.slots.iter().try_fold(0_u64, |at, slot| {
             (slot.offset == at && slot.segments > 0)
                 .then(|| at.checked_add(slot.segments))

@@ -20,8 +20,10 @@ pub struct DateRange {
 /// What a playlist says of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BreaksView {
-    /// Ledger revision that the playlist is written under.
+    /// Ledger revision that the playlist is written under: the last that changed any pods.
     pub revision: u64,
+    /// Grows with each change of this view.
+    pub version: u64,
     /// Breaks that may be announced; those outside of the window are left out by the writer.
     pub dateranges: Vec<DateRange>,
 }
@@ -48,8 +50,20 @@ pub trait Breaks: Send + Sync + 'static {
     /// When it is not on disk; nothing of `msn` is published, and the call is made again.
     fn before_publish(&self, msn: u64) -> Result<(), FreezeError>;
 
-    /// What the playlists say now. Cheap: called for every playlist.
+    /// The event ends before segment `end`: a break that would go on is over there, and one that is
+    /// not frozen is called off. Returns when that is on disk. May block, as the other does.
+    ///
+    /// # Errors
+    /// When it is not on disk; the call is made again.
+    fn close_at(&self, end: u64) -> Result<(), FreezeError>;
+
+    /// What the playlists say now.
     fn view(&self) -> BreaksView;
+
+    /// The version of the view. Cheap: called for every request of a playlist.
+    fn version(&self) -> u64 {
+        self.view().version
+    }
 }
 
 /// An event without breaks, for tests.
@@ -59,6 +73,10 @@ pub(crate) struct NoBreaks;
 #[cfg(test)]
 impl Breaks for NoBreaks {
     fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
+        Ok(())
+    }
+
+    fn close_at(&self, _: u64) -> Result<(), FreezeError> {
         Ok(())
     }
 

@@ -112,6 +112,13 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     pub(super) track_lateness_ms: Option<Text>,
 
+    /// Milliseconds that a part waits to be written before it is shown from memory
+    #[arg(long, value_name = "N")]
+    pub(super) disk_wait_ms: Option<Text>,
+    /// Megabytes of media that may wait in memory for a disk that is late or fails, for each event
+    #[arg(long, value_name = "N")]
+    pub(super) disk_backlog_mb: Option<Text>,
+
     /// Keyring (secret) [default: DATA/keyring.json]; made when absent, read again when it changes
     #[arg(long, value_name = "FILE")]
     pub(super) keyring: Option<Text>,

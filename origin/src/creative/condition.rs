@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::cut::{CodedTrack, Conditioned};
 use super::{Card, Clip, CreativeError};
-use crate::disk::write_whole;
+use crate::disk::{rename_synced, write_whole};
 use crate::encode::EncodeError;
 use crate::encode::encoder::Encoder;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
@@ -209,8 +209,9 @@ async fn make(
     let conditioned = load_apart(plan, grid, &fresh, &name)
         .await?
         .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-    let _ = std::fs::remove_dir_all(folder);
-    std::fs::rename(&fresh, folder).map_err(failed)?;
+    let (from, to) = (fresh, folder.to_owned());
+    let renamed = tokio::task::spawn_blocking(move || rename_synced(&from, &to)).await;
+    renamed.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)?;
     tracing::info!(creative = source.name(), segments, "a creative is conditioned");
     Ok(conditioned)
 }

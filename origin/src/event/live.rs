@@ -21,7 +21,7 @@ use crate::grid::{Grid, Kind};
 use crate::ingest::{Input, Publishers};
 use crate::package::end::EndError;
 use crate::package::packager::Patience;
-use crate::store::{Cursor, Track};
+use crate::store::{Cursor, DiskLimits, DiskStatus, Track};
 
 /// What the origin is told about an event's media.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct LiveConfig {
     pub patience: Patience,
     /// A clip whose first picture is published while none comes; `None`: the built-in slate.
     pub slate: Option<PathBuf>,
+    /// How the disk is treated.
+    pub disk: DiskLimits,
 }
 
 /// How far publishing has come.
@@ -85,6 +87,8 @@ pub struct Status {
     pub clock_offset_ms: i64,
     /// Millionths by which it falls behind now.
     pub clock_drift_ppm: i64,
+    /// How the disk is doing; `None` before the first picture.
+    pub disk: Option<DiskStatus>,
 }
 
 /// Longest wait for the packager at shutdown.
@@ -212,6 +216,7 @@ impl Live {
             encoder_starts: starts,
             clock_offset_ms: input.clock_offset_ms().round() as i64,
             clock_drift_ppm: input.clock_drift_ppm().round() as i64,
+            disk: media.map(|media| media.disk.status()),
         }
     }
 

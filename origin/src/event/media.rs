@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::newest::Newest;
 use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
 use crate::encode::ladder::{AUDIO_BITRATE, Plan, audio_id};
 use crate::grid::{Grid, Kind};
 use crate::mp4::write::codec;
 use crate::package::end::End;
-use crate::store::Track;
+use crate::store::{Disk, Track};
 
 /// One track that viewers can choose; fixed for the event's life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,10 +52,13 @@ pub(crate) struct Media {
     pub(crate) plan: Plan,
     pub(crate) tracks: Vec<Arc<Track>>,
     pub(crate) inits: Vec<OnceLock<Bytes>>,
+    /// The newest playlist of each track.
+    pub(crate) playlists: Vec<Newest>,
     pub(crate) window_segments: u64,
     /// No playlist begins before this segment.
     pub(crate) listed_from: u64,
     pub(crate) end: Arc<End>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) breaks: Arc<dyn Breaks>,
     pub(crate) library: Library,
 }

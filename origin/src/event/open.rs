@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::LiveConfig;
 use super::error::StartError;
 use super::media::Media;
+use super::newest::Newest;
 use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
 use crate::clock::{self, now_ms};
@@ -211,8 +212,8 @@ impl LiveEvent {
         };
         write_saved(folder, &saved)?;
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
-        let store = Store::open(folder, grid, &plan.tracks(), kept)
-            .map_err(|error| at(&folder.join("index"), error))?;
+        let store = Store::open(folder, grid, &plan.tracks(), kept, self.config.disk)
+            .map_err(|error| at(&folder.join("media"), error))?;
         let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
         furthest.into_iter().for_each(|msn| clock::hold_to(grid.start_ms(msn)));
         let paths: Vec<PathBuf> = plan
@@ -226,9 +227,11 @@ impl LiveEvent {
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
             inits: paths.iter().map(|path| shown_init(path)).collect(),
+            playlists: paths.iter().map(|_| Newest::default()).collect(),
             window_segments,
             listed_from,
             end: Arc::clone(&end),
+            disk: store.disk(),
             breaks: Arc::clone(&self.breaks),
             library: self.library.clone(),
         });
@@ -388,7 +391,7 @@ mod tests {
     use crate::encode::ladder::Rung;
     use crate::grid::Kind;
     use crate::package::packager::Patience;
-    use crate::store::Part;
+    use crate::store::{DiskLimits, Part};
 
     #[test]
     fn a_longer_window_brings_nothing_back() {
@@ -426,6 +429,7 @@ mod tests {
             dvr_s: 600,
             patience: Patience::default(),
             slate: None,
+            disk: DiskLimits::default(),
         };
         LiveEvent {
             name: config.event.clone(),
@@ -452,7 +456,7 @@ mod tests {
                         independent: index == 0,
                         data: Some(Bytes::from_static(b"media")),
                     };
-                    store.publish(track, &part).unwrap();
+                    store.publish(track, &part);
                 }
             }
         }
@@ -491,7 +495,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // It ended long ago.
         let grid = Grid::new(now_ms() - 3_600_000, (25, 1), 2000, 200).unwrap();
-        let mut store = Store::open(folder.path(), grid, &plan().tracks(), 300).unwrap();
+        let mut store =
+            Store::open(folder.path(), grid, &plan().tracks(), 300, DiskLimits::default()).unwrap();
         publish_until(&mut store, &grid, 40);
         End::open(folder.path()).unwrap().settle(40).unwrap();
         drop(store);
@@ -508,9 +513,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_damaged_is_named_with_its_remedy_and_not_taken_for_other_settings() {
         let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        for (file, bytes) in
-            [("event.json", &b"{\"gri"[..]), ("end", b"soon"), ("index", b"v160 \xff")]
-        {
+        for (file, bytes) in [("event.json", &b"{\"gri"[..]), ("end", b"soon")] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(file), bytes).unwrap();
             let said = event(folder.path(), grid, 60).adopt(plan());

@@ -3,6 +3,7 @@
 //! It is on disk, in the file `end`, before anything is published with it in mind, and it never
 //! moves.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -15,7 +16,11 @@ use crate::store::Cursor;
 pub struct End {
     path: PathBuf,
     msn: OnceLock<u64>,
+    write: Write,
 }
+
+/// Puts bytes in the place of a file, for good.
+type Write = fn(&Path, &[u8]) -> io::Result<File>;
 
 /// Why an event does not end; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +58,7 @@ impl End {
             Err(error) if error.kind() == io::ErrorKind::NotFound => OnceLock::new(),
             Err(error) => return Err(error),
         };
-        Ok(Self { path, msn })
+        Ok(Self { path, msn, write: write_whole })
     }
 
     /// The first segment that will never be.
@@ -81,8 +86,13 @@ impl End {
     /// [`EndError::Disk`]: the event goes on.
     pub fn settle(&self, msn: u64) -> Result<u64, EndError> {
         if self.msn().is_none() {
-            let written = write_whole(&self.path, format!("{msn}\n").as_bytes());
-            written.map_err(|source| EndError::Disk { path: self.path.clone(), source })?;
+            let written = (self.write)(&self.path, format!("{msn}\n").as_bytes());
+            written.map_err(|source| {
+                // It may have got its name before the disk failed. Whoever asked is told that the
+                // event goes on, and so it must after a restart.
+                let _ = std::fs::remove_file(&self.path);
+                EndError::Disk { path: self.path.clone(), source }
+            })?;
         }
         Ok(*self.msn.get_or_init(|| msn))
     }
@@ -119,5 +129,17 @@ mod tests {
         std::fs::create_dir(folder.path().join("end.new")).unwrap();
         assert!(matches!(end.settle(7), Err(EndError::Disk { .. })));
         assert_eq!(end.msn(), None);
+    }
+
+    #[test]
+    fn an_end_that_was_renamed_and_not_synced_is_none_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut end = End::open(folder.path()).unwrap();
+        end.write = |path, bytes| {
+            std::fs::write(path, bytes)?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        assert!(matches!(end.settle(7), Err(EndError::Disk { .. })));
+        assert_eq!(End::open(folder.path()).unwrap().msn(), None);
     }
 }

@@ -177,7 +177,10 @@ impl Packager {
         // There are no fillers yet: nothing was recorded while this process was not there.
         match packager.end.msn() {
             // It was killed on its way to the end.
-            Some(end) => packager.fill_until(packager.grid.start_ms(end + 1)),
+            Some(end) => {
+                packager.close_breaks(end);
+                packager.fill_until(packager.grid.start_ms(end + 1));
+            }
             None => packager.fill_by_clock(),
         }
         packager
@@ -234,8 +237,16 @@ impl Packager {
             return Err(EndError::NothingYet);
         }
         let end = self.end.settle(furthest.msn + 1)?;
-        tracing::info!(end, "the event ends before this segment");
+        tracing::info!(event = self.event, end, "the event ends before this segment");
+        self.close_breaks(end);
         Ok(end)
+    }
+
+    fn close_breaks(&self, end: u64) {
+        insist(
+            || self.breaks.close_at(end),
+            |error| tracing::error!(%error, "breaks are not closed until the ledger is written"),
+        );
     }
 
     fn is_over(&self) -> bool {
@@ -305,10 +316,7 @@ impl Packager {
             // With its last part, a segment is whole, and the hint names the next one.
             let last = part.index + 1 == self.grid.parts(self.store_kind(track), part.msn);
             self.freeze(part.msn + u64::from(last));
-            insist(
-                || self.store.publish(track, part),
-                |error| tracing::error!(msn = part.msn, part = part.index, %error, "a part cannot be written: trying again"),
-            );
+            self.store.publish(track, part);
             if track == 0 && part.data.is_some() {
                 let (first, count) = self.grid.part(Kind::Video, part.msn, part.index);
                 let behind =

@@ -1,4 +1,95 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
 use super::*;
+
+/// Objects in memory that remember which of them would outlast a power cut, and a disk that can
+/// fail or hang.
+#[derive(Default)]
+struct Shim {
+    objects: Mutex<BTreeMap<String, (Bytes, Lasts)>>,
+    fails: AtomicBool,
+    hangs: AtomicBool,
+}
+
+impl Shim {
+    async fn meet_disk(&self) -> io::Result<()> {
+        while self.hangs.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        match self.fails.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// What is left after a power cut: of what was not synced, `keep` says how many bytes are, and
+    /// whether the rest is zeros or not there.
+    fn after_power_cut(&self, mut keep: impl FnMut(usize) -> (usize, bool)) -> Arc<Self> {
+        let mut left = BTreeMap::new();
+        for (name, (bytes, lasts)) in &*self.objects.lock().unwrap() {
+            let mut bytes = bytes.clone();
+            if *lasts == Lasts::Soon {
+                let (length, zeros) = keep(bytes.len());
+                let mut torn = bytes.to_vec();
+                match zeros {
+                    true => torn[length..].fill(0),
+                    false => torn.truncate(length),
+                }
+                bytes = torn.into();
+            }
+            left.insert(name.clone(), (bytes, *lasts));
+        }
+        Arc::new(Self { objects: Mutex::new(left), ..Self::default() })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.objects.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+impl Objects for Shim {
+    fn put<'a>(&'a self, name: &'a str, bytes: Bytes, lasts: Lasts) -> Outcome<'a, ()> {
+        Box::pin(async move {
+            self.meet_disk().await?;
+            self.objects.lock().unwrap().insert(name.to_owned(), (bytes, lasts));
+            Ok(())
+        })
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> Outcome<'a, Option<Bytes>> {
+        Box::pin(async move {
+            Ok(self.objects.lock().unwrap().get(name).map(|(bytes, _)| bytes.clone()))
+        })
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> Outcome<'a, ()> {
+        Box::pin(async move {
+            self.meet_disk().await?;
+            self.objects.lock().unwrap().remove(name);
+            Ok(())
+        })
+    }
+
+    fn list<'a>(&'a self, folder: &'a str) -> Outcome<'a, Vec<String>> {
+        let names = self.names();
+        let within = names.iter().filter_map(|name| name.strip_prefix(folder)?.strip_prefix('/'));
+        let within = within.map(str::to_owned).collect();
+        Box::pin(async move { Ok(within) })
+    }
+}
+
+fn grid() -> Grid {
+    Grid::new(0, (25, 1), 2000, 1000).unwrap()
+}
+
+fn limits() -> DiskLimits {
+    DiskLimits { wait: Duration::from_secs(5), backlog_bytes: 1 << 20 }
+}
 
 fn part(msn: u64, index: u64, data: &'static [u8]) -> Part {
     let data = (!data.is_empty()).then(|| Bytes::from_static(data));
@@ -6,58 +97,63 @@ fn part(msn: u64, index: u64, data: &'static [u8]) -> Part {
 }
 
 fn open(folder: &Path) -> Store {
-    let grid = Grid::new(0, (25, 1), 2000, 1000).unwrap();
-    Store::open(folder, grid, &[("v".to_owned(), Kind::Video)], 3).unwrap()
+    Store::open(folder, grid(), &[("v".to_owned(), Kind::Video)], 3, limits()).unwrap()
+}
+
+fn over(shim: &Arc<Shim>, dvr_segments: u64, limits: DiskLimits) -> Store {
+    let objects: Arc<dyn Objects> = Arc::<Shim>::clone(shim);
+    let renditions = [("v".to_owned(), Kind::Video)];
+    Store::over(&objects, grid(), &renditions, dvr_segments, limits).unwrap()
+}
+
+fn bytes(data: &'static [u8]) -> Found {
+    Found::Bytes(Bytes::from_static(data))
 }
 
 #[tokio::test]
 async fn a_killed_store_comes_back_byte_for_byte() {
-    let folder = std::env::temp_dir().join(format!("sightscreen-store-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    let mut store = open(&folder);
-    for (msn, index, data) in [(4, 0, &b"ab"[..]), (4, 1, b"cde"), (6, 0, b"fg")] {
-        store.publish(0, &part(msn, index, data)).unwrap();
-    }
-    drop(store);
-    // A part that was written but not indexed, and an index line cut short.
-    fs::write(folder.join("media/v/6.m4s"), b"fgXXXX").unwrap();
-    let mut index = OpenOptions::new().append(true).open(folder.join("index")).unwrap();
-    index.write_all(b"v 6 1 2 4").unwrap();
-    let mut store = open(&folder);
-    let track = Arc::clone(&store.tracks()[0]);
-    assert_eq!(track.cursor(), Cursor { msn: 6, part: 1 });
-    assert_eq!(track.segment(4).await.unwrap(), Found::Bytes(Bytes::from_static(b"abcde")));
-    assert_eq!(track.part(4, 1).await.unwrap(), Found::Bytes(Bytes::from_static(b"cde")));
-    assert_eq!(track.segment(5).await.unwrap(), Found::Never);
-    assert_eq!(track.segment(6).await.unwrap(), Found::Later);
-    store.publish(0, &part(6, 1, b"")).unwrap();
-    assert_eq!(track.part(6, 0).await.unwrap(), Found::Bytes(Bytes::from_static(b"fg")));
-    assert_eq!(track.segment(6).await.unwrap(), Found::Never);
-    assert_eq!(track.part(7, 0).await.unwrap(), Found::Later);
-    store.publish(0, &part(9, 0, b"z")).unwrap();
-    assert_eq!(track.oldest(), Some(6));
-    fs::remove_dir_all(&folder).unwrap();
-}
-
-#[test]
-fn a_failed_compaction_does_not_publish_a_part_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
-    // A folder in the place of the new index stands for a disk that is full.
-    fs::create_dir(folder.path().join("index.new")).unwrap();
-    store.lines = COMPACT_AFTER;
-    store.publish(0, &part(4, 0, b"ab")).unwrap();
-    assert_eq!(store.lines, COMPACT_AFTER + 1 - COMPACT_RETRY);
-    store.publish(0, &part(4, 1, b"cd")).unwrap();
-    let segments = store.tracks()[0].window(0).1;
-    assert_eq!(segments[&4].parts.len(), 2);
-    fs::remove_dir(folder.path().join("index.new")).unwrap();
-    store.lines = COMPACT_AFTER;
-    store.publish(0, &part(5, 0, b"ef")).unwrap();
-    assert_eq!(store.lines, 0);
+    for (msn, index, data) in [(4, 0, &b"ab"[..]), (4, 1, b"cde"), (6, 0, b"fg")] {
+        store.publish(0, &part(msn, index, data));
+    }
     drop(store);
-    assert_eq!(open(folder.path()).tracks()[0].cursor(), Cursor { msn: 5, part: 1 });
+    // What a killed writer left of a part that was not listed.
+    fs::write(folder.path().join("media/v/6.1.new"), b"fgXXXX").unwrap();
+    let mut store = open(folder.path());
+    let track = Arc::clone(&store.tracks()[0]);
+    assert_eq!(track.cursor(), Cursor { msn: 6, part: 1 });
+    assert_eq!(track.segment(4).await.unwrap(), bytes(b"abcde"));
+    assert_eq!(track.part(4, 1).await.unwrap(), bytes(b"cde"));
+    assert_eq!(track.segment(5).await.unwrap(), Found::Never);
+    assert_eq!(track.segment(6).await.unwrap(), Found::Later);
+    store.publish(0, &part(6, 1, b""));
+    assert_eq!(track.part(6, 0).await.unwrap(), bytes(b"fg"));
+    assert_eq!(track.segment(6).await.unwrap(), Found::Never);
+    assert_eq!(track.part(7, 0).await.unwrap(), Found::Later);
+    store.publish(0, &part(9, 0, b"z"));
+    assert_eq!(track.oldest(), Some(6));
+    drop(store);
+    assert!(!folder.path().join("media/v/4.m4s").exists());
+}
+
+#[tokio::test]
+async fn an_unfinished_segment_is_finished_after_a_restart_and_is_one_object_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    store.publish(0, &part(4, 0, b"ab"));
+    drop(store);
+    let mut store = open(folder.path());
+    store.publish(0, &part(4, 1, b"cd"));
+    drop(store);
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder.join("media/v")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(names(folder.path()), ["4.m4s"]);
+    let store = open(folder.path());
+    assert_eq!(store.tracks()[0].segment(4).await.unwrap(), bytes(b"abcd"));
+    assert_eq!(store.tracks()[0].part(4, 1).await.unwrap(), bytes(b"cd"));
 }
 
 #[test]
@@ -65,14 +161,18 @@ fn segments_that_left_the_disk_are_forgotten_and_not_taken_for_lost() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
     for msn in 0..9 {
-        store.publish(0, &part(msn, 0, b"ab")).unwrap();
-        store.publish(0, &part(msn, 1, b"cd")).unwrap();
+        store.publish(0, &part(msn, 0, b"ab"));
+        store.publish(0, &part(msn, 1, b"cd"));
     }
-    store.publish(0, &part(9, 0, b"ab")).unwrap();
-    store.publish(0, &part(9, 1, b"")).unwrap();
+    store.publish(0, &part(9, 0, b"ab"));
+    store.publish(0, &part(9, 1, b""));
     drop(store);
-    let track = Arc::clone(&open(folder.path()).tracks()[0]);
-    assert_eq!((track.oldest(), track.cursor().msn, track.whole_segments()), (Some(6), 10, 3));
+    let store = open(folder.path());
+    let track = &store.tracks()[0];
+    assert_eq!(
+        (track.oldest(), track.cursor(), track.whole_segments()),
+        (Some(6), Cursor { msn: 9, part: 1 }, 3)
+    );
 }
 
 #[test]
@@ -80,16 +180,16 @@ fn what_an_outage_longer_than_the_disk_keeps_left_is_gaps_and_not_the_beginning(
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
     for msn in [4, 5] {
-        store.publish(0, &part(msn, 0, b"ab")).unwrap();
-        store.publish(0, &part(msn, 1, b"cd")).unwrap();
+        store.publish(0, &part(msn, 0, b"ab"));
+        store.publish(0, &part(msn, 1, b"cd"));
     }
     assert_eq!(store.tracks()[0].oldest(), Some(4));
-    store.publish(0, &part(50, 0, b"ab")).unwrap();
+    store.publish(0, &part(50, 0, b"ab"));
     assert_eq!(store.tracks()[0].oldest(), Some(47));
     drop(store);
-    // From the index as it grew, and from the one that is written anew at each start.
     for _ in 0..2 {
-        let track = Arc::clone(&open(folder.path()).tracks()[0]);
+        let store = open(folder.path());
+        let track = &store.tracks()[0];
         assert_eq!(
             (track.oldest(), track.cursor(), track.whole_segments()),
             (Some(47), Cursor { msn: 50, part: 1 }, 0)
@@ -97,6 +197,143 @@ fn what_an_outage_longer_than_the_disk_keeps_left_is_gaps_and_not_the_beginning(
         assert!(track.window(47).1[&47].gap());
     }
     let mut store = open(folder.path());
-    store.publish(0, &part(51, 0, b"ef")).unwrap();
+    store.publish(0, &part(51, 0, b"ef"));
     assert_eq!(store.tracks()[0].oldest(), Some(48));
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_or_hangs_holds_up_nobody_and_is_written_when_it_is_back() {
+    for hangs in [false, true] {
+        let shim = Arc::<Shim>::default();
+        let wait = Duration::from_millis(20);
+        let mut store = over(&shim, 100, DiskLimits { wait, ..limits() });
+        let disk = store.disk();
+        store.publish(0, &part(0, 0, b"ab"));
+        let switch = if hangs { &shim.hangs } else { &shim.fails };
+        switch.store(true, Ordering::Relaxed);
+        store.publish(0, &part(0, 1, b"cd"));
+        // Past what memory holds of a disk that keeps up.
+        for msn in 1..2 * HOT_SEGMENTS {
+            store.publish(0, &part(msn, 0, b"ef"));
+            store.publish(0, &part(msn, 1, b"gh"));
+        }
+        let track = Arc::clone(&store.tracks()[0]);
+        assert_eq!(track.cursor(), Cursor { msn: 2 * HOT_SEGMENTS, part: 0 });
+        assert_eq!(track.segment(1).await.unwrap(), bytes(b"efgh"));
+        assert!(disk.status().late && disk.status().backlog_bytes > 0);
+        assert_eq!(shim.names(), ["v/0.0.m4s"]);
+        switch.store(false, Ordering::Relaxed);
+        while disk.status().late {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(disk.status(), DiskStatus { late: false, backlog_bytes: 0, lost_segments: 0 });
+        assert!(track.window(1).1[&1].in_memory().is_none());
+        assert_eq!(track.segment(1).await.unwrap(), bytes(b"efgh"));
+        drop(store);
+        let store = over(&shim, 100, limits());
+        assert_eq!(store.tracks()[0].whole_segments() as u64, 2 * HOT_SEGMENTS);
+        assert_eq!(store.tracks()[0].segment(0).await.unwrap(), bytes(b"abcd"));
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_disk_is_bounded() {
+    let shim = Arc::<Shim>::default();
+    shim.fails.store(true, Ordering::Relaxed);
+    let limits = DiskLimits { wait: Duration::from_millis(20), backlog_bytes: 64 };
+    let mut store = over(&shim, 100, limits);
+    for msn in 0..40 {
+        store.publish(0, &part(msn, 0, b"0123456789"));
+        store.publish(0, &part(msn, 1, b"0123456789"));
+    }
+    let status = store.disk().status();
+    assert!(status.backlog_bytes <= 64 && status.lost_segments > 30, "{status:?}");
+    let track = &store.tracks()[0];
+    assert_eq!(track.segment(39).await.unwrap(), bytes(b"01234567890123456789"));
+    // It was never written, and memory does not hold it for ever.
+    assert_eq!(track.segment(20).await.unwrap(), Found::Never);
+}
+
+/// What each part of a random event is: its bytes, or a gap.
+fn data(msn: u64, index: u64, random: u64) -> Option<Bytes> {
+    let media = !random.is_multiple_of(11);
+    media.then(|| Bytes::from(format!("{msn}.{index} with {random} and more")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// A segment that another follows is as before, and of the last each part is as before or a
+    /// gap.
+    #[test]
+    fn after_a_power_cut_nothing_that_was_published_is_otherwise(
+        parts in prop::collection::vec(any::<u64>(), 1..60),
+        cuts in prop::collection::vec((any::<usize>(), any::<bool>()), 1..20),
+    ) {
+        let shim = Arc::<Shim>::default();
+        let mut store = over(&shim, 10, limits());
+        for (at, random) in (0..).zip(&parts) {
+            let (msn, index) = (at / 2, at % 2);
+            let data = data(msn, index, *random);
+            store.publish(0, &Part { msn, index, independent: index == 0, data });
+        }
+        let before = Arc::clone(&store.tracks()[0]);
+        // The power is cut here: what the store still does is not seen.
+        let mut cuts = cuts.iter().cycle();
+        let left = shim.after_power_cut(|length| {
+            let (cut, zeros) = cuts.next().unwrap();
+            (cut % (length + 1), *zeros)
+        });
+        drop(store);
+        let store = over(&left, 10, limits());
+        let after = Arc::clone(&store.tracks()[0]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let cursor = before.cursor();
+        for msn in before.oldest().unwrap_or(0)..=cursor.msn {
+            let get = |track: &Arc<Track>| runtime.block_on(track.segment(msn)).unwrap();
+            let is_followed = (parts.len() as u64 - 1) / 2 > msn;
+            if let (Found::Bytes(whole), true) = (get(&before), is_followed) {
+                prop_assert_eq!(get(&after), Found::Bytes(whole));
+            }
+            for index in 0..2 {
+                let get = |track: &Arc<Track>| runtime.block_on(track.part(msn, index)).unwrap();
+                match (get(&before), get(&after)) {
+                    (Found::Bytes(before), Found::Bytes(after)) => prop_assert_eq!(before, after),
+                    (Found::Never | Found::Later, Found::Bytes(_)) => {
+                        prop_assert!(false, "{}.{} came out of nothing", msn, index);
+                    }
+                    (_, Found::Never | Found::Later) => {}
+                }
+            }
+        }
+        prop_assert!(after.cursor() <= cursor);
+    }
+}
+
+/// What a part waits for its disk before it is shown. Run it by name, with `--nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout, reason = "what was measured")]
+fn how_long_parts_wait_for_the_disk() {
+    let folder = std::env::var("SIGHTSCREEN_MEASURE").map(std::path::PathBuf::from);
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = folder.unwrap_or_else(|_| temporary.path().to_owned());
+    let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+    let renditions: Vec<_> = (0..8).map(|track| (format!("v{track}"), Kind::Video)).collect();
+    let mut store = Store::open(&folder, grid, &renditions, 300, limits()).unwrap();
+    let (mut parts, mut last) = (Vec::new(), Vec::new());
+    for at in 0..600 {
+        let (msn, index) = (at / 10, at % 10);
+        for track in 0..8 {
+            let data = Some(Bytes::from(vec![track as u8; 37_500]));
+            let begun = std::time::Instant::now();
+            store.publish(track, &Part { msn, index, independent: index == 0, data });
+            if index == 9 { &mut last } else { &mut parts }.push(begun.elapsed());
+        }
+    }
+    for (name, mut times) in [("a part", parts), ("the last of a segment", last)] {
+        times.sort();
+        let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+        println!("{name}: median {:?}, p99 {:?}, most {:?}", at(50), at(99), at(100));
+    }
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::event::Live;
 use crate::event::media::Media;
+use crate::event::newest::Text;
 use crate::grid::{Grid, Kind};
 use crate::http::problem;
 use crate::store::{Cursor, Found, Track};
@@ -60,9 +61,7 @@ async fn route(media: &Media, request: &Request<()>, path: &str) -> Outcome {
             let track =
                 media.tracks.iter().position(|track| track.id == rendition).ok_or(not_found(0))?;
             match object {
-                "index.m3u8" => {
-                    playlist(media, track, request.uri().query().unwrap_or_default()).await
-                }
+                "index.m3u8" => playlist(media, track, request).await,
                 _ => content(media, track, request, object).await,
             }
         }
@@ -126,7 +125,8 @@ struct Directives {
     part: Option<u64>,
 }
 
-async fn playlist(media: &Media, index: usize, query: &str) -> Outcome {
+async fn playlist(media: &Media, index: usize, request: &Request<()>) -> Outcome {
+    let query = request.uri().query().unwrap_or_default();
     let target = media.grid.target_duration_s();
     let track = media.tracks.get(index).ok_or(not_found(0))?;
     let asked = directives(query).ok_or(bad("a delivery directive is malformed", target))?;
@@ -148,14 +148,37 @@ async fn playlist(media: &Media, index: usize, query: &str) -> Outcome {
         }
         None => format!("public, max-age={}", (target / 2).max(1)),
     };
-    let body = media.listing(index).map(|listing| render(&listing));
-    let body = body.ok_or(refusal(
+    let text = media.playlist(index);
+    let text = text.ok_or(refusal(
         StatusCode::SERVICE_UNAVAILABLE,
         "starting",
         "the event has no media yet",
         0,
     ))?;
-    Ok(response(StatusCode::OK, "application/vnd.apple.mpegurl", &cache, body.into()))
+    let kind = "application/vnd.apple.mpegurl";
+    let mut answer = match accepts_gzip(request) {
+        true => {
+            let mut answer = response(StatusCode::OK, kind, &cache, text.gzip());
+            insert(&mut answer, header::CONTENT_ENCODING, "gzip");
+            answer
+        }
+        false => response(StatusCode::OK, kind, &cache, text.plain()),
+    };
+    insert(&mut answer, header::VARY, "accept-encoding");
+    Ok(answer)
+}
+
+/// Whether gzip is named, with a weight that is not zero (RFC 9110, 12.5.3).
+fn accepts_gzip(request: &Request<()>) -> bool {
+    let named = request.headers().get_all(header::ACCEPT_ENCODING).into_iter();
+    let mut members =
+        named.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    members.any(|member| {
+        let mut fields = member.split(';').map(str::trim);
+        let coding = fields.next().unwrap_or_default();
+        let weight = fields.find_map(|field| field.strip_prefix("q=")).unwrap_or("1");
+        coding.eq_ignore_ascii_case("gzip") && weight.parse().is_ok_and(|weight: f32| weight > 0.0)
+    })
 }
 
 /// The cursor at which a playlist request is answered; `None` when it does not block.
@@ -226,6 +249,16 @@ fn hold(grid: &Grid) -> Duration {
 }
 
 impl Media {
+    /// The playlist of this track as it is now, made once for all who ask; `None` before the first
+    /// media.
+    fn playlist(&self, index: usize) -> Option<Arc<Text>> {
+        let cursor = self.tracks.get(index)?.cursor();
+        self.playlists.get(index)?.text((cursor, self.breaks.version()), || {
+            let listing = self.listing(index)?;
+            Some(((listing.cursor, listing.breaks.version), render(&listing)))
+        })
+    }
+
     /// What the playlist of this track says now; `None` before the first media.
     pub(crate) fn listing(&self, index: usize) -> Option<Listing> {
         let track = self.tracks.get(index)?;

@@ -227,7 +227,7 @@ mod tests {
             gap: gap == Some(index),
             ..StoredPart::default()
         };
-        Arc::new(Segment { parts: (0..parts).map(part).collect() })
+        Arc::new(Segment { parts: (0..parts).map(part).collect(), ..Segment::default() })
     }
 
     /// Ten seconds in, parts of half a second, segment 1 lost as a whole, segment 3 in part.
@@ -260,7 +260,7 @@ mod tests {
                 ("v160".to_owned(), Kind::Video, Cursor { msn: 5, part: 0 }),
                 ("a-en".to_owned(), Kind::Audio, Cursor { msn: 5, part: 2 }),
             ],
-            breaks: BreaksView { revision: 7, dateranges: vec![past, range] },
+            breaks: BreaksView { revision: 7, version: 7, dateranges: vec![past, range] },
             ended: false,
         }
     }

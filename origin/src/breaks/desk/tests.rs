@@ -163,7 +163,7 @@ impl Night {
         std::fs::write(&path, [&bytes, torn].concat()).unwrap();
         self.desk = Desk::open(&path, "demo", WINDOW_S, self.moods.clone()).unwrap();
         self.desk.resume_at(self.next + 1);
-        assert_eq!(self.desk.view().revision, self.revision);
+        assert_eq!(self.desk.ledger().revision(), self.revision);
     }
 
     fn check(&mut self) {
@@ -246,10 +246,10 @@ fn an_early_return_cuts_at_the_next_unpublished_segment() {
 #[test]
 fn a_break_in_a_break_is_refused_and_leaves_no_trace() {
     let night = running();
-    let revision = night.desk.view().revision;
+    let revision = night.desk.ledger().revision();
     let refused = night.announce(2).unwrap_err().to_string();
     assert!(refused.contains("start at segment 60 or later"), "{refused}");
-    assert_eq!(night.desk.view().revision, revision);
+    assert_eq!(night.desk.ledger().revision(), revision);
 }
 
 #[test]
@@ -291,14 +291,124 @@ fn a_downtime_over_a_whole_break_freezes_and_ends_it_in_order() {
 }
 
 #[test]
+fn a_restart_before_the_freeze_keeps_what_was_decided() {
+    let mut night = Night::new();
+    night.announce(6).unwrap();
+    // After the restart nothing is ready yet, not even a slate.
+    night.take(&Step::Mood(20));
+    night.take(&Step::Kill { torn: 0 });
+    assert!(night.moods.decide(6).pods.iter().all(|pod| pod.slots.len() != 6));
+    night.take(&Step::Publish(3));
+    let ledger = night.desk.ledger();
+    let frozen = ledger.find("b1").unwrap().frozen.clone().unwrap();
+    assert!(frozen.pods.iter().all(|pod| pod.causes.is_empty()), "{frozen:?}");
+}
+
+#[test]
+fn a_better_decision_than_the_first_is_frozen_and_a_worse_one_is_not() {
+    let mut night = Night::new();
+    night.take(&Step::Mood(5));
+    night.announce(6).unwrap();
+    night.take(&Step::Mood(1));
+    night.take(&Step::Publish(3));
+    let ledger = night.desk.ledger();
+    let frozen = ledger.find("b1").unwrap().frozen.clone().unwrap();
+    assert!(frozen.pods.iter().all(|pod| pod.causes.is_empty()), "{frozen:?}");
+}
+
+/// A decider that asks the desk, as one that waits for another system would let others ask.
+struct Asking(Mutex<std::sync::Weak<Desk>>);
+
+impl Decide for Asking {
+    fn decide(&self, _: u64) -> Decision {
+        if let Some(desk) = self.0.lock().unwrap().upgrade() {
+            desk.resume_at(0);
+        }
+        Decision::nothing()
+    }
+
+    fn ads_on(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn the_desk_is_free_while_a_break_is_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let asking = Arc::new(Asking(Mutex::default()));
+    let decide = Arc::<Asking>::clone(&asking);
+    let desk = Desk::open(&folder.path().join("ledger"), "demo", WINDOW_S, decide).unwrap();
+    let desk = Arc::new(desk);
+    *asking.0.lock().unwrap() = Arc::downgrade(&desk);
+    let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+    let plan = desk.announce(&grid, 5, 4).unwrap();
+    desk.before_publish(plan.start).unwrap();
+    assert_eq!(desk.ledger().find("b1").unwrap().state, State::Frozen);
+}
+
+#[test]
+fn the_end_of_an_event_closes_its_breaks() {
+    // Published: 50 to 53, and 54 is hinted, so that the event ends before 55; the break is 53 to
+    // 58.
+    let night = running();
+    night.desk.close_at(55).unwrap();
+    let range = night.desk.view().dateranges.remove(0);
+    assert_eq!((range.duration_ms, range.scte35_in.is_some()), (Some(4000), true));
+    let revision = night.desk.ledger().revision();
+    night.desk.close_at(55).unwrap();
+    assert_eq!(night.desk.ledger().revision(), revision);
+    night.desk.before_publish(55).unwrap();
+    assert_eq!(night.desk.ledger().find("b1").unwrap().state, State::Ended);
+
+    let night = Night::new();
+    night.announce(6).unwrap();
+    night.desk.close_at(51).unwrap();
+    assert_eq!(night.desk.ledger().find("b1").unwrap().state, State::Cancelled);
+}
+
+#[test]
+fn a_break_that_is_frozen_and_never_begins_is_over_too() {
+    let mut night = Night::new();
+    night.announce(1).unwrap();
+    night.take(&Step::Publish(2));
+    assert_eq!(night.desk.ledger().find("b1").unwrap().state, State::Frozen);
+    night.desk.close_at(53).unwrap();
+    assert!(night.desk.view().dateranges.remove(0).scte35_in.is_some());
+}
+
+#[test]
+fn what_changes_no_pods_has_the_name_of_the_revision_before() {
+    let mut night = Night::new();
+    let names = |night: &Night| (night.desk.view().revision, night.desk.ledger().revision());
+    night.announce(2).unwrap();
+    assert_eq!(names(&night), (0, 1));
+    night.take(&Step::Publish(2));
+    assert_eq!(names(&night), (2, 2));
+    night.take(&Step::Publish(4));
+    // It ended, and the next is announced.
+    night.announce(2).unwrap();
+    assert_eq!(names(&night), (2, 4));
+    assert_eq!(
+        night.desk.pods(4, "x.a").unwrap().breaks,
+        night.desk.pods(2, "x.a").unwrap().breaks
+    );
+    let versions = night.desk.view().version;
+    night.desk.return_early("b2").unwrap();
+    assert!(night.desk.view().version > versions);
+}
+
+#[test]
 fn an_earlier_revision_is_folded_once_and_few_are_kept() {
     let mut night = Night::new();
-    for _ in 0..10 {
-        night.announce(6).unwrap();
-        let open = night.desk.ledger().records().last().unwrap().plan.id.clone();
-        night.desk.return_early(&open).unwrap();
+    for _ in 0..5 {
+        night.announce(1).unwrap();
+        for _ in 0..4 {
+            night.desk.before_publish(night.next + 1).unwrap();
+            night.next += 1;
+        }
     }
-    night.take(&Step::Publish(1));
+    // Each was announced, frozen and ended.
+    assert_eq!((night.desk.ledger().revision(), night.desk.view().revision), (15, 14));
     let kept = |night: &Night| -> Vec<u64> {
         let folded = night.desk.folded.lock().unwrap();
         folded.iter().map(|ledger| ledger.revision()).collect()

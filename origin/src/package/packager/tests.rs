@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::breaks::on_air::{BreaksView, FreezeError};
+use crate::store::DiskLimits;
 
 /// A ledger that knows what is visible: nothing of a sequence number may be, its hint included,
 /// before it is frozen.
@@ -24,6 +25,10 @@ impl Breaks for Watching {
             );
         }
         self.frozen.lock().unwrap().push(msn);
+        Ok(())
+    }
+
+    fn close_at(&self, _: u64) -> Result<(), FreezeError> {
         Ok(())
     }
 
@@ -60,7 +65,8 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let grid = Grid::new(now_ms(), (25, 1), 2000, 200).unwrap();
         let renditions = [("v".to_owned(), Kind::Video), ("a".to_owned(), Kind::Audio)];
-        let store = Store::open(folder.path(), grid, &renditions, 30).unwrap();
+        let store =
+            Store::open(folder.path(), grid, &renditions, 30, DiskLimits::default()).unwrap();
         let ledger = Arc::new(Watching::default());
         *ledger.tracks.lock().unwrap() = store.tracks().to_vec();
         let packager = Packager::new(Setup {

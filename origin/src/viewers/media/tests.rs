@@ -4,9 +4,9 @@ use super::*;
 use crate::breaks::on_air::NoBreaks;
 use crate::creative::Library;
 use crate::encode::ladder::Plan;
+use crate::event::newest::Newest;
 use crate::package::end::End;
-use crate::store::Part;
-use crate::store::Store;
+use crate::store::{DiskLimits, Part, Store};
 
 fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
@@ -65,16 +65,18 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let grid = Grid::new(0, (25, 1), 1000, 200).unwrap();
         let tracks = [("v".to_owned(), Kind::Video)];
-        let store = Store::open(folder.path(), grid, &tracks, 20).unwrap();
+        let store = Store::open(folder.path(), grid, &tracks, 20, DiskLimits::default()).unwrap();
         let media = Media {
             epoch: "1a2b".into(),
             grid,
             plan: Plan { video: Vec::new(), audio: Vec::new() },
             tracks: store.tracks().to_vec(),
             inits: vec![OnceLock::new()],
+            playlists: vec![Newest::default()],
             window_segments: 8,
             listed_from: 0,
             end: Arc::new(End::open(folder.path()).unwrap()),
+            disk: store.disk(),
             breaks: Arc::new(NoBreaks),
             library: Library::new(folder.path().join("creatives")),
         };
@@ -89,7 +91,7 @@ impl Stage {
                 independent: index == 0,
                 data: Some(Bytes::from_static(b"media")),
             };
-            self.store.publish(0, &part).unwrap();
+            self.store.publish(0, &part);
         }
     }
 }
@@ -189,5 +191,70 @@ async fn objects_of_another_epoch_are_not_there() {
         "1a2b-1a2b-7.m4s",
     ] {
         assert_eq!(status(object).await, 404, "{object}");
+    }
+}
+
+#[tokio::test]
+async fn a_playlist_is_made_once_for_all_and_compressed_for_those_who_accept_it() {
+    let mut stage = Stage::new();
+    stage.publish(7);
+    let ask = async |stage: &Stage, accepts: Option<&str>| {
+        let mut request = Request::get("/live/demo/v/index.m3u8");
+        if let Some(accepts) = accepts {
+            request = request.header("accept-encoding", accepts);
+        }
+        answer(&stage.media, &request.body(()).unwrap(), "v/index.m3u8").await
+    };
+    let first = ask(&stage, None).await;
+    // The very same bytes, not equal ones.
+    assert_eq!(ask(&stage, None).await.body().as_ptr(), first.body().as_ptr());
+    for (accepts, gzip) in [("br, gzip", true), ("gzip;q=0, br", false), ("deflate", false)] {
+        let answer = ask(&stage, Some(accepts)).await;
+        assert_eq!(answer.headers().contains_key("content-encoding"), gzip, "{accepts}");
+        assert_eq!(answer.body().starts_with(&[0x1f, 0x8b]), gzip, "{accepts}");
+        assert_eq!(answer.headers()["vary"], "accept-encoding");
+    }
+    stage.publish(8);
+    assert_ne!(ask(&stage, None).await.body(), first.body());
+}
+
+/// From a part to the last answer of those who wait for it. Run it by name, with `--nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout, reason = "what was measured")]
+async fn how_long_the_last_of_five_thousand_waits_for_a_part() {
+    const WAITING: usize = 5000;
+    for shared in [true, false] {
+        let mut stage = Stage::new();
+        (7..40).for_each(|msn| stage.publish(msn));
+        let Stage { mut store, media, _folder } = stage;
+        let media = Arc::new(media);
+        let mut times = Vec::new();
+        for index in 0..media.grid.parts(Kind::Video, 40) {
+            let mut waiting = tokio::task::JoinSet::new();
+            for _ in 0..WAITING {
+                let media = Arc::clone(&media);
+                waiting.spawn(async move {
+                    let until = Cursor { msn: 40, part: index + 1 };
+                    assert!(reached(&media, &media.tracks[0], until).await);
+                    let own = Newest::default();
+                    let make = || Some((Default::default(), render(&media.listing(0)?)));
+                    let text = match shared {
+                        true => media.playlist(0),
+                        false => own.text(Default::default(), make),
+                    };
+                    assert!(!text.unwrap().gzip().is_empty());
+                    std::time::Instant::now()
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let data = Some(Bytes::from_static(b"media"));
+            let begun = std::time::Instant::now();
+            store.publish(0, &Part { msn: 40, index, independent: index == 0, data });
+            let answers = waiting.join_all().await;
+            times.push(*answers.iter().max().unwrap() - begun);
+        }
+        times.sort();
+        println!("shared {shared}: the last after {:?} (median), {:?} (most)", times[5], times[9]);
     }
 }

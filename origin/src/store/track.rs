@@ -1,0 +1,237 @@
+//! One rendition's timeline, as viewers see it. Nothing here waits for a disk but the reading of
+//! what is no longer in memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{Cursor, HOT_SEGMENTS, Objects, Part, Segment, StoredPart, names, sealed};
+use crate::grid::{Grid, Kind};
+
+/// One rendition's published media.
+pub struct Track {
+    /// The rendition's identifier.
+    pub id: String,
+    /// Picture or sound.
+    pub kind: Kind,
+    pub(super) grid: Grid,
+    objects: Arc<dyn Objects>,
+    segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    cursor: watch::Sender<Cursor>,
+}
+
+impl fmt::Debug for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Track").field("id", &self.id).field("cursor", &self.cursor()).finish()
+    }
+}
+
+/// An object that can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Its bytes.
+    Bytes(Bytes),
+    /// Not published yet.
+    Later,
+    /// A gap, too old, or never to be.
+    Never,
+}
+
+/// Takes what lies before `msn` out, and returns which. After an outage nothing may be left near
+/// `msn`: what was listed is still a gap then, and not before the event's first segment.
+pub(super) fn forget_before(segments: &mut BTreeMap<u64, Arc<Segment>>, msn: u64) -> Vec<u64> {
+    let kept = segments.split_off(&msn);
+    let gone = std::mem::replace(segments, kept);
+    if !gone.is_empty() {
+        segments.entry(msn).or_insert_with(|| Arc::new(Segment::missing()));
+    }
+    gone.into_keys().collect()
+}
+
+impl Track {
+    pub(super) fn new(
+        (id, kind): (String, Kind),
+        grid: Grid,
+        objects: Arc<dyn Objects>,
+        segments: BTreeMap<u64, Arc<Segment>>,
+    ) -> Self {
+        let cursor = segments.last_key_value().map_or(Cursor::default(), |(msn, segment)| {
+            let part = segment.parts.len() as u64;
+            match segment.stored || part >= grid.parts(kind, *msn) {
+                true => Cursor { msn: msn + 1, part: 0 },
+                false => Cursor { msn: *msn, part },
+            }
+        });
+        let (segments, cursor) = (RwLock::new(segments), watch::Sender::new(cursor));
+        Self { id, kind, grid, objects, segments, cursor }
+    }
+
+    /// The first part that is not published.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        *self.cursor.borrow()
+    }
+
+    /// Follows the cursor.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Cursor> {
+        self.cursor.subscribe()
+    }
+
+    /// The segments from `first` up to the cursor with the cursor itself, as one consistent
+    /// picture. Absent ones are gaps.
+    #[must_use]
+    pub fn window(&self, first: u64) -> (Cursor, BTreeMap<u64, Arc<Segment>>) {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let window =
+            segments.range(first..).map(|(msn, segment)| (*msn, Arc::clone(segment))).collect();
+        (*self.cursor.borrow(), window)
+    }
+
+    /// The oldest segment that is kept.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
+    }
+
+    /// How many segments are whole and have media throughout.
+    #[must_use]
+    pub fn whole_segments(&self) -> usize {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let cursor = self.cursor();
+        let whole = segments.range(..cursor.msn);
+        whole.filter(|(_, segment)| !segment.gap()).count()
+    }
+
+    /// A whole segment.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn segment(&self, msn: u64) -> io::Result<Found> {
+        let (cursor, segment) = self.one(msn);
+        if msn >= cursor.msn {
+            return Ok(Found::Later);
+        }
+        let Some(segment) = segment.filter(|segment| !segment.gap()) else {
+            return Ok(Found::Never);
+        };
+        let media = match segment.in_memory() {
+            Some(parts) => Some(parts.concat().into()),
+            None => self.read(&names::whole(&self.id, msn)).await?.map(|opened| opened.media),
+        };
+        Ok(media.map_or(Found::Never, Found::Bytes))
+    }
+
+    /// One part.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn part(&self, msn: u64, index: u64) -> io::Result<Found> {
+        let (cursor, segment) = self.one(msn);
+        if index >= self.grid.parts(self.kind, msn) {
+            return Ok(Found::Never);
+        }
+        if (Cursor { msn, part: index }) >= cursor {
+            return Ok(Found::Later);
+        }
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(segment) = segment else { return Ok(Found::Never) };
+        let part = segment.parts.get(at);
+        if let Some(data) = part.and_then(|part| part.data.clone()) {
+            return Ok(Found::Bytes(data));
+        }
+        let (name, at) = match segment.stored {
+            true => (names::whole(&self.id, msn), at),
+            false if part.is_some_and(|part| !part.gap) => (names::part(&self.id, msn, index), 0),
+            false => return Ok(Found::Never),
+        };
+        let opened = self.read(&name).await?;
+        Ok(opened.and_then(|opened| opened.part(at)).map_or(Found::Never, Found::Bytes))
+    }
+
+    /// An object that is what was written.
+    async fn read(&self, name: &str) -> io::Result<Option<sealed::Opened>> {
+        let object = self.objects.get(name).await?;
+        let opened = object.as_ref().and_then(sealed::open);
+        if object.is_some() && opened.is_none() {
+            tracing::error!(name, "an object is not what was written: it is not served");
+        }
+        Ok(opened)
+    }
+
+    pub(super) fn one(&self, msn: u64) -> (Cursor, Option<Arc<Segment>>) {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        (*self.cursor.borrow(), segments.get(&msn).cloned())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Arc<Segment>>> {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn show(&self, part: &Part) {
+        let mut segments = self.write();
+        let stored = StoredPart {
+            length: part.data.as_ref().map_or(0, |data| data.len() as u32),
+            independent: part.independent,
+            gap: part.data.is_none(),
+            data: part.data.clone(),
+        };
+        Arc::make_mut(segments.entry(part.msn).or_default()).parts.push(stored);
+        if let Some(cold) = part.msn.checked_sub(HOT_SEGMENTS) {
+            cool(&mut segments, cold, false);
+        }
+        let last = part.index + 1 == self.grid.parts(self.kind, part.msn);
+        let next = match last {
+            true => Cursor { msn: part.msn + 1, part: 0 },
+            false => Cursor { msn: part.msn, part: part.index + 1 },
+        };
+        self.cursor.send_replace(next);
+    }
+
+    /// A segment will never be an object: there is no room for it to wait. Memory holds it no longer
+    /// than others.
+    pub(super) fn give_up(&self, msn: u64) {
+        self.stored(msn);
+    }
+
+    /// A segment is an object now: memory need not hold it for long.
+    pub(super) fn stored(&self, msn: u64) {
+        let mut segments = self.write();
+        if let Some(segment) = segments.get_mut(&msn) {
+            Arc::make_mut(segment).stored = true;
+        }
+        let cursor = self.cursor();
+        if msn + HOT_SEGMENTS <= cursor.msn {
+            cool(&mut segments, msn, true);
+        }
+    }
+
+    /// Moves the cursor over whole segments without media.
+    pub(super) fn skip_to(&self, msn: u64) {
+        self.cursor.send_if_modified(|cursor| {
+            let ahead = msn > cursor.msn;
+            if ahead {
+                *cursor = Cursor { msn, part: 0 };
+            }
+            ahead
+        });
+    }
+
+    /// Forgets what lies before a segment, and returns which.
+    pub(super) fn forget_before(&self, msn: u64) -> Vec<u64> {
+        forget_before(&mut self.write(), msn)
+    }
+}
+
+/// Lets go of a segment's bytes once they are an object, or parts of a segment that never becomes
+/// one.
+fn cool(segments: &mut BTreeMap<u64, Arc<Segment>>, msn: u64, now: bool) {
+    let Some(segment) = segments.get_mut(&msn) else { return };
+    if now || segment.stored || segment.gap() {
+        Arc::make_mut(segment).parts.iter_mut().for_each(|part| part.data = None);
+    }
+}

@@ -1,0 +1,133 @@
+//! The real binary with two publishers, killed at random moments: what was published is as before,
+//! byte for byte, and at most the segment that was being made becomes a gap.
+//!
+//! `SIGHTSCREEN_KILLS` says how often. Needs ffmpeg, as the origin itself does.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use common::{Running, TOKEN, binary, free_port, get, publish, wait};
+
+const EVENTS: [(&str, &str); 2] = [("a", "key-of-the-first-event"), ("b", "key-of-the-other-one")];
+const RENDITIONS: [&str; 2] = ["v160", "a-en"];
+
+/// By event, rendition and URI.
+type Shown = BTreeMap<(&'static str, &'static str, String), Vec<u8>>;
+
+#[derive(Clone, Copy)]
+struct Ports {
+    main: u16,
+    control: u16,
+    rtmp: u16,
+}
+
+impl Ports {
+    fn serve(self, folder: &Path) -> Running {
+        let Self { main, control, rtmp } = self;
+        let events = EVENTS.map(|(event, key)| {
+            format!("[[events]]\nevent = \"{event}\"\nstream-key = \"{key}\"\n")
+        });
+        let text = format!(
+            "listen = \"127.0.0.1:{main}\"\ncontrol = \"127.0.0.1:{control}\"\n\
+             rtmp = \"127.0.0.1:{rtmp}\"\ndata = {data:?}\ninput = \"rtmp\"\nmax-height = 160\n\
+             languages = [\"en\"]\noperator-token = \"{TOKEN}\"\n{events}",
+            data = folder.join("data"),
+            events = events.concat(),
+        );
+        let file = folder.join("origin.toml");
+        std::fs::write(&file, text).unwrap();
+        let log = File::options().append(true).create(true).open(folder.join("log")).unwrap();
+        let child = binary()
+            .args(["serve", "--config"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        let origin = Running(child.unwrap());
+        wait("the origin", || get(control, "/health").is_some());
+        origin
+    }
+
+    fn playlist(self, event: &str, rendition: &str) -> String {
+        let path = format!("/live/{event}/{rendition}/index.m3u8");
+        let (status, body) = get(self.main, &path).unwrap();
+        assert_eq!(status, 200, "{path}");
+        String::from_utf8(body).unwrap()
+    }
+
+    /// The segments that are listed and have media.
+    fn segments(self, event: &str, rendition: &str) -> Vec<String> {
+        let playlist = self.playlist(event, rendition);
+        let (mut segments, mut gap) = (Vec::new(), false);
+        for line in playlist.lines() {
+            match line {
+                "#EXT-X-GAP" => gap = true,
+                line if line.starts_with('#') => {}
+                line if !std::mem::take(&mut gap) => segments.push(line.to_owned()),
+                _ => {}
+            }
+        }
+        segments
+    }
+
+    fn get(self, event: &str, rendition: &str, uri: &str) -> (u16, Vec<u8>) {
+        get(self.main, &format!("/live/{event}/{rendition}/{uri}")).unwrap()
+    }
+
+    fn all(self) -> Shown {
+        let mut shown = Shown::new();
+        for (event, rendition) in EVENTS.iter().flat_map(|(e, _)| RENDITIONS.map(|r| (*e, r))) {
+            for uri in self.segments(event, rendition) {
+                let (status, body) = self.get(event, rendition, &uri);
+                assert_eq!(status, 200, "{event} {rendition} {uri}");
+                shown.insert((event, rendition, uri), body);
+            }
+        }
+        shown
+    }
+
+    fn newest(self) -> u64 {
+        let number = |uri: &String| -> u64 {
+            uri.split_once('-').unwrap().1.strip_suffix(".m4s").unwrap().parse().unwrap()
+        };
+        let of = |(event, _): (&str, &str)| self.segments(event, "v160").last().map(number);
+        EVENTS.iter().filter_map(|event| of(*event)).min().unwrap_or(0)
+    }
+}
+
+fn is_live(control: u16) -> bool {
+    let (_, health) = get(control, "/health").unwrap();
+    let health: serde_json::Value = serde_json::from_slice(&health).unwrap();
+    EVENTS.iter().all(|(event, _)| health["events"][event] == "live")
+}
+
+#[test]
+fn a_kill_at_any_moment_takes_nothing_that_was_published() {
+    let kills = std::env::var("SIGHTSCREEN_KILLS").ok().and_then(|kills| kills.parse().ok());
+    let folder = tempfile::tempdir().unwrap();
+    let ports = Ports { main: free_port(), control: free_port(), rtmp: free_port() };
+    let mut before = Shown::new();
+    for _ in 0..kills.unwrap_or(3) {
+        let origin = ports.serve(folder.path());
+        for ((event, rendition, uri), body) in &before {
+            let (status, after) = ports.get(event, rendition, uri);
+            assert!(status == 200 && after == *body, "{event} {rendition} {uri}: {status}");
+        }
+        let _cameras = EVENTS.map(|(_, key)| publish(ports.rtmp, key));
+        wait("both events", || is_live(ports.control));
+        let from = ports.newest();
+        wait("more of both", || ports.newest() > from + 1);
+        // The nanoseconds are random enough.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        std::thread::sleep(Duration::from_millis(u64::from(now.subsec_nanos()) % 2000));
+        before = ports.all();
+        assert!(before.len() >= 8, "{:?}", before.keys());
+        drop(origin);
+    }
+}
