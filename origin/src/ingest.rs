@@ -25,7 +25,7 @@ use crate::grid::{Grid, Kind};
 use crate::package::queue::Sink;
 pub use port::Input;
 pub(crate) use port::Intake;
-pub use publishers::{KeyTaken, Publishers};
+pub use publishers::{KeyTaken, Publishers, StreamKey};
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::encode::EncodeError;
 use crate::encode::ladder::{Plan, Shape};
 use crate::grid::Grid;
+use crate::ingest::StreamKey;
 use crate::package::queue::Sink;
-use crate::secret::Secret;
 
 /// Where picture and sound come from.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub enum Input {
     /// A media file, played in real time and looped.
     File(PathBuf),
     /// A publisher (OBS, ffmpeg) that names this stream key.
-    Publisher(Secret),
+    Publisher(StreamKey),
 }
 
 /// An event, as an input sees it. Clones are the same event.
