@@ -249,12 +249,16 @@ pub(super) fn gone(error: DatabaseError) -> Box<Response<Bytes>> {
     refused(StreamsError::Database(error))
 }
 
+/// What the database said is for the log: it may tell of its host.
 pub(super) fn database_problem(error: &DatabaseError) -> Response<Bytes> {
-    let code = match error {
-        DatabaseError::Gone(_) => "database-gone",
-        DatabaseError::Taken | DatabaseError::Refused(_) => "database-refused",
+    tracing::error!(event = "database-gone", %error, "a request waits for the database");
+    let (code, title) = match error {
+        DatabaseError::Gone(_) => ("database-gone", "The database does not answer: ask again"),
+        DatabaseError::Taken | DatabaseError::Refused(_) => {
+            ("database-refused", "The database refuses: the log says why")
+        }
     };
-    let mut response = failed(code, error);
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, code, title);
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_S));
     response
@@ -275,8 +279,8 @@ fn told(fault: &Fault) -> Value {
 fn refused(error: StreamsError) -> Box<Response<Bytes>> {
     let title = error.to_string();
     let conflict = |code: &str| problem(StatusCode::CONFLICT, code, &title);
-    Box::new(match &error {
-        StreamsError::Invalid(faults) => invalid(faults),
+    Box::new(match error {
+        StreamsError::Invalid(faults) => invalid(&faults),
         StreamsError::Exists(_) => conflict("stream-exists"),
         StreamsError::Full(_) => conflict("streams-full"),
         StreamsError::Unknown => problem(StatusCode::NOT_FOUND, "stream-unknown", &title),
@@ -290,11 +294,11 @@ fn refused(error: StreamsError) -> Box<Response<Bytes>> {
         StreamsError::Ended => conflict("stream-ended"),
         StreamsError::Running => conflict("stream-running"),
         StreamsError::NoKey => conflict("stream-without-key"),
-        StreamsError::Database(error) => database_problem(error),
-        StreamsError::Runner(error) => failed("stream-not-started", error),
-        StreamsError::End(error) => failed(DISK, error),
-        StreamsError::Publish(error) => failed(DISK, error),
-        StreamsError::Files { .. } => failed(DISK, &error),
+        StreamsError::Database(error) => database_problem(&error),
+        StreamsError::Runner(error) => failed("stream-not-started", &error),
+        StreamsError::End(error) => failed(DISK, &error),
+        StreamsError::Publish(error) => failed(DISK, &error),
+        error @ StreamsError::Files { .. } => failed(DISK, &error),
         StreamsError::Reload(faults) => {
             let errors: Vec<Value> = faults.iter().map(told).collect();
             let members = json!({"errors": errors});

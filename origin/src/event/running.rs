@@ -157,7 +157,12 @@ impl RunningEvent {
             jobs: Mutex::default(),
             stocking: Mutex::default(),
         });
-        event.make_known()?;
+        if let Err(error) = event.make_known() {
+            // Nobody has it, so nobody would end it.
+            event.snapshots.forget(event.name());
+            event.live.shutdown().await;
+            return Err(error.into());
+        }
         Ok(event)
     }
 

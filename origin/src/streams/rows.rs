@@ -94,7 +94,7 @@ const DELIVER: &str = "INSERT INTO deliveries (id, webhook, stream, step, body, 
     SELECT $1 || webhooks.id, webhooks.id, $2, $3, $4, 0, $5 FROM webhooks";
 
 impl Database {
-    /// Adds a stream, and tells it to the webhooks.
+    /// Adds a stream, and tells it to the webhooks. Returns it as it is kept.
     ///
     /// # Errors
     /// [`DatabaseError::Taken`] for a name that is there.
@@ -104,8 +104,21 @@ impl Database {
         source: Source,
         settings: &Value,
         key: &str,
-    ) -> Result<(), DatabaseError> {
+    ) -> Result<Row, DatabaseError> {
         let now = clock();
+        let row = Row {
+            id: id.to_owned(),
+            source,
+            status: Status::Ready,
+            settings: settings.clone(),
+            key: key.to_owned(),
+            old_key: String::new(),
+            old_key_until_ms: 0,
+            created_ms: now,
+            changed_ms: now,
+            ended_ms: 0,
+            steps: 1,
+        };
         within(async {
             let mut all = self.pool().begin().await?;
             sqlx::query(INSERT)
@@ -122,7 +135,8 @@ impl Database {
             tell(&mut all, id, Status::Ready, 1, now).await?;
             all.commit().await
         })
-        .await
+        .await?;
+        Ok(row)
     }
 
     /// The stream of that name.

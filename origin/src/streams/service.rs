@@ -159,16 +159,16 @@ impl Streams {
         }
         let digest = digest.map(|digest| digest.to_hex()).unwrap_or_default();
         let inserted = self.database.insert(&id, Source::Api, &config.body(), &digest).await;
-        inserted.map_err(|error| match error {
+        let row = inserted.map_err(|error| match error {
             DatabaseError::Taken => StreamsError::Exists(id.clone()),
             error => error.into(),
         })?;
         if let Err(error) = self.runner.start(vec![self.settings(&config)]).await {
-            // What nobody was told of must not start with the process.
+            // What nobody was told of must not start with the process, nor keep its name.
             self.database.remove(&id).await?;
+            self.scrap(&id).await?;
             return Err(error.into());
         }
-        let row = self.database.stream(&id).await?.ok_or(StreamsError::Unknown)?;
         Ok(Made { row, key })
     }
 
@@ -220,7 +220,8 @@ impl Streams {
         let grace_s = i64::from(grace_s.unwrap_or(self.rules.key_grace_s));
         let (digest, until_ms) = (StreamKey::of(&key), clock() + grace_s * 1000);
         self.database.rotate(id, &digest.to_hex(), until_ms).await?;
-        let row = self.row(id).await?;
+        let old_key = before.key.clone();
+        let row = Row { key: digest.to_hex(), old_key, old_key_until_ms: until_ms, ..before };
         self.admit(&row);
         tracing::info!(event = id, grace_s, "the stream has a new key");
         Ok(Made { row, key: Some(key) })
@@ -284,10 +285,15 @@ impl Streams {
             return Err(StreamsError::Configured);
         }
         let is_over = self.runner.events().get(id).is_none_or(|event| event.live.is_over());
-        if !force && !(row.status == Status::Ended || is_over) {
+        if !(force || is_over || row.status == Status::Ended) {
             return Err(StreamsError::Running);
         }
         self.database.remove(id).await?;
+        self.scrap(id).await
+    }
+
+    /// Takes a stream off the air and removes its files.
+    async fn scrap(&self, id: &str) -> Result<(), StreamsError> {
         self.take_off(id).await?;
         let path = self.folder(id);
         let removed = {

@@ -75,7 +75,7 @@ impl Streams {
                     }
                     _ => {}
                 },
-                other => other?,
+                other => drop(other?),
             }
         }
         for id in self.database.configured().await? {
