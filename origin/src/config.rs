@@ -5,9 +5,12 @@
 //! been checked as far as that is possible without opening a port.
 
 mod admission;
+mod differences;
 mod encoding;
+mod origin;
 mod reader;
 mod settings;
+mod stream;
 mod tables;
 
 use std::net::SocketAddr;
@@ -26,15 +29,17 @@ use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
-use crate::ingest::{self, Input};
+use crate::ingest::{self, Input, StreamKey};
 use crate::package::packager::Patience;
 use crate::secret::Secret;
 use crate::store::DiskLimits;
 pub use admission::Admission;
+pub use origin::{StreamsConfig, WhenRemoved};
 pub use reader::Fault;
 use reader::{Field, Reader};
 use settings::Text;
 pub use settings::{Settings, with_defaults};
+pub use stream::{Latency, Template, fixed_differences, setting_at};
 
 /// All of `serve`'s settings.
 #[derive(Debug, Clone)]
@@ -49,12 +54,20 @@ pub struct Config {
     pub event: String,
     /// The event's name, for people.
     pub title: String,
+    /// What kind of event it is; may be empty.
+    pub category: String,
+    /// By which it is found.
+    pub tags: Vec<String>,
+    /// How far viewers are behind.
+    pub latency: Latency,
     /// Where picture and sound come from.
     pub input: Input,
     /// Where publishers connect.
     pub rtmp: SocketAddr,
     /// What publishers may take.
     pub rtmp_limits: ingest::Limits,
+    /// What a publisher names; none where nobody publishes.
+    pub stream_key: Option<Secret>,
     /// Whether the stream key was made here and has to be shown to the operator.
     pub stream_key_made: bool,
     /// Audio languages, the default first.
@@ -109,6 +122,8 @@ pub struct Config {
     pub edge_secrets: Vec<Secret>,
     /// Whether `/api/events/{event}/playback` signs for whoever asks.
     pub open_playback: bool,
+    /// Where streams are kept and how.
+    pub streams: StreamsConfig,
     /// Shape of log lines.
     pub log: LogFormat,
     /// Directives of the log's filter, such as `info`.
@@ -155,8 +170,9 @@ impl Config {
 
     fn from_reader(reader: &mut Reader) -> Self {
         let data = PathBuf::from(reader.text(|s| &s.data));
+        let latency = stream::latency(reader);
         let keyring = reader.optional(|s| &s.keyring);
-        let (input, stream_key_made) = input(reader);
+        let (input, stream_key, stream_key_made) = input(reader);
         let (operator_token, operator_token_made) =
             secret(reader, "operator-token", |s| &s.operator_token);
         let admission = admission::admission(reader);
@@ -165,10 +181,14 @@ impl Config {
         let config = Self {
             listen: address(reader, "listen", |s| &s.listen),
             control: address(reader, "control", |s| &s.control),
-            title: reader.text(|s| &s.title),
+            title: stream::title(reader),
+            category: stream::category(reader),
+            tags: stream::tags(reader),
+            latency,
             input,
             rtmp: address(reader, "rtmp", |s| &s.rtmp),
             rtmp_limits: rtmp_limits(reader),
+            stream_key,
             stream_key_made,
             languages: languages(reader),
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
@@ -197,6 +217,7 @@ impl Config {
             media_url: reader.optional(|s| &s.media_url),
             edge_secrets: edge_secrets(reader),
             open_playback: open_playback(reader),
+            streams: origin::streams(reader, &data),
             log: log(reader),
             log_level: log_level(reader),
             data,
@@ -227,9 +248,11 @@ impl Config {
             let path = self.data.join("operator-token");
             self.operator_token = kept(self.operator_token.clone(), path)?;
         }
-        if let (true, Input::Publisher(key)) = (self.stream_key_made, &self.input) {
+        if let (true, Some(key)) = (self.stream_key_made, &self.stream_key) {
             let path = self.data.join("events").join(&self.event).join("stream-key");
-            self.input = Input::Publisher(kept(key.clone(), path)?);
+            let key = kept(key.clone(), path)?;
+            self.input = Input::Publisher(StreamKey::of(&key.0));
+            self.stream_key = Some(key);
         }
         Ok(())
     }
@@ -247,6 +270,7 @@ impl Config {
                 ladder: LadderLimits {
                     max_height: self.max_height,
                     rungs: self.rungs.clone(),
+                    // Those of the process take their place.
                     budget: Budget::of_machine(self.cpu_share),
                     encoder: Chosen::new(self.encoder.unwrap_or(Encoder::X264)),
                 },
@@ -266,7 +290,8 @@ impl Config {
             slate: self.slate.clone(),
             schedule: self.schedule,
             snapshots: self.snapshots.clone(),
-            snapshot_every_s: self.snapshot_every_s,
+            leads_site: false,
+            low_latency: self.latency == Latency::Low,
         }
     }
 
@@ -286,7 +311,7 @@ impl Config {
         let fault = self.document().fault().filter(|_| is_identifier(&self.event));
         if let Some(fault) = fault {
             let remedy = "change the setting that it comes from; edges would refuse the event";
-            reader.fault("the event's document".to_owned(), &fault, remedy);
+            reader.fault(reader.together("the event's document"), &fault, remedy);
         }
         if self.dvr_s < self.window_s {
             let place = reader.place("dvr", |s| &s.dvr);
@@ -325,10 +350,9 @@ fn defaults() -> Settings {
         max_height: text("1080"),
         cpu_percent: text("75"),
         encoder: text("auto"),
+        latency: text("low"),
         frame_rate: text("source"),
         deinterlace: text("frame"),
-        segment_ms: text("2000"),
-        part_ms: text("200"),
         window: text("60"),
         dvr: text("600"),
         slate_after_ms: text("500"),
@@ -345,6 +369,12 @@ fn defaults() -> Settings {
         first_break: text("0"),
         break_every: text("0"),
         break_length: text("20"),
+        streams_max: text("100"),
+        key_grace: text("3600"),
+        when_removed: text("end"),
+        webhook_attempts: text("12"),
+        webhook_private: text("false"),
+        audit_days: text("365"),
         log: text("plain"),
         log_level: text("info"),
         ..Settings::default()
@@ -405,13 +435,14 @@ fn event(reader: &mut Reader) -> String {
     event
 }
 
-fn input(reader: &mut Reader) -> (Input, bool) {
+/// The input, and where it is a publisher, its key and whether that was made here.
+fn input(reader: &mut Reader) -> (Input, Option<Secret>, bool) {
     let text = reader.text(|s| &s.input);
     let (stream_key, made) = secret(reader, "stream-key", |s| &s.stream_key);
     let place = reader.place("input", |s| &s.input);
     let input = match (text.as_str(), text.strip_prefix("file:")) {
         ("test", _) => Input::TestMatch,
-        ("rtmp", _) => Input::Publisher(Secret(stream_key)),
+        ("rtmp", _) => Input::Publisher(StreamKey::of(&stream_key)),
         (_, Some(file)) => {
             let path = PathBuf::from(file);
             if !path.is_file() {
@@ -426,8 +457,8 @@ fn input(reader: &mut Reader) -> (Input, bool) {
             Input::TestMatch
         }
     };
-    let shown = made && matches!(input, Input::Publisher(_));
-    (input, shown)
+    let takes = matches!(input, Input::Publisher(_));
+    (input, takes.then_some(Secret(stream_key)), made && takes)
 }
 
 /// One, or two while they change from one to the other.
@@ -501,8 +532,12 @@ fn schedule(reader: &mut Reader) -> Schedule {
 }
 
 fn open_playback(reader: &mut Reader) -> bool {
+    yes_or_no(reader, "open-playback", |s| &s.open_playback)
+}
+
+fn yes_or_no(reader: &mut Reader, name: &str, field: Field<Text>) -> bool {
     let (fault, remedy) = ("is neither true nor false", "write true or false");
-    reader.value("open-playback", |s| &s.open_playback, fault, remedy).unwrap_or(false)
+    reader.value(name, field, fault, remedy).unwrap_or(false)
 }
 
 fn log(reader: &mut Reader) -> LogFormat {
@@ -527,228 +562,4 @@ fn log_level(reader: &mut Reader) -> String {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct CommandLine {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
-    pub(super) fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
-        read_all(toml, flags).map(|mut configs| configs.remove(0))
-    }
-
-    fn read_all(toml: &str, flags: &[&str]) -> Result<Vec<Config>, Vec<Fault>> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("origin.toml");
-        std::fs::write(&file, toml).unwrap();
-        let line = CommandLine::parse_from([&["origin"], flags].concat());
-        Config::read(&line.settings, Some(&file))
-    }
-
-    #[test]
-    fn each_event_has_its_own_settings_over_those_of_the_file() {
-        let toml = "title = \"The final\"\nwindow = 30\nlisten = \"127.0.0.1:1\"\n\
-            [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n\
-            [[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\nwindow = 60\n\
-            title = \"The other\"\n[[events.pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:car\"]\n";
-        let configs = read_all(toml, &[]).unwrap();
-        let told = |config: &Config| {
-            let (event, title) = (config.event.clone(), config.title.clone());
-            format!("{event} {title} {} {:?}", config.window_s, config.table.creatives())
-        };
-        let told: Vec<String> = configs.iter().map(told).collect();
-        assert_eq!(
-            told,
-            ["a The final 30 [\"built-in:bank\"]", "b The other 60 [\"built-in:car\"]",]
-        );
-        assert!(configs.iter().all(|config| config.listen.port() == 1));
-    }
-
-    #[test]
-    fn what_is_wrong_with_one_of_several_events_names_it() {
-        let faults = |toml: &str| -> String {
-            let faults = read_all(toml, &[]).unwrap_err();
-            faults.iter().map(|fault| format!("{fault}\n")).collect()
-        };
-        let told = faults("[[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\nwindow = 1\n");
-        assert!(told.contains("window in [[events]] 2 of"), "{told}");
-        let told = faults("[[events]]\nevent = \"a\"\nlisten = \"127.0.0.1:1\"\n");
-        assert!(told.contains("listen is the origin's"), "{told}");
-        let told = faults("[[events]]\nevent = \"a\"\n[[events]]\nevent = \"a\"\n");
-        assert!(told.contains("\"a\" is there twice"), "{told}");
-        let told = faults("part-ms = 1\n[[events]]\nevent = \"a\"\n[[events]]\nevent = \"b\"\n");
-        assert!(told.contains("part-ms in"), "{told}");
-        for wrong in ["events = 1", "events = []", "events = [1]"] {
-            assert!(faults(wrong).contains("[[events]]"), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn defaults_file_and_flags_in_this_order() {
-        let config = read(
-            "event = \"final\"\nbreak-every = 90\nlisten = \"127.0.0.1:1\"\nlanguages = [\"ta\"]",
-            &["--listen", "127.0.0.1:2"],
-        )
-        .unwrap();
-        assert_eq!(
-            (config.event.as_str(), config.listen.port(), config.control.port()),
-            ("final", 2, 9081)
-        );
-        assert_eq!(
-            (config.schedule.every_s, config.schedule.length_s, config.table.rules.len()),
-            (90, 20, 4)
-        );
-        assert_eq!(
-            (config.languages.as_slice(), config.log),
-            (&["ta".into()][..], LogFormat::Plain)
-        );
-        assert_eq!(config.snapshots[2].path, "/api/events/final/score");
-        assert!(config.operator_token_made && config.operator_token.0.len() == 32);
-        assert!(!config.open_playback);
-        let two = read("languages = [\"ta\"]", &["--languages", "en, hi"]).unwrap();
-        assert_eq!(two.languages, ["en", "hi"]);
-    }
-
-    #[test]
-    fn all_faults_come_at_once_each_with_its_place_and_remedy() {
-        let toml = "listen = \"here\"\nevent = \"../x\"\ncolour = \"red\"\noperator-token = \"hunter2\"\n\
-            open-playback = 1\ntitle = [\"a\"]\n\
-            [[pods]]\ncohort = \"18-34.x.*.*.*\"\ncreatives = [\"built-in:nothing\"]\n";
-        let faults = read(
-            toml,
-            &["--input=file:/nowhere", "--break-every=21", "--window=many", "--log-level=a=b"],
-        )
-        .unwrap_err();
-        let places: Vec<&str> =
-            faults.iter().map(|fault| fault.place.split(' ').next().unwrap()).collect();
-        for setting in [
-            "listen",
-            "event",
-            "operator-token",
-            "open-playback",
-            "pods",
-            "--input",
-            "--break-every",
-            "--window",
-            "--log-level",
-        ] {
-            assert!(places.contains(&setting), "{setting} is not in {places:?}");
-        }
-        assert_eq!(faults.iter().filter(|fault| fault.place.starts_with("pods")).count(), 2);
-        assert!(faults.iter().any(|fault| fault.fault.contains("colour")));
-        let text: String = faults.iter().map(ToString::to_string).collect();
-        assert!(!text.contains("hunter2"), "{text}");
-    }
-
-    /// The names of the settings in a file.
-    fn of_a_file() -> BTreeSet<String> {
-        let all = toml::Table::try_from(Settings {
-            stream_key: Some("".into()),
-            keyring: Some("".into()),
-            operator_token: Some("".into()),
-            edge_secret: Some("".into()),
-            playback_plan: Some("".into()),
-            territories_allow: Some("".into()),
-            territories_deny: Some("".into()),
-            media_url: Some("".into()),
-            page: Some("".into()),
-            slate: Some("".into()),
-            ..defaults()
-        });
-        all.unwrap().keys().cloned().collect()
-    }
-
-    #[test]
-    fn every_setting_is_a_flag_and_is_in_the_file() {
-        let command = <CommandLine as clap::CommandFactory>::command();
-        let flags = command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned);
-        assert_eq!(flags.collect::<BTreeSet<_>>(), of_a_file());
-    }
-
-    #[test]
-    fn help_says_every_default() {
-        let command = <CommandLine as clap::CommandFactory>::command();
-        let help = with_defaults(command).render_long_help().to_string();
-        for default in ["127.0.0.1:9081", "var/origin", "en,hi", "1080", "false", "plain"] {
-            assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
-        }
-    }
-
-    #[test]
-    fn one_or_two_edges_secrets() {
-        let secrets = |toml: &str| -> Result<usize, String> {
-            let config = read(toml, &[]).map_err(|faults| faults[0].to_string())?;
-            Ok(config.edge_secrets.len())
-        };
-        let (one, other) = ("0123456789abcdef", "the-next-one-to-come");
-        assert_eq!(secrets(""), Ok(0));
-        assert_eq!(secrets(&format!("edge-secret = \"{one}\"")), Ok(1));
-        assert_eq!(secrets(&format!("edge-secret = \"{one},{other}\"")), Ok(2));
-        assert_eq!(secrets(&format!("edge-secret = [\"{one}\", \"{other}\"]")), Ok(2));
-        for bad in
-            ["short", "", &format!("{one},"), &format!("{one},{other},{one}x"), "0123456789 abcdef"]
-        {
-            let fault = secrets(&format!("edge-secret = \"{bad}\"")).unwrap_err();
-            assert!(fault.contains("edge-secret") && !fault.contains(one), "{fault}");
-        }
-    }
-
-    #[test]
-    fn a_media_url_that_edges_would_refuse_is_a_fault() {
-        let config = read("media-url = \"https://media.example.com/sport\"", &[]).unwrap();
-        let url = config.document().media.map(|media| media.url);
-        assert_eq!(url.as_deref(), Some("https://media.example.com/sport"));
-        for bad in ["media.example.com", "https://media.example.com/", "https://a@b", ""] {
-            let faults = read(&format!("media-url = \"{bad}\""), &[]).unwrap_err();
-            assert!(faults[0].fault.contains("media: expected a URL"), "{bad}: {faults:?}");
-        }
-    }
-
-    #[test]
-    fn fields_of_tables_are_what_they_should_be() {
-        let toml = "[[pods]]\ncohort = \"generic\"\ncreatives = \"built-in:bank\"\n\
-            [[pods]]\ncreatives = [\"built-in:bank\", 7]\ncolour = 1\n\
-            [[snapshots]]\npath = \"/api/events\"\nfresh_s = \"30\"\nstale_s = -1\n";
-        let faults = read(toml, &[]).unwrap_err();
-        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        for part in [
-            "pods in",
-            "table 1: creatives is",
-            "table 2: creatives is",
-            "table 2: cohort is missing",
-            "\"colour\"",
-            "snapshots in",
-            "table 1: fresh_s is",
-            "table 1: stale_s is",
-        ] {
-            assert!(told.iter().any(|fault| fault.contains(part)), "{part} is not in {told:#?}");
-        }
-        assert_eq!(told.len(), 6, "{told:#?}");
-    }
-
-    #[test]
-    fn a_file_that_is_no_toml_names_its_line_and_not_its_content() {
-        let faults = read("event = \"demo\"\nstream-key = secret-key-1\n", &[]).unwrap_err();
-        assert!(
-            faults[0].fault.contains("line 2") && !faults[0].to_string().contains("secret-key-1"),
-            "{}",
-            faults[0]
-        );
-    }
-
-    #[test]
-    fn a_table_of_ones_own() {
-        let toml = "[[pods]]\ncohort = \"*.*.*.mobile.hi\"\ncreatives = [\"built-in:car\", \"ads/shoe.mp4\"]\n\
-            [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n";
-        let table = read(toml, &[]).unwrap().table;
-        assert!(table.rules[0].pattern.matches("18-34.f.metro.mobile.hi"));
-        assert_eq!(table.creatives(), ["built-in:car", "ads/shoe.mp4", "built-in:bank"]);
-    }
-}
+mod tests;

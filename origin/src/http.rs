@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -205,12 +206,24 @@ pub fn json(status: StatusCode, cache: &'static str, value: &impl Serialize) -> 
 /// RFC 9457 problem JSON, never stored.
 #[must_use]
 pub fn problem(status: StatusCode, code: &str, title: &str) -> Response<Bytes> {
+    problem_with(status, code, title, &Value::Null)
+}
+
+/// The same with the members of an object besides.
+#[must_use]
+pub fn problem_with(
+    status: StatusCode,
+    code: &str,
+    title: &str,
+    members: &Value,
+) -> Response<Bytes> {
     let body = Problem {
         kind: &["urn:sightscreen:problem:", code].concat(),
         title,
         status: status.as_u16(),
+        members: members.as_object(),
     };
-    // Texts and a number cannot fail to be written.
+    // Texts and numbers cannot fail to be written.
     let body = serde_json::to_vec(&body).unwrap_or_default();
     reply(status, "application/problem+json", "no-store", body.into())
 }
@@ -222,6 +235,8 @@ struct Problem<'a> {
     kind: &'a str,
     title: &'a str,
     status: u16,
+    #[serde(flatten)]
+    members: Option<&'a Map<String, Value>>,
 }
 
 /// Nothing here.

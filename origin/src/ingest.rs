@@ -27,7 +27,7 @@ use crate::package::queue::Sink;
 use file::Played;
 pub(crate) use port::Intake;
 pub use port::{Input, InputState};
-pub use publishers::{KeyTaken, Publishers, Slot};
+pub use publishers::{KeyTaken, Publishers, Slot, StreamKey};
 pub use rtmp::Limits;
 
 /// A run that lasted this long was healthy: the next one starts at once.

@@ -19,5 +19,6 @@ pub mod package;
 pub mod process;
 pub mod secret;
 pub mod store;
+pub mod streams;
 mod told;
 pub mod viewers;

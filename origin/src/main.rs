@@ -10,8 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{doctor, inspect, rotate, sign};
-use sightscreen_origin::config::{Config, LogFormat, Settings, with_defaults};
-use sightscreen_origin::ingest::Input;
+use sightscreen_origin::config::{Config, Fault, LogFormat, Settings, Template, with_defaults};
 use sightscreen_origin::process::run;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -68,13 +67,18 @@ fn main() -> ExitCode {
 }
 
 fn serve_events(serve: &Serve) -> Result<(), String> {
-    let mut configs = Config::read(&serve.settings, serve.config.as_deref()).map_err(|faults| {
+    let (settings, file) = (serve.settings.clone(), serve.config.clone());
+    let load = move || {
+        let mut configs = Config::read(&settings, file.as_deref())?;
+        for config in &mut configs {
+            config.keep_secrets().map_err(|fault| vec![fault])?;
+        }
+        Ok((configs, Template::new(&settings, file.as_deref())))
+    };
+    let (configs, template) = load().map_err(|faults: Vec<Fault>| {
         let list: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
         format!("the configuration has {} fault(s):{}", faults.len(), list.concat())
     })?;
-    for config in &mut configs {
-        config.keep_secrets().map_err(|fault| fault.to_string())?;
-    }
     configs.first().into_iter().for_each(log_as);
     print_made_secrets(&configs);
     let runtime =
@@ -82,7 +86,8 @@ fn serve_events(serve: &Serve) -> Result<(), String> {
     let result = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(stop_at_a_signal(stop));
-        Box::pin(run(configs, stopped)).await.map_err(|error| error.to_string())
+        let run = run(configs, template, Box::new(load), stopped);
+        Box::pin(run).await.map_err(|error| error.to_string())
     });
     // What still blocks (a disk that hangs) must not keep the process.
     runtime.shutdown_background();
@@ -120,7 +125,7 @@ fn print_made_secrets(configs: &[Config]) {
         println!("operator token: {}", config.operator_token.0);
     }
     for config in configs {
-        if let (true, Input::Publisher(key)) = (config.stream_key_made, &config.input) {
+        if let (true, Some(key)) = (config.stream_key_made, &config.stream_key) {
             let (event, rtmp) = (&config.event, config.rtmp);
             println!("publish {event} to: rtmp://{rtmp}/live with stream key {}", key.0);
         }

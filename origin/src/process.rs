@@ -2,23 +2,24 @@
 //! served before the ledger and the documents have been read back, and nothing is published after
 //! the ledger is closed.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::config::{Config, Template};
 use crate::control::Control;
 use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{PublishError, Publisher};
 use crate::encode::budget::Budget;
 use crate::encode::encoder::Chosen;
-use crate::event::{EventError, Registry, RunningEvent, Shared};
+use crate::event::snapshots::Snapshots;
+use crate::event::{Registry, Runner, RunnerError, Settings, Shared};
 use crate::http::{self, ListenError};
-use crate::ingest::{self, Input, Publishers};
+use crate::ingest::Publishers;
+use crate::streams::{Database, DatabaseError, Load, Streams, StreamsError};
 use crate::viewers::ApiAndPage;
 use crate::viewers::api::Api;
 use crate::viewers::front::Front;
@@ -37,23 +38,11 @@ pub enum RunError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// An event does not start.
-    #[error("event {event}: {source}")]
-    Event {
-        /// Its identifier.
-        event: String,
-        /// What is wrong.
-        source: EventError,
-    },
-    /// The RTMP port is taken.
-    #[error(
-        "--rtmp {address}: cannot listen for publishers ({source}): stop what uses the port, or choose another"
-    )]
-    Rtmp {
-        /// Asked address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    /// The database's URL cannot be used.
+    #[error("--database: {0}")]
+    Database(#[from] DatabaseError),
     /// The data folder cannot be used.
     #[error("--data {path}: {source}: name a folder that can be written")]
     Data {
@@ -80,7 +69,12 @@ pub enum RunError {
 ///
 /// # Errors
 /// See [`RunError`]; once it runs, nothing ends it but `stop`.
-pub async fn run(configs: Vec<Config>, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
+pub async fn run(
+    configs: Vec<Config>,
+    template: Template,
+    load: Load,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), RunError> {
     let Some(config) = configs.first() else { return Ok(()) };
     let front_port = http::listen("listen", config.listen).await?;
     let control_port = http::listen("control", config.control).await?;
@@ -92,25 +86,42 @@ pub async fn run(configs: Vec<Config>, mut stop: watch::Receiver<bool>) -> Resul
     let page = config.page.as_deref().map(open_page).transpose()?;
     let events = Registry::default();
     let api = Arc::new(Api::new(events.clone(), config.open_playback));
+    let shown = ApiAndPage { api: Arc::clone(&api), page: page.clone() };
+    let snapshots =
+        Snapshots::new(Arc::new(shown), Arc::clone(&publisher), config.snapshot_every_s);
+    let snapshots = Arc::new(snapshots);
     let shared = Shared {
         keyring_file: config.keyring.clone(),
         keyring,
         publisher: Arc::clone(&publisher),
         publishers: Publishers::default(),
-        shown: Arc::new(ApiAndPage { api: Arc::clone(&api), page: page.clone() }),
-        is_alone: configs.len() == 1,
+        snapshots: Arc::clone(&snapshots),
+        budget: Budget::of_machine(config.cpu_share),
+        encoder: Chosen::choose(config.encoder).await,
     };
-    let mut jobs = JoinSet::new();
-    let publishers_port = publishers_port(&configs).await?;
-    start_events(&configs, &shared, &events).await?;
-    // Whoever came meanwhile waits: no key is known before its event is.
-    if let Some(port) = publishers_port {
-        jobs.spawn(ingest::listen(port, shared.publishers.clone(), config.rtmp_limits));
+    let runner = Arc::new(Runner::new(events.clone(), shared, config.rtmp, config.rtmp_limits));
+    let database = Database::new(&config.streams.database)?;
+    let streams = Streams::new(database, Arc::clone(&runner), &configs, template, load);
+    let Some(streams) = streams.map(Arc::new) else { return Ok(()) };
+    runner.start(settings(&configs)).await?;
+    let is_open = streams.open().await;
+    if let Err(error) = &is_open {
+        // What is configured needs no database.
+        tracing::error!(event = "database-gone", %error, "streams of the API start when it answers");
     }
+    let mut jobs = JoinSet::new();
+    jobs.spawn(snapshots.keep());
+    jobs.spawn(Arc::clone(&streams).keep(is_open.is_ok()));
+    jobs.spawn(reload_at_a_signal(Arc::clone(&streams)));
     let edge_secrets = config.edge_secrets.clone();
     let front =
         Front { events: events.clone(), publisher, api: Arc::clone(&api), page, edge_secrets };
-    let control = Control { token: config.operator_token.clone(), events: events.clone(), api };
+    let control = Control {
+        token: config.operator_token.clone(),
+        events: events.clone(),
+        api,
+        streams: Arc::clone(&streams),
+    };
     let mut servers = JoinSet::new();
     servers.spawn(http::serve(front_port, Arc::new(front), stop.clone()));
     servers.spawn(http::serve(control_port, Arc::new(control), stop.clone()));
@@ -124,47 +135,34 @@ pub async fn run(configs: Vec<Config>, mut stop: watch::Receiver<bool>) -> Resul
     let _ = stop.changed().await;
     tracing::info!("stopping");
     jobs.shutdown().await;
-    for event in events.all() {
-        event.stop().await;
-    }
+    runner.quiet().await;
     while servers.join_next().await.is_some() {}
-    for event in events.all() {
-        event.live.shutdown().await;
-    }
+    runner.shutdown().await;
+    streams.database().close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// One port for all publishers, where there may be one.
-async fn publishers_port(configs: &[Config]) -> Result<Option<TcpListener>, RunError> {
-    let takes = |config: &&Config| matches!(config.input, Input::Publisher(_));
-    let Some(config) = configs.iter().find(takes) else { return Ok(None) };
-    let bound = TcpListener::bind(config.rtmp).await;
-    bound.map(Some).map_err(|source| RunError::Rtmp { address: config.rtmp, source })
+/// Reads the configuration again at each SIGHUP, for as long as it is polled.
+async fn reload_at_a_signal(streams: Arc<Streams>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be watched: POST /api/v1/reload does the same");
+        return std::future::pending().await;
+    };
+    while hangup.recv().await.is_some() {
+        if let Err(error) = streams.reload().await {
+            tracing::error!(event = "reload", %error, "the configuration before goes on");
+            if let StreamsError::Reload(faults) = &error {
+                faults.iter().for_each(|fault| tracing::error!(event = "reload", %fault));
+            }
+        }
+    }
 }
 
-/// Starts all events, and then what goes on beside them: snapshots are taken of them all.
-async fn start_events(
-    configs: &[Config],
-    shared: &Shared,
-    events: &Registry,
-) -> Result<(), RunError> {
-    let Some(first) = configs.first() else { return Ok(()) };
-    // What the machine may encode is for all of them.
-    let budget = Budget::of_machine(first.cpu_share);
-    budget.announce(configs.len());
-    let encoder = Chosen::choose(first.encoder).await;
-    for config in configs {
-        let mut settings = config.event_settings();
-        settings.live.ladder.budget = budget.clone();
-        settings.live.ladder.encoder = encoder.clone();
-        let started = RunningEvent::start(settings, shared.clone()).await;
-        events.insert(
-            started.map_err(|source| RunError::Event { event: config.event.clone(), source })?,
-        );
-    }
-    events.all().iter().for_each(RunningEvent::go_on);
-    Ok(())
+/// What the configured events are started with.
+fn settings(configs: &[Config]) -> Vec<Settings> {
+    let leads_site = configs.len() == 1;
+    configs.iter().map(|config| Settings { leads_site, ..config.event_settings() }).collect()
 }
 
 /// One process a folder: two would write the same ledger.

@@ -4,6 +4,7 @@
 //! many as the machine has room for; they mostly wait, and none of them measures time finely. A
 //! step that did not run is counted as skipped and says why.
 
+mod api;
 mod crowd;
 pub(crate) mod deploy;
 mod documents;

@@ -5,6 +5,7 @@
 
 mod debian;
 mod node;
+mod python;
 mod rust;
 
 use std::fs::File;
@@ -24,6 +25,7 @@ pub(crate) use rust::TOOL_PROFILE;
 const VICEROY: &str = "0.22.0";
 const WORKER_BUILD: &str = "0.8.7";
 const CARGO_DENY: &str = "0.20.2";
+const SCHEMATHESIS: &str = "4.32.5";
 
 /// `cargo xtask setup`: everything, and a list of what there is.
 pub(crate) fn command() -> Result<ExitCode> {
@@ -35,9 +37,11 @@ pub(crate) fn command() -> Result<ExitCode> {
 
 /// Sets up everything that a test needs: what is loaded beside what is compiled.
 pub(crate) fn all() -> Result<()> {
-    prerequisites(&[LIVE])?;
+    prerequisites(&[LIVE, TESTS])?;
     let loaded = std::thread::spawn(|| {
         need(LIVE)?;
+        need(TESTS)?;
+        schemathesis()?;
         node::packages()
     });
     let built = compiled();
@@ -95,6 +99,11 @@ pub(crate) fn wasm_bindgen() -> Result<PathBuf> {
     let version = rust::locked_version("wasm-bindgen")?;
     // Its own lock file asks for a yanked dependency.
     rust::installed("wasm-bindgen-cli", "wasm-bindgen", &version, false)
+}
+
+/// What holds a running API to its description.
+pub(crate) fn schemathesis() -> Result<PathBuf> {
+    python::program("schemathesis", SCHEMATHESIS)
 }
 
 /// The npm packages of `xtask/node`.

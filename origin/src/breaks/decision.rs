@@ -21,7 +21,7 @@ pub struct Decision {
 }
 
 /// Which creatives which cohorts see.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// In order; the first whose pattern matches holds.
     pub rules: Vec<Rule>,
@@ -32,7 +32,7 @@ pub struct Table {
 }
 
 /// One line of the table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Which cohorts.
     pub pattern: Pattern,

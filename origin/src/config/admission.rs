@@ -130,7 +130,7 @@ fn territories(reader: &mut Reader) -> Option<Territories> {
 }
 
 /// The value of the word that is set; where it is none of the two, a fault and the first.
-fn one_of<T>(
+pub(super) fn one_of<T>(
     reader: &mut Reader,
     name: &str,
     field: Field<Text>,

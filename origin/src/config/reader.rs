@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 18] = [
+const OF_THE_ORIGIN: [&str; 28] = [
     "listen",
     "control",
     "data",
@@ -29,6 +29,16 @@ const OF_THE_ORIGIN: [&str; 18] = [
     "edge-secret",
     "open-playback",
     "page",
+    "snapshot-every",
+    "database",
+    "streams-max",
+    "key-grace",
+    "when-removed",
+    "rtmp-url",
+    "playback-url",
+    "webhook-attempts",
+    "webhook-private",
+    "audit-days",
     "log",
     "log-level",
 ];
@@ -62,6 +72,8 @@ pub(super) struct Reader {
     file_name: String,
     defaults: Settings,
     faults: Vec<Fault>,
+    /// Where a setting stands, for settings that come from neither flags nor file.
+    pointer: Option<fn(&str) -> String>,
 }
 
 impl Reader {
@@ -91,11 +103,45 @@ impl Reader {
                 file_name: place,
                 defaults: super::defaults(),
                 faults: fault.clone().into_iter().collect(),
+                pointer: None,
             };
             reader.take(&common, event, wrong);
             reader
         };
         events.into_iter().enumerate().map(of).collect()
+    }
+
+    /// Of a stream whose settings were asked for. `common` is what holds for all events. Faults
+    /// name the place by `pointer`.
+    pub(super) fn of_stream(common: &Table, own: Table, pointer: fn(&str) -> String) -> Self {
+        let mut reader = Self {
+            flags: Settings::default(),
+            file: Settings::default(),
+            file_name: String::new(),
+            defaults: super::defaults(),
+            faults: Vec::new(),
+            pointer: Some(pointer),
+        };
+        let mut merged = common.clone();
+        merged.extend(own);
+        match merged.try_into() {
+            Ok(settings) => reader.file = settings,
+            Err(error) => {
+                let error: toml::de::Error = error;
+                reader.fault(pointer(""), error.message(), "mend that setting");
+            }
+        }
+        reader
+    }
+
+    /// What holds where nobody says anything.
+    pub(super) fn defaults(&mut self) -> &mut Settings {
+        &mut self.defaults
+    }
+
+    /// The place of what no setting shows alone.
+    pub(super) fn together(&self, otherwise: &str) -> String {
+        self.pointer.map_or_else(|| otherwise.to_owned(), |pointer| pointer(""))
     }
 
     /// The file's settings: those of all events, and over them those of one.
@@ -141,6 +187,9 @@ impl Reader {
 
     /// Where a setting was set, or would be.
     pub(super) fn place<T>(&self, name: &str, field: Field<T>) -> String {
+        if let Some(pointer) = self.pointer {
+            return pointer(name);
+        }
         let of_file = field(&self.flags).is_none() && field(&self.file).is_some();
         if of_file { format!("{name} in {}", self.file_name) } else { format!("--{name}") }
     }

@@ -43,6 +43,12 @@ pub struct Settings {
     /// The event's name, for people
     #[arg(long, value_name = "TEXT")]
     pub(super) title: Option<Text>,
+    /// What kind of event it is, such as football; the list of streams is searched by it
+    #[arg(long, value_name = "WORD")]
+    pub(super) category: Option<Text>,
+    /// Words by which the event is found
+    #[arg(long, value_name = "WORD,WORD")]
+    pub(super) tags: Option<List>,
 
     /// Where picture and sound come from: test, rtmp or file:PATH
     #[arg(long, value_name = "INPUT")]
@@ -82,6 +88,9 @@ pub struct Settings {
     /// What encodes pictures: auto, nvenc, qsv, vaapi or x264
     #[arg(long, value_name = "WORD")]
     pub(super) encoder: Option<Text>,
+    /// How far viewers are behind: low (segments in parts) or standard (longer, whole segments)
+    #[arg(long, value_name = "WORD")]
+    pub(super) latency: Option<Text>,
     /// Frames a second: source, or 23.976, 24, 25, 29.97, 30, 50, 59.94 or 60
     #[arg(long, value_name = "RATE")]
     pub(super) frame_rate: Option<Text>,
@@ -89,10 +98,12 @@ pub struct Settings {
     /// twice the rate)
     #[arg(long, value_name = "WORD")]
     pub(super) deinterlace: Option<Text>,
-    /// Segment duration asked for, in milliseconds; rounded to whole frames
+    /// Segment duration asked for, in milliseconds; rounded to whole frames [default: 2000 where
+    /// latency is low, 4000 where it is standard]
     #[arg(long, value_name = "N")]
     pub(super) segment_ms: Option<Text>,
-    /// Part target asked for, in milliseconds; rounded to whole frames
+    /// Part target asked for, in milliseconds; rounded to whole frames [default: 200 where latency
+    /// is low, 1000 where it is standard]
     #[arg(long, value_name = "N")]
     pub(super) part_ms: Option<Text>,
     /// Seconds that a playlist lists
@@ -183,6 +194,37 @@ pub struct Settings {
     /// built in]
     #[arg(long, value_name = "FILE")]
     pub(super) slate: Option<Text>,
+
+    /// Where streams, tokens and the audit log are kept: sqlite:FILE, or postgres://... with what
+    /// it takes to connect [default: sqlite:DATA/streams.db]
+    #[arg(long, value_name = "URL", env = "SIGHTSCREEN_DATABASE", hide_env_values = true)]
+    pub(super) database: Option<Text>,
+    /// Most streams that have not ended
+    #[arg(long, value_name = "N")]
+    pub(super) streams_max: Option<Text>,
+    /// Seconds for which a stream's old key is good beside a new one, unless a request says another
+    /// time
+    #[arg(long, value_name = "N")]
+    pub(super) key_grace: Option<Text>,
+    /// What becomes of an event that a reload no longer finds in the file: end (viewers see its
+    /// end) or stop (it is gone at once)
+    #[arg(long, value_name = "WORD")]
+    pub(super) when_removed: Option<Text>,
+    /// Base URL that publishers are told for RTMP [default: rtmp://RTMP/live]
+    #[arg(long, value_name = "URL")]
+    pub(super) rtmp_url: Option<Text>,
+    /// Base URL of the edges, before playback URLs [default: none, they begin with /]
+    #[arg(long, value_name = "URL")]
+    pub(super) playback_url: Option<Text>,
+    /// Most attempts to deliver a webhook
+    #[arg(long, value_name = "N")]
+    pub(super) webhook_attempts: Option<Text>,
+    /// Whether webhooks may lead to private addresses
+    #[arg(long, value_name = "true|false")]
+    pub(super) webhook_private: Option<Text>,
+    /// Days for which the audit log is kept
+    #[arg(long, value_name = "N")]
+    pub(super) audit_days: Option<Text>,
 
     /// Shape of log lines: plain or json
     #[arg(long, value_name = "SHAPE")]

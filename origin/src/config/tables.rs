@@ -51,7 +51,9 @@ const SNAPSHOTS: &str =
 pub(super) fn pods(reader: &mut Reader, schema: &[Dimension]) -> Table {
     let tables: Vec<PodsRow> = reader.tables("pods", |s| &s.pods, PODS);
     if tables.is_empty() {
-        return demonstration();
+        let mut table = demonstration();
+        table.rules.retain(|rule| fits(&rule.pattern, schema));
+        return table;
     }
     let place = reader.place("pods", |s| &s.pods);
     let mut rows = Rows { reader, place, remedy: PODS, at: 0 };

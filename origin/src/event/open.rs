@@ -468,7 +468,7 @@ mod tests {
         let open = async |folder: &tempfile::TempDir| {
             let grid = Grid::new(0, (30, 1), 2000, 200).unwrap();
             let config = LiveConfig {
-                input: Input::Publisher(crate::secret::Secret("a-stream-key".to_owned())),
+                input: Input::Publisher(ingest::StreamKey::of("a-stream-key")),
                 ..LiveConfig::clone(&event(folder.path(), grid, 60).config)
             };
             let (event, _) =

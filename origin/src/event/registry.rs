@@ -29,4 +29,9 @@ impl Registry {
         let name = event.name().to_owned();
         self.events.write().unwrap_or_else(PoisonError::into_inner).insert(name, event);
     }
+
+    /// Takes an event out; those who hold it go on with it.
+    pub fn remove(&self, name: &str) -> Option<Arc<RunningEvent>> {
+        self.events.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
 }

@@ -1,7 +1,7 @@
 //! An event and all that runs for it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::Serialize;
 use sightscreen_core::document::{self, Dimension, Pods};
@@ -9,7 +9,7 @@ use sightscreen_core::flags::ADS;
 use sightscreen_core::keyring::Keyring;
 use sightscreen_core::route::is_identifier;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::cohorts::cohorts;
 use super::describe;
@@ -17,7 +17,7 @@ use super::error::{EventError, StartError};
 use super::live::{Live, LiveConfig};
 use super::schedule::{self, Schedule};
 use super::score::{Board, Score};
-use super::snapshots::{Shown, SnapshotRule, Snapshots};
+use super::snapshots::{SnapshotRule, Snapshots};
 use super::switches::Switches;
 use crate::breaks::decision::{Decision, Table};
 use crate::breaks::desk::{Decide, Desk};
@@ -27,6 +27,8 @@ use crate::creative::shelf::Shelf;
 use crate::demo;
 use crate::documents::in_force::InForce;
 use crate::documents::publish::{PublishError, Publisher};
+use crate::encode::budget::Budget;
+use crate::encode::encoder::Chosen;
 use crate::ingest::{Input, Publishers};
 
 /// What an event is started with.
@@ -46,8 +48,10 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Which API answers are stored.
     pub snapshots: Vec<SnapshotRule>,
-    /// Seconds between two takes of the snapshots.
-    pub snapshot_every_s: u32,
+    /// Whether the site's switches are this event's.
+    pub leads_site: bool,
+    /// Whether viewers get parts unless somebody throws the switch.
+    pub low_latency: bool,
 }
 
 /// What an event has in common with the others of its origin.
@@ -61,10 +65,12 @@ pub struct Shared {
     pub publisher: Arc<Publisher>,
     /// Who may publish.
     pub publishers: Publishers,
-    /// What snapshots are taken of.
-    pub shown: Arc<dyn Shown>,
-    /// Whether it is the only event: its switches are the site's then.
-    pub is_alone: bool,
+    /// What is stored of the API and the page.
+    pub snapshots: Arc<Snapshots>,
+    /// What encoding may use of the machine.
+    pub budget: Budget,
+    /// What encodes.
+    pub encoder: Chosen,
 }
 
 /// Where an event is in its life.
@@ -83,9 +89,13 @@ pub enum State {
 
 /// A running event.
 pub struct RunningEvent {
-    settings: Settings,
+    name: String,
+    settings: RwLock<Arc<Settings>>,
     /// All cohorts of the schema.
     cohorts: Vec<String>,
+    /// Which of them see what from the next break on.
+    table: Arc<RwLock<Table>>,
+    schedule: watch::Sender<Schedule>,
     pub(crate) live: Live,
     pub(crate) desk: Arc<Desk>,
     pub(crate) switches: Arc<Switches>,
@@ -97,6 +107,8 @@ pub struct RunningEvent {
     /// Whether the first segments are out.
     ready: watch::Sender<bool>,
     jobs: Mutex<JoinSet<()>>,
+    /// What stocks the shelf; another one takes its place when the pods change.
+    stocking: Mutex<Option<AbortHandle>>,
 }
 
 impl RunningEvent {
@@ -106,17 +118,23 @@ impl RunningEvent {
     /// # Errors
     /// See [`EventError`].
     pub async fn start(settings: Settings, shared: Shared) -> Result<Arc<Self>, EventError> {
-        let Shared { keyring_file, keyring, publisher, publishers, shown, is_alone } = shared;
+        let Shared { keyring_file, keyring, publisher, publishers, snapshots, .. } = shared;
         let name = settings.live.event.clone();
         let folder = settings.live.data.clone();
         std::fs::create_dir_all(&folder)
             .map_err(|source| StartError::Io { path: folder, source })?;
-        let switches = Arc::new(Switches::open(&name, is_alone, Arc::clone(&publisher))?);
+        let switches = Arc::new(Switches::open(
+            &name,
+            settings.leads_site,
+            settings.low_latency,
+            Arc::clone(&publisher),
+        )?);
         let keys = InForce::open(&name, keyring_file, keyring, Arc::clone(&publisher))?;
         let cohorts = cohorts(&settings.document.cohorts);
         let shelf = Shelf::default();
+        let table = Arc::new(RwLock::new(settings.table.clone()));
         let decide = TableDecision {
-            table: settings.table.clone(),
+            table: Arc::clone(&table),
             cohorts: cohorts.clone(),
             shelf: shelf.clone(),
             switches: Arc::clone(&switches),
@@ -128,29 +146,31 @@ impl RunningEvent {
         let breaks = Arc::<Desk>::clone(&desk);
         let live = Live::start(settings.live.clone(), breaks, &publishers).await?;
         desk.resume_at(live.position().next_msn);
-        let snapshots = Snapshots {
-            event: name,
-            shown,
-            publisher: Arc::clone(&publisher),
-            rules: settings.snapshots.clone(),
-            every_s: settings.snapshot_every_s,
-            missed: Mutex::default(),
-        };
+        snapshots.follow(&name, settings.snapshots.clone());
         let event = Arc::new(Self {
-            settings,
+            name,
+            schedule: watch::Sender::new(settings.schedule),
+            settings: RwLock::new(Arc::new(settings)),
             cohorts,
+            table,
             live,
             desk,
             switches,
             keys: Arc::new(keys),
-            snapshots: Arc::new(snapshots),
+            snapshots,
             board: Arc::new(board),
             shelf,
             publisher,
             ready: watch::Sender::new(false),
             jobs: Mutex::default(),
+            stocking: Mutex::default(),
         });
-        event.make_known()?;
+        if let Err(error) = event.make_known() {
+            // Nobody has it, so nobody would end it.
+            event.snapshots.forget(event.name());
+            event.live.shutdown().await;
+            return Err(error.into());
+        }
         Ok(event)
     }
 
@@ -173,15 +193,56 @@ impl RunningEvent {
     }
 
     /// Begins what goes on beside the requests. It is not part of [`RunningEvent::start`], because
-    /// snapshots are taken of all events, and those have to be known first.
+    /// the list of events is stored, and all that start together have to be on it.
     pub fn go_on(self: &Arc<Self>) {
+        self.stock();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let (names, slate) = (self.settings.table.creatives(), self.settings.slate.clone());
-        let (shelf, library) = (self.shelf.clone(), self.live.creatives());
-        jobs.spawn(async move { shelf.keep_stocked(library, names, slate).await });
-        jobs.spawn(Arc::clone(&self.snapshots).keep());
         jobs.spawn(Arc::clone(&self.keys).follow_the_file());
         jobs.spawn(Arc::clone(self).go_live());
+    }
+
+    /// Has the creatives of the table made ready from now on.
+    fn stock(&self) {
+        let settings = self.settings();
+        let (names, slate) = (settings.table.creatives(), settings.slate.clone());
+        let (shelf, library) = (self.shelf.clone(), self.live.creatives());
+        let stocked = async move { shelf.keep_stocked(library, names, slate).await };
+        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).spawn(stocked);
+        let before = self.stocking.lock().unwrap_or_else(PoisonError::into_inner).replace(job);
+        before.iter().for_each(AbortHandle::abort);
+    }
+
+    /// Takes what of these settings may change while it runs: the document but for the cohorts, who
+    /// sees what from the next break on, and the schedule, which begins anew. Blocks until that is
+    /// on disk.
+    ///
+    /// # Errors
+    /// [`PublishError`]: the edges are told at the next start.
+    pub fn change(self: &Arc<Self>, to: Settings) -> Result<(), PublishError> {
+        let before = self.settings();
+        let document = document::Event { cohorts: before.document.cohorts.clone(), ..to.document };
+        let pods_differ = to.table != before.table;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = to.table.clone();
+        let schedule = to.schedule;
+        let settings = Settings {
+            document,
+            playback_plan: to.playback_plan,
+            table: to.table,
+            schedule,
+            ..Settings::clone(&before)
+        };
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        if pods_differ {
+            self.stock();
+        }
+        if schedule != before.schedule {
+            self.schedule.send_replace(schedule);
+        }
+        if !self.is_ready() {
+            return self.make_known();
+        }
+        let document = self.document();
+        self.publisher.publish(&format!("events/{}", self.name), &document).map(drop)
     }
 
     /// Ends its jobs.
@@ -194,25 +255,29 @@ impl RunningEvent {
     /// Its identifier.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.settings.live.event
+        &self.name
     }
 
     /// Its name for people.
     #[must_use]
-    pub fn title(&self) -> &str {
-        &self.settings.document.title
+    pub fn title(&self) -> String {
+        self.settings().document.title.clone()
     }
 
     /// Its cohort schema.
     #[must_use]
-    pub fn schema(&self) -> &[Dimension] {
-        &self.settings.document.cohorts
+    pub fn schema(&self) -> Vec<Dimension> {
+        self.settings().document.cohorts.clone()
     }
 
     /// The plan of those to whom the API gives a signed URL for the asking.
     #[must_use]
-    pub fn playback_plan(&self) -> Option<&str> {
-        self.settings.playback_plan.as_deref()
+    pub fn playback_plan(&self) -> Option<String> {
+        self.settings().playback_plan.clone()
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where it is in its life.
@@ -253,7 +318,7 @@ impl RunningEvent {
     #[must_use]
     pub fn score(&self) -> Option<Score> {
         let given = self.board.score();
-        if given.is_some() || !matches!(self.settings.live.input, Input::TestMatch) {
+        if given.is_some() || !matches!(self.settings().live.input, Input::TestMatch) {
             return given;
         }
         let seconds = now_ms().saturating_sub(self.live.grid().zero_ms) / 1000;
@@ -266,15 +331,26 @@ impl RunningEvent {
         self.publish_document().await;
         self.ready.send_replace(true);
         // Those from before say that the event is not live yet.
-        self.snapshots.take_apart().await;
+        self.snapshots.take_apart(self.name()).await;
         let renditions = self.live.renditions().len();
         tracing::info!(event = self.name(), renditions, "the event is live");
-        schedule::keep(self.settings.schedule, self.live.clone(), Arc::clone(&self.desk)).await;
+        let mut changes = self.schedule.subscribe();
+        loop {
+            let schedule = *changes.borrow_and_update();
+            let kept = async {
+                schedule::keep(schedule, self.live.clone(), Arc::clone(&self.desk)).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = kept => {}
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
     }
 
     /// What the edges are told, with the media as they are now.
     fn document(&self) -> document::Event {
-        describe::event(self.settings.document.clone(), &self.live)
+        describe::event(self.settings().document.clone(), &self.live)
     }
 
     async fn publish_document(&self) {
@@ -299,7 +375,7 @@ impl RunningEvent {
 
 /// The static decision: the table over what is on the shelf.
 struct TableDecision {
-    table: Table,
+    table: Arc<RwLock<Table>>,
     cohorts: Vec<String>,
     shelf: Shelf,
     switches: Arc<Switches>,
@@ -307,7 +383,8 @@ struct TableDecision {
 
 impl Decide for TableDecision {
     fn decide(&self, length: u64) -> Decision {
-        self.table.decide(&self.cohorts, length, &self.shelf)
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.decide(&self.cohorts, length, &self.shelf)
     }
 
     fn ads_on(&self) -> bool {

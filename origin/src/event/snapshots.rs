@@ -1,8 +1,8 @@
 //! The snapshot job: API answers and the page's files, stored for when the origin cannot answer,
 //! and the list of them. A take that fails leaves the one before it in force.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -45,20 +45,18 @@ pub trait Shown: Send + Sync + 'static {
     fn files(&self) -> std::io::Result<Vec<PageFile>>;
 }
 
-/// The job of one event.
+/// The job of the process, for all events.
 pub struct Snapshots {
-    /// The event under whose name they are listed.
-    pub(crate) event: String,
-    /// Whose answers and files are taken.
-    pub(crate) shown: Arc<dyn Shown>,
-    /// Where they are published.
-    pub(crate) publisher: Arc<Publisher>,
-    /// Which answers.
-    pub(crate) rules: Vec<SnapshotRule>,
+    shown: Arc<dyn Shown>,
+    publisher: Arc<Publisher>,
     /// Seconds between two takes.
-    pub(crate) every_s: u32,
+    every_s: u32,
+    /// Which answers, by the event under whose name they are listed.
+    rules: Mutex<BTreeMap<String, Vec<SnapshotRule>>>,
     /// Paths that the last try did not bring.
-    pub(crate) missed: Mutex<BTreeSet<String>>,
+    missed: Mutex<BTreeSet<String>>,
+    /// Held while they are taken: of two takes at once, the later is stored last.
+    turn: Mutex<()>,
 }
 
 /// How one path was last taken.
@@ -76,6 +74,29 @@ pub struct Taken {
 }
 
 impl Snapshots {
+    /// Of what is shown there, taken each `every_s` seconds.
+    #[must_use]
+    pub fn new(shown: Arc<dyn Shown>, publisher: Arc<Publisher>, every_s: u32) -> Self {
+        Self {
+            shown,
+            publisher,
+            every_s,
+            rules: Mutex::default(),
+            missed: Mutex::default(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// Takes these answers for an event from now on, in place of those before.
+    pub fn follow(&self, event: &str, rules: Vec<SnapshotRule>) {
+        self.rules().insert(event.to_owned(), rules);
+    }
+
+    /// Takes none for an event any more. What it had is withdrawn with its documents.
+    pub fn forget(&self, event: &str) {
+        self.rules().remove(event);
+    }
+
     /// Takes all paths now and from then on.
     pub async fn keep(self: Arc<Self>) {
         let every_s = u64::from(self.every_s);
@@ -83,33 +104,58 @@ impl Snapshots {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let missed = self.take_apart().await;
-            let missed = missed.iter().filter(|taken| !taken.taken).count();
+            let snapshots = Arc::clone(&self);
+            let taken = tokio::task::spawn_blocking(move || snapshots.take_all()).await;
+            let missed = taken.unwrap_or_default().iter().filter(|taken| !taken.taken).count();
             if missed > 0 {
                 tracing::warn!(missed, "snapshots could not be taken; those before stay");
             }
         }
     }
 
-    /// Takes all paths now, on a thread that may wait for the disk.
-    pub async fn take_apart(self: &Arc<Self>) -> Vec<Taken> {
-        let snapshots = Arc::clone(self);
-        tokio::task::spawn_blocking(move || snapshots.take()).await.unwrap_or_default()
+    /// Takes an event's paths and the page now, on a thread that may wait for the disk.
+    pub async fn take_apart(self: &Arc<Self>, event: &str) -> Vec<Taken> {
+        let (snapshots, event) = (Arc::clone(self), event.to_owned());
+        let rules = self.rules_of(&event);
+        let take = move || snapshots.take(&rules, &[event]);
+        tokio::task::spawn_blocking(take).await.unwrap_or_default()
     }
 
-    /// Takes all paths now. Blocks until they are on disk.
-    pub fn take(&self) -> Vec<Taken> {
-        let taken = self.rules.iter().map(|rule| self.take_one(rule)).collect();
-        if let Err(error) = self.take_page().and_then(|()| self.list()) {
+    /// What is in force of an event.
+    #[must_use]
+    pub fn in_force(&self, event: &str) -> Vec<Taken> {
+        self.rules_of(event).iter().map(|rule| self.known(rule)).collect()
+    }
+
+    /// Takes every path of every event once.
+    fn take_all(&self) -> Vec<Taken> {
+        let all = self.rules().clone();
+        let mut paths = BTreeSet::new();
+        let each = all.values().flatten();
+        let rules: Vec<SnapshotRule> =
+            each.filter(|rule| paths.insert(rule.path.as_str())).cloned().collect();
+        let events: Vec<String> = all.keys().cloned().collect();
+        self.take(&rules, &events)
+    }
+
+    /// Takes these paths and the page, and lists what there is of these events. Blocks until all is
+    /// on disk.
+    fn take(&self, rules: &[SnapshotRule], events: &[String]) -> Vec<Taken> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = rules.iter().map(|rule| self.take_one(rule)).collect();
+        let mut lists = events.iter();
+        if let Err(error) = self.take_page().and_then(|()| lists.try_for_each(|e| self.list(e))) {
             tracing::error!(%error, "the page or the list of snapshots could not be stored");
         }
         taken
     }
 
-    /// What is in force.
-    #[must_use]
-    pub fn in_force(&self) -> Vec<Taken> {
-        self.rules.iter().map(|rule| self.known(rule)).collect()
+    fn rules(&self) -> MutexGuard<'_, BTreeMap<String, Vec<SnapshotRule>>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rules_of(&self, event: &str) -> Vec<SnapshotRule> {
+        self.rules().get(event).cloned().unwrap_or_default()
     }
 
     /// Stores the files that changed. They carry no time of their own: a file that stays the same
@@ -152,17 +198,19 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Publishes which there are, and withdraws those of paths that no setting names any more.
-    fn list(&self) -> Result<(), PublishError> {
-        let (names, own) = (self.publisher.names(), format!("snapshots/{}", self.event));
-        let is_named = |path: &str| self.rules.iter().any(|rule| rule.path == path);
+    /// Publishes which there are of an event, and withdraws those of paths that no setting names any
+    /// more. An event that is forgotten has no list.
+    fn list(&self, event: &str) -> Result<(), PublishError> {
+        let Some(rules) = self.rules().get(event).cloned() else { return Ok(()) };
+        let (names, own) = (self.publisher.names(), format!("snapshots/{event}"));
+        let is_named = |path: &str| rules.iter().any(|rule| rule.path == path);
         let (mut paths, mut page) = (Vec::new(), Vec::new());
         for name in &names {
             match (name.strip_prefix(PAGE), name.strip_prefix("snapshots")) {
                 (Some(file), _) => page.push(file.to_owned()),
                 (None, Some(path)) if is_named(path) => paths.push(path.to_owned()),
                 // Of this event, and of a path that no setting names any more.
-                (None, Some(_)) if event_of(name) == Some(self.event.as_str()) && name != &own => {
+                (None, Some(_)) if event_of(name) == Some(event) && name != &own => {
                     self.publisher.withdraw(name)?;
                 }
                 _ => {}

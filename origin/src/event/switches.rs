@@ -19,7 +19,9 @@ const FLAGS: [(&str, bool); 4] =
 pub struct Switches {
     event: String,
     /// Whether the site's switches are these too.
-    is_alone: bool,
+    leads_site: bool,
+    /// Whether viewers get parts unless somebody throws the switch.
+    low_latency: bool,
     publisher: Arc<Publisher>,
     /// Held from reading the switches to publishing them: of two that are thrown at once, both
     /// count.
@@ -46,11 +48,13 @@ impl Switches {
     /// See [`PublishError`].
     pub fn open(
         event: &str,
-        is_alone: bool,
+        leads_site: bool,
+        low_latency: bool,
         publisher: Arc<Publisher>,
     ) -> Result<Self, PublishError> {
         let event = event.to_owned();
-        let switches = Self { event, is_alone, publisher, turn: Mutex::new(()) };
+        let turn = Mutex::new(());
+        let switches = Self { event, leads_site, low_latency, publisher, turn };
         switches.publish(&switches.all())?;
         Ok(switches)
     }
@@ -58,7 +62,8 @@ impl Switches {
     /// Whether a flag is on for the event as a whole.
     #[must_use]
     pub fn is_on(&self, flag: &str) -> bool {
-        let otherwise = FLAGS.iter().any(|(name, on)| *name == flag && *on);
+        let usual = FLAGS.iter().any(|(name, on)| *name == flag && *on);
+        let otherwise = usual && (flag != LOW_LATENCY || self.low_latency);
         let published = self.publisher.payload(&format!("flags/{}", self.event));
         let flags: Flags = published
             .and_then(|(_, payload)| serde_json::from_str(&payload).ok())
@@ -96,15 +101,15 @@ impl Switches {
         Ok(self.publish(&flags)?)
     }
 
-    /// Where there is one event, the switches of the site are the event's: the list of events falls
-    /// back to its snapshot with the rest. Where there are several, the site's are as at first.
+    /// Where one event leads, the switches of the site are the event's: the list of events falls
+    /// back to its snapshot with the rest. Where none does, the site's are as at first.
     fn publish(&self, flags: &BTreeMap<&str, bool>) -> Result<(), PublishError> {
         let flag = |on: bool| json!({"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": if on { "on" } else { "off" }});
         let flags: BTreeMap<&str, Value> =
             flags.iter().map(|(name, on)| (*name, flag(*on))).collect();
         let payload = json!({"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": flags});
         self.publisher.publish(&format!("flags/{}", self.event), &payload)?;
-        if self.is_alone {
+        if self.leads_site {
             self.publisher.publish("flags/site", &payload)?;
         }
         Ok(())
@@ -124,7 +129,7 @@ mod tests {
         let keyring = Keyring::parse(text.to_string().as_bytes()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let publisher = Arc::new(Publisher::open(folder.path(), &keyring).unwrap());
-        let switches = Switches::open("demo", true, publisher).unwrap();
+        let switches = Switches::open("demo", true, true, publisher).unwrap();
         for value in ["off", "on", "off", "on", "off"] {
             std::thread::scope(|scope| {
                 for flag in [ADS, SNAPSHOTS, LOW_LATENCY] {

@@ -10,8 +10,8 @@ use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::Plan;
 use crate::encode::probe::Picture;
 use crate::grid::Grid;
+use crate::ingest::StreamKey;
 use crate::package::queue::Sink;
-use crate::secret::Secret;
 
 /// Where picture and sound come from.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub enum Input {
     /// A media file, played in real time and looped.
     File(PathBuf),
     /// A publisher (OBS, ffmpeg) that names this stream key.
-    Publisher(Secret),
+    Publisher(StreamKey),
 }
 
 /// What is known of an input while it runs. Shared with who reports it.

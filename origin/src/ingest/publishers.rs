@@ -7,21 +7,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
+use sightscreen_core::keyring::to_hex;
 use tokio::sync::{mpsc, watch};
 
 use super::contest::Contest;
 use super::flv::Tag;
-use crate::secret::Secret;
 
 /// Tags that may wait for the encoder; a publisher is slowed down past it.
 const QUEUE: usize = 512;
 
-type KeyDigest = [u8; 32];
+/// A stream key, as its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StreamKey([u8; 32]);
 
 /// The stream keys of all events. Clones are the same keys.
 #[derive(Debug, Clone, Default)]
 pub struct Publishers {
-    seats: Arc<RwLock<HashMap<KeyDigest, Seat>>>,
+    seats: Arc<RwLock<HashMap<StreamKey, Seat>>>,
 }
 
 /// A step of a publisher, numbered so that an older one is told from the newest.
@@ -69,7 +71,8 @@ impl Seat {
 #[derive(Debug)]
 pub(crate) struct Steps {
     queue: mpsc::Receiver<Step>,
-    key: KeyDigest,
+    event: String,
+    slot: Slot,
     publishers: Publishers,
 }
 
@@ -83,22 +86,34 @@ impl Publishers {
     ///
     /// # Errors
     /// [`KeyTaken`].
-    pub(crate) fn seat(&self, event: &str, slot: Slot, key: &Secret) -> Result<Steps, KeyTaken> {
+    pub(crate) fn seat(&self, event: &str, slot: Slot, key: &StreamKey) -> Result<Steps, KeyTaken> {
         let (steps, queue) = mpsc::channel(QUEUE);
         let (event, newest) = (event.to_owned(), watch::Sender::new(0));
-        let seat = Seat { event, slot, steps, newest, contest: Arc::default() };
-        let key = digest(&key.0);
+        let seat = Seat { event: event.clone(), slot, steps, newest, contest: Arc::default() };
         let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
-        if seats.contains_key(&key) {
+        if seats.contains_key(key) {
             return Err(KeyTaken);
         }
-        seats.insert(key, seat);
-        Ok(Steps { queue, key, publishers: self.clone() })
+        seats.insert(key.clone(), seat);
+        Ok(Steps { queue, event, slot, publishers: self.clone() })
+    }
+
+    /// From now on these keys are good for `event`, and none besides. Who publishes already goes on.
+    /// A key of another event stays that one's. Without a key, nothing changes.
+    pub fn set(&self, event: &str, keys: &[StreamKey]) {
+        let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
+        let is_its = |seat: &Seat| seat.event == event && seat.slot == Slot::Primary;
+        let seat = seats.values().find(|seat| is_its(seat)).cloned();
+        let (Some(seat), false) = (seat, keys.is_empty()) else { return };
+        seats.retain(|_, known| !is_its(known));
+        for key in keys {
+            seats.entry(key.clone()).or_insert_with(|| seat.clone());
+        }
     }
 
     /// The seat for which `key` is good.
     pub(crate) fn find(&self, key: &str) -> Option<Seat> {
-        self.seats.read().unwrap_or_else(PoisonError::into_inner).get(&digest(key)).cloned()
+        self.seats.read().unwrap_or_else(PoisonError::into_inner).get(&StreamKey::of(key)).cloned()
     }
 }
 
@@ -112,12 +127,34 @@ impl Steps {
 impl Drop for Steps {
     fn drop(&mut self) {
         let mut seats = self.publishers.seats.write().unwrap_or_else(PoisonError::into_inner);
-        seats.remove(&self.key);
+        seats.retain(|_, seat| seat.event != self.event || seat.slot != self.slot);
     }
 }
 
-fn digest(key: &str) -> KeyDigest {
-    Sha256::digest(key.as_bytes()).into()
+impl StreamKey {
+    /// Of a key as publishers name it.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// In hex.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        to_hex(&self.0)
+    }
+
+    /// From [`StreamKey::to_hex`].
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.is_ascii() && text.len() == 64;
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            let pair = text.get(2 * at..2 * at + 2).filter(|_| digits)?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +165,7 @@ mod tests {
     #[test]
     fn a_key_leads_to_its_event_for_as_long_as_that_takes_publishers() {
         let publishers = Publishers::default();
-        let key = |text: &str| Secret(text.to_owned());
+        let key = StreamKey::of;
         let seat = |event, name| publishers.seat(event, Slot::Primary, &key(name));
         let a = seat("a", "key-of-a").unwrap();
         let _b = seat("b", "key-of-b").unwrap();
@@ -145,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn a_backup_has_a_key_and_steps_of_its_own() {
         let publishers = Publishers::default();
-        let key = |text: &str| Secret(text.to_owned());
+        let key = StreamKey::of;
         let mut primary = publishers.seat("a", Slot::Primary, &key("first")).unwrap();
         let mut backup = publishers.seat("a", Slot::Backup, &key("second")).unwrap();
         let (first, second) = (publishers.find("first"), publishers.find("second"));
@@ -155,5 +192,28 @@ mod tests {
         first.steps.send(Step::Begin(1)).await.unwrap();
         assert!(matches!(primary.next().await, Some(Step::Begin(1))));
         assert!(matches!(backup.next().await, Some(Step::Begin(2))));
+    }
+
+    #[test]
+    fn keys_change_and_the_event_stays() {
+        let publishers = Publishers::default();
+        let [first, second, other] = ["first", "second", "other"].map(StreamKey::of);
+        let a = publishers.seat("a", Slot::Primary, &first).unwrap();
+        let _b = publishers.seat("b", Slot::Primary, &other).unwrap();
+        let event = |key: &str| publishers.find(key).map(|seat| seat.event);
+        publishers.set("a", &[second.clone(), first]);
+        assert_eq!((event("first").as_deref(), event("second").as_deref()), (Some("a"), Some("a")));
+        publishers.set("a", &[second.clone(), other]);
+        assert_eq!((event("first"), event("other").as_deref()), (None, Some("b")));
+        publishers.set("a", &[]);
+        assert_eq!(event("second").as_deref(), Some("a"));
+        publishers.set("nobody", &[StreamKey::of("third")]);
+        assert_eq!(event("third"), None);
+        drop(a);
+        assert_eq!((event("second"), event("other").as_deref()), (None, Some("b")));
+        assert_eq!(StreamKey::from_hex(&second.to_hex()), Some(second));
+        for no in ["", "00", &"0".repeat(63), &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(StreamKey::from_hex(no), None);
+        }
     }
 }

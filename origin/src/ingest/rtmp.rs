@@ -25,7 +25,7 @@ use crate::told::Told;
 use connection::Connection;
 
 /// What publishers may take of the origin's time and memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// For a connection to name a stream key, from its first byte.
     pub admission: Duration,

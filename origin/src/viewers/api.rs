@@ -123,12 +123,13 @@ impl Api {
                 "Playback URLs are not given out here",
             );
         }
-        let Some(claims) = claims(query, event.schema()) else {
+        let Some(claims) = claims(query, &event.schema()) else {
             return problem(StatusCode::BAD_REQUEST, "query-invalid", "The query is not valid");
         };
         let mut claims: Vec<(&str, &str)> =
             claims.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        claims.extend(event.playback_plan().map(|plan| ("plan", plan)));
+        let plan = event.playback_plan();
+        claims.extend(plan.as_deref().map(|plan| ("plan", plan)));
         let expires_s = wall_ms() / 1000 + PLAYBACK_TTL_S;
         let url = signed_url::sign(
             &format!("/live/{}/main.m3u8", event.name()),

@@ -1,6 +1,7 @@
 //! What the tests of the real binary share.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
 
+pub(crate) mod postgres;
 pub(crate) mod publisher;
 
 use std::fs::File;

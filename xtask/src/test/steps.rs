@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Outcome, Step, deploy, documents, fuzz, kill, operator, rotation, rtmp};
+use super::{Outcome, Step, api, deploy, documents, fuzz, kill, operator, rotation, rtmp};
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
 use crate::{artifacts, browser, cases, live, paths, run, tools, up};
@@ -51,6 +51,7 @@ pub(crate) const FULL: &[Step] = &[
     // From here on real time counts, and nothing else runs.
     Step::new("live check of a running event", live_check),
     Step::new("Chromium plays through a break", || twice(chromium)),
+    Step::new("streams api by its description", api::run),
     Step::new("operator and two cohorts", operator::run),
     Step::new("kill -9 in a break", kill::run),
     Step::new("keys are rotated while viewers play", rotation::run),

@@ -25,8 +25,14 @@ const FONTS: Package = Package {
     any_of: &["/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"],
 };
 
+/// A server of its own for each test that needs one.
+const POSTGRESQL: Package = Package {
+    name: "postgresql",
+    any_of: &["/usr/lib/postgresql/15/bin/initdb", "/usr/lib/postgresql/17/bin/initdb"],
+};
+
 /// What the origin's own tests run.
-pub(crate) const TESTS: &[Package] = &[FFMPEG, FONTS];
+pub(crate) const TESTS: &[Package] = &[FFMPEG, FONTS, POSTGRESQL];
 
 /// What playing a live event needs.
 pub(crate) const LIVE: &[Package] =

@@ -1,0 +1,139 @@
+//! The database: `SQLite` in the data folder, or `PostgreSQL` by URL, with the same queries.
+//!
+//! Only texts and whole numbers are stored, because both engines read those alike. A connection is
+//! made when there is a query, so that a database that is gone comes back by itself.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::Migrator;
+use sqlx::{AnyPool, Executor};
+
+use crate::secret::Secret;
+
+/// For a connection to come free or be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// For a query. Longer than any that there is takes, shorter than a client waits.
+const QUERY: Duration = Duration::from_secs(5);
+/// Connections to a server. `SQLite` has one, because it has one writer.
+const CONNECTIONS: u32 = 8;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Where streams, tokens, webhooks and the audit log are kept.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: AnyPool,
+}
+
+/// Why the database did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// It cannot be asked now.
+    #[error("the database does not answer ({0}): see that it runs and can be reached")]
+    Gone(String),
+    /// Something of that name is there.
+    #[error("there is one of that name already")]
+    Taken,
+    /// It is asked wrongly, or holds what it should not.
+    #[error("the database refuses ({0}): see that nothing else writes to it")]
+    Refused(String),
+}
+
+impl Database {
+    /// The database of this URL; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Refused`] for a URL that cannot be read.
+    pub fn new(url: &Secret) -> Result<Self, DatabaseError> {
+        sqlx::any::install_default_drivers();
+        let is_file = url.0.starts_with("sqlite:");
+        let url = match is_file && !url.0.contains('?') {
+            true => format!("{}?mode=rwc", url.0),
+            false => url.0.clone(),
+        };
+        let options = AnyPoolOptions::new()
+            .max_connections(if is_file { 1 } else { CONNECTIONS })
+            .acquire_timeout(CONNECT)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if is_file {
+                        // A key that was told must be there after a power cut: FULL, not NORMAL.
+                        connection.execute("PRAGMA journal_mode = WAL").await?;
+                        connection.execute("PRAGMA synchronous = FULL").await?;
+                        connection.execute("PRAGMA busy_timeout = 2000").await?;
+                    }
+                    Ok(())
+                })
+            });
+        let pool = options.connect_lazy(&url).map_err(|error| {
+            // What the library says of a URL does not repeat it.
+            DatabaseError::Refused(error.to_string())
+        })?;
+        Ok(Self { pool })
+    }
+
+    /// Brings its tables to what this version needs.
+    ///
+    /// # Errors
+    /// See [`DatabaseError`].
+    pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        let migrated = tokio::time::timeout(QUERY * 6, MIGRATIONS.run(&self.pool)).await;
+        match migrated {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(sqlx::migrate::MigrateError::Execute(error))) => Err(error.into()),
+            Ok(Err(error)) => Err(DatabaseError::Refused(error.to_string())),
+            Err(_) => Err(DatabaseError::Gone("it takes too long".to_owned())),
+        }
+    }
+
+    pub(super) fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// Closes its connections.
+    pub async fn close(&self) {
+        let _ = tokio::time::timeout(CONNECT, self.pool.close()).await;
+    }
+}
+
+/// The outcome of work on the database, which may not take for ever.
+pub(super) async fn within<T>(
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DatabaseError> {
+    match tokio::time::timeout(QUERY, work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(DatabaseError::Gone("it takes too long".to_owned())),
+    }
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(told) if told.is_unique_violation() => Self::Taken,
+            sqlx::Error::Database(told) if is_going(told.code().as_deref()) => {
+                Self::Gone(told.message().to_owned())
+            }
+            sqlx::Error::Database(told) => Self::Refused(told.message().to_owned()),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => Self::Gone(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// Whether a server says by this code that it starts, stops or has no room: the classes 08, 53 and
+/// 57 of `PostgreSQL`; of `SQLite`, that a file is busy, cannot be opened or read, or the disk is
+/// full (5, 6, 8, 10, 13 and 14).
+fn is_going(code: Option<&str>) -> bool {
+    let Some(code) = code else { return false };
+    match code.parse::<u32>() {
+        Ok(number) if code.len() < 5 => matches!(number & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
+        _ => ["08", "53", "57"].iter().any(|class| code.starts_with(class)),
+    }
+}

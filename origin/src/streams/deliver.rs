@@ -1,0 +1,211 @@
+//! Delivers webhooks: signed, one stream's changes in order, and again until they are taken.
+//!
+//! The signature is that of Standard Webhooks 1.0: `webhook-signature` is `v1,` and the base64 of
+//! the HMAC-SHA256, by the webhook's secret, of `{webhook-id}.{webhook-timestamp}.{body}`. The
+//! timestamp is that of the attempt, in seconds, so that a receiver can refuse what is old.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hmac::{Hmac, Mac};
+use http::{Request, header};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use sha2::Sha256;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+use super::database::{Database, DatabaseError};
+use super::hooks::{Delivery, SECRET_PREFIX};
+use super::url::{Target, TargetError};
+use crate::clock::now_ms;
+use crate::secret::Secret;
+use crate::told::Told;
+
+/// Between two looks at what is due.
+const LOOK: Duration = Duration::from_millis(500);
+/// Delivered at the same time.
+const AT_ONCE: u32 = 16;
+/// For one attempt, the answer's head included.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// Pauses after failed attempts in seconds; the last is repeated.
+const PAUSES_S: [i64; 7] = [1, 5, 30, 120, 600, 1800, 3600];
+
+/// How webhooks are delivered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) attempts: u32,
+    pub(super) private: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error("no connection: {0}")]
+    Connect(#[from] std::io::Error),
+    #[error("no answer: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("no request can be made of it: {0}")]
+    Request(#[from] http::Error),
+    #[error("the answer is {0}, expected 2xx")]
+    Status(u16),
+    #[error("no answer in {} s", ATTEMPT.as_secs())]
+    Late,
+}
+
+/// Delivers what is due, for as long as it is polled.
+pub(super) async fn keep(database: Database, rules: Rules) {
+    let mut told = Told::default();
+    loop {
+        match database.due(AT_ONCE).await {
+            Ok(due) if !due.is_empty() => {
+                let mut all = JoinSet::new();
+                for delivery in due {
+                    all.spawn(deliver(database.clone(), delivery, rules));
+                }
+                while let Some(one) = all.join_next().await {
+                    if let Ok(Err(error)) = one
+                        && told.due()
+                    {
+                        tracing::warn!(%error, "a webhook was tried and that cannot be kept");
+                    }
+                }
+                // What came next in a stream may be due already.
+                tokio::time::sleep(LOOK / 10).await;
+            }
+            Ok(_) => tokio::time::sleep(LOOK).await,
+            Err(error) => {
+                if told.due() {
+                    tracing::warn!(%error, "webhooks wait for the database");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+async fn deliver(
+    database: Database,
+    delivery: Delivery,
+    rules: Rules,
+) -> Result<(), DatabaseError> {
+    let Delivery { id, webhook, stream, attempts, .. } = &delivery;
+    let attempt = tokio::time::timeout(ATTEMPT, send(&delivery, rules.private)).await;
+    match attempt.unwrap_or(Err(AttemptError::Late)) {
+        Ok(()) => database.told(id).await,
+        Err(error) if attempts.saturating_add(1) >= rules.attempts => {
+            let attempts = attempts + 1;
+            tracing::error!(event = stream, webhook, attempts, %error, "a webhook is given up");
+            database.told(id).await
+        }
+        Err(error) => {
+            let wait_s = pause_s(*attempts);
+            tracing::warn!(event = stream, webhook, wait_s, %error, "a webhook is tried again");
+            database.later(id, wait_s * 1000).await
+        }
+    }
+}
+
+fn pause_s(attempts: u32) -> i64 {
+    let at = usize::try_from(attempts).unwrap_or(usize::MAX).min(PAUSES_S.len() - 1);
+    PAUSES_S.get(at).copied().unwrap_or(1)
+}
+
+async fn send(delivery: &Delivery, private: bool) -> Result<(), AttemptError> {
+    let target = Target::read(&delivery.url)?;
+    let stream = TcpStream::connect(target.address(private).await?).await?;
+    let status = if target.tls {
+        let name = rustls::pki_types::ServerName::try_from(target.host.clone());
+        let name = name.map_err(std::io::Error::other)?;
+        let stream = TlsConnector::from(roots()?).connect(name, stream).await?;
+        ask(stream, delivery, &target).await?
+    } else {
+        ask(stream, delivery, &target).await?
+    };
+    // A redirection could lead anywhere, so it is no success.
+    if (200..300).contains(&status) { Ok(()) } else { Err(AttemptError::Status(status)) }
+}
+
+/// The status of the answer. Its body is not read.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    delivery: &Delivery,
+    target: &Target,
+) -> Result<u16, AttemptError> {
+    let seconds = now_ms() / 1000;
+    let request = Request::post(&target.path)
+        .header(header::HOST, &target.authority)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::USER_AGENT, "sightscreen-origin")
+        .header("webhook-id", &delivery.id)
+        .header("webhook-timestamp", seconds)
+        .header("webhook-signature", sign(delivery, seconds))
+        .body(Full::new(Bytes::from(delivery.body.clone())))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let answer = sender.send_request(request).await;
+    connection.abort();
+    Ok(answer?.status().as_u16())
+}
+
+fn sign(delivery: &Delivery, seconds: u64) -> String {
+    let Secret(secret) = &delivery.secret;
+    let text = format!("{}.{seconds}.{}", delivery.id, delivery.body);
+    let key = secret.strip_prefix(SECRET_PREFIX).and_then(|key| STANDARD.decode(key).ok());
+    // A key of any length will do.
+    let mac = Hmac::<Sha256>::new_from_slice(&key.unwrap_or_default());
+    let mac = mac.map(|mac| mac.chain_update(text));
+    let mac = mac.map(|mac| STANDARD.encode(mac.finalize().into_bytes()));
+    format!("v1,{}", mac.unwrap_or_default())
+}
+
+/// The machine's roots, read once.
+fn roots() -> std::io::Result<Arc<rustls::ClientConfig>> {
+    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(Arc::clone(config));
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(std::io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the Standard Webhooks specification.
+    #[test]
+    fn a_call_is_signed_as_the_standard_says() {
+        let delivery = Delivery {
+            id: "msg_p5jXN8AQM9LWM0D4loKWxJek".to_owned(),
+            webhook: String::new(),
+            stream: String::new(),
+            body: "{\"test\": 2432232314}".to_owned(),
+            attempts: 0,
+            url: String::new(),
+            secret: Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
+        };
+        let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+        assert_eq!(sign(&delivery, 1_614_265_330), signature);
+    }
+
+    #[test]
+    fn pauses_grow_to_an_hour() {
+        assert_eq!([0, 1, 6, 7, u32::MAX].map(pause_s), [1, 5, 3600, 3600, 3600]);
+    }
+}

@@ -1,0 +1,98 @@
+//! A `PostgreSQL` server of the test's own, in a folder of its own and on a socket alone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where Debian has the programs of its server.
+const INSTALLED: &str = "/usr/lib/postgresql";
+
+/// A server; it ends with its value.
+pub(crate) struct Postgres {
+    programs: PathBuf,
+    folder: tempfile::TempDir,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// Starts a server; `None`, which is told, where none is installed.
+    pub(crate) fn start() -> Option<Self> {
+        let versions = std::fs::read_dir(INSTALLED).ok().into_iter().flatten().flatten();
+        let mut programs: Vec<PathBuf> =
+            versions.map(|version| version.path().join("bin")).collect();
+        programs.sort();
+        let Some(programs) = programs.pop().filter(|programs| programs.join("initdb").is_file())
+        else {
+            eprintln!("skipped with PostgreSQL: there is none in {INSTALLED}");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let server = Self { programs, folder, databases: AtomicU32::new(0) };
+        // It refuses to run for root, and its own user must come to its folder.
+        if is_root() {
+            let owned = Command::new("chown").arg("postgres").arg(server.folder.path()).status();
+            assert!(owned.unwrap().success());
+        }
+        let data = server.data();
+        server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-N"]);
+        server.go_on();
+        Some(server)
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+
+    /// Starts it, or starts it again.
+    pub(crate) fn go_on(&self) {
+        let socket = self.folder.path().display();
+        let options =
+            format!("-k {socket} -c listen_addresses='' -c fsync=off -c max_connections=90");
+        let log = self.folder.path().join("log").display().to_string();
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-l", &log, "-o", &options, "start"]);
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub(crate) fn stop(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-m", "immediate", "stop"]);
+    }
+
+    /// The URL of a new, empty database.
+    pub(crate) fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let socket = self.folder.path().display().to_string();
+        self.run("createdb", &["-h", &socket, "-U", "postgres", &name]);
+        format!("postgres://postgres@localhost/{name}?host={socket}")
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let program = self.programs.join(program);
+        let mut command = as_its_user(&program);
+        command.args(arguments).current_dir("/").stdin(Stdio::null());
+        // What it starts keeps these open, so nobody may wait for their end.
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{} {arguments:?}", program.display());
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let mut command = as_its_user(&self.programs.join("pg_ctl"));
+        command.args(["-D", &self.data(), "-m", "immediate", "stop"]).current_dir("/");
+        let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+fn as_its_user(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--"]).arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
