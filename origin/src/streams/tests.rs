@@ -271,7 +271,7 @@ async fn a_database_that_is_gone_says_so_in_time_and_comes_back() {
 
 #[tokio::test]
 async fn a_url_that_is_none_is_refused_without_its_password() {
-    for url in ["postgres://ann:hunter2@[", "mysql://ann:hunter2@a/b"] {
+    for url in ["postgres://ann:hunter2@[", "postgres://ann:hunter2@a:port/b"] {
         let error = Database::new(&Secret(url.to_owned())).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
