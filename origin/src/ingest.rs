@@ -9,6 +9,7 @@ mod port;
 pub(crate) mod publisher;
 mod publishers;
 pub mod rtmp;
+pub mod ts;
 
 use std::path::Path;
 use std::time::Duration;
