@@ -11,6 +11,7 @@ pub(crate) mod publisher;
 mod publishers;
 pub mod rtmp;
 mod source_clock;
+pub mod ts;
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use crate::case::{envelope, keyring_json};
 pub type Check = fn(&[u8]);
 
 /// Every target by name; a folder of seeds has the same name.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: [(&str, Check); 9] = [
     ("target", target),
     ("token", token),
     ("playlist", playlist),
@@ -31,6 +31,7 @@ pub const TARGETS: [(&str, Check); 8] = [
     ("chunks", chunks),
     ("amf", amf),
     ("flv", flv),
+    ("ts", ts),
 ];
 
 const PODS: &str = r#"{"event":"e","revision":7,"cohort":"generic","discontinuities":5,"breaks":[
@@ -222,4 +223,9 @@ pub fn amf(data: &[u8]) {
 /// A publisher's picture or sound.
 pub fn flv(data: &[u8]) {
     publisher::flv(data);
+}
+
+/// A transport stream.
+pub fn ts(data: &[u8]) {
+    publisher::ts(data);
 }

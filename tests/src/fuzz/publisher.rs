@@ -5,6 +5,7 @@ use sightscreen_origin::ingest::flv::{self, Tag, Unit};
 use sightscreen_origin::ingest::rtmp::amf::{self, Value};
 use sightscreen_origin::ingest::rtmp::chunks::read_all;
 use sightscreen_origin::ingest::rtmp::session::{Event, Session};
+use sightscreen_origin::ingest::ts::{self, Demux, Packets};
 
 /// Bytes of unfinished messages.
 const LIMIT: usize = 4096;
@@ -28,6 +29,36 @@ pub(super) fn chunks(data: &[u8]) {
             }
         }
         let _ = session.take_output();
+    }
+}
+
+/// A transport stream, after a byte that says how it is split: the packets are the same, times that
+/// are moved there and back too, and no unit is above the limit.
+pub(super) fn ts(data: &[u8]) {
+    let Some((split, bytes)) = data.split_first() else {
+        return;
+    };
+    let read = |size: usize| {
+        let (mut packets, mut found) = (Packets::default(), Vec::new());
+        for piece in bytes.chunks(size) {
+            packets.push(piece);
+            found.extend(std::iter::from_fn(|| packets.next()));
+        }
+        found
+    };
+    let found = read(bytes.len().max(1));
+    assert_eq!(read(usize::from(*split) + 1), found, "a split changes what is read");
+    let mut demux = Demux::new(LIMIT);
+    for packet in found {
+        let mut moved = packet;
+        moved.shift(i64::from(*split) << 25);
+        moved.shift(-(i64::from(*split) << 25));
+        assert_eq!(moved, packet, "more than times was moved");
+        demux.take(&packet);
+    }
+    demux.finish();
+    while let Some(event) = demux.next_event() {
+        assert!(!matches!(event, ts::Event::Unit(unit) if unit.data.len() > LIMIT));
     }
 }
 
