@@ -31,6 +31,10 @@ use crate::package::queue::{Closed, RunSink, Sink};
 /// An encoder that gives no sample for this long is ended.
 const STALL: Duration = Duration::from_secs(5);
 
+/// More patience with the first sample: on a machine with much to do, ffmpeg starts slowly, and a
+/// new one would start no faster.
+const START: Duration = Duration::from_secs(10);
+
 /// A sound this far behind the picture, in milliseconds, is taken for silent. Less than what makes
 /// the packager give a track up.
 const SILENT_MS: u64 = 1000;
@@ -112,7 +116,8 @@ struct Progress {
 impl Progress {
     fn begin(job: &Job) -> Self {
         let ms = job.grid.sample_ms(Kind::Video, job.first_frame);
-        Self { last_sample: Mutex::new(Instant::now()), picture_ms: AtomicU64::new(ms) }
+        let last_sample = Mutex::new(Instant::now() + START);
+        Self { last_sample, picture_ms: AtomicU64::new(ms) }
     }
 
     fn came(&self) {
@@ -178,7 +183,7 @@ impl Running {
                 Err(error) => format!("ffmpeg was lost: {error}"),
             }),
             () = self.progress.stalls() => {
-                Why::Failed(format!("ffmpeg gave nothing for {} s", STALL.as_secs()))
+                Why::Failed(format!("ffmpeg gave nothing for {} s or more", STALL.as_secs()))
             }
             Some(error) = first_error(&mut self.readers) => Why::Failed(error),
             pipe = feed(self.input.take()) => Why::Input(pipe),
