@@ -11,6 +11,7 @@ pub(crate) mod rate;
 pub mod run;
 mod silence;
 pub mod speed;
+mod track;
 
 /// Why nothing can be encoded; says what to do.
 #[derive(Debug, thiserror::Error)]

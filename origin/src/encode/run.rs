@@ -6,8 +6,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,34 +15,16 @@ use tokio::net::UnixListener;
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::encoder::{Chosen, Encoder};
 use super::ffmpeg::{ffmpeg, last_line};
 use super::folder::RunFolder;
-use super::ladder::{OFFSET_S, Plan};
-use super::silence::silence;
-use crate::grid::{AAC_FRAME, Grid, Kind};
-use crate::mp4::read::{Item, Reader};
+use super::ladder::Plan;
+use super::track::{Place, Progress, STALL, TrackReader};
+use crate::grid::Grid;
 use crate::package::message::Message;
-use crate::package::queue::{Closed, RunSink, Sink};
-
-/// An encoder that gives no sample for this long is ended.
-const STALL: Duration = Duration::from_secs(5);
-
-/// More patience with the first sample: on a machine with much to do, ffmpeg starts slowly, and a
-/// new one would start no faster.
-const START: Duration = Duration::from_secs(10);
-
-/// A sound this far behind the picture, in milliseconds, is taken for silent. Less than what makes
-/// the packager give a track up.
-const SILENT_MS: u64 = 1000;
-
-/// Most silence that is made up for at once, in milliseconds; what is missing before it is gap.
-const SILENCE_MS_MAX: u64 = 10_000;
-
-/// How often a sound that does not come is looked after.
-const LOOK: Duration = Duration::from_millis(100);
+use crate::package::queue::{RunSink, Sink};
 
 /// What to run.
 pub struct Job {
@@ -104,37 +85,6 @@ struct Running {
     input: Option<(mpsc::Receiver<Bytes>, ChildStdin)>,
     _ending: Ending,
     _folder: RunFolder,
-}
-
-/// How far a run has come.
-struct Progress {
-    last_sample: Mutex<Instant>,
-    /// Where the furthest picture begins, in Unix milliseconds.
-    picture_ms: AtomicU64,
-}
-
-impl Progress {
-    fn begin(job: &Job) -> Self {
-        let ms = job.grid.sample_ms(Kind::Video, job.first_frame);
-        let last_sample = Mutex::new(Instant::now() + START);
-        Self { last_sample, picture_ms: AtomicU64::new(ms) }
-    }
-
-    fn came(&self) {
-        *self.last_sample.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// Returns when there was nothing for too long.
-    async fn stalls(&self) {
-        loop {
-            let last = *self.last_sample.lock().unwrap_or_else(PoisonError::into_inner);
-            let quiet = last.elapsed();
-            if quiet >= STALL {
-                return;
-            }
-            sleep(STALL - quiet).await;
-        }
-    }
 }
 
 /// Why a run is over.
@@ -245,15 +195,7 @@ fn read_tracks(
     for (track, (_, kind)) in job.plan.tracks().into_iter().enumerate() {
         let listener = UnixListener::bind(socket(&job.folder, track))?;
         let place = Place { track, kind, grid: job.grid, first_frame: job.first_frame };
-        let reader = TrackReader {
-            place,
-            sink: sink.clone(),
-            progress: Arc::clone(progress),
-            timescale: 1,
-            next: place.first(),
-            has_header: false,
-            is_silent: false,
-        };
+        let reader = TrackReader::new(place, sink.clone(), Arc::clone(progress));
         readers.spawn(reader.read(listener));
     }
     Ok(readers)
@@ -296,156 +238,16 @@ async fn keep_tail(mut pipe: tokio::process::ChildStderr) -> String {
     String::from_utf8_lossy(&tail).into_owned()
 }
 
-/// Where a track's samples stand on the grid.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    track: usize,
-    kind: Kind,
-    grid: Grid,
-    first_frame: u64,
-}
-
-impl Place {
-    /// The first sample of the run.
-    fn first(&self) -> u64 {
-        self.index(OFFSET_S * u64::from(self.grid.audio_rate), self.grid.audio_rate).unwrap_or(0)
-    }
-
-    /// The grid index of a sample that ffmpeg stamped with `time`; `None` before the run's first
-    /// frame.
-    fn index(&self, time: u64, timescale: u32) -> Option<u64> {
-        let scale = i128::from(timescale);
-        let time = i128::from(time) - i128::from(OFFSET_S) * scale;
-        let (num, den) = (i128::from(self.grid.fps.0), i128::from(self.grid.fps.1));
-        let first = i128::from(self.first_frame);
-        let index = match self.kind {
-            Kind::Video => first + rounded(time * num, scale * den),
-            Kind::Audio => {
-                // In audio samples since segment 0; the nearest AAC frame is at most 11 ms away.
-                let rate = i128::from(self.grid.audio_rate);
-                let start = rounded(first * den * rate, num);
-                rounded(start + rounded(time * rate, scale), i128::from(AAC_FRAME))
-            }
-        };
-        u64::try_from(index).ok()
-    }
-}
-
-fn rounded(num: i128, den: i128) -> i128 {
-    (2 * num + den).div_euclid(2 * den)
-}
-
-/// Reads one track's socket, and has silence stand in for sound that does not come.
-struct TrackReader {
-    place: Place,
-    sink: RunSink,
-    progress: Arc<Progress>,
-    timescale: u32,
-    /// The sample after the last one that was told.
-    next: u64,
-    has_header: bool,
-    is_silent: bool,
-}
-
-impl TrackReader {
-    async fn read(mut self, listener: UnixListener) -> Result<(), String> {
-        let Place { track, kind, .. } = self.place;
-        let (mut stream, _) =
-            listener.accept().await.map_err(|error| format!("track {track}: {error}"))?;
-        let mut reader = Reader::default();
-        let mut buffer = BytesMut::with_capacity(1 << 16);
-        loop {
-            buffer.clear();
-            tokio::select! {
-                read = stream.read_buf(&mut buffer) => match read {
-                    Ok(0) | Err(_) => return Ok(()),
-                    Ok(_) => self.progress.came(),
-                },
-                () = sleep(LOOK), if kind == Kind::Audio => {}
-            }
-            let items = reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))?;
-            let told = items.into_iter().try_for_each(|item| self.tell(item));
-            if told.is_err() || self.stand_in().await.is_err() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn tell(&mut self, item: Item) -> Result<(), Closed> {
-        let Place { track, kind, grid, .. } = self.place;
-        match item {
-            Item::Header(header) => {
-                self.timescale = header.timescale;
-                self.has_header = true;
-                self.sink.send(Message::Header { track, header })
-            }
-            Item::Sample(sample) => {
-                let Some(index) = self.place.index(sample.time, self.timescale) else {
-                    return Ok(());
-                };
-                if kind == Kind::Video {
-                    let ms = grid.sample_ms(kind, index);
-                    self.progress.picture_ms.fetch_max(ms, Ordering::Relaxed);
-                }
-                self.is_silent &= index < self.next;
-                self.next = self.next.max(index + 1);
-                self.sink.send(Message::Sample {
-                    track,
-                    index,
-                    sync: sample.sync,
-                    data: sample.data,
-                })
-            }
-        }
-    }
-
-    /// Makes up for sound that is too far behind the picture. What comes of it later is late.
-    async fn stand_in(&mut self) -> Result<(), Closed> {
-        let Place { track, kind, grid, .. } = self.place;
-        if kind == Kind::Video {
-            return Ok(());
-        }
-        let due = self.progress.picture_ms.load(Ordering::Relaxed).saturating_sub(SILENT_MS);
-        let due_index = grid.sample_at(kind, due);
-        if self.next >= due_index {
-            return Ok(());
-        }
-        let Some(silence) = silence(grid.audio_rate).await else { return Ok(()) };
-        if !std::mem::replace(&mut self.is_silent, true) {
-            tracing::warn!(track, "a sound does not come: silence stands in for it");
-        }
-        if !std::mem::replace(&mut self.has_header, true) {
-            self.sink.send(Message::Header { track, header: silence.header.clone() })?;
-        }
-        let from = grid.sample_at(kind, due.saturating_sub(SILENCE_MS_MAX));
-        for index in self.next.max(from)..due_index {
-            let data = silence.frame.clone();
-            self.sink.send(Message::Sample { track, index, sync: true, data })?;
-        }
-        self.next = due_index;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::sleep;
+
     use super::*;
     use crate::encode::ladder::Rung;
     use crate::package::queue::queue;
-
-    #[test]
-    fn samples_find_their_place() {
-        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let video = Place { track: 0, kind: Kind::Video, grid, first_frame: 505 };
-        assert_eq!(video.index(10 * 25_000 + 1000, 25_000), Some(506));
-        let audio = Place { kind: Kind::Audio, ..video };
-        // 20.2 s are 946.875 AAC frames; the priming frame before it is frame 946.
-        assert_eq!(audio.index(480_000, 48_000), Some(947));
-        assert_eq!(audio.index(480_000 - 1024, 48_000), Some(946));
-        let first = Place { first_frame: 0, ..audio };
-        assert_eq!(first.index(480_000 - 1024, 48_000), None);
-    }
 
     fn job(input: &str) -> (Job, mpsc::Sender<Bytes>) {
         let rung = Rung { width: 284, height: 160, bitrate: 300_000 };
