@@ -10,6 +10,7 @@ pub mod probe;
 pub(crate) mod rate;
 pub mod run;
 pub mod speed;
+mod track;
 
 /// Why nothing can be encoded; says what to do.
 #[derive(Debug, thiserror::Error)]

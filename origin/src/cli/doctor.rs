@@ -150,7 +150,7 @@ async fn rungs(config: &Config, encoder: Encoder, findings: &mut Findings) {
     for rule in config.rungs.iter().filter(|rule| rule.height <= config.max_height) {
         let fps = if rule.min_fps > 30 { rule.min_fps } else { 25 };
         let rung =
-            Rung { width: rule.height * 16 / 9 & !1, height: rule.height, bitrate: rule.bitrate };
+            Rung { width: (rule.height * 16 / 9) & !1, height: rule.height, bitrate: rule.bitrate };
         let about = format!("{} {}p{fps}", encoder.name(), rule.height);
         match measure(encoder, rung, (fps, 1)).await {
             Ok(cost) => {

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,20 +15,17 @@ use tokio::net::UnixListener;
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::encoder::{Chosen, Encoder};
 use super::ffmpeg::{ffmpeg, last_line};
 use super::folder::RunFolder;
-use super::ladder::{OFFSET_S, Plan};
+use super::ladder::Plan;
+use super::track::{Place, Progress, STALL, TrackReader};
 use crate::clock::now_ms;
-use crate::grid::{AAC_FRAME, Grid, Kind};
-use crate::mp4::read::{Item, Reader};
+use crate::grid::{Grid, Kind};
 use crate::package::message::Message;
 use crate::package::queue::{RunSink, Sink};
-
-/// An encoder that gives no sample for this long is ended: longer than any publisher is waited for.
-const STALL: Duration = Duration::from_secs(10);
 
 /// What to run.
 pub struct Job {
@@ -82,7 +79,7 @@ enum NoStart {
 /// A run that goes on. The readers are gone before its end is told.
 struct Running {
     readers: JoinSet<Result<(), String>>,
-    last_sample: Arc<Mutex<Instant>>,
+    progress: Arc<Progress>,
     encoder: (Chosen, Encoder),
     child: Child,
     complaints: Option<JoinHandle<String>>,
@@ -102,8 +99,8 @@ enum Why {
 impl Running {
     fn start(job: Job, sink: &RunSink) -> Result<Self, NoStart> {
         let ending = Ending(sink.clone());
-        let last_sample = Arc::new(Mutex::new(Instant::now()));
-        let readers = read_tracks(&job, sink, &last_sample).map_err(NoStart::Socket)?;
+        let progress = Arc::new(Progress::begin());
+        let readers = read_tracks(&job, sink, &progress).map_err(NoStart::Socket)?;
         let Job { plan, grid, first_frame, encoder, input, folder, stdin } = job;
         let used = encoder.current();
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
@@ -120,7 +117,7 @@ impl Running {
         let complaints = child.stderr.take();
         Ok(Self {
             readers,
-            last_sample,
+            progress,
             encoder: (encoder, used),
             input: stdin.zip(child.stdin.take()),
             complaints: complaints.map(|pipe| tokio::spawn(keep_tail(pipe))),
@@ -137,8 +134,8 @@ impl Running {
                 Ok(status) => format!("ffmpeg ended: {status}"),
                 Err(error) => format!("ffmpeg was lost: {error}"),
             }),
-            () = stalled(&self.last_sample) => {
-                Why::Failed(format!("ffmpeg gave nothing for {} s", STALL.as_secs()))
+            () = self.progress.stalls() => {
+                Why::Failed(format!("ffmpeg gave nothing for {} s or more", STALL.as_secs()))
             }
             Some(error) = first_error(&mut self.readers) => Why::Failed(error),
             pipe = feed(self.input.take()) => Why::Input(pipe),
@@ -205,14 +202,14 @@ fn socket(folder: &RunFolder, track: usize) -> PathBuf {
 fn read_tracks(
     job: &Job,
     sink: &RunSink,
-    last_sample: &Arc<Mutex<Instant>>,
+    progress: &Arc<Progress>,
 ) -> std::io::Result<JoinSet<Result<(), String>>> {
     let mut readers = JoinSet::new();
     for (track, (_, kind)) in job.plan.tracks().into_iter().enumerate() {
         let listener = UnixListener::bind(socket(&job.folder, track))?;
         let place = Place { track, kind, grid: job.grid, first_frame: job.first_frame };
-        let last_sample = Arc::clone(last_sample);
-        readers.spawn(read_track(listener, place, sink.clone(), last_sample));
+        let reader = TrackReader::new(place, sink.clone(), Arc::clone(progress));
+        readers.spawn(reader.read(listener));
     }
     Ok(readers)
 }
@@ -225,17 +222,6 @@ async fn first_error(readers: &mut JoinSet<Result<(), String>>) -> Option<String
             Some(_) => {}
             None => std::future::pending().await,
         }
-    }
-}
-
-async fn stalled(last_sample: &Mutex<Instant>) {
-    loop {
-        let last = *last_sample.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = last.elapsed();
-        if quiet >= STALL {
-            return;
-        }
-        sleep(STALL - quiet).await;
     }
 }
 
@@ -265,98 +251,16 @@ async fn keep_tail(mut pipe: tokio::process::ChildStderr) -> String {
     String::from_utf8_lossy(&tail).into_owned()
 }
 
-/// Where a track's samples stand on the grid.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    track: usize,
-    kind: Kind,
-    grid: Grid,
-    first_frame: u64,
-}
-
-impl Place {
-    /// The grid index of a sample that ffmpeg stamped with `time`; `None` before the run's first
-    /// frame.
-    fn index(&self, time: u64, timescale: u32) -> Option<u64> {
-        let scale = i128::from(timescale);
-        let time = i128::from(time) - i128::from(OFFSET_S) * scale;
-        let (num, den) = (i128::from(self.grid.fps.0), i128::from(self.grid.fps.1));
-        let first = i128::from(self.first_frame);
-        let index = match self.kind {
-            Kind::Video => first + rounded(time * num, scale * den),
-            Kind::Audio => {
-                // In audio samples since segment 0; the nearest AAC frame is at most 11 ms away.
-                let rate = i128::from(self.grid.audio_rate);
-                let start = rounded(first * den * rate, num);
-                rounded(start + rounded(time * rate, scale), i128::from(AAC_FRAME))
-            }
-        };
-        u64::try_from(index).ok()
-    }
-}
-
-fn rounded(num: i128, den: i128) -> i128 {
-    (2 * num + den).div_euclid(2 * den)
-}
-
-async fn read_track(
-    listener: UnixListener,
-    place: Place,
-    sink: RunSink,
-    last_sample: Arc<Mutex<Instant>>,
-) -> Result<(), String> {
-    let track = place.track;
-    let (mut stream, _) =
-        listener.accept().await.map_err(|error| format!("track {track}: {error}"))?;
-    let mut reader = Reader::default();
-    let mut timescale = 1;
-    let mut buffer = BytesMut::with_capacity(1 << 16);
-    loop {
-        buffer.clear();
-        match stream.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => return Ok(()),
-            Ok(_) => {}
-        }
-        for item in reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))? {
-            let message = match item {
-                Item::Header(header) => {
-                    timescale = header.timescale;
-                    Message::Header { track, header }
-                }
-                Item::Sample(sample) => {
-                    let Some(index) = place.index(sample.time, timescale) else {
-                        continue;
-                    };
-                    Message::Sample { track, index, sync: sample.sync, data: sample.data }
-                }
-            };
-            if sink.send(message).is_err() {
-                return Ok(());
-            }
-        }
-        *last_sample.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::sleep;
+
     use super::*;
     use crate::encode::ladder::Rung;
     use crate::package::queue::queue;
-
-    #[test]
-    fn samples_find_their_place() {
-        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let video = Place { track: 0, kind: Kind::Video, grid, first_frame: 505 };
-        assert_eq!(video.index(10 * 25_000 + 1000, 25_000), Some(506));
-        let audio = Place { kind: Kind::Audio, ..video };
-        // 20.2 s are 946.875 AAC frames; the priming frame before it is frame 946.
-        assert_eq!(audio.index(480_000, 48_000), Some(947));
-        assert_eq!(audio.index(480_000 - 1024, 48_000), Some(946));
-        let first = Place { first_frame: 0, ..audio };
-        assert_eq!(first.index(480_000 - 1024, 48_000), None);
-    }
 
     fn job(input: &str) -> (Job, mpsc::Sender<Bytes>) {
         let rung = Rung { width: 284, height: 160, bitrate: 300_000 };

@@ -17,8 +17,8 @@ use crate::grid::{AAC_FRAME, Grid};
 /// How long a run plays, unless it needs too many turns.
 const RUN_S: u64 = 7 * 86_400;
 
-/// Turns of the longest list.
-const TURNS_MAX: u64 = 100_000;
+/// Turns of the longest list: ffmpeg reads it whole before the first picture.
+const TURNS_MAX: u64 = 50_000;
 
 /// What is played, and how.
 pub(super) struct Played<'a> {
@@ -147,7 +147,7 @@ mod tests {
             text.lines().count()
         };
         assert_eq!(lines(86_400_000), 1 + 2 * 7);
-        assert_eq!(lines(1), 1 + 2 * 100_000);
+        assert_eq!(lines(1), 1 + 2 * 50_000);
         assert!(write_list(Path::new("/a/b\nfile c"), 1, 1, folder.path()).is_err());
     }
 }
