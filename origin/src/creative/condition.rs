@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::cut::{CodedTrack, Conditioned};
+use super::pieces::{self, Pieces};
 use super::{Card, Clip, CreativeError};
 use crate::disk::{rename_synced, write_whole};
 use crate::encode::EncodeError;
@@ -145,18 +146,40 @@ enum Picture {
     Standing,
 }
 
-/// Loads the creative from its folder, or makes it there.
+/// Makes the creative in its folder, unless it is there.
 pub(super) async fn condition(
     source: &Clip,
     plan: &Plan,
     grid: &Grid,
     folder: &Path,
-) -> Result<Conditioned, CreativeError> {
-    if let Some(kept) = load_apart(plan, grid, folder, &source.name()).await.ok().flatten() {
-        return Ok(kept);
+) -> Result<(), CreativeError> {
+    if load_apart(plan, grid, folder, &source.name()).await.is_ok_and(|kept| kept.is_some()) {
+        return Ok(());
     }
     let segments = length(source, grid).await?;
-    make(source, Picture::Moving, plan, grid, segments, folder).await
+    make(source, Picture::Moving, plan, grid, segments, folder).await.map(drop)
+}
+
+/// A creative that is kept, to be read by the segment. One that an older version kept otherwise is
+/// brought to that form. Blocks.
+pub(super) fn pieces(
+    plan: &Plan,
+    grid: &Grid,
+    folder: &Path,
+    note: &Note,
+) -> Result<Pieces, CreativeError> {
+    let failed = |error: std::io::Error| CreativeError::Failed {
+        name: note.name.clone(),
+        reason: error.to_string(),
+    };
+    let open = || Pieces::open(folder, note.times, grid);
+    if let Some(pieces) = open().map_err(failed)? {
+        return Ok(pieces);
+    }
+    let gone = || failed(std::io::ErrorKind::NotFound.into());
+    let kept = load(plan, grid, folder, &note.name)?.ok_or_else(gone)?;
+    pieces::write(folder, &kept).map_err(failed)?;
+    open().map_err(failed)?.ok_or_else(gone)
 }
 
 /// Loads a standing picture of so many segments from its folder, or makes it there.
@@ -197,8 +220,13 @@ async fn make(
         .await?
         .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
     let (from, to) = (fresh, folder.to_owned());
-    let renamed = tokio::task::spawn_blocking(move || rename_synced(&from, &to)).await;
-    renamed.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)?;
+    let kept = tokio::task::spawn_blocking(move || {
+        pieces::write(&from, &conditioned)?;
+        rename_synced(&from, &to)?;
+        Ok(conditioned)
+    });
+    let kept = kept.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let conditioned = kept.map_err(failed)?;
     tracing::info!(creative = source.name(), segments, "a creative is conditioned");
     Ok(conditioned)
 }
@@ -347,7 +375,7 @@ fn tail(plan: &Plan, grid: &Grid, segments: u64) -> String {
 }
 
 /// AAC frames that the phase with the most needs.
-pub(super) fn coded_audio(grid: &Grid, segments: u64) -> u64 {
+fn coded_audio(grid: &Grid, segments: u64) -> u64 {
     let first = |msn| grid.first_sample(Kind::Audio, msn);
     (0..grid.phases(Kind::Audio))
         .map(|phase| first(phase + segments) - first(phase))
@@ -405,7 +433,7 @@ async fn load_apart(
 }
 
 /// Reads a conditioned creative; `Ok(None)` when there is none.
-pub(super) fn load(
+fn load(
     plan: &Plan,
     grid: &Grid,
     folder: &Path,
@@ -434,7 +462,7 @@ pub(super) fn load(
         }
         tracks.push(coded);
     }
-    Ok(Some(Conditioned::new(meta.segments, tracks)))
+    Ok(Some(Conditioned { segments: meta.segments, tracks }))
 }
 
 fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, String> {

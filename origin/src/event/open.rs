@@ -130,7 +130,7 @@ impl LiveEvent {
             epoch: epoch.unwrap_or_else(|| random_hex(EPOCH_BYTES)).into(),
             grid,
             counters: Arc::default(),
-            library: Library::new(grid, config.data.join("creatives")),
+            library: Library::new(grid, config.data.join("creatives"), config.creative_bytes),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),
@@ -368,6 +368,7 @@ fn input_error(input: &Input, reason: &str) -> StartError {
 mod tests {
     use super::*;
     use crate::breaks::on_air::NoBreaks;
+    use crate::creative::MEMORY_BYTES;
     use crate::encode::ladder::LadderLimits;
     use crate::encode::ladder::Rung;
     use crate::grid::Kind;
@@ -410,13 +411,14 @@ mod tests {
             patience: Patience::default(),
             slate: None,
             disk: DiskLimits::default(),
+            creative_bytes: MEMORY_BYTES,
         };
         LiveEvent {
             name: config.event.clone(),
             epoch: "1a2b".into(),
             grid,
             counters: Arc::default(),
-            library: Library::new(grid, data.join("creatives")),
+            library: Library::new(grid, data.join("creatives"), MEMORY_BYTES),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),
