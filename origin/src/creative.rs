@@ -19,12 +19,14 @@ mod condition;
 mod cut;
 mod filler;
 mod memory;
+mod note;
 mod pieces;
 pub mod shelf;
 
-use condition::{Note, condition, identify, pieces, unit};
+use condition::{condition, identify, pieces, unit};
 use cut::{Asked, Sample};
 use memory::Memory;
+use note::Note;
 use pieces::Pieces;
 
 /// Bytes of creatives in memory unless set: a break of two minutes of a full ladder.

@@ -14,9 +14,10 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::cut::{CodedTrack, Conditioned};
+use super::note::Note;
 use super::pieces::{self, Pieces};
 use super::{Card, Clip, CreativeError};
-use crate::disk::{rename_synced, write_whole};
+use crate::disk::rename_synced;
 use crate::encode::EncodeError;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
 use crate::encode::folder::RunFolder;
@@ -41,42 +42,6 @@ const LOUDNESS: &str = "loudnorm=I=-24:TP=-2:LRA=11";
 #[derive(Serialize, Deserialize)]
 struct Meta {
     segments: u64,
-}
-
-/// What a creative is made of, kept beside the folders under the creative's identifier.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Note {
-    /// What errors call it.
-    pub(super) name: String,
-    /// What people call it.
-    #[serde(default)]
-    pub(super) title: Option<String>,
-    /// The folder, below the cache folder.
-    pub(super) kept: String,
-    /// How often what is there is repeated.
-    pub(super) times: u64,
-}
-
-impl Note {
-    /// Writes it, so that it is found again after a restart.
-    pub(super) fn keep(&self, folder: &Path, id: &str) -> Result<(), CreativeError> {
-        let failed = |error: std::io::Error| CreativeError::Failed {
-            name: self.name.clone(),
-            reason: error.to_string(),
-        };
-        let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        let written = write_whole(&folder.join(format!("{id}.json")), &text);
-        written.map(drop).map_err(failed)
-    }
-
-    /// The note of that creative, where there is one.
-    pub(super) fn read(folder: &Path, id: &str) -> Option<Self> {
-        let digest = id.strip_prefix("c-")?;
-        if !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        serde_json::from_slice(&std::fs::read(folder.join(format!("{id}.json"))).ok()?).ok()
-    }
 }
 
 /// Goes up with every change of how a clip is conditioned that [`recipe`] does not show.

@@ -6,16 +6,15 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sightscreen_core::route::is_epoch;
 use tokio::sync::watch;
 
 use super::LiveConfig;
 use super::error::StartError;
-use super::media::Media;
+use super::media::{Media, show_inits, shown_init};
 use super::newest::Newest;
 use crate::breaks::on_air::Breaks;
 use crate::clock::now_ms;
@@ -31,7 +30,7 @@ use crate::encode::probe::probe_file;
 use crate::grid::Grid;
 use crate::ingest::{self, Input, Intake, Publishers, publisher};
 use crate::package::end::End;
-use crate::package::packager::{Counters, Packager, Setup, kept_init};
+use crate::package::packager::{Counters, Packager, Setup};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
@@ -256,26 +255,6 @@ impl Intake for LiveEvent {
     }
 }
 
-/// Puts a track's init segment before the viewers once its file is written.
-fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
-    Box::new(move |track| {
-        if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
-            && let Ok(Some(bytes)) = kept_init(path)
-        {
-            // Set at the first run; later runs write the same.
-            let _ = slot.set(bytes);
-        }
-    })
-}
-
-/// A file that cannot be read now is shown with the first run.
-fn shown_init(path: &Path) -> OnceLock<Bytes> {
-    match kept_init(path) {
-        Ok(Some(bytes)) => OnceLock::from(bytes),
-        Ok(None) | Err(_) => OnceLock::new(),
-    }
-}
-
 struct Probed {
     shape: Shape,
     fps: (u32, u32),
@@ -367,6 +346,8 @@ fn input_error(input: &Input, reason: &str) -> StartError {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+
     use crate::breaks::on_air::NoBreaks;
     use crate::creative::MEMORY_BYTES;
     use crate::encode::ladder::LadderLimits;
