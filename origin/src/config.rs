@@ -96,6 +96,8 @@ pub struct Config {
     pub patience: Patience,
     /// How the disk is treated.
     pub disk: DiskLimits,
+    /// Bytes of creatives in memory.
+    pub creative_bytes: usize,
     /// The keyring's file; made when absent.
     pub keyring: PathBuf,
     /// Folder of the page; none: no page.
@@ -203,6 +205,11 @@ impl Config {
             dvr_s: reader.number("dvr", |s| &s.dvr, 12..=86_400),
             patience: patience(reader),
             disk: disk(reader),
+            creative_bytes: megabytes(reader.number(
+                "creative-memory-mb",
+                |s| &s.creative_memory_mb,
+                8..=65_536,
+            )),
             keyring: keyring.map_or_else(|| data.join("keyring.json"), PathBuf::from),
             page: page(reader),
             operator_token: Secret(operator_token),
@@ -283,6 +290,7 @@ impl Config {
                 patience: self.patience,
                 slate: self.slate.as_ref().map(PathBuf::from),
                 disk: self.disk,
+                creative_bytes: self.creative_bytes,
             },
             document: self.document(),
             playback_plan: self.admission.playback_plan.clone(),
@@ -360,6 +368,7 @@ fn defaults() -> Settings {
         track_lateness_ms: text("2000"),
         disk_wait_ms: text("100"),
         disk_backlog_mb: text("256"),
+        creative_memory_mb: text("128"),
         open_playback: text("false"),
         consent: text("required"),
         session: text("43200"),
@@ -418,11 +427,14 @@ fn patience(reader: &mut Reader) -> Patience {
 fn disk(reader: &mut Reader) -> DiskLimits {
     let wait_ms = reader.number("disk-wait-ms", |s| &s.disk_wait_ms, 0..=5000);
     let backlog_mb = reader.number("disk-backlog-mb", |s| &s.disk_backlog_mb, 16..=65_536);
-    let mb = usize::try_from(backlog_mb).unwrap_or(usize::MAX);
     DiskLimits {
         wait: Duration::from_millis(u64::from(wait_ms)),
-        backlog_bytes: mb.saturating_mul(1 << 20),
+        backlog_bytes: megabytes(backlog_mb),
     }
+}
+
+fn megabytes(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(1 << 20)
 }
 
 fn event(reader: &mut Reader) -> String {

@@ -4,7 +4,7 @@
 //! Segment `i` of phase `p` has exactly the samples of content segment `first + i`, for every
 //! `first` with `first % phases == p`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,14 +19,18 @@ mod condition;
 mod cut;
 mod filler;
 mod memory;
+mod note;
+mod pieces;
 pub mod shelf;
 
-use condition::{Note, condition, identify, load, unit};
-use cut::Conditioned;
+use condition::{condition, identify, pieces, unit};
+use cut::{Asked, Sample};
 use memory::Memory;
+use note::Note;
+use pieces::Pieces;
 
-/// Bytes of creatives in memory: hundreds of seconds of a full ladder.
-const MEMORY_BYTES_MAX: usize = 512 << 20;
+/// Bytes of creatives in memory unless set: a break of two minutes of a full ladder.
+pub const MEMORY_BYTES: usize = 128 << 20;
 
 /// What a creative is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -149,10 +153,10 @@ pub struct Library {
 struct Inner {
     folder: PathBuf,
     settled: watch::Sender<Option<Settled>>,
-    memory: Mutex<Memory>,
+    memory: Mutex<Memory<Key, Value>>,
     names: Mutex<BTreeMap<CreativeId, String>>,
-    /// One is read from disk at a time, however many ask for it.
-    loading: tokio::sync::Mutex<()>,
+    /// What is read from disk now, once for all who ask for it.
+    reading: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// One is conditioned at a time: the machine's first duty is the live picture.
     turn: tokio::sync::Mutex<()>,
 }
@@ -165,13 +169,13 @@ struct Settled {
 }
 
 impl Library {
-    pub(crate) fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf, memory_bytes: usize) -> Self {
         let inner = Inner {
             folder,
             settled: watch::Sender::new(None),
-            memory: Mutex::new(Memory::new(MEMORY_BYTES_MAX)),
+            memory: Mutex::new(Memory::new(memory_bytes)),
             names: Mutex::default(),
-            loading: tokio::sync::Mutex::default(),
+            reading: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -210,13 +214,11 @@ impl Library {
             let (unit, times) = unit(&source, &grid);
             let kept = identify(&unit, &plan, &grid).await?;
             let folder = self.inner.folder.join(&kept);
-            let conditioned = condition(&unit, &plan, &grid, &folder).await?;
+            condition(&unit, &plan, &grid, &folder).await?;
             let name = source.name();
             let title = Some(source.title());
             let note = Note { name, title, kept, times };
             note.keep(&self.inner.folder, &id)?;
-            let conditioned = conditioned.repeated(times, &grid);
-            self.memory().put(&id, Arc::new(conditioned));
         }
         self.name(&id, source.title());
         Ok(id)
@@ -249,37 +251,71 @@ impl Library {
         self.inner.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The creative in memory, else as it was kept on disk: what a ledger has frozen must play
-    /// after a restart, even if its source is gone.
-    async fn find(&self, id: &str) -> Option<Arc<Conditioned>> {
-        if let Some(creative) = self.memory().get(id) {
-            return Some(creative);
+    /// The creative as it was kept on disk: what a ledger has frozen must play after a restart, even
+    /// if its source is gone.
+    async fn find(&self, id: &str) -> Option<Arc<Pieces>> {
+        let key = Key::Pieces(id.to_owned());
+        let library = self.clone();
+        let found = self.once(key, move |key| match key {
+            Key::Pieces(id) => library.read_back(id).map(|pieces| Value::Pieces(Arc::new(pieces))),
+            Key::Segment(..) => None,
+        });
+        match found.await? {
+            Value::Pieces(pieces) => Some(pieces),
+            Value::Segment(_) => None,
         }
-        let _turn = self.inner.loading.lock().await;
+    }
+
+    /// What is in memory under a key; else it is read once for all who ask, on a thread that may
+    /// wait for the disk. Others are not held up.
+    async fn once(
+        &self,
+        key: Key,
+        read: impl FnOnce(&Key) -> Option<Value> + Send + 'static,
+    ) -> Option<Value> {
+        if let Some(value) = self.memory().get(&key) {
+            return Some(value);
+        }
+        let turn = Arc::clone(self.reading().entry(key.clone()).or_default());
+        let held = turn.lock().await;
         // Another request may have read it meanwhile.
-        if let Some(creative) = self.memory().get(id) {
-            return Some(creative);
+        let known = self.memory().get(&key);
+        let value = match known {
+            Some(value) => Some(value),
+            None => {
+                let asked = key.clone();
+                tokio::task::spawn_blocking(move || read(&asked)).await.ok().flatten()
+            }
+        };
+        if let Some(value) = &value {
+            self.memory().put(&key, value.clone(), value.bytes());
         }
-        let (library, id) = (self.clone(), id.to_owned());
-        tokio::task::spawn_blocking(move || library.read_back(&id)).await.ok()?
+        drop(held);
+        self.reading().remove(&key);
+        value
     }
 
     /// Blocks.
-    fn read_back(&self, id: &str) -> Option<Arc<Conditioned>> {
+    fn read_back(&self, id: &str) -> Option<Pieces> {
         let Settled { plan, grid } = self.inner.settled.borrow().clone()?;
         let note = Note::read(&self.inner.folder, id)?;
         let folder = self.inner.folder.join(&note.kept);
-        let kept = load(&plan, &grid, &folder, &note.name).ok()??;
-        let creative = Arc::new(kept.repeated(note.times, &grid));
-        self.memory().put(id, Arc::clone(&creative));
+        let pieces = pieces(&plan, &grid, &folder, &note);
+        let pieces = pieces.inspect_err(|error| {
+            tracing::error!(creative = id, %error, "a creative cannot be read");
+        });
         if let Some(title) = note.title {
             self.name(id, title);
         }
-        Some(creative)
+        pieces.ok()
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, Memory<Key, Value>> {
         self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reading(&self) -> MutexGuard<'_, HashMap<Key, Arc<tokio::sync::Mutex<()>>>> {
+        self.inner.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn name(&self, id: &str, title: String) {
@@ -302,8 +338,51 @@ impl Library {
         let tracks = plan.tracks();
         let position = tracks.iter().position(|(id, _)| id == rendition)?;
         let kind = tracks.get(position)?.1;
-        let creative = self.find(creative).await?;
         let phase: u64 = phase.parse().ok().filter(|phase| *phase < grid.phases(kind))?;
-        creative.object(&grid, kind, position, phase, object)
+        let pieces = self.find(creative).await?;
+        let track = pieces.track(kind, position);
+        if object == "init.mp4" {
+            return pieces.init(track);
+        }
+        let asked = Asked::read(object, &grid, kind, phase, pieces.segments)?;
+        let range = asked.samples(&grid);
+        let key = Key::Segment(creative.to_owned(), track, range.start, range.end);
+        let id = creative.to_owned();
+        let read = move |_: &Key| match pieces.read(track, range) {
+            Ok(samples) => Some(Value::Segment(samples.into())),
+            Err(error) => {
+                tracing::error!(creative = id, %error, "a segment of a creative cannot be read");
+                None
+            }
+        };
+        match self.once(key, read).await? {
+            Value::Segment(samples) => asked.cut(&grid, &samples),
+            Value::Pieces(_) => None,
+        }
+    }
+}
+
+/// What is kept in memory: the tables of a creative, or the samples of a track from one to another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Pieces(CreativeId),
+    Segment(CreativeId, usize, u64, u64),
+}
+
+#[derive(Debug, Clone)]
+enum Value {
+    Pieces(Arc<Pieces>),
+    Segment(Arc<[Sample]>),
+}
+
+impl Value {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Pieces(pieces) => pieces.bytes(),
+            Self::Segment(samples) => {
+                let data: usize = samples.iter().map(|(_, data)| data.len()).sum();
+                data + size_of_val(&samples[..])
+            }
+        }
     }
 }

@@ -5,9 +5,10 @@
 //! there. There is no index: an object says by its name and its end what is in it (`sealed.rs`).
 //!
 //! Invariant: nothing that was published changes. As long as the disk keeps up, a part is written
-//! before it is visible, and a segment lasts through a power cut before the next one begins. To sync
-//! each part instead would cost some milliseconds for each of some forty in a second. While the disk
-//! does not keep up, the event goes on from memory: what a kill takes then is a gap afterwards.
+//! before it is visible, and a segment lasts through a power cut before the next one begins. To
+//! sync each part instead would cost some milliseconds for each of some forty in a second. While
+//! the disk does not keep up, the event goes on from memory: what a kill takes then is a gap
+//! afterwards.
 
 use std::fs;
 use std::io;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
-use sightscreen_origin::creative::{Card, Clip, CreativeError};
+use sightscreen_origin::creative::{Card, Clip, CreativeError, MEMORY_BYTES};
 use sightscreen_origin::encode::graph::Deinterlace;
 use sightscreen_origin::encode::ladder::LadderLimits;
 use sightscreen_origin::event::{Live, LiveConfig};
@@ -83,6 +83,7 @@ fn config(data: &Path) -> LiveConfig {
         patience: Patience::default(),
         slate: None,
         disk: DiskLimits::default(),
+        creative_bytes: MEMORY_BYTES,
     }
 }
 

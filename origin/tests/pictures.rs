@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
-use sightscreen_origin::creative::{Clip, CreativeError};
+use sightscreen_origin::creative::{Clip, CreativeError, MEMORY_BYTES};
 use sightscreen_origin::encode::graph::Deinterlace;
 use sightscreen_origin::encode::ladder::LadderLimits;
 use sightscreen_origin::event::{Live, LiveConfig};
@@ -105,6 +105,7 @@ impl Sample {
             patience: Patience::default(),
             slate: None,
             disk: DiskLimits::default(),
+            creative_bytes: MEMORY_BYTES,
         }
     }
 }

@@ -129,6 +129,9 @@ pub struct Settings {
     /// Megabytes of media that may wait in memory for a disk that is late or fails, for each event
     #[arg(long, value_name = "N")]
     pub(super) disk_backlog_mb: Option<Text>,
+    /// Megabytes of creatives that stay in memory, for each event
+    #[arg(long, value_name = "N")]
+    pub(super) creative_memory_mb: Option<Text>,
 
     /// Keyring (secret) [default: DATA/keyring.json]; made when absent, read again when it changes
     #[arg(long, value_name = "FILE")]

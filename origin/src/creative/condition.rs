@@ -14,8 +14,10 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::cut::{CodedTrack, Conditioned};
+use super::note::Note;
+use super::pieces::{self, Pieces};
 use super::{Card, Clip, CreativeError};
-use crate::disk::{rename_synced, write_whole};
+use crate::disk::rename_synced;
 use crate::encode::EncodeError;
 use crate::encode::encoder::Encoder;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
@@ -46,42 +48,6 @@ const DAMAGE_MAX: &str = "0.1";
 #[derive(Serialize, Deserialize)]
 struct Meta {
     segments: u64,
-}
-
-/// What a creative is made of, kept beside the folders under the creative's identifier.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Note {
-    /// What errors call it.
-    pub(super) name: String,
-    /// What people call it.
-    #[serde(default)]
-    pub(super) title: Option<String>,
-    /// The folder, below the cache folder.
-    pub(super) kept: String,
-    /// How often what is there is repeated.
-    pub(super) times: u64,
-}
-
-impl Note {
-    /// Writes it, so that it is found again after a restart.
-    pub(super) fn keep(&self, folder: &Path, id: &str) -> Result<(), CreativeError> {
-        let failed = |error: std::io::Error| CreativeError::Failed {
-            name: self.name.clone(),
-            reason: error.to_string(),
-        };
-        let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        let written = write_whole(&folder.join(format!("{id}.json")), &text);
-        written.map(drop).map_err(failed)
-    }
-
-    /// The note of that creative, where there is one.
-    pub(super) fn read(folder: &Path, id: &str) -> Option<Self> {
-        let digest = id.strip_prefix("c-")?;
-        if !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        serde_json::from_slice(&std::fs::read(folder.join(format!("{id}.json"))).ok()?).ok()
-    }
 }
 
 /// Goes up with every change of how a clip is conditioned that [`recipe`] does not show.
@@ -151,17 +117,39 @@ enum Picture {
     Standing,
 }
 
-/// Loads the creative from its folder, or makes it there.
+/// Makes the creative in its folder, unless it is there.
 pub(super) async fn condition(
     source: &Clip,
     plan: &Plan,
     grid: &Grid,
     folder: &Path,
-) -> Result<Conditioned, CreativeError> {
-    if let Some(kept) = load_apart(plan, grid, folder, &source.name()).await.ok().flatten() {
-        return Ok(kept);
+) -> Result<(), CreativeError> {
+    if load_apart(plan, grid, folder, &source.name()).await.is_ok_and(|kept| kept.is_some()) {
+        return Ok(());
     }
-    make(source, Picture::Moving, plan, grid, None, folder).await
+    make(source, Picture::Moving, plan, grid, None, folder).await.map(drop)
+}
+
+/// A creative that is kept, to be read by the segment. One that an older version kept otherwise is
+/// brought to that form. Blocks.
+pub(super) fn pieces(
+    plan: &Plan,
+    grid: &Grid,
+    folder: &Path,
+    note: &Note,
+) -> Result<Pieces, CreativeError> {
+    let failed = |error: std::io::Error| CreativeError::Failed {
+        name: note.name.clone(),
+        reason: error.to_string(),
+    };
+    let open = || Pieces::open(folder, note.times, grid);
+    if let Some(pieces) = open().map_err(failed)? {
+        return Ok(pieces);
+    }
+    let gone = || failed(std::io::ErrorKind::NotFound.into());
+    let kept = load(plan, grid, folder, &note.name)?.ok_or_else(gone)?;
+    pieces::write(folder, &kept).map_err(failed)?;
+    open().map_err(failed)?.ok_or_else(gone)
 }
 
 /// Loads a standing picture of so many segments from its folder, or makes it there.
@@ -210,8 +198,13 @@ async fn make(
         .await?
         .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
     let (from, to) = (fresh, folder.to_owned());
-    let renamed = tokio::task::spawn_blocking(move || rename_synced(&from, &to)).await;
-    renamed.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)?;
+    let kept = tokio::task::spawn_blocking(move || {
+        pieces::write(&from, &conditioned)?;
+        rename_synced(&from, &to)?;
+        Ok(conditioned)
+    });
+    let kept = kept.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let conditioned = kept.map_err(failed)?;
     tracing::info!(creative = source.name(), segments, "a creative is conditioned");
     Ok(conditioned)
 }
@@ -378,7 +371,7 @@ fn tail(plan: &Plan, grid: &Grid, segments: u64) -> String {
 }
 
 /// AAC frames that the phase with the most needs.
-pub(super) fn coded_audio(grid: &Grid, segments: u64) -> u64 {
+fn coded_audio(grid: &Grid, segments: u64) -> u64 {
     let first = |msn| grid.first_sample(Kind::Audio, msn);
     (0..grid.phases(Kind::Audio))
         .map(|phase| first(phase + segments) - first(phase))
@@ -436,7 +429,7 @@ async fn load_apart(
 }
 
 /// Reads a conditioned creative; `Ok(None)` when there is none.
-pub(super) fn load(
+fn load(
     plan: &Plan,
     grid: &Grid,
     folder: &Path,
@@ -465,7 +458,7 @@ pub(super) fn load(
         }
         tracks.push(coded);
     }
-    Ok(Some(Conditioned::new(meta.segments, tracks)))
+    Ok(Some(Conditioned { segments: meta.segments, tracks }))
 }
 
 fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, String> {

@@ -1,57 +1,56 @@
-//! Conditioned creatives in memory, within a budget of bytes.
+//! What of the creatives is in memory, within a budget of bytes: tables of samples, and segments
+//! that were asked for lately.
 //!
-//! What is in use is never taken away from its user. What leaves can be loaded from disk again.
+//! What is in use is never taken away from its user. What leaves can be read from disk again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::cut::Conditioned;
+use std::hash::Hash;
 
 /// The least recently used leave first.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct Memory<K, V> {
     most: usize,
     bytes: usize,
     clock: u64,
-    creatives: HashMap<String, Held>,
+    held: HashMap<K, Held<V>>,
 }
 
 #[derive(Debug)]
-struct Held {
-    creative: Arc<Conditioned>,
+struct Held<V> {
+    value: V,
     bytes: usize,
     used: u64,
 }
 
-impl Memory {
-    /// Holds at most so many bytes, or one creative that is larger.
+impl<K: Clone + Eq + Hash, V: Clone> Memory<K, V> {
+    /// Holds at most so many bytes, or one value that is larger.
     pub(super) fn new(most: usize) -> Self {
-        Self { most, bytes: 0, clock: 0, creatives: HashMap::new() }
+        Self { most, bytes: 0, clock: 0, held: HashMap::new() }
     }
 
-    pub(super) fn get(&mut self, id: &str) -> Option<Arc<Conditioned>> {
+    pub(super) fn get(&mut self, key: &K) -> Option<V> {
         self.clock += 1;
-        let held = self.creatives.get_mut(id)?;
+        let held = self.held.get_mut(key)?;
         held.used = self.clock;
-        Some(Arc::clone(&held.creative))
+        Some(held.value.clone())
     }
 
-    pub(super) fn put(&mut self, id: &str, creative: Arc<Conditioned>) {
+    pub(super) fn put(&mut self, key: &K, value: V, bytes: usize) {
         self.clock += 1;
-        let held = Held { bytes: creative.bytes(), used: self.clock, creative };
-        self.bytes += held.bytes;
-        if let Some(before) = self.creatives.insert(id.to_owned(), held) {
+        let held = Held { value, bytes, used: self.clock };
+        self.bytes += bytes;
+        if let Some(before) = self.held.insert(key.clone(), held) {
             self.bytes -= before.bytes;
         }
-        while self.bytes > self.most && self.creatives.len() > 1 {
+        while self.bytes > self.most && self.held.len() > 1 {
             self.drop_oldest();
         }
     }
 
     fn drop_oldest(&mut self) {
-        let oldest = self.creatives.iter().min_by_key(|(_, held)| held.used);
-        let oldest = oldest.map(|(id, _)| id.clone());
-        if let Some(held) = oldest.and_then(|id| self.creatives.remove(&id)) {
+        let oldest = self.held.iter().min_by_key(|(_, held)| held.used);
+        let oldest = oldest.map(|(key, _)| key.clone());
+        if let Some(held) = oldest.and_then(|key| self.held.remove(&key)) {
             self.bytes -= held.bytes;
         }
     }
@@ -60,28 +59,20 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::creative::cut::CodedTrack;
-    use bytes::Bytes;
-
-    fn creative(bytes: usize) -> Arc<Conditioned> {
-        let track =
-            CodedTrack { init: Bytes::new(), samples: vec![(true, Bytes::from(vec![0; bytes]))] };
-        Arc::new(Conditioned::new(1, vec![track]))
-    }
 
     #[test]
     fn the_least_recently_used_leaves_and_a_large_one_stays_alone() {
         let mut memory = Memory::new(3500);
-        for id in ["a", "b", "c"] {
-            memory.put(id, creative(1000));
+        for key in ["a", "b", "c"] {
+            memory.put(&key, (), 1000);
         }
-        assert!(memory.get("a").is_some());
-        memory.put("d", creative(1000));
-        assert!(memory.get("b").is_none() && memory.get("a").is_some());
-        memory.put("huge", creative(9000));
-        assert!(memory.get("d").is_none() && memory.get("huge").is_some());
-        memory.put("huge", creative(1000));
-        memory.put("e", creative(1000));
-        assert!(memory.get("huge").is_some() && memory.get("e").is_some());
+        assert!(memory.get(&"a").is_some());
+        memory.put(&"d", (), 1000);
+        assert!(memory.get(&"b").is_none() && memory.get(&"a").is_some());
+        memory.put(&"huge", (), 9000);
+        assert!(memory.get(&"d").is_none() && memory.get(&"huge").is_some());
+        memory.put(&"huge", (), 1000);
+        memory.put(&"e", (), 1000);
+        assert!(memory.get(&"huge").is_some() && memory.get(&"e").is_some());
     }
 }

@@ -54,6 +54,8 @@ pub struct LiveConfig {
     pub slate: Option<PathBuf>,
     /// How the disk is treated.
     pub disk: DiskLimits,
+    /// Bytes of creatives in memory.
+    pub creative_bytes: usize,
 }
 
 /// How far publishing has come.

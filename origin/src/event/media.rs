@@ -1,5 +1,6 @@
 //! What an event has once its ladder is known: its tracks, and what viewers can choose of them.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crate::encode::ladder::{AUDIO_BITRATE, Plan, audio_id};
 use crate::grid::{Grid, Kind};
 use crate::mp4::write::codec;
 use crate::package::end::End;
+use crate::package::packager::kept_init;
 use crate::store::{Disk, Track};
 
 /// One track that viewers can choose; fixed for the event's life.
@@ -69,6 +71,26 @@ const LEAST_SEGMENTS: usize = 3;
 /// Whether a player could begin with this track. Its init segment is there before its first media.
 pub(super) fn can_play(track: &Track, init: &OnceLock<Bytes>) -> bool {
     init.get().is_some_and(|init| codec(init).is_some()) && track.whole_segments() >= LEAST_SEGMENTS
+}
+
+/// Puts a track's init segment before the viewers once its file is written.
+pub(super) fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
+    Box::new(move |track| {
+        if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
+            && let Ok(Some(bytes)) = kept_init(path)
+        {
+            // Set at the first run; later runs write the same.
+            let _ = slot.set(bytes);
+        }
+    })
+}
+
+/// A file that cannot be read now is shown with the first run.
+pub(super) fn shown_init(path: &Path) -> OnceLock<Bytes> {
+    match kept_init(path) {
+        Ok(Some(bytes)) => OnceLock::from(bytes),
+        Ok(None) | Err(_) => OnceLock::new(),
+    }
 }
 
 impl Media {

@@ -6,16 +6,15 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sightscreen_core::route::is_epoch;
 use tokio::sync::watch;
 
 use super::LiveConfig;
 use super::error::StartError;
-use super::media::Media;
+use super::media::{Media, show_inits, shown_init};
 use super::newest::Newest;
 use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
@@ -34,7 +33,7 @@ use crate::encode::probe::Picture;
 use crate::grid::Grid;
 use crate::ingest::{self, Input, InputState, Intake, Publishers, Slot, publisher};
 use crate::package::end::End;
-use crate::package::packager::{Counters, Packager, Setup, kept_init};
+use crate::package::packager::{Counters, Packager, Setup};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
 
@@ -142,7 +141,7 @@ impl LiveEvent {
             grid: watch::Sender::new(grid),
             counters: Arc::default(),
             input: Arc::default(),
-            library: Library::new(config.data.join("creatives")),
+            library: Library::new(config.data.join("creatives"), config.creative_bytes),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),
@@ -311,26 +310,6 @@ impl Intake for LiveEvent {
     }
 }
 
-/// Puts a track's init segment before the viewers once its file is written.
-fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
-    Box::new(move |track| {
-        if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
-            && let Ok(Some(bytes)) = kept_init(path)
-        {
-            // Set at the first run; later runs write the same.
-            let _ = slot.set(bytes);
-        }
-    })
-}
-
-/// A file that cannot be read now is shown with the first run.
-fn shown_init(path: &Path) -> OnceLock<Bytes> {
-    match kept_init(path) {
-        Ok(Some(bytes)) => OnceLock::from(bytes),
-        Ok(None) | Err(_) => OnceLock::new(),
-    }
-}
-
 /// The kept grid, when the settings would make the same but for where it starts.
 fn same_settings(config: &LiveConfig, kept: Grid, asked: Grid) -> Result<Grid, StartError> {
     if (Grid { zero_ms: kept.zero_ms, ..asked }) == kept {
@@ -386,7 +365,10 @@ fn input_error(input: &Input, reason: &str) -> StartError {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+
     use crate::breaks::on_air::NoBreaks;
+    use crate::creative::MEMORY_BYTES;
     use crate::encode::ladder::LadderLimits;
     use crate::encode::ladder::Rung;
     use crate::grid::Kind;
@@ -430,6 +412,7 @@ mod tests {
             patience: Patience::default(),
             slate: None,
             disk: DiskLimits::default(),
+            creative_bytes: MEMORY_BYTES,
         };
         LiveEvent {
             name: config.event.clone(),
@@ -437,7 +420,7 @@ mod tests {
             grid: watch::Sender::new(grid),
             counters: Arc::default(),
             input: Arc::default(),
-            library: Library::new(data.join("creatives")),
+            library: Library::new(data.join("creatives"), MEMORY_BYTES),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             claim: Arc::new(config.ladder.budget.claim()),

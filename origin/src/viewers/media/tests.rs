@@ -2,7 +2,7 @@ use std::sync::OnceLock;
 
 use super::*;
 use crate::breaks::on_air::NoBreaks;
-use crate::creative::Library;
+use crate::creative::{Library, MEMORY_BYTES};
 use crate::encode::ladder::Plan;
 use crate::event::newest::Newest;
 use crate::package::end::End;
@@ -78,7 +78,7 @@ impl Stage {
             end: Arc::new(End::open(folder.path()).unwrap()),
             disk: store.disk(),
             breaks: Arc::new(NoBreaks),
-            library: Library::new(folder.path().join("creatives")),
+            library: Library::new(folder.path().join("creatives"), MEMORY_BYTES),
         };
         Self { store, media, _folder: folder }
     }
@@ -255,6 +255,7 @@ async fn how_long_the_last_of_five_thousand_waits_for_a_part() {
             times.push(*answers.iter().max().unwrap() - begun);
         }
         times.sort();
-        println!("shared {shared}: the last after {:?} (median), {:?} (most)", times[5], times[9]);
+        let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+        println!("shared {shared}: the last after {median:?} (median), {most:?} (most)");
     }
 }
