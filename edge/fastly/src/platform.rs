@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastly::KVStore;
 use sightscreen_core::{Failure, Got, Relay, Want};
-use sightscreen_door::{Answer, Body, Entry, Head, Outcome, Platform, Pulse, Stamp, Turn};
+use sightscreen_door::{Answer, Arrival, Body, Entry, Outcome, Platform, Pulse, Stamp, Turn};
 
 use crate::cache::{self, Kept, Lead, Looked};
 use crate::relay::{self, Stream};
@@ -56,7 +56,7 @@ impl Platform for Fastly {
         &self,
         want: &Want,
         forwarded: &[(String, String)],
-    ) -> Result<Head<Stream>, Failure> {
+    ) -> Result<Arrival<Stream>, Failure> {
         upstream::send(self.secret.as_deref(), want, forwarded).await
     }
 

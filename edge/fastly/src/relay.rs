@@ -169,7 +169,7 @@ async fn arrive(
     platform: &Fastly,
     want: &Want,
     lead: Lead,
-) -> Result<Result<Arriving, sightscreen_door::Head<Stream>>, Got> {
+) -> Result<Result<Arriving, sightscreen_door::Arrival<Stream>>, Got> {
     let event = want.event.as_deref();
     let asked = within(patience(want), platform.ask(want, &[])).await;
     let head = match asked.unwrap_or(Err(Failure::Timeout)) {

@@ -9,7 +9,7 @@ use fastly::handle::{
 use fastly::http::header::{HeaderName, HeaderValue};
 use fastly::http::{Method, Url};
 use sightscreen_core::{Failure, Source, Want};
-use sightscreen_door::{self as door, Head, headers};
+use sightscreen_door::{self as door, Arrival, headers};
 
 use crate::abi;
 use crate::relay::Stream;
@@ -26,7 +26,7 @@ pub(crate) async fn send(
     secret: Option<&str>,
     want: &Want,
     forwarded: &[(String, String)],
-) -> Result<Head<Stream>, Failure> {
+) -> Result<Arrival<Stream>, Failure> {
     let mut pending = request(secret, want, forwarded);
     let Some(item) = pending.as_ref().map(abi::of_request) else {
         return Err(Failure::Unreachable);
@@ -45,7 +45,7 @@ pub(crate) async fn send(
         values.filter_map(|value| value.ok()?.to_str().ok().map(str::to_owned)).collect()
     };
     let status = response.get_status().as_u16();
-    Ok(Head { status, headers: headers::read(header), stream: Stream::Native(body.into()) })
+    Ok(Arrival { status, headers: headers::read(header), stream: Stream::Native(body.into()) })
 }
 
 fn request(

@@ -73,7 +73,7 @@ impl Streams {
     /// Starts new events: all, or none.
     async fn start_all(&self, configs: &[Config], names: &[String]) -> Result<(), StreamsError> {
         let new = configs.iter().filter(|config| names.contains(&config.event));
-        let all = new.map(|config| config.event_settings()).collect();
+        let all = new.map(Config::event_settings).collect();
         let started = self.runner.start(all).await;
         if started.is_err() {
             for name in names {
