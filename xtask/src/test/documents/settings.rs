@@ -12,7 +12,7 @@ use crate::{artifacts, run};
 /// Flags that are no settings.
 const NO_SETTINGS: [&str; 3] = ["help", "version", "config"];
 /// Settings of a TOML table, which no flag can be.
-const FILE_ONLY: [&str; 4] = ["cohorts", "plans", "pods", "snapshots"];
+const FILE_ONLY: [&str; 5] = ["cohorts", "plans", "pods", "rungs", "snapshots"];
 const SETTINGS: &str = "docs/settings.md";
 
 /// Names with their defaults.
