@@ -12,6 +12,7 @@ mod fuzz;
 mod kill;
 mod listed;
 mod operator;
+mod programs;
 mod rotation;
 mod rtmp;
 mod steps;

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Outcome, Step, api, deploy, documents, fuzz, kill, operator, rotation, rtmp};
+use super::{
+    Outcome, Step, api, deploy, documents, fuzz, kill, operator, programs, rotation, rtmp,
+};
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
 use crate::{artifacts, browser, cases, live, paths, run, tools, up};
@@ -19,8 +21,9 @@ pub(crate) const QUICK: &[Step] = &[
     Step::new("format", format),
     Step::essential("what the tests need", needs),
     Step::new("clippy", clippy),
-    Step::new("unit and property tests", unit),
+    Step::new("unit and property tests", programs::units),
     Step::new("documents", documents::check),
+    Step::beside("tests of the origin", programs::origins),
     Step::beside("cases at the host door", host),
     Step::beside("cases at the native door", native),
 ];
@@ -32,12 +35,13 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("clippy", clippy_all),
     Step::new("clippy for Wasm", clippy_wasm),
     Step::new("licences and sources", deny),
-    Step::new("unit and property tests", unit),
+    Step::new("unit and property tests", programs::units),
     Step::new("builds", builds),
     Step::new("documents", documents::check),
     Step::new("tests of the Spin host", spin_host),
     // The longest first, so that none of them ends alone. Fuzzing computes all the time, at the
     // lowest priority; the doors' cases wait most of the time.
+    Step::beside("tests of the origin", programs::origins),
     Step::beside("fuzz", fuzz::run),
     Step::beside("cases at the cloudflare door", cloudflare),
     Step::beside("cases at the fastly door", fastly),
@@ -133,18 +137,6 @@ fn deny() -> Result<Outcome> {
     deny.current_dir(paths::root()).args(["check", "bans", "licenses", "sources"]);
     run::logged("deny", &mut deny)?;
     ok()
-}
-
-fn unit() -> Result<Outcome> {
-    let product = run::built(
-        "tests",
-        run::cargo()
-            .args(["test", "--release"])
-            .args(artifacts::PACKAGES.map(|package| format!("--package={package}"))),
-    )?;
-    // As it runs: nothing of it is for production.
-    let own = run::built("tests of xtask", run::cargo().args(["test", "--package", "xtask"]))?;
-    Ok(Outcome::Passed(counted(&format!("{product}\n{own}"))))
 }
 
 fn spin_host() -> Result<Outcome> {
@@ -276,7 +268,7 @@ pub(super) fn played(servers: &mut Servers, repeat: &str) -> Result<()> {
 }
 
 /// How many tests the runs of a log counted.
-fn counted(log: &str) -> String {
+pub(super) fn counted(log: &str) -> String {
     let passed: u32 = log
         .lines()
         .filter_map(|line| line.strip_prefix("test result: ok. "))

@@ -1,0 +1,110 @@
+//! The tests' programs, compiled together and run where they fit.
+//!
+//! Those that start an origin wait for real time most of the while: they run beside the doors' cases.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::Outcome;
+use super::steps::counted;
+use crate::{artifacts, run};
+
+/// A compiled program with tests in it.
+struct Program {
+    name: String,
+    path: PathBuf,
+    /// Its package's, in which it runs.
+    folder: PathBuf,
+    /// Whether it starts an origin.
+    is_of_the_origin: bool,
+}
+
+/// What needs no origin: modules, properties, documents' examples, and xtask itself.
+pub(super) fn units() -> Result<Outcome> {
+    let mut log = passed(|program| !program.is_of_the_origin)?;
+    log.push_str(&run::built("tests of documents", cargo_test().arg("--doc"))?);
+    // As it runs: nothing of it is for production.
+    let xtask = run::built("tests of xtask", run::cargo().args(["test", "--package", "xtask"]))?;
+    log.push_str(&xtask);
+    Ok(Outcome::Passed(counted(&log)))
+}
+
+/// Real origins with real publishers.
+pub(super) fn origins() -> Result<Outcome> {
+    Ok(Outcome::Passed(counted(&passed(|program| program.is_of_the_origin)?)))
+}
+
+/// What all of these programs print. Those after one that fails run too.
+fn passed(wanted: impl Fn(&Program) -> bool) -> Result<String> {
+    let (mut log, mut failures) = (String::new(), Vec::new());
+    for program in compiled()?.iter().filter(|program| wanted(program)) {
+        let name = format!("tests {}", program.name);
+        match run::logged(&name, Command::new(&program.path).current_dir(&program.folder)) {
+            Ok(text) => log.push_str(&text),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    if failures.is_empty() { Ok(log) } else { bail!(failures.join("\n")) }
+}
+
+fn compiled() -> Result<Vec<Program>> {
+    run::built("tests", cargo_test().arg("--no-run"))?;
+    // All is fresh now, and what it says is for programs.
+    let said = cargo_test().args(["--no-run", "--message-format=json"]).output()?;
+    let said = String::from_utf8(said.stdout)?;
+    let programs: Vec<Program> = said.lines().filter_map(program).collect();
+    if programs.is_empty() {
+        bail!("cargo names no program with tests");
+    }
+    Ok(programs)
+}
+
+/// One selection of packages: another one would compile wasmtime once more.
+fn cargo_test() -> Command {
+    let mut cargo = run::cargo();
+    cargo.args(["test", "--release"]);
+    cargo.args(artifacts::PACKAGES.map(|package| format!("--package={package}")));
+    cargo
+}
+
+/// The program that a line of cargo's tells of.
+fn program(line: &str) -> Option<Program> {
+    let told: Value = serde_json::from_str(line).ok()?;
+    let path = PathBuf::from(told["executable"].as_str()?);
+    let is_test = told["profile"]["test"].as_bool()?;
+    let folder = Path::new(told["manifest_path"].as_str()?).parent()?.to_owned();
+    let package = folder.file_name()?.to_str()?;
+    let target = told["target"]["name"].as_str()?;
+    let is_apart = told["target"]["kind"][0] == "test";
+    is_test.then(|| Program {
+        name: format!("{package} {target}"),
+        is_of_the_origin: is_apart && package == "origin",
+        path,
+        folder: folder.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_lines_name_programs_and_where_they_run() {
+        let line = r#"{"reason":"compiler-artifact","manifest_path":"/a/origin/Cargo.toml",
+            "target":{"kind":["test"],"name":"kill"},"profile":{"test":true},
+            "executable":"/a/target/kill-1"}"#;
+        let program = program(line).expect("a program");
+        assert_eq!((program.name.as_str(), program.is_of_the_origin), ("origin kill", true));
+        assert_eq!(program.folder, Path::new("/a/origin"));
+        for other in [
+            line.replace("\"test\":true", "\"test\":false"),
+            line.replace("\"/a/target/kill-1\"", "null"),
+            "not JSON".to_owned(),
+        ] {
+            assert!(super::program(&other).is_none(), "{other}");
+        }
+    }
+}
