@@ -5,6 +5,7 @@
 
 mod answer;
 mod events;
+mod metrics;
 mod once;
 mod routes;
 mod streams;
@@ -95,6 +96,7 @@ impl Control {
             return Ok(forbidden(least));
         }
         match (&head.method, parts.as_slice()) {
+            (&Method::GET, ["metrics"]) => Ok(self.metrics()),
             (&Method::POST, ["control", "api"]) => self.switch_api(&read(body).await?),
             (method, ["control", "events", event, rest @ ..]) => match self.events.get(event) {
                 Some(event) => self.event(&event, method, rest, body).await,
@@ -124,6 +126,22 @@ impl Control {
         let noted = self.streams.database().note(actor, action, clipped(target), status).await;
         if let Err(error) = noted {
             tracing::warn!(%error, action, "this is noted in the log alone");
+        }
+    }
+
+    fn metrics(&self) -> Response<Bytes> {
+        match metrics::text(&self.events.all()) {
+            Ok(text) => {
+                let mut response = Response::new(text.into());
+                let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            }
+            Err(error) => {
+                tracing::error!(%error, "the metrics cannot be written");
+                let title = "The metrics cannot be written: the log says why";
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title)
+            }
         }
     }
 

@@ -13,7 +13,6 @@ mod hooks;
 mod reload;
 mod rows;
 mod service;
-mod status;
 mod sweep;
 mod tokens;
 mod url;
@@ -25,7 +24,6 @@ pub use hooks::Hook;
 pub use reload::Reloaded;
 pub use rows::{Query, Row, Source};
 pub use service::{Load, Made, Streams, StreamsError};
-pub use status::Status;
 pub use tokens::{Actor, Role, Token, same};
 pub use url::{Target, TargetError};
 

@@ -64,6 +64,7 @@ fn two_events_have_a_publisher_each_and_one_port() {
     wait("the second event", || state("b") == "live");
 
     each_event_has_its_own(ports);
+    both_are_measured(ports);
     a_switch_of_one_is_not_the_others(ports);
 
     // One publisher leaves: its event has gaps, and the other goes on.
@@ -112,6 +113,25 @@ fn each_event_has_its_own(ports: Ports) {
         assert_eq!(get(ports.main, nothing).unwrap().0, 404, "{nothing}");
     }
     assert_eq!(get(ports.control, "/control/events/c").unwrap().0, 404);
+}
+
+fn both_are_measured(ports: Ports) {
+    let (status, body) = get(ports.control, "/metrics").unwrap();
+    let text = String::from_utf8(body).unwrap();
+    assert_eq!(status, 200, "{text}");
+    for event in ["a", "b"] {
+        let value = |name: &str, label: &str| -> f64 {
+            let start = format!("{name}{{event=\"{event}\"{label}}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&start));
+            line.unwrap_or_else(|| panic!("{start} is not in {text}")).parse().unwrap()
+        };
+        assert_eq!(value("sightscreen_event_state", ",state=\"live\""), 1.0);
+        assert_eq!(value("sightscreen_encoder_starts_total", ""), 1.0);
+        assert!(value("sightscreen_parts_total", ",of=\"input\"") > 10.0, "{text}");
+        assert_eq!(value("sightscreen_disk_late", ""), 0.0);
+    }
+    let parts = text.lines().find_map(|line| line.strip_prefix("sightscreen_part_seconds_count "));
+    assert!(parts.unwrap().parse::<u64>().unwrap() > 20, "{text}");
 }
 
 fn a_switch_of_one_is_not_the_others(ports: Ports) {

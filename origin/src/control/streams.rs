@@ -14,8 +14,9 @@ use super::answer::{DISK, NEVER, Outcome, body_of, failed, ok, parse};
 use super::routes::{self, Call};
 use super::{Control, forbidden, once};
 use crate::config::Fault;
+use crate::event::State;
 use crate::http::{json as json_reply, problem, problem_with, reply};
-use crate::streams::{Actor, DatabaseError, Made, Page, Query, Row, Status, StreamsError};
+use crate::streams::{Actor, DatabaseError, Made, Page, Query, Row, StreamsError};
 
 /// What the API is, for people and tools.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -100,7 +101,7 @@ impl Control {
     async fn list_streams(&self, query: &str) -> Outcome {
         let names = ["status", "category", "q", "cursor", "limit"];
         let [status, category, text, cursor, limit] = parameters(query, names)?;
-        let status = status.map(|name| Status::named(&name).ok_or_else(|| unfit("status")));
+        let status = status.map(|name| State::named(&name).ok_or_else(|| unfit("status")));
         let query = Query {
             status: status.transpose()?,
             category: category.unwrap_or_default(),

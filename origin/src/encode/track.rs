@@ -126,7 +126,13 @@ impl TrackReader {
                     return Ok(());
                 };
                 let (sync, data) = (sample.sync, sample.data);
-                self.sink.send(Message::Sample { track, index, sync, data })
+                self.sink.send(Message::Sample {
+                    track,
+                    index,
+                    sync,
+                    data,
+                    came: std::time::Instant::now(),
+                })
             }
         }
     }

@@ -192,6 +192,13 @@ impl Live {
         }
     }
 
+    /// Published parts by what they are of.
+    pub(crate) fn parts(&self) -> [(&'static str, u64); 3] {
+        let counters = &self.inner.event.counters;
+        [("input", &counters.parts), ("filler", &counters.fillers), ("gap", &counters.gaps)]
+            .map(|(of, count)| (of, count.load(Ordering::Relaxed)))
+    }
+
     /// What an operator sees.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -87,6 +87,28 @@ pub enum State {
     Ended,
 }
 
+impl State {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Live, Self::Interrupted, Self::Ended];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Live => "live",
+            Self::Interrupted => "interrupted",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
 /// A running event.
 pub struct RunningEvent {
     name: String,

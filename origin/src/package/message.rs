@@ -1,5 +1,7 @@
 //! What the packager is told.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -32,6 +34,8 @@ pub enum Message {
         sync: bool,
         /// Coded bytes.
         data: Bytes,
+        /// When the last of them came out of the encoder.
+        came: Instant,
     },
     /// The run is over.
     End,

@@ -4,11 +4,12 @@
 //! the timeline goes on without it; see [`Patience`].
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus::{Histogram, HistogramOpts};
 
 use crate::breaks::on_air::Breaks;
 use crate::clock::now_ms;
@@ -45,6 +46,25 @@ pub struct Counters {
     pub starts: AtomicU64,
     /// Whether a run goes on: 1 or 0.
     pub running: AtomicU64,
+    /// Published parts of the input.
+    pub parts: AtomicU64,
+    /// Published parts of slate and silence.
+    pub fillers: AtomicU64,
+    /// Published parts without media.
+    pub gaps: AtomicU64,
+}
+
+/// From a part's last byte out of the encoder to its publication, of all events.
+#[must_use]
+pub fn part_seconds() -> &'static Histogram {
+    static SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+        let buckets = vec![1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0];
+        let help = "From a part's last byte out of the encoder to its publication.";
+        let options = HistogramOpts::new("sightscreen_part_seconds", help).buckets(buckets);
+        // It has a name and buckets that rise: nothing else is refused.
+        Histogram::with_opts(options).unwrap_or_else(|error| unreachable!("{error}"))
+    });
+    &SECONDS
 }
 
 impl Counters {
@@ -207,7 +227,7 @@ impl Packager {
                 self.start(frame);
             }
             Message::Header { track, header } => self.header(track, header),
-            Message::Sample { track, index, sync, data } => {
+            Message::Sample { track, index, sync, data, came } => {
                 let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
                     return;
                 };
@@ -215,6 +235,7 @@ impl Packager {
                 self.heard(track);
                 self.publish(track, &parts);
                 if !parts.is_empty() {
+                    part_seconds().observe(came.elapsed().as_secs_f64());
                     self.fill_behind(track);
                 }
             }
@@ -316,6 +337,7 @@ impl Packager {
             // With its last part, a segment is whole, and the hint names the next one.
             let last = part.index + 1 == self.grid.parts(self.store_kind(track), part.msn);
             self.freeze(part.msn + u64::from(last));
+            self.count(track, part);
             self.store.publish(track, part);
             if track == 0 && part.data.is_some() {
                 let (first, count) = self.grid.part(Kind::Video, part.msn, part.index);
@@ -324,6 +346,16 @@ impl Packager {
                 self.counters.behind_ms.store(behind, Ordering::Relaxed);
             }
         }
+    }
+
+    fn count(&self, track: usize, part: &Part) {
+        let counters = &self.counters;
+        let count = match part.data {
+            None => &counters.gaps,
+            Some(_) if counters.is_lacking(track) => &counters.fillers,
+            Some(_) => &counters.parts,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     fn freeze(&mut self, msn: u64) {

@@ -193,7 +193,8 @@ mod tests {
     use bytes::Bytes;
 
     fn sample(index: u64, bytes: usize) -> Message {
-        Message::Sample { track: 0, index, sync: true, data: Bytes::from(vec![0; bytes]) }
+        let (data, came) = (Bytes::from(vec![0; bytes]), std::time::Instant::now());
+        Message::Sample { track: 0, index, sync: true, data, came }
     }
 
     async fn drain(queue: &mut Queue) -> Vec<String> {

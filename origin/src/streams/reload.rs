@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::rows::clock;
-use super::{Status, Streams, StreamsError};
+use super::{Streams, StreamsError};
 use crate::config::{Config, Fault, WhenRemoved, fixed_differences};
+use crate::event::State;
 
 /// What a reload did, by the events' names.
 #[derive(Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -90,7 +91,7 @@ impl Streams {
             WhenRemoved::End => self.end_running(name).await,
             WhenRemoved::Stop => {
                 let off = self.take_off(name).await;
-                let kept = self.database.set_status(name, Status::Ended, clock()).await;
+                let kept = self.database.set_status(name, State::Ended, clock()).await;
                 off.and(kept.map_err(StreamsError::from))
             }
         };

@@ -4,10 +4,10 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
-use super::Status;
 use super::database::{Database, DatabaseError, within};
 use crate::clock::now_ms;
 use crate::documents::keys::random_hex;
+use crate::event::State;
 
 /// Who says that there is a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Row {
     /// Who says that there is one.
     pub source: Source,
     /// Where it is in its life.
-    pub status: Status,
+    pub status: State,
     /// All of its settings.
     pub settings: Value,
     /// Digest of its key in hex; empty where the configuration has it.
@@ -60,7 +60,7 @@ pub struct Row {
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     /// Only those of this status.
-    pub status: Option<Status>,
+    pub status: Option<State>,
     /// Only those of this category; empty: all.
     pub category: String,
     /// Only those with this in their identifier, title, category or tags; empty: all.
@@ -109,7 +109,7 @@ impl Database {
         let row = Row {
             id: id.to_owned(),
             source,
-            status: Status::Ready,
+            status: State::Ready,
             settings: settings.clone(),
             key: key.to_owned(),
             old_key: String::new(),
@@ -124,7 +124,7 @@ impl Database {
             sqlx::query(INSERT)
                 .bind(id)
                 .bind(source.name())
-                .bind(Status::Ready.name())
+                .bind(State::Ready.name())
                 .bind(category(settings))
                 .bind(search(id, settings))
                 .bind(settings.to_string())
@@ -132,7 +132,7 @@ impl Database {
                 .bind(now)
                 .execute(&mut *all)
                 .await?;
-            tell(&mut all, id, Status::Ready, 1, now).await?;
+            tell(&mut all, id, State::Ready, 1, now).await?;
             all.commit().await
         })
         .await?;
@@ -156,7 +156,7 @@ impl Database {
     pub async fn streams(&self, query: &Query) -> Result<Vec<Row>, DatabaseError> {
         let (created_ms, id) = query.after.clone().unwrap_or((i64::MAX, String::new()));
         let rows = sqlx::query(LIST)
-            .bind(query.status.map_or("", Status::name))
+            .bind(query.status.map_or("", State::name))
             .bind(&query.category)
             .bind(pattern(&query.text))
             .bind(created_ms)
@@ -198,10 +198,10 @@ impl Database {
     pub async fn set_status(
         &self,
         id: &str,
-        status: Status,
+        status: State,
         at_ms: i64,
     ) -> Result<(), DatabaseError> {
-        let ended_ms = if status == Status::Ended { at_ms } else { 0 };
+        let ended_ms = if status == State::Ended { at_ms } else { 0 };
         within(async {
             let mut all = self.pool().begin().await?;
             let update = sqlx::query(STATUS).bind(id).bind(status.name()).bind(at_ms);
@@ -250,7 +250,7 @@ pub(super) fn clock() -> i64 {
 async fn tell(
     all: &mut Transaction<'_, Any>,
     id: &str,
-    status: Status,
+    status: State,
     step: i64,
     at_ms: i64,
 ) -> Result<(), sqlx::Error> {
@@ -272,7 +272,7 @@ fn row(from: &AnyRow) -> Result<Row, sqlx::Error> {
             "api" => Source::Api,
             _ => Source::Configuration,
         },
-        status: Status::named(&text("status")?)
+        status: State::named(&text("status")?)
             .ok_or_else(|| sqlx::Error::Decode("a status that is none".into()))?,
         settings: settings.map_err(|error| sqlx::Error::Decode(error.into()))?,
         key: text("key_digest")?,

@@ -9,10 +9,11 @@ use sightscreen_core::route::is_identifier;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::rows::clock;
-use super::{Database, DatabaseError, Row, Source, Status};
+use super::{Database, DatabaseError, Row, Source};
 use crate::config::{Config, Fault, StreamsConfig, Template, fixed_differences};
 use crate::documents::keys::random_hex;
 use crate::documents::publish::PublishError;
+use crate::event::State;
 use crate::event::{Runner, RunnerError};
 use crate::ingest::{Input, StreamKey};
 use crate::package::end::EndError;
@@ -212,7 +213,7 @@ impl Streams {
         let before = self.row(id).await?;
         match (before.source, before.status) {
             (Source::Configuration, _) => return Err(StreamsError::Configured),
-            (_, Status::Ended) => return Err(StreamsError::Ended),
+            (_, State::Ended) => return Err(StreamsError::Ended),
             _ if before.key.is_empty() => return Err(StreamsError::NoKey),
             _ => {}
         }
@@ -247,7 +248,7 @@ impl Streams {
     pub(super) async fn end_running(&self, id: &str) -> Result<(), StreamsError> {
         let Some(event) = self.runner.events().get(id) else {
             return match self.row(id).await?.status {
-                Status::Ended => Ok(()),
+                State::Ended => Ok(()),
                 _ => self.set_ended(id).await,
             };
         };
@@ -263,7 +264,7 @@ impl Streams {
     }
 
     async fn set_ended(&self, id: &str) -> Result<(), StreamsError> {
-        Ok(self.database.set_status(id, Status::Ended, clock()).await?)
+        Ok(self.database.set_status(id, State::Ended, clock()).await?)
     }
 
     /// Takes a stream off the air, and its documents back.
@@ -285,7 +286,7 @@ impl Streams {
             return Err(StreamsError::Configured);
         }
         let is_over = self.runner.events().get(id).is_none_or(|event| event.live.is_over());
-        if !(force || is_over || row.status == Status::Ended) {
+        if !(force || is_over || row.status == State::Ended) {
             return Err(StreamsError::Running);
         }
         self.database.remove(id).await?;

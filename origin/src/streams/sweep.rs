@@ -11,9 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::database::within;
 use super::deliver::{self, Rules};
 use super::rows::clock;
-use super::{Database, DatabaseError, Row, Source, Status, Streams, StreamsError};
+use super::{Database, DatabaseError, Row, Source, Streams, StreamsError};
 use crate::config::Config;
 use crate::event::RunningEvent;
+use crate::event::State;
 use crate::ingest::{Input, StreamKey};
 use crate::told::Told;
 
@@ -33,9 +34,9 @@ struct Seen {
     /// Of the event, which may be deleted and made anew under its name.
     epoch: String,
     /// The newest, kept or not.
-    last: Status,
+    last: State,
     /// What the database was not told yet, oldest first.
-    pending: VecDeque<(Status, i64)>,
+    pending: VecDeque<(State, i64)>,
 }
 
 impl Streams {
@@ -81,7 +82,7 @@ impl Streams {
         for id in self.database.configured().await? {
             let runs = self.runner.events().get(&id).is_some();
             if !configured.contains_key(&id) && !runs {
-                self.database.set_status(&id, Status::Ended, clock()).await?;
+                self.database.set_status(&id, State::Ended, clock()).await?;
             }
         }
         Ok(())
@@ -108,7 +109,7 @@ impl Streams {
             config.input = Input::Publisher(key);
         }
         self.runner.start(vec![config.event_settings()]).await?;
-        if !row.key.is_empty() && row.status != Status::Ended {
+        if !row.key.is_empty() && row.status != State::Ended {
             self.admit(row);
         }
         tracing::info!(event = row.id, "a stream goes on");
@@ -172,7 +173,7 @@ impl Streams {
             let known = seen.get_mut(event.name()).filter(|seen| same(event, seen));
             let Some(known) = known else {
                 // What the database has of it is looked up with the first change.
-                let first = status(event, Status::Ready);
+                let first = status(event, State::Ready);
                 let pending = VecDeque::from([(first, clock())]);
                 let epoch = event.live.epoch().to_owned();
                 seen.insert(event.name().to_owned(), Seen { epoch, last: first, pending });
@@ -201,11 +202,11 @@ impl Streams {
             while let Some((status, at_ms)) = seen.pending.front().copied() {
                 let kept = self.database.stream(id).await?.map(|row| row.status);
                 // A stream that begins anew after a restart is one that was interrupted.
-                let anew = status == Status::Ready && kept.is_some_and(|kept| kept != status);
+                let anew = status == State::Ready && kept.is_some_and(|kept| kept != status);
                 match (anew, kept) {
-                    (true, Some(Status::Ended)) | (_, None) => {}
+                    (true, Some(State::Ended)) | (_, None) => {}
                     (true, _) => {
-                        self.database.set_status(id, Status::Interrupted, at_ms).await?;
+                        self.database.set_status(id, State::Interrupted, at_ms).await?;
                     }
                     (false, _) => self.database.set_status(id, status, at_ms).await?,
                 }
@@ -220,7 +221,7 @@ impl Streams {
         let now = clock();
         for row in self.database.with_old_keys(now).await? {
             self.database.forget_old_key(&row.id, now).await?;
-            if row.status != Status::Ended {
+            if row.status != State::Ended {
                 self.admit(&row);
                 tracing::info!(event = row.id, "the old key is over");
             }
@@ -240,9 +241,9 @@ impl Streams {
 }
 
 /// Where an event is, which was `before`. It is ready once.
-fn status(event: &RunningEvent, before: Status) -> Status {
-    match Status::of(event) {
-        Status::Ready if before != Status::Ready => before,
+fn status(event: &RunningEvent, before: State) -> State {
+    match event.state() {
+        State::Ready if before != State::Ready => before,
         status => status,
     }
 }
@@ -251,7 +252,7 @@ fn status(event: &RunningEvent, before: Status) -> Status {
 fn is_over(row: &Row, now_ms: i64) -> bool {
     let dvr_s = row.settings["dvr_s"].as_i64().unwrap_or(0);
     row.source == Source::Api
-        && row.status == Status::Ended
+        && row.status == State::Ended
         && row.ended_ms.saturating_add(dvr_s.saturating_mul(1000)) <= now_ms
 }
 

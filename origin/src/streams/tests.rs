@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::rows::clock;
 use super::tokens::digest;
 use super::*;
+use crate::event::State;
 use crate::secret::Secret;
 
 #[path = "../../tests/common/postgres.rs"]
@@ -45,14 +46,14 @@ async fn a_stream_is_kept_with_its_status_settings_and_keys() {
         let again = database.insert("a", Source::Api, &body, "").await;
         assert!(matches!(again, Err(DatabaseError::Taken)), "{again:?}");
         let row = database.stream("a").await.unwrap().unwrap();
-        assert_eq!((row.status, row.source, row.steps), (Status::Ready, Source::Api, 1));
+        assert_eq!((row.status, row.source, row.steps), (State::Ready, Source::Api, 1));
         assert_eq!((row.settings, row.key), (body, digest("a")));
         assert_eq!((row.ended_ms, row.old_key.as_str(), row.old_key_until_ms), (0, "", 0));
         assert_eq!(database.running().await.unwrap(), 1);
 
         database.set_settings("a", &settings("Semi", "tennis", &[])).await.unwrap();
-        database.set_status("a", Status::Live, 5).await.unwrap();
-        database.set_status("a", Status::Live, 6).await.unwrap();
+        database.set_status("a", State::Live, 5).await.unwrap();
+        database.set_status("a", State::Live, 6).await.unwrap();
         let row = database.stream("a").await.unwrap().unwrap();
         assert_eq!((row.steps, row.changed_ms, &row.settings["title"]), (2, 5, &json!("Semi")));
 
@@ -64,7 +65,7 @@ async fn a_stream_is_kept_with_its_status_settings_and_keys() {
         assert_eq!(database.stream("a").await.unwrap().unwrap().old_key, "");
         assert!(!database.rotate("b", "new", 0).await.unwrap());
 
-        database.set_status("a", Status::Ended, 7).await.unwrap();
+        database.set_status("a", State::Ended, 7).await.unwrap();
         assert_eq!(database.stream("a").await.unwrap().unwrap().ended_ms, 7);
         assert_eq!(database.running().await.unwrap(), 0);
         assert!(database.remove("a").await.unwrap() && !database.remove("a").await.unwrap());
@@ -80,7 +81,7 @@ async fn fill(database: &Database, count: i64) {
         VALUES ($1, 'api', $2, $3, $4, '{}', '', '', 0, $5, $5, 0, 1)";
     let mut all = database.pool().begin().await.unwrap();
     for number in 0..count {
-        let status = Status::ALL[usize::try_from(number % 4).unwrap()];
+        let status = State::ALL[usize::try_from(number % 4).unwrap()];
         let row = sqlx::query(insert).bind(format!("s-{number}")).bind(status.name());
         let row = row.bind(if number % 10 == 0 { "football" } else { "tennis" });
         // Many are of the same moment: the identifier decides.
@@ -122,7 +123,7 @@ async fn ten_thousand_streams_are_listed_by_pages_each_once() {
         assert_eq!(second[0].id, ids[200]);
 
         let live =
-            Query { status: Some(Status::Live), category: "tennis".to_owned(), ..query.clone() };
+            Query { status: Some(State::Live), category: "tennis".to_owned(), ..query.clone() };
         assert_eq!(all_of(&database, live).await.len(), 2500);
         for (text, count) in
             [("MATCH 77", 111), ("match 7777", 1), ("%", 0), ("_", 0), ("\\", 0), ("'", 0)]
@@ -216,7 +217,7 @@ async fn webhooks_hear_of_each_stream_in_order() {
         assert!(secret.starts_with("whsec_") && database.hooks().await.unwrap() == [hook.clone()]);
         make(&database, "a", &settings("x", "", &[])).await;
         make(&database, "b", &settings("x", "", &[])).await;
-        database.set_status("a", Status::Live, clock()).await.unwrap();
+        database.set_status("a", State::Live, clock()).await.unwrap();
         let due = async || {
             let due = database.due(16).await.unwrap();
             let told = |one: &hooks::Delivery| {

@@ -3,6 +3,7 @@
 //! again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -238,9 +239,34 @@ fn number(text: &str) -> Option<u64> {
 
 /// Whether the track's cursor comes to `until`, or to the event's end, in time.
 async fn reached(media: &Media, track: &Track, until: Cursor) -> bool {
+    let _held = Held::begin();
     let mut cursor = track.watch();
     let come = |cursor: &Cursor| *cursor >= until || media.end.is_reached(*cursor);
     timeout(hold(&media.grid), cursor.wait_for(come)).await.is_ok_and(|come| come.is_ok())
+}
+
+/// Requests that wait for a part now, of all events.
+#[must_use]
+pub(crate) fn held_requests() -> i64 {
+    HELD.load(Ordering::Relaxed)
+}
+
+static HELD: AtomicI64 = AtomicI64::new(0);
+
+/// Counts a request for as long as it waits, also when its client goes away.
+struct Held;
+
+impl Held {
+    fn begin() -> Self {
+        HELD.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request is held for three target durations.

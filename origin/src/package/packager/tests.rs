@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -93,6 +94,7 @@ impl Stage {
                 index,
                 sync: index.is_multiple_of(50),
                 data: Bytes::from_static(b"sample"),
+                came: Instant::now(),
             });
             self.ledger.check();
         }
@@ -286,7 +288,13 @@ fn a_publisher_that_leaves_is_followed_by_slate_and_one_that_is_silent_is_waited
     stage.packager.take(Message::Start { frame });
     for index in frame..frame + 5 {
         let data = Bytes::from_static(b"sample");
-        stage.packager.take(Message::Sample { track: 0, index, sync: index == frame, data });
+        stage.packager.take(Message::Sample {
+            track: 0,
+            index,
+            sync: index == frame,
+            data,
+            came: Instant::now(),
+        });
     }
     assert!(stage.shown(0).ends_with(" sssssssssm"), "{}", stage.shown(0));
 }
