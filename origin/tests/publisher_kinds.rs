@@ -56,26 +56,64 @@ fn loudest(main: u16, epoch: &str, msn: u64, folder: &Path) -> f64 {
     rest.split_once(" dB").unwrap().0.parse().unwrap()
 }
 
+struct Stage {
+    main: u16,
+    control: u16,
+    rtmp: u16,
+    folder: tempfile::TempDir,
+    _origin: Running,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [main, control, rtmp] = [free_port(), free_port(), free_port()];
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let child = binary()
+            .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--segment-ms", "1000"])
+            .args(["--operator-token", TOKEN, "--max-height", "160"])
+            .args(["--listen", &address(main), "--control", &address(control)])
+            .args(["--rtmp", &address(rtmp), "--languages", "en", "--data"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .stderr(File::create(folder.path().join("log")).unwrap())
+            .spawn();
+        let stage = Self { main, control, rtmp, folder, _origin: Running(child.unwrap()) };
+        wait("the origin", || stage.log().contains("the origin is up"));
+        stage
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn wait_for_segments(&self) {
+        let ready = || get(self.control, "/health").is_some_and(|(status, _)| status == 200);
+        wait("the first segments", ready);
+    }
+}
+
+#[test]
+fn every_picture_may_be_a_key_picture_and_there_may_be_no_sound() {
+    let stage = Stage::new();
+    let camera = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=s=284x160:r=25"])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
+        .args(["-pix_fmt", "yuv420p", "-g", "1", "-f", "flv"])
+        .arg(format!("rtmp://127.0.0.1:{}/live/{KEY}", stage.rtmp))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _camera = Running(camera.unwrap());
+    stage.wait_for_segments();
+}
+
 #[test]
 fn a_publishers_rate_and_shape_are_followed_and_sound_that_ends_is_no_gap() {
-    let folder = tempfile::tempdir().unwrap();
-    let [main, control, rtmp] = [free_port(), free_port(), free_port()];
-    let address = |port: u16| format!("127.0.0.1:{port}");
-    let log = folder.path().join("log");
-    let child = binary()
-        .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--segment-ms", "1000"])
-        .args(["--operator-token", TOKEN, "--max-height", "160"])
-        .args(["--listen", &address(main), "--control", &address(control)])
-        .args(["--rtmp", &address(rtmp), "--languages", "en", "--data"])
-        .arg(folder.path())
-        .stdout(Stdio::null())
-        .stderr(File::create(&log).unwrap())
-        .spawn();
-    let _origin = Running(child.unwrap());
-    let log = || std::fs::read_to_string(&log).unwrap();
-    wait("the origin", || log().contains("the origin is up"));
-    let _camera = camera(rtmp);
-    wait("the first segments", || get(control, "/health").is_some_and(|(status, _)| status == 200));
+    let stage = Stage::new();
+    let (main, control) = (stage.main, stage.control);
+    let _camera = camera(stage.rtmp);
+    stage.wait_for_segments();
     let first = state(control);
     let rendition = &first["renditions"][0];
     assert_eq!(rendition["frame_rate"], serde_json::json!([50, 1]), "{first}");
@@ -88,12 +126,12 @@ fn a_publishers_rate_and_shape_are_followed_and_sound_that_ends_is_no_gap() {
     wait("silent segments", || next(&state(control)) > silent_from + 4);
     let last = state(control);
     assert_eq!(last["media"]["state"], "live", "{last}");
-    assert_eq!(last["media"]["encoder_starts"], 1, "{}", log());
+    assert_eq!(last["media"]["encoder_starts"], 1, "{}", stage.log());
     let epoch = last["epoch"].as_str().unwrap();
     let (_, playlist) = get(main, "/live/demo/a-en/index.m3u8").unwrap();
     let playlist = String::from_utf8(playlist).unwrap();
     assert!(!playlist.contains("GAP"), "{playlist}");
-    let loud = loudest(main, epoch, next(&first) - 3, folder.path());
-    let silent = loudest(main, epoch, silent_from + 1, folder.path());
+    let loud = loudest(main, epoch, next(&first) - 3, stage.folder.path());
+    let silent = loudest(main, epoch, silent_from + 1, stage.folder.path());
     assert!(loud > -40.0 && silent < -60.0, "{loud} {silent}");
 }

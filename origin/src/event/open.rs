@@ -24,7 +24,7 @@ use crate::disk::write_whole;
 use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
 use crate::encode::budget::Claim;
-use crate::encode::encoder::Chosen;
+use crate::encode::encoder::{Chosen, Encoder};
 use crate::encode::ffmpeg::check_installed;
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace};
@@ -263,6 +263,14 @@ impl LiveEvent {
 impl LiveEvent {
     /// Has the slate and the silence of the ladder coded, once.
     async fn send_fillers(self, packager: WeakSink) {
+        let encoder = self.config.ladder.encoder.current();
+        if encoder != Encoder::X264 {
+            // Creatives are made by the processor, and so is the slate: its init segment is not
+            // the card's.
+            let (event, encoder) = (&self.name, encoder.name());
+            tracing::warn!(event, encoder, "no slate for this encoder: what is missing is a gap");
+            return;
+        }
         match self.library.fillers(self.config.slate.as_deref()).await {
             Ok(fillers) => packager.fill_with(fillers),
             Err(error) => {

@@ -24,7 +24,7 @@ use crate::ingest::{Backoff, Intake};
 use crate::package::queue::Sink;
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
-const AUDIO_WAIT: u32 = 500;
+const AUDIO_WAIT: i64 = 500;
 
 /// How long there may be sound without a picture before it is told, in milliseconds of its clock.
 const PICTURE_WAIT: u32 = 3000;
@@ -176,7 +176,7 @@ impl<E: Intake> Feed<E> {
                     self.lose_run();
                 }
             }
-            None => self.start_when_known(tag.time).await,
+            None => self.start_when_known().await,
         }
     }
 
@@ -259,7 +259,7 @@ impl<E: Intake> Feed<E> {
     }
 
     /// Starts a run from the last key picture, once it is known whether there is sound.
-    async fn start_when_known(&mut self, time: u32) {
+    async fn start_when_known(&mut self) {
         let Some((key, config)) = self.group.first().cloned().zip(self.video_config.clone()) else {
             return;
         };
@@ -270,7 +270,8 @@ impl<E: Intake> Feed<E> {
         if self.sink.is_none() && !self.is_counted() {
             return;
         }
-        let waited = time.wrapping_sub(key.time);
+        // From the first key picture and not the last: there may be one every few pictures.
+        let waited = self.clock.as_ref().map_or(0, SourceClock::passed_ms);
         if self.audio_config.is_none() && waited < AUDIO_WAIT {
             return;
         }

@@ -94,6 +94,11 @@ impl SourceClock {
         self.anchor_ms.saturating_add_signed(since_ms.round() as i64)
     }
 
+    /// What has passed on the publisher's clock since the anchor, in milliseconds.
+    pub(crate) fn passed_ms(&self) -> i64 {
+        self.passed_ms
+    }
+
     /// How far the publisher's clock has fallen behind since the anchor, in milliseconds.
     pub(crate) fn offset_ms(&self) -> f64 {
         self.shift_ms
