@@ -5,13 +5,11 @@
 
 mod contest;
 mod file;
-pub mod flv;
 mod port;
 pub(crate) mod publisher;
 mod publishers;
-pub mod rtmp;
+mod rtmp;
 mod source_clock;
-pub mod ts;
 
 use std::time::Duration;
 

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use common::publisher::{AUDIO, Publisher, VIDEO, tags, wait_for_end};
 use common::{Running, TOKEN, ask, binary, free_port, get, wait};
 use serde_json::Value as Json;
-use sightscreen_origin::ingest::rtmp::amf::Value;
-use sightscreen_origin::ingest::rtmp::message::{Message, kind};
+use sightscreen_wire::amf::Value;
+use sightscreen_wire::message::{Message, kind};
 
 const KEY: &str = "key-of-the-right-camera";
 

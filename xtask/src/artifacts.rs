@@ -16,12 +16,13 @@ use crate::{paths, run, tools};
 
 /// What runs on this machine, and its tests. One choice for building and for testing, so that both
 /// share what is compiled.
-pub(crate) const PACKAGES: [&str; 5] = [
+pub(crate) const PACKAGES: [&str; 6] = [
     "sightscreen-core",
     "sightscreen-door",
     "sightscreen-host",
     "sightscreen-origin",
     "sightscreen-tests",
+    "sightscreen-wire",
 ];
 
 type Build = fn() -> Result<PathBuf>;

@@ -17,11 +17,11 @@ use crate::encode::probe::{Picture, probe_file};
 use crate::encode::rate;
 use crate::encode::run::{self, Job};
 use crate::grid::Kind;
-use crate::ingest::flv::{self, Tag, Unit};
 use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake};
 use crate::package::queue::Sink;
+use sightscreen_wire::flv::{self, Tag, Unit};
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
 const AUDIO_WAIT: i64 = 500;

@@ -11,7 +11,7 @@ use sightscreen_core::keyring::to_hex;
 use tokio::sync::{mpsc, watch};
 
 use super::contest::Contest;
-use super::flv::Tag;
+use sightscreen_wire::flv::Tag;
 
 /// Tags that may wait for the encoder; a publisher is slowed down past it.
 const QUEUE: usize = 512;

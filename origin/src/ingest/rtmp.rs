@@ -4,13 +4,8 @@
 //! ends the event. A stranger who has not named the key costs a few seconds and kilobytes at most,
 //! and keeps nobody out. What becomes of the tags is in [`publisher`](super::publisher).
 
-pub mod amf;
-mod amf3;
-pub mod chunks;
 mod connection;
 mod handshake;
-pub mod message;
-pub mod session;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

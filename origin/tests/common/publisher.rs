@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sightscreen_origin::ingest::rtmp::amf::{self, Value};
-use sightscreen_origin::ingest::rtmp::chunks::{self, ChunkReader};
-use sightscreen_origin::ingest::rtmp::message::{Message, kind};
+use sightscreen_wire::amf::{self, Value};
+use sightscreen_wire::chunks::{self, ChunkReader};
+use sightscreen_wire::message::{Message, kind};
 
 pub(crate) const AUDIO: u8 = kind::AUDIO;
 pub(crate) const VIDEO: u8 = kind::VIDEO;

@@ -1,11 +1,11 @@
 //! What must hold of a publisher's bytes at the origin.
 
 use bytes::{Bytes, BytesMut};
-use sightscreen_origin::ingest::flv::{self, Tag, Unit};
-use sightscreen_origin::ingest::rtmp::amf::{self, Value};
-use sightscreen_origin::ingest::rtmp::chunks::read_all;
-use sightscreen_origin::ingest::rtmp::session::{Event, Session};
-use sightscreen_origin::ingest::ts::{self, Demux, Packets};
+use sightscreen_wire::amf::{self, Value};
+use sightscreen_wire::chunks::read_all;
+use sightscreen_wire::flv::{self, Tag, Unit};
+use sightscreen_wire::session::{Event, Session};
+use sightscreen_wire::ts::{self, Demux, Packets};
 
 /// Bytes of unfinished messages.
 const LIMIT: usize = 4096;

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handshake::{HandshakeError, shake};
-use super::session::{Event, Session};
 use super::{Limits, Standing};
-use crate::ingest::flv::{Tag, Unit};
 use crate::ingest::publishers::{Publishers, Seat, Step};
+use sightscreen_wire::flv::{Tag, Unit};
+use sightscreen_wire::session::{Event, Session};
 
 /// Bytes that a connection may send after the handshake before it names the stream key: its first
 /// commands, with long addresses in them.
@@ -34,7 +34,7 @@ enum Ended {
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     #[error(transparent)]
-    Chunks(#[from] super::chunks::ChunkError),
+    Chunks(#[from] sightscreen_wire::chunks::ChunkError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("no RTMP handshake in time")]

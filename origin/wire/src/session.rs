@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::amf::{self, Value};
 use super::chunks::{self, ChunkError, ChunkReader};
+use super::flv::Tag;
 use super::message::{self, Message, kind};
-use crate::ingest::flv::Tag;
 
 /// The application name that publishers connect to.
 const APPLICATION: &str = "live";
