@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, what
-//! waiting viewers cost the origin, the ladder beside bare ffmpeg, and latency in a browser.
+//! waiting viewers cost the origin, and latency in a browser.
 //!
 //! Every number that is printed was measured in this run.
 
@@ -10,7 +10,6 @@ mod core;
 mod descriptors;
 mod host;
 mod idle;
-mod ladder;
 mod nginx;
 mod recording;
 pub(crate) mod sizes;
@@ -74,13 +73,12 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 7] = [
+const SECTIONS: [(&str, Measure); 6] = [
     ("core", core::measure),
     ("host", host::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
     ("collapse", collapse::measure),
-    ("ladder", ladder::measure),
     ("browser", browser::measure),
 ];
 

@@ -268,12 +268,6 @@ impl Servers {
         encoders.into_iter().try_for_each(killed)
     }
 
-    /// Process id of the encoder, if one runs.
-    pub(crate) fn encoder(&self) -> Result<Option<u32>> {
-        let origin = self.pid("origin").context("there is no origin")?;
-        Ok(ffmpegs(origin, true)?.first().copied())
-    }
-
     /// Waits until the creatives of the demonstration are prepared: a break before that shows each
     /// cohort what there is, which may be the same.
     pub(crate) fn prepared(&mut self) -> Result<()> {
