@@ -8,12 +8,12 @@ mod common;
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::publisher::{AUDIO, Publisher, VIDEO, tags};
-use common::{Running, TOKEN, ask, binary, free_port, get, wait};
+use common::{Running, TOKEN, ask, binary, free_port, get, loudest_of, wait};
 use serde_json::Value;
 
 const KEY: &str = "key-of-the-right-camera";
@@ -52,15 +52,7 @@ fn publish(
 fn loudest(init: &[u8], segment: &[u8], folder: &Path) -> f64 {
     let file = folder.join("sound.mp4");
     std::fs::write(&file, [init, segment].concat()).unwrap();
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-i"])
-        .arg(file)
-        .args(["-af", "volumedetect", "-f", "null", "-"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    let (_, rest) = said.split_once("max_volume: ").unwrap();
-    rest.split_once(" dB").unwrap().0.parse().unwrap()
+    loudest_of(&file)
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::publisher::{AUDIO, Publisher, VIDEO, tags, wait_for_end};
-use common::{Running, TOKEN, ask, binary, free_port, get, wait};
+use common::{Running, TOKEN, ask, binary, free_port, get, loudest_of, wait};
 use serde_json::Value as Json;
 use sightscreen_wire::amf::Value;
 use sightscreen_wire::message::{Message, kind};
@@ -371,14 +371,7 @@ fn loudest(origin: &Origin) -> f64 {
     };
     let file = origin.folder.path().join("sound.mp4");
     std::fs::write(&file, [of("init.mp4"), of(&format!("{last}.m4s"))].concat()).unwrap();
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-i"])
-        .arg(file)
-        .args(["-af", "volumedetect", "-f", "null", "-"])
-        .output();
-    let said = String::from_utf8(output.unwrap().stderr).unwrap();
-    let (_, rest) = said.split_once("max_volume: ").unwrap();
-    rest.split_once(" dB").unwrap().0.parse().unwrap()
+    loudest_of(&file)
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! signature is as good as the URL.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use sightscreen_core::keyring::Keyring;
@@ -10,6 +9,7 @@ use sightscreen_core::pass::PassBytes;
 use sightscreen_core::problem::Problem;
 use sightscreen_core::route::Target;
 use sightscreen_core::signed_url::{self, Claims};
+use sightscreen_origin::clock::wall_ms;
 use sightscreen_origin::documents::keys;
 
 use super::claims::{self, printable};
@@ -42,10 +42,8 @@ impl Inspect {
             .map(keys::read)
             .transpose()
             .map_err(|error| error.to_string())?;
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
         let known = Known { keyring: keyring.as_ref(), data: self.data.as_deref() };
-        for line in explain(&self.url, &known, now_ms)? {
+        for line in explain(&self.url, &known, wall_ms())? {
             println!("{line}");
         }
         Ok(())

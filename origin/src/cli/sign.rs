@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use sightscreen_core::keyring::Purpose;
 use sightscreen_core::route::is_identifier;
 use sightscreen_core::signed_url;
+use sightscreen_origin::clock::wall_ms;
 use sightscreen_origin::config::{Config, Settings};
 use sightscreen_origin::documents::keys;
 
@@ -120,7 +120,7 @@ impl Sign {
                 .find(Purpose::Url, kid)
                 .ok_or_else(|| format!("--kid {kid:?}: the keyring has no such URL key"))?,
         };
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now_s = wall_ms() / 1000;
         let path = format!("/live/{}/main.m3u8", place.event);
         let target = signed_url::sign(&path, &claims, now_s.saturating_add(ttl_s), &key);
         Ok(format!("{}{target}", self.base.trim_end_matches('/')))

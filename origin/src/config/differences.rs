@@ -46,6 +46,7 @@ impl Config {
             ("deinterlace", self.deinterlace != other.deinterlace),
             ("a setting of lateness", self.patience != other.patience),
             ("a setting of the disk", self.disk != other.disk),
+            ("creative-memory-mb", self.creative_bytes != other.creative_bytes),
             ("slate", self.slate != other.slate),
             ("snapshots", self.snapshots != other.snapshots),
         ]

@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use super::database::{Database, DatabaseError};
 use super::hooks::{Delivery, SECRET_PREFIX};
 use super::url::{Target, TargetError};
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::secret::Secret;
 use crate::told::Told;
 
@@ -140,7 +140,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     delivery: &Delivery,
     target: &Target,
 ) -> Result<u16, AttemptError> {
-    let seconds = now_ms() / 1000;
+    let seconds = wall_ms() / 1000;
     let request = Request::post(&target.path)
         .header(header::HOST, &target.authority)
         .header(header::CONTENT_TYPE, "application/json")

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
 use super::database::{Database, DatabaseError, within};
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::documents::keys::random_hex;
 use crate::event::State;
 
@@ -244,7 +244,7 @@ impl Database {
 
 /// Unix milliseconds, as the database has them.
 pub(super) fn clock() -> i64 {
-    i64::try_from(now_ms()).unwrap_or(i64::MAX)
+    i64::try_from(wall_ms()).unwrap_or(i64::MAX)
 }
 
 async fn tell(

@@ -61,6 +61,19 @@ pub(crate) fn ask_with(
     Some((status, answer[head + 4..].to_vec()))
 }
 
+/// The loudest sample of a file, in decibels.
+pub(crate) fn loudest_of(file: &std::path::Path) -> f64 {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-i"])
+        .arg(file)
+        .args(["-af", "volumedetect", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let (_, rest) = said.split_once("max_volume: ").unwrap_or_else(|| panic!("{said}"));
+    rest.split_once(" dB").unwrap().0.parse().unwrap()
+}
+
 /// A process that ends with its value.
 pub(crate) struct Running(pub(crate) Child);
 
