@@ -97,6 +97,17 @@ pub(crate) fn ask(
     token: Option<&str>,
     body: Option<&str>,
 ) -> Result<Value> {
+    let text = ask_text(method, url, token, body)?;
+    serde_json::from_str(&text).with_context(|| format!("{method} {url} answered no JSON: {text}"))
+}
+
+/// The same, and the answer's body as it is.
+pub(crate) fn ask_text(
+    method: &str,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&str>,
+) -> Result<String> {
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -107,7 +118,7 @@ pub(crate) fn ask(
     if !answer.status().is_success() {
         bail!("{method} {url} answered {}: {text}", answer.status());
     }
-    serde_json::from_str(&text).with_context(|| format!("{method} {url} answered no JSON: {text}"))
+    Ok(text)
 }
 
 /// A signed entry URL for a viewer who consented and told nothing more, by the API at the edge.

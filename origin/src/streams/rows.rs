@@ -84,7 +84,8 @@ const LIST: &str = "SELECT id, source, status, settings, key_digest, old_key_dig
     ORDER BY created_ms DESC, id DESC LIMIT $6";
 const SETTINGS: &str = "UPDATE streams SET category = $2, search = $3, settings = $4 WHERE id = $1";
 const STATUS: &str = "UPDATE streams SET status = $2, changed_ms = $3, ended_ms = $4, \
-    steps = steps + 1 WHERE id = $1 AND status <> $2";
+    steps = steps + 1 WHERE id = $1 AND status <> $2 \
+    AND NOT (source = 'api' AND status = 'ended')";
 const STEPS: &str = "SELECT steps FROM streams WHERE id = $1";
 const ROTATE: &str = "UPDATE streams SET old_key_digest = key_digest, old_key_until_ms = $3, \
     key_digest = $2 WHERE id = $1 AND key_digest <> ''";
@@ -191,7 +192,8 @@ impl Database {
     }
 
     /// Keeps that a stream's status changed, and tells it to the webhooks. The status that it has
-    /// already is no change.
+    /// already is no change, and a stream of the API that has ended has ended for good: a look that
+    /// was taken before it ended may be told after it. A configured event may begin again.
     ///
     /// # Errors
     /// See [`DatabaseError`].

@@ -66,7 +66,10 @@ async fn a_stream_is_kept_with_its_status_settings_and_keys() {
         assert!(!database.rotate("b", "new", 0).await.unwrap());
 
         database.set_status("a", State::Ended, 7).await.unwrap();
-        assert_eq!(database.stream("a").await.unwrap().unwrap().ended_ms, 7);
+        // What was seen before it ended, and is told late.
+        database.set_status("a", State::Interrupted, 8).await.unwrap();
+        let row = database.stream("a").await.unwrap().unwrap();
+        assert_eq!((row.status, row.ended_ms, row.steps), (State::Ended, 7, 3));
         assert_eq!(database.running().await.unwrap(), 0);
         assert!(database.remove("a").await.unwrap() && !database.remove("a").await.unwrap());
         assert_eq!(database.stream("a").await.unwrap(), None);

@@ -15,7 +15,10 @@ use crate::{live, paths, run, up};
 /// The server's core, and the load's.
 const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
-const LOAD_S: &str = "10s";
+const LOAD_S: &str = "5s";
+/// Of a load on each server, one after the other: what a shared machine gives a core changes from
+/// minute to minute by more than what the two differ by.
+const PAIRS: usize = 7;
 const BREAK_WITHIN: Duration = Duration::from_secs(90);
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
@@ -35,22 +38,36 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
 
     let pid = servers.pid("edge").context("there is no edge")?;
     pin(pid)?;
-    let host = load(&url)?;
-    if live::get(&url)? != playlist {
+    let mut figures = in_turns(&url, &playlist)?;
+    figures.extend(idle::measure(&servers.edge_url(), pid)?);
+    Ok(figures)
+}
+
+/// Loads the host and nginx by turns. The ratio is the median of the pairs' ratios.
+fn in_turns(url: &str, playlist: &str) -> Result<Vec<Figure>> {
+    let nginx = nginx::start(playlist)?;
+    let (mut hosts, mut peers, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let (host, peer) = (load(url)?, load(&nginx.url)?);
+        println!("  host {host:.0}, nginx {peer:.0} requests/s: {:.2}", host / peer);
+        hosts.push(host);
+        peers.push(peer);
+        ratios.push(host / peer);
+    }
+    if live::get(url)? != playlist {
         bail!("the playlist changed during the load: what was measured is not one cached answer");
     }
-    let mut figures = idle::measure(&servers.edge_url(), pid)?;
-    drop(servers);
-    let nginx = nginx::measure(&playlist, load)?;
-    figures.splice(
-        0..0,
-        [
-            Figure::new("personalised playlists", host, "requests/s").at_least(40_000.0),
-            Figure::new("nginx, njs HMAC-SHA256, static file", nginx, "requests/s"),
-            Figure::new("ratio of the two", host / nginx, "").at_least(0.5),
-        ],
-    );
-    Ok(figures)
+    Ok(vec![
+        Figure::new("personalised playlists", median(hosts), "requests/s").at_least(40_000.0),
+        Figure::new("nginx, njs HMAC-SHA256, static file", median(peers), "requests/s"),
+        Figure::new("ratio of the two", median(ratios), "").at_least(1.0),
+    ])
+}
+
+/// Of an odd number of values.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Keeps a running process, all its threads, on the server's core.

@@ -16,8 +16,15 @@ const SIGNED: &str =
     "demo.18-34.f.metro.mobile.hi.free.0123456789abcdef.1790000000.1790003600.1790020000.k1";
 const START_WITHIN: Duration = Duration::from_secs(5);
 
-/// The rate that `load` reaches on a URL.
-pub(super) fn measure(body: &str, load: fn(&str) -> Result<f64>) -> Result<f64> {
+/// A running nginx, and the signed URL of its file.
+pub(super) struct Nginx {
+    pub(super) url: String,
+    /// It ends with this.
+    _server: Group,
+}
+
+/// Starts nginx with `body` as its file, and tries that it checks the signature.
+pub(super) fn start(body: &str) -> Result<Nginx> {
     let folder = work()?.join("nginx");
     fs::create_dir_all(folder.join("files"))?;
     fs::write(folder.join("files/index.m3u8"), body)?;
@@ -37,7 +44,7 @@ pub(super) fn measure(body: &str, load: fn(&str) -> Result<f64>) -> Result<f64> 
     if live::get(&url)? != body || live::status(&url.replace("demo", "demO")) != Some(403) {
         bail!("nginx does not check the signature as the host does");
     }
-    load(&url)
+    Ok(Nginx { url, _server: server })
 }
 
 fn configuration(port: u16) -> String {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{Outcome, documents};
@@ -55,8 +55,14 @@ fn tried(servers: &Servers) -> Result<()> {
             .replace("$EDGE", &servers.edge_url())
             .replace("$BREAK", &last_break);
         let token = example.has_token.then_some(servers.token.as_str());
-        let answer = live::ask(&example.method, &url, token, example.body.as_deref())
-            .with_context(|| format!("docs/control-api.md: {}", example.url))?;
+        let body = example.body.as_deref();
+        let told = || format!("docs/control-api.md: {}", example.url);
+        if url.ends_with("/metrics") {
+            let text = live::ask_text(&example.method, &url, token, body).with_context(told)?;
+            ensure!(text.starts_with("# HELP "), "{}: no metrics in:\n{text}", told());
+            continue;
+        }
+        let answer = live::ask(&example.method, &url, token, body).with_context(told)?;
         if let Some(id) = answer["id"].as_str() {
             id.clone_into(&mut last_break);
         }
