@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) edge_keyring: Option<PathBuf>,
     /// Further flags of the origin.
     pub(crate) origin_flags: Vec<String>,
+    /// Further flags of the edge.
+    pub(crate) edge_flags: Vec<String>,
 }
 
 /// Both, running.
@@ -101,6 +103,7 @@ impl Plan {
             edge_origin: None,
             edge_keyring: None,
             origin_flags: Vec::new(),
+            edge_flags: Vec::new(),
         })
     }
 
@@ -118,6 +121,7 @@ impl Plan {
             edge_origin: None,
             edge_keyring: None,
             origin_flags: Vec::new(),
+            edge_flags: Vec::new(),
         }
     }
 
@@ -452,7 +456,8 @@ impl Servers {
             .arg("--keyring")
             .arg(self.edge_keyring())
             .arg("--data")
-            .arg(self.plan.data.join("edge"));
+            .arg(self.plan.data.join("edge"))
+            .args(&self.plan.edge_flags);
         edge
     }
 

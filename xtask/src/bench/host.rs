@@ -30,6 +30,8 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     let mut plan = Plan::fresh(scratch.path(), "test")?;
     let recording = Recording::start(format!("http://127.0.0.1:{}", plan.origin))?;
     plan.edge_origin = Some(recording.port);
+    // One core is one thread, as nginx's.
+    plan.edge_flags = ["--threads", "1"].map(str::to_owned).into();
     let mut servers = Servers::start(plan)?;
     servers.ready()?;
     let (url, playlist) = playlist_in_break(&mut servers)?;
