@@ -275,11 +275,13 @@ impl Seat {
             Some(instance) => instance,
             empty => empty.insert(engine.instance()?),
         };
-        let begun = instance.begin(request).and_then(|exchange| {
-            let step = instance.advance(exchange, &[])?;
-            Ok((Begun { exchange, generation }, step))
-        });
-        begun.inspect_err(|_| self.clear())
+        match instance.begin(request) {
+            Ok((exchange, step)) => Ok((Begun { exchange, generation }, step)),
+            Err(fault) => {
+                self.clear();
+                Err(fault)
+            }
+        }
     }
 
     /// Begins what is due beside the viewers' exchanges, if anything is, and computes its first
@@ -292,12 +294,13 @@ impl Seat {
         let generation = self.generation;
         // Without an instance nobody has been here.
         let Some(instance) = &mut self.instance else { return Ok(None) };
-        let begun = instance.upkeep(now_ms, entropy).and_then(|exchange| {
-            let Some(exchange) = exchange else { return Ok(None) };
-            let step = instance.advance(exchange, &[])?;
-            Ok(Some((Begun { exchange, generation }, step)))
-        });
-        begun.inspect_err(|_| self.clear())
+        match instance.upkeep(now_ms, entropy) {
+            Ok(due) => Ok(due.map(|(exchange, step)| (Begun { exchange, generation }, step))),
+            Err(fault) => {
+                self.clear();
+                Err(fault)
+            }
+        }
     }
 
     /// The next step of the exchange.
@@ -333,24 +336,27 @@ impl Seat {
 }
 
 impl Instance {
-    fn upkeep(&mut self, now_ms: u64, entropy: u64) -> Result<Option<ResourceAny>, Fault> {
+    fn upkeep(
+        &mut self,
+        now_ms: u64,
+        entropy: u64,
+    ) -> Result<Option<(ResourceAny, core::Step)>, Fault> {
         self.start_clock();
         let exchanges = self.edge.sightscreen_edge_exchanges();
         let due = exchanges.exchange().call_upkeep(&mut self.store, now_ms, entropy);
         let due = due.map_err(|error| self.fault(&error))?;
         self.open += u32::from(due.is_some());
-        Ok(due)
+        Ok(due.map(|(exchange, step)| (exchange, bindings::step(step))))
     }
 
-    fn begin(&mut self, request: wit::Request<'_>) -> Result<ResourceAny, Fault> {
+    fn begin(&mut self, request: wit::Request<'_>) -> Result<(ResourceAny, core::Step), Fault> {
         self.exchanges += 1;
         self.open += 1;
         self.start_clock();
-        self.edge
-            .sightscreen_edge_exchanges()
-            .exchange()
-            .call_constructor(&mut self.store, request)
-            .map_err(|error| self.fault(&error))
+        let exchanges = self.edge.sightscreen_edge_exchanges();
+        let begun = exchanges.exchange().call_begin(&mut self.store, request);
+        let (exchange, step) = begun.map_err(|error| self.fault(&error))?;
+        Ok((exchange, bindings::step(step)))
     }
 
     fn advance(

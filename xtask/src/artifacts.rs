@@ -92,6 +92,15 @@ pub(crate) fn host() -> Result<PathBuf> {
     native("sightscreen-edge")
 }
 
+/// The same as it is shipped, which takes minutes.
+pub(crate) fn shipped_host() -> Result<PathBuf> {
+    tools::targets()?;
+    let mut build = run::cargo();
+    build.args(["build", "--profile", "dist", "--bins", "--package", "sightscreen-host"]);
+    run::built("build sightscreen-edge, linked as one", &mut build)?;
+    Ok(paths::dist("sightscreen-edge"))
+}
+
 /// `sightscreen-origin`.
 pub(crate) fn origin() -> Result<PathBuf> {
     native("sightscreen-origin")

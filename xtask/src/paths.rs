@@ -28,6 +28,11 @@ pub(crate) fn release(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
 
+/// The same with the profile of what is shipped.
+pub(crate) fn dist(name: &str) -> PathBuf {
+    target().join("dist").join(name)
+}
+
 /// A folder of xtask's own under `target`, made.
 pub(crate) fn work(name: &str) -> Result<PathBuf> {
     made(target().join("xtask").join(name))

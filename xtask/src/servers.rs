@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) edge_keyring: Option<PathBuf>,
     /// Further flags of the origin.
     pub(crate) origin_flags: Vec<String>,
+    /// The edge's program.
+    pub(crate) edge_program: PathBuf,
     /// Further flags of the edge.
     pub(crate) edge_flags: Vec<String>,
 }
@@ -103,6 +105,7 @@ impl Plan {
             edge_origin: None,
             edge_keyring: None,
             origin_flags: Vec::new(),
+            edge_program: paths::release("sightscreen-edge"),
             edge_flags: Vec::new(),
         })
     }
@@ -121,6 +124,7 @@ impl Plan {
             edge_origin: None,
             edge_keyring: None,
             origin_flags: Vec::new(),
+            edge_program: paths::release("sightscreen-edge"),
             edge_flags: Vec::new(),
         }
     }
@@ -449,7 +453,7 @@ impl Servers {
 
     fn edge_command(&self) -> Command {
         let origin = self.plan.edge_origin.unwrap_or(self.plan.origin);
-        let mut edge = Command::new(paths::release("sightscreen-edge"));
+        let mut edge = Command::new(&self.plan.edge_program);
         edge.args(["--listen", &format!("127.0.0.1:{}", self.plan.edge)])
             .args(["--admin", &format!("127.0.0.1:{}", self.plan.admin)])
             .args(["--origin", &format!("http://127.0.0.1:{origin}")])

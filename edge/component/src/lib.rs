@@ -33,49 +33,26 @@ impl wit::Guest for Component {
     type Exchange = Exchange;
 }
 
-/// The resource: before its first step it holds the request, then the core's exchange.
-struct Exchange(RefCell<State>);
-
-enum State {
-    New(core::Request),
-    /// Begun, with its first step.
-    Begun(core::Exchange, core::Step),
-    Running(core::Exchange),
-    /// Never seen: between two states.
-    Taken,
-}
+/// The resource.
+struct Exchange(RefCell<core::Exchange>);
 
 impl wit::GuestExchange for Exchange {
-    fn new(request: wit::Request) -> Self {
-        Self(RefCell::new(State::New(request_in(request))))
+    fn begin(request: wit::Request) -> (wit::Exchange, wit::Step) {
+        begun(CORE.with_borrow_mut(|core| core.begin(request_in(request))))
     }
 
-    fn upkeep(now_ms: u64, entropy: u64) -> Option<wit::Exchange> {
-        let (exchange, step) = CORE.with_borrow_mut(|core| core.upkeep(now_ms, entropy))?;
-        Some(wit::Exchange::new(Self(RefCell::new(State::Begun(exchange, step)))))
+    fn upkeep(now_ms: u64, entropy: u64) -> Option<(wit::Exchange, wit::Step)> {
+        CORE.with_borrow_mut(|core| core.upkeep(now_ms, entropy)).map(begun)
     }
 
     fn advance(&self, got: Vec<wit::Got>) -> wit::Step {
-        CORE.with_borrow_mut(|core| step_out(self.0.borrow_mut().advance(core, got)))
+        let got = got.into_iter().map(got_in).collect();
+        CORE.with_borrow_mut(|core| step_out(self.0.borrow_mut().resume(core, got)))
     }
 }
 
-impl State {
-    fn advance(&mut self, core: &mut core::Core, got: Vec<wit::Got>) -> core::Step {
-        let (mut exchange, first) = match std::mem::replace(self, Self::Taken) {
-            Self::New(request) => {
-                let (exchange, step) = core.begin(request);
-                (exchange, Some(step))
-            }
-            Self::Begun(exchange, step) => (exchange, Some(step)),
-            Self::Running(exchange) => (exchange, None),
-            Self::Taken => unreachable!("a state is put back before anyone looks"),
-        };
-        let step =
-            first.unwrap_or_else(|| exchange.resume(core, got.into_iter().map(got_in).collect()));
-        *self = Self::Running(exchange);
-        step
-    }
+fn begun((exchange, step): (core::Exchange, core::Step)) -> (wit::Exchange, wit::Step) {
+    (wit::Exchange::new(Exchange(RefCell::new(exchange))), step_out(step))
 }
 
 fn request_in(request: wit::Request) -> core::Request {

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 /// Longest target that is looked at, in bytes.
 pub const TARGET_BYTES_MAX: usize = 4096;
 /// Visible characters that no target has unescaped (RFC 3986, section 2), and of which platforms
@@ -77,16 +79,17 @@ impl<'a> Target<'a> {
     /// [`Ambiguous`]: not origin form, too long, a character that is not visible ASCII, a quotation mark, an angle bracket, a backslash, a fragment, a bad or double escape, an escaped
     /// separator or control character, an empty or dot segment.
     pub fn parse(raw: &'a str) -> Result<Self, Ambiguous> {
-        let visible = raw.bytes().all(|b| b.is_ascii_graphic() && !NEVER_RAW.contains(&b));
-        if raw.len() > TARGET_BYTES_MAX || !raw.starts_with('/') || !visible {
+        if raw.len() > TARGET_BYTES_MAX || !raw.starts_with('/') || !is_visible(raw) {
             return Err(Ambiguous);
         }
-        let (path, query) = match raw.split_once('?') {
+        let (path, query) = match cut(raw, b'?') {
             Some((path, query)) => (path, Some(query)),
             None => (raw, None),
         };
         let path = canonical_path(path)?;
-        if query.is_some_and(|query| query.contains('%') && !escapes_are_whole(query)) {
+        if query.is_some_and(|query| {
+            memchr(b'%', query.as_bytes()).is_some() && !escapes_are_whole(query)
+        }) {
             return Err(Ambiguous);
         }
         Ok(Self { path, query })
@@ -99,7 +102,7 @@ impl<'a> Target<'a> {
         if path.is_empty() {
             return Some(Route::Page("index.html"));
         }
-        let (area, rest) = path.split_once('/')?;
+        let (area, rest) = cut(path, b'/')?;
         match area {
             "live" => live(rest),
             "api" => (!rest.is_empty()).then_some(Route::Api(&self.path)),
@@ -109,12 +112,32 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Whether a target has only characters that may stand in one. Looks at every byte, without an
+/// early end, so that the compiler can look at many at once.
+fn is_visible(raw: &str) -> bool {
+    let mut is_other = false;
+    for byte in raw.bytes() {
+        let mut is_raw = byte.is_ascii_graphic();
+        for never in NEVER_RAW {
+            is_raw &= byte != *never;
+        }
+        is_other |= !is_raw;
+    }
+    !is_other
+}
+
+/// As `split_once`, for an ASCII character.
+fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr(byte, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 fn live(rest: &str) -> Option<Route<'_>> {
-    let (event, rest) = rest.split_once('/').filter(|(event, _)| is_identifier(event))?;
+    let (event, rest) = cut(rest, b'/').filter(|(event, _)| is_identifier(event))?;
     if rest == "main.m3u8" {
         return Some(Route::Entry { event });
     }
-    let (pass, path) = rest.split_once('/')?;
+    let (pass, path) = cut(rest, b'/')?;
     if path == "main.m3u8" {
         return Some(Route::Multivariant { event, pass });
     }
@@ -134,8 +157,7 @@ fn live(rest: &str) -> Option<Route<'_>> {
             path,
         });
     }
-    let (rendition, object) =
-        path.split_once('/').filter(|(rendition, _)| is_identifier(rendition))?;
+    let (rendition, object) = cut(path, b'/').filter(|(rendition, _)| is_identifier(rendition))?;
     if object == "index.m3u8" {
         return Some(Route::MediaPlaylist { event, pass, rendition });
     }
@@ -197,11 +219,20 @@ fn is_file(name: &str) -> bool {
 }
 
 fn canonical_path(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
-    let path =
-        if path.contains('%') { Cow::Owned(plain_escapes(path)?) } else { Cow::Borrowed(path) };
-    let segments_are_plain =
-        path.len() == 1 || path[1..].split('/').all(|segment| !matches!(segment, "" | "." | ".."));
-    segments_are_plain.then_some(path).ok_or(Ambiguous)
+    let has_escape = memchr(b'%', path.as_bytes()).is_some();
+    let path = if has_escape { Cow::Owned(plain_escapes(path)?) } else { Cow::Borrowed(path) };
+    segments_are_plain(&path).then_some(path).ok_or(Ambiguous)
+}
+
+/// Whether a path has neither empty segments nor dot segments; the root is whole.
+fn segments_are_plain(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    // Hardly a path has a segment that begins so. Again many bytes at once.
+    let mut is_strange = bytes.len() > 1 && bytes.ends_with(b"/");
+    for (before, byte) in bytes.iter().zip(bytes.iter().skip(1)) {
+        is_strange |= *before == b'/' && (*byte == b'/' || *byte == b'.');
+    }
+    !is_strange || path[1..].split('/').all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
 /// RFC 3986 6.2.2: unreserved characters decoded, all other escapes in capitals.

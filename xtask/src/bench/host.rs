@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::recording::Recording;
 use super::{Figure, descriptors, idle, nginx};
 use crate::servers::{Plan, Servers};
-use crate::{live, paths, run, up};
+use crate::{artifacts, live, paths, run, up};
 
 /// The server's core, and the load's.
 const SERVER_CORE: &str = "0";
@@ -30,6 +30,7 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
     let mut plan = Plan::fresh(scratch.path(), "test")?;
     let recording = Recording::start(format!("http://127.0.0.1:{}", plan.origin))?;
     plan.edge_origin = Some(recording.port);
+    plan.edge_program = artifacts::timed("host", artifacts::shipped_host)?;
     // One core is one thread, as nginx's.
     plan.edge_flags = ["--threads", "1"].map(str::to_owned).into();
     let mut servers = Servers::start(plan)?;

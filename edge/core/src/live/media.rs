@@ -227,9 +227,11 @@ impl Playlist<'_> {
             }
         }
         let blocking_ms = self.admitted.target_ms().saturating_mul(BLOCKING_FRESH_TARGETS);
+        let mut key = format!("origin{target}");
+        // Sequence numbers begin anew with each epoch.
+        self.push_epoch(&mut key);
         Want {
-            // Sequence numbers begin anew with each epoch.
-            key: format!("origin{target}{}", self.epoch()),
+            key,
             source: Source::Origin(target),
             event: Some(self.event.to_owned()),
             class: Class::Playlist,
@@ -274,13 +276,16 @@ impl Playlist<'_> {
             key.push('/');
         }
         key.pop();
-        key.push_str(&self.epoch());
+        self.push_epoch(&mut key);
         key
     }
 
-    /// The mark of the event's epoch in a key; none where the event has none.
-    fn epoch(&self) -> String {
-        self.admitted.event.epoch.as_ref().map_or(String::new(), |epoch| format!("#{epoch}"))
+    /// Marks a key with the event's epoch; an event without one has no mark.
+    fn push_epoch(&self, key: &mut String) {
+        if let Some(epoch) = &self.admitted.event.epoch {
+            key.push('#');
+            key.push_str(epoch);
+        }
     }
 
     fn latency(&self) -> Latency {
