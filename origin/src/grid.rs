@@ -28,12 +28,15 @@ pub struct Grid {
     pub audio_rate: u32,
 }
 
-/// The two kinds of media, which differ in what a sample is.
+/// The kinds of media, which differ in what a sample is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A sample is a frame of the picture.
     Video,
+    /// A sample is every second frame of the picture, from the first of a segment on. Only where
+    /// [`Grid::can_halve`].
+    HalfVideo,
     /// A sample is an AAC frame of 1024 audio samples.
     Audio,
 }
@@ -54,6 +57,14 @@ pub enum GridError {
         /// Asked part target.
         part_ms: u32,
     },
+}
+
+impl Kind {
+    /// Whether it is a picture, at whatever rate.
+    #[must_use]
+    pub fn is_picture(self) -> bool {
+        matches!(self, Self::Video | Self::HalfVideo)
+    }
 }
 
 impl Grid {
@@ -91,6 +102,24 @@ impl Grid {
         let audio = grid.part_samples(Kind::Audio) * AAC_FRAME * scale * 100;
         let fits = audio >= part * u64::from(grid.audio_rate) * PART_FLOOR_PERCENT;
         if segment_frames == 0 || !fits { Err(lengths) } else { Ok(grid) }
+    }
+
+    /// Whether half the frames make whole parts as well.
+    #[must_use]
+    pub fn can_halve(&self) -> bool {
+        self.part_frames.is_multiple_of(2)
+    }
+
+    /// Frames a second of a picture, as numerator and denominator; 0 of sound.
+    #[must_use]
+    pub fn rate(&self, kind: Kind) -> (u32, u32) {
+        let (num, den) = self.fps;
+        match kind {
+            Kind::Video => (num, den),
+            Kind::HalfVideo if num.is_multiple_of(2) => (num / 2, den),
+            Kind::HalfVideo => (num, den.saturating_mul(2)),
+            Kind::Audio => (0, 1),
+        }
     }
 
     /// Segment duration in seconds as numerator and denominator.
@@ -150,7 +179,7 @@ impl Grid {
     #[must_use]
     pub fn phases(&self, kind: Kind) -> u64 {
         match kind {
-            Kind::Video => 1,
+            Kind::Video | Kind::HalfVideo => 1,
             Kind::Audio => {
                 let (num, den) = self.frames_per_segment();
                 den / gcd(num, den)
@@ -163,6 +192,7 @@ impl Grid {
     pub fn first_sample(&self, kind: Kind, msn: u64) -> u64 {
         match kind {
             Kind::Video => msn.saturating_mul(u64::from(self.segment_frames)),
+            Kind::HalfVideo => msn.saturating_mul(u64::from(self.segment_frames / 2)),
             Kind::Audio => {
                 let (num, den) = self.frames_per_segment();
                 let first = (u128::from(msn) * u128::from(num)).div_ceil(u128::from(den));
@@ -182,6 +212,7 @@ impl Grid {
     pub fn msn_of(&self, kind: Kind, index: u64) -> u64 {
         match kind {
             Kind::Video => index / u64::from(self.segment_frames),
+            Kind::HalfVideo => index / u64::from(self.segment_frames / 2).max(1),
             Kind::Audio => {
                 let (num, den) = self.frames_per_segment();
                 u64::try_from(u128::from(index) * u128::from(den) / u128::from(num))
@@ -195,6 +226,7 @@ impl Grid {
     pub fn part_samples(&self, kind: Kind) -> u64 {
         match kind {
             Kind::Video => u64::from(self.part_frames),
+            Kind::HalfVideo => u64::from(self.part_frames / 2).max(1),
             Kind::Audio => {
                 let (num, den) = self.part_target();
                 (num * u64::from(self.audio_rate) / (den * AAC_FRAME)).max(1)
@@ -228,7 +260,7 @@ impl Grid {
     #[must_use]
     pub fn timescale(&self, kind: Kind) -> u32 {
         match kind {
-            Kind::Video => self.fps.0.saturating_mul(self.video_unit()),
+            Kind::Video | Kind::HalfVideo => self.fps.0.saturating_mul(self.video_unit()),
             Kind::Audio => self.audio_rate,
         }
     }
@@ -238,6 +270,7 @@ impl Grid {
     pub fn sample_duration(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Video => self.fps.1.saturating_mul(self.video_unit()),
+            Kind::HalfVideo => self.fps.1.saturating_mul(2 * self.video_unit()),
             Kind::Audio => AAC_FRAME as u32,
         }
     }
@@ -347,6 +380,30 @@ mod tests {
             assert!(audio * den <= num * 48_000);
             assert!(audio * den * 100 >= num * 48_000 * 85);
         }
+    }
+
+    #[test]
+    fn half_of_the_frames_stand_where_all_of_them_do() {
+        for fps in [(50, 1), (60_000, 1001)] {
+            let grid = grid(fps);
+            assert!(grid.can_halve());
+            for msn in [0, 1, 86_399] {
+                assert_eq!(grid.parts(Kind::HalfVideo, msn), grid.parts(Kind::Video, msn));
+                for part in 0..grid.parts(Kind::Video, msn) {
+                    let (all, half) =
+                        (grid.part(Kind::Video, msn, part), grid.part(Kind::HalfVideo, msn, part));
+                    assert_eq!((half.0 * 2, half.1 * 2), all);
+                    assert_eq!(grid.msn_of(Kind::HalfVideo, half.0), msn);
+                }
+            }
+            let second = |kind| {
+                u64::from(grid.timescale(kind)) * 1000 / u64::from(grid.sample_duration(kind))
+            };
+            assert_eq!(second(Kind::Video) / 2, second(Kind::HalfVideo));
+        }
+        assert_eq!(grid((60_000, 1001)).rate(Kind::HalfVideo), (30_000, 1001));
+        assert_eq!(grid((25, 1)).rate(Kind::HalfVideo), (25, 2));
+        assert!(!grid((25, 1)).can_halve());
     }
 
     #[test]

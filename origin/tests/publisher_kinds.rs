@@ -14,6 +14,10 @@ use serde_json::Value;
 
 const KEY: &str = "key-of-the-only-camera";
 
+/// The second has every second picture of a camera with 50 a second.
+const RUNGS: &str = "[[rungs]]\nheight = 160\nbitrate = 300000\n\
+    [[rungs]]\nheight = 120\nbitrate = 200000\nhalf_from_fps = 50\n";
+
 /// An anamorphic picture at 50 frames a second; after twelve seconds, without sound. By then the silence that stands in for it is
 /// coded, also on a machine with much to do.
 fn camera(port: u16) -> Running {
@@ -49,6 +53,17 @@ fn loudest(main: u16, epoch: &str, msn: u64, folder: &Path) -> f64 {
     loudest_of(&file)
 }
 
+/// How long each picture of a file is shown, in seconds.
+fn pictures(file: &Path) -> Vec<f64> {
+    let told = Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "packet=duration_time", "-of", "csv=p=0"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    told.lines().map(|line| line.trim_end_matches(',').parse().unwrap()).collect()
+}
+
 struct Stage {
     main: u16,
     control: u16,
@@ -62,7 +77,11 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let [main, control, rtmp] = [free_port(), free_port(), free_port()];
         let address = |port: u16| format!("127.0.0.1:{port}");
+        let config = folder.path().join("origin.toml");
+        std::fs::write(&config, RUNGS).unwrap();
         let child = binary()
+            .arg("--config")
+            .arg(config)
             .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--segment-ms", "1000"])
             .args(["--operator-token", TOKEN, "--max-height", "160"])
             .args(["--listen", &address(main), "--control", &address(control)])
@@ -111,6 +130,17 @@ fn a_publishers_rate_and_shape_are_followed_and_sound_that_ends_is_no_gap() {
     let rendition = &first["renditions"][0];
     assert_eq!(rendition["frame_rate"], serde_json::json!([50, 1]), "{first}");
     assert_eq!((&rendition["width"], &rendition["height"]), (&284.into(), &160.into()), "{first}");
+    let halved = &first["renditions"][1];
+    assert_eq!(halved["frame_rate"], serde_json::json!([25, 1]), "{first}");
+    let epoch = first["epoch"].as_str().unwrap();
+    let newest = first["live_edge"]["next_sequence"].as_u64().unwrap() - 2;
+    for (rendition, frames) in [("v160", 50), ("v120", 25)] {
+        let file = stage.folder.path().join("picture.mp4");
+        let of = |object: &str| get(main, &format!("/live/demo/{rendition}/{epoch}-{object}"));
+        let bytes = [of("init.mp4"), of(&format!("{newest}.m4s"))].map(|answer| answer.unwrap().1);
+        std::fs::write(&file, bytes.concat()).unwrap();
+        assert_eq!(pictures(&file), vec![1.0 / f64::from(frames); frames as usize], "{rendition}");
+    }
     let next = |state: &Value| state["live_edge"]["next_sequence"].as_u64().unwrap();
     let lacking = serde_json::json!(["a-en"]);
     wait("silence", || state(control)["media"]["lacking"] == lacking);

@@ -12,7 +12,7 @@ use sightscreen_origin::config::{Config, Settings};
 use sightscreen_origin::encode::budget::Budget;
 use sightscreen_origin::encode::encoder::{Chosen, Encoder};
 use sightscreen_origin::encode::ffmpeg::{check_installed, ffmpeg_version};
-use sightscreen_origin::encode::ladder::{LadderLimits, Rung, Shape, choose};
+use sightscreen_origin::encode::ladder::{LadderLimits, Rung, RungRule, Shape, Source, choose};
 use sightscreen_origin::encode::speed::measure;
 use sightscreen_origin::ingest::Input;
 
@@ -149,8 +149,8 @@ async fn encoding(config: &Config, findings: &mut Findings) {
 async fn rungs(config: &Config, encoder: Encoder, findings: &mut Findings) {
     for rule in config.rungs.iter().filter(|rule| rule.height <= config.max_height) {
         let fps = if rule.min_fps > 30 { rule.min_fps } else { 25 };
-        let rung =
-            Rung { width: (rule.height * 16 / 9) & !1, height: rule.height, bitrate: rule.bitrate };
+        let RungRule { height, bitrate, .. } = *rule;
+        let rung = Rung { width: (height * 16 / 9) & !1, height, bitrate, half_rate: false };
         let about = format!("{} {}p{fps}", encoder.name(), rule.height);
         match measure(encoder, rung, (fps, 1)).await {
             Ok(cost) => {
@@ -179,7 +179,8 @@ async fn streams(config: &Config, encoder: Encoder, findings: &mut Findings) {
         while claims.len() < STREAMS_MAX {
             let claim = limits.budget.claim();
             let shape = Shape { width, height };
-            let Ok(rungs) = choose(shape, (fps, 1), &limits, &claim, &cache).await else { break };
+            let source = Source { shape, fps: (fps, 1), can_halve: true };
+            let Ok(rungs) = choose(source, &limits, &claim, &cache).await else { break };
             if claims.is_empty() {
                 first = rungs.iter().map(|rung| rung.height).collect();
             }

@@ -15,7 +15,8 @@ use crate::encode::rate;
 const RUNGS_MAX: usize = 16;
 
 const RUNGS: &str = "write [[rungs]] and below it height = 720, bitrate = 3000000 and, if it is for \
-                     high rates alone, min_fps = 50";
+                     high rates alone, min_fps = 50, or to have half the frames of them, \
+                     half_from_fps = 50";
 
 /// One `[[rungs]]`.
 #[derive(Deserialize)]
@@ -23,6 +24,7 @@ struct RungRow {
     height: Option<Value>,
     bitrate: Option<Value>,
     min_fps: Option<Value>,
+    half_from_fps: Option<Value>,
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
 }
@@ -61,11 +63,15 @@ pub(super) fn rungs(reader: &mut Reader) -> Vec<RungRule> {
         if min_fps.is_none() {
             fault("min_fps is no rate", "write a whole number from 0 to 120");
         }
+        let half_from_fps = number(row.half_from_fps.as_ref(), 2, 120);
+        if row.half_from_fps.is_some() && half_from_fps.is_none() {
+            fault("half_from_fps is no rate", "write a whole number from 2 to 120");
+        }
         let Some(((height, bitrate), min_fps)) = height.zip(bitrate).zip(min_fps) else { continue };
         if !known.insert((height, min_fps)) {
             fault("height and min_fps are those of an earlier table", "remove one of the two");
         }
-        rules.push(RungRule { height, bitrate, min_fps });
+        rules.push(RungRule { height, bitrate, min_fps, half_from_fps });
     }
     rules
 }
@@ -134,13 +140,14 @@ mod tests {
     #[test]
     fn a_ladder_of_ones_own() {
         let toml = "[[rungs]]\nheight = 240\nbitrate = 400000\n\
-            [[rungs]]\nheight = 240\nbitrate = 600000\nmin_fps = 50\n";
+            [[rungs]]\nheight = 240\nbitrate = 600000\nmin_fps = 50\nhalf_from_fps = 60\n";
         let rungs = read(toml, &[]).unwrap().rungs;
-        assert_eq!(rungs[1], RungRule { height: 240, bitrate: 600_000, min_fps: 50 });
+        let own = RungRule { height: 240, bitrate: 600_000, min_fps: 50, half_from_fps: Some(60) };
+        assert_eq!(rungs[1], own);
         assert_eq!(read("", &[]).unwrap().rungs, USUAL_RUNGS);
-        let toml = "[[rungs]]\nheight = 241\nbitrate = 1\nmin_fps = -1\ncolour = 1\n\
-            [[rungs]]\nheight = 2\nbitrate = 50000\n[[rungs]]\nheight = 2\nbitrate = 60000\n";
+        let toml = "[[rungs]]\nheight = 241\nbitrate = 1\nmin_fps = -1\nhalf_from_fps = 0\n\
+            colour = 1\n[[rungs]]\nheight = 2\nbitrate = 50000\n[[rungs]]\nheight = 2\nbitrate = 60000\n";
         let faults = read(toml, &[]).unwrap_err();
-        assert_eq!(faults.len(), 5, "{faults:#?}");
+        assert_eq!(faults.len(), 6, "{faults:#?}");
     }
 }

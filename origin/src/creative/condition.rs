@@ -23,7 +23,7 @@ use crate::encode::encoder::Encoder;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace, SLATE, SLATE_COLOR};
-use crate::encode::ladder::{OFFSET_S, Plan};
+use crate::encode::ladder::{OFFSET_S, Plan, Rung};
 use crate::encode::probe::{Source, file_url, probe_whole};
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::mp4::read::{Item, Reader};
@@ -142,7 +142,7 @@ pub(super) fn pieces(
         name: note.name.clone(),
         reason: error.to_string(),
     };
-    let open = || Pieces::open(folder, note.times, grid);
+    let open = || Pieces::open(folder, note.times, plan, grid);
     if let Some(pieces) = open().map_err(failed)? {
         return Ok(pieces);
     }
@@ -442,13 +442,13 @@ fn load(
     let meta: Meta = serde_json::from_slice(&meta).map_err(|error| corrupt(error.to_string()))?;
     let mut tracks = Vec::new();
     for track in 0..=plan.video.len() {
-        let kind = if track < plan.video.len() { Kind::Video } else { Kind::Audio };
+        let kind = plan.video.get(track).map_or(Kind::Audio, Rung::kind);
         let bytes = std::fs::read(folder.join(format!("{track}.mp4")))
             .map_err(|error| corrupt(error.to_string()))?;
         let coded = read_track(&bytes, kind, grid).map_err(&corrupt)?;
         let least = match kind {
-            Kind::Video => meta.segments * u64::from(grid.segment_frames),
             Kind::Audio => coded_audio(grid, meta.segments),
+            picture => grid.first_sample(picture, meta.segments),
         };
         if (coded.samples.len() as u64) < least {
             return Err(corrupt(format!(
@@ -492,12 +492,11 @@ fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, Strin
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::encode::ladder::Rung;
 
     #[test]
     fn a_recipe_knows_all_but_when_the_event_began() {
         let plan = |height, bitrate, audio: &[&str]| Plan {
-            video: vec![Rung { width: 640, height, bitrate }],
+            video: vec![Rung { width: 640, height, bitrate, half_rate: false }],
             audio: audio.iter().map(ToString::to_string).collect(),
         };
         let grid = |start, fps, segment, part| Grid::new(start, fps, segment, part).unwrap();

@@ -88,7 +88,7 @@ impl Asked {
         let first = on_grid - grid.first_sample(kind, phase);
         let duration = grid.sample_duration(kind);
         let time = match kind {
-            Kind::Video => first * u64::from(duration),
+            Kind::Video | Kind::HalfVideo => first * u64::from(duration),
             // From the slot's start, which lies up to one AAC frame before its first frame.
             Kind::Audio => {
                 let (num, den) = grid.segment_duration();

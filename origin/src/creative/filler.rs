@@ -27,7 +27,7 @@ pub(super) async fn fillers(
     let failed = |reason: String| CreativeError::Failed { name: slate.name(), reason };
     let sound = coded.tracks.len().saturating_sub(1);
     let tracks = plan.tracks().into_iter().enumerate().map(|(position, (_, kind))| {
-        let from = if kind == Kind::Video { position } else { sound };
+        let from = if kind.is_picture() { position } else { sound };
         let track =
             coded.tracks.get(from).ok_or_else(|| failed("a track is missing".to_owned()))?;
         let init = track.init.clone();

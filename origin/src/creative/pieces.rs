@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::cut::{Conditioned, Sample};
+use crate::encode::ladder::{Plan, Rung};
 use crate::grid::{Grid, Kind};
 
 /// The file that says what the others hold. It is written last.
@@ -66,14 +67,17 @@ impl Pieces {
     /// The creative of this folder, repeated so many times; `None` when it is not kept so. Each
     /// turn begins where a decoder can start; sound that is repeated must be silence, as it has no
     /// whole frames in a turn.
-    pub(super) fn open(folder: &Path, times: u64, grid: &Grid) -> io::Result<Option<Self>> {
+    pub(super) fn open(
+        folder: &Path,
+        times: u64,
+        plan: &Plan,
+        grid: &Grid,
+    ) -> io::Result<Option<Self>> {
         let index = match std::fs::read(folder.join(INDEX)) {
             Ok(bytes) => serde_json::from_slice::<Index>(&bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let frames = index.segments.saturating_mul(u64::from(grid.segment_frames));
-        let sound = index.tracks.len().saturating_sub(1);
         let mut tracks = Vec::new();
         for (position, samples) in index.tracks.into_iter().enumerate() {
             let mut end = 0;
@@ -83,10 +87,11 @@ impl Pieces {
             };
             let samples: Vec<(u64, bool)> = samples.into_iter().map(&mut ends).collect();
             let all = samples.len() as u64;
+            let whole = |rung: &Rung| grid.first_sample(rung.kind(), index.segments);
             tracks.push(Table {
                 init: std::fs::read(init_file(folder, position))?.into(),
                 file: bytes_file(folder, position),
-                turn: if position == sound { all } else { all.min(frames) },
+                turn: plan.video.get(position).map_or(all, |rung| all.min(whole(rung))),
                 samples,
             });
         }
@@ -103,9 +108,9 @@ impl Pieces {
 
     /// The track that stands for a rendition: that of its rung, or the sound of all languages.
     pub(super) fn track(&self, kind: Kind, position: usize) -> usize {
-        match kind {
-            Kind::Video => position,
-            Kind::Audio => self.tracks.len().saturating_sub(1),
+        match kind.is_picture() {
+            true => position,
+            false => self.tracks.len().saturating_sub(1),
         }
     }
 
@@ -159,11 +164,14 @@ mod tests {
     #[test]
     fn samples_are_read_as_they_were_written_and_again_in_each_turn() {
         let folder = tempfile::tempdir().unwrap();
-        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        assert!(Pieces::open(folder.path(), 1, &grid).unwrap().is_none());
+        let grid = Grid::new(0, (50, 1), 2000, 200).unwrap();
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: true };
+        let plan = Plan { video: vec![rung], audio: Vec::new() };
+        let open = |times| Pieces::open(folder.path(), times, &plan, &grid).unwrap();
+        assert!(open(1).is_none());
         let written = creative(52, 96);
         write(folder.path(), &written).unwrap();
-        let pieces = Pieces::open(folder.path(), 3, &grid).unwrap().unwrap();
+        let pieces = open(3).unwrap();
         assert_eq!((pieces.segments, pieces.init(0).unwrap()), (3, "init of 52".into()));
         let [video, audio] = [&written.tracks[0].samples, &written.tracks[1].samples];
         assert_eq!(pieces.read(0, 3..9).unwrap(), video[3..9]);

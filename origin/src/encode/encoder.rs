@@ -16,7 +16,7 @@ use crate::grid::Grid;
 const TRIAL: Duration = Duration::from_secs(20);
 
 /// What a trial encodes: the tallest usual picture.
-const TRIED: Rung = Rung { width: 1920, height: 1080, bitrate: 6_000_000 };
+const TRIED: Rung = Rung { width: 1920, height: 1080, bitrate: 6_000_000, half_rate: false };
 
 /// An encoder of H.264.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

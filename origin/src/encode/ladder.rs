@@ -46,17 +46,23 @@ pub struct RungRule {
     /// Only for events of this many frames a second or more, where it takes the place of another of
     /// the same height.
     pub min_fps: u32,
+    /// From this many frames a second on it has every second frame. A small picture gains more by
+    /// the bits than by the frames.
+    pub half_from_fps: Option<u32>,
 }
 
 /// The usual six. The first two stay on every machine that can bear them.
 pub const USUAL_RUNGS: [RungRule; 6] = [
-    RungRule { height: 360, bitrate: 700_000, min_fps: 0 },
-    RungRule { height: 720, bitrate: 3_000_000, min_fps: 0 },
-    RungRule { height: 160, bitrate: 300_000, min_fps: 0 },
-    RungRule { height: 1080, bitrate: 6_000_000, min_fps: 0 },
-    RungRule { height: 480, bitrate: 1_500_000, min_fps: 0 },
-    RungRule { height: 1080, bitrate: 8_000_000, min_fps: 50 },
+    RungRule { height: 360, bitrate: 700_000, min_fps: 0, half_from_fps: HALVED },
+    RungRule { height: 720, bitrate: 3_000_000, min_fps: 0, half_from_fps: None },
+    RungRule { height: 160, bitrate: 300_000, min_fps: 0, half_from_fps: HALVED },
+    RungRule { height: 1080, bitrate: 6_000_000, min_fps: 0, half_from_fps: None },
+    RungRule { height: 480, bitrate: 1_500_000, min_fps: 0, half_from_fps: HALVED },
+    RungRule { height: 1080, bitrate: 8_000_000, min_fps: 50, half_from_fps: None },
 ];
+
+/// From where on the small ones of the usual rungs have half the frames.
+const HALVED: Option<u32> = Some(50);
 
 impl Default for LadderLimits {
     fn default() -> Self {
@@ -88,6 +94,28 @@ pub struct Rung {
     pub height: u32,
     /// Bits a second.
     pub bitrate: u32,
+    /// Whether it has every second frame only.
+    #[serde(default)]
+    pub half_rate: bool,
+}
+
+impl Rung {
+    /// What a sample of its track is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        if self.half_rate { Kind::HalfVideo } else { Kind::Video }
+    }
+}
+
+/// A source, as far as a ladder depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The size of its picture.
+    pub shape: Shape,
+    /// Frames a second as numerator and denominator.
+    pub fps: (u32, u32),
+    /// See [`Grid::can_halve`].
+    pub can_halve: bool,
 }
 
 /// The size of a source's picture.
@@ -109,7 +137,7 @@ impl Plan {
     /// Identifier and kind of each track, in the order of all that counts tracks.
     #[must_use]
     pub fn tracks(&self) -> Vec<(String, Kind)> {
-        let video = self.video.iter().map(|rung| (format!("v{}", rung.height), Kind::Video));
+        let video = self.video.iter().map(|rung| (format!("v{}", rung.height), rung.kind()));
         let audio = self.audio.iter().map(|language| (audio_id(language), Kind::Audio));
         video.chain(audio).collect()
     }
@@ -122,9 +150,10 @@ impl Plan {
         let count = self.video.len();
         let mut graph = format!("{source}split={count}");
         (0..count).for_each(|i| graph.push_str(&format!("[s{i}]")));
-        for (i, Rung { width, height, .. }) in self.video.iter().enumerate() {
+        for (i, Rung { width, height, half_rate, .. }) in self.video.iter().enumerate() {
+            let every = if *half_rate { "framestep=2," } else { "" };
             graph.push_str(&format!(
-                ";[s{i}]scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
+                ";[s{i}]{every}scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
                  pad={width}:{height}:-1:-1,setsar=1,{upload}[v{i}]"
             ));
         }
@@ -158,6 +187,7 @@ impl Plan {
         let (num, den) = grid.fps;
         let (segment, part) = (grid.segment_frames, grid.part_frames);
         let shift = first_frame % u64::from(segment);
+        // In frames of the whole rate, also for half of them: both have those that begin a part.
         let at = format!("round(t*{num}/{den})");
         let mut keys = format!("expr:eq(mod({at}+{shift},{segment}),0)");
         if eager > 0 {
@@ -166,11 +196,11 @@ impl Plan {
         let mut args = Vec::new();
         let mut add = |text: &str| args.extend(text.split(' ').map(str::to_owned));
         for (i, rung) in self.video.iter().enumerate() {
-            let Rung { bitrate, .. } = rung;
+            let (Rung { bitrate, .. }, (num, den)) = (rung, grid.rate(rung.kind()));
             add(&format!("-map [v{i}] {}", encoder.codec(rung)));
             add(&format!("-b:v {bitrate} -maxrate {bitrate} -bufsize {}", bitrate / 2));
             add(&format!("-g {} -force_key_frames {keys} -r {num}/{den}", segment * 2));
-            add(&format!("-video_track_timescale {}", grid.timescale(Kind::Video)));
+            add(&format!("-video_track_timescale {}", grid.timescale(rung.kind())));
             add(&format!("{} {}", muxer(), url(i)));
         }
         for j in 0..self.audio.len() {
@@ -201,18 +231,17 @@ fn muxer() -> String {
 /// # Errors
 /// When ffmpeg cannot be started or cannot encode H.264, or when other events leave no room.
 pub async fn choose(
-    source: Shape,
-    fps: (u32, u32),
+    source: Source,
     limits: &LadderLimits,
     claim: &Claim,
     cache: &Path,
 ) -> Result<Vec<Rung>, EncodeError> {
     let cost = pixel_cost(cache).await?;
-    let cores = |rungs: &[Rung]| load(rungs, fps) * cost;
+    let cores = |rungs: &[Rung]| load(rungs, source.fps) * cost;
     claim.take(|room| {
-        let mut rungs = fit(source, fps, limits, room.share / cost);
+        let mut rungs = fit(source, limits, room.share / cost);
         if cores(&rungs) > room.free && !room.is_untouched() {
-            rungs = vec![smallest(source, fps, limits)];
+            rungs = vec![smallest(source, limits)];
         }
         let needs = cores(&rungs);
         if needs > room.free && !room.is_untouched() {
@@ -254,13 +283,14 @@ pub async fn keep(
 fn load(rungs: &[Rung], fps: (u32, u32)) -> f64 {
     let rate = f64::from(fps.0) / f64::from(fps.1);
     let pixels = |rung: &Rung| f64::from(rung.width) * f64::from(rung.height) * rate;
-    let each = || rungs.iter().map(pixels);
-    each().sum::<f64>() + OVERHEAD * each().fold(0.0, f64::max)
+    let share = |rung: &Rung| if rung.half_rate { 0.5 } else { 1.0 };
+    let encoded: f64 = rungs.iter().map(|rung| pixels(rung) * share(rung)).sum();
+    encoded + OVERHEAD * rungs.iter().map(pixels).fold(0.0, f64::max)
 }
 
 /// The rules that hold for a source: of those of one height, the one for the highest rate.
-fn rules(source: Shape, fps: (u32, u32), limits: &LadderLimits) -> Vec<RungRule> {
-    let (height, rate) = (source.height.min(limits.max_height), fps.0.div_ceil(fps.1.max(1)));
+fn rules(source: Source, limits: &LadderLimits) -> Vec<RungRule> {
+    let (height, rate) = (source.shape.height.min(limits.max_height), source.nominal_rate());
     let holds = |rule: &&RungRule| rule.height <= height && rule.min_fps <= rate;
     let mut held: Vec<RungRule> = Vec::new();
     for rule in limits.rungs.iter().filter(holds) {
@@ -275,35 +305,49 @@ fn rules(source: Shape, fps: (u32, u32), limits: &LadderLimits) -> Vec<RungRule>
 
 /// Takes rungs in the rules' order while their pixels a second stay below `most`; always at least
 /// one. The tallest comes first.
-fn fit(source: Shape, fps: (u32, u32), limits: &LadderLimits, most: f64) -> Vec<Rung> {
+fn fit(source: Source, limits: &LadderLimits, most: f64) -> Vec<Rung> {
     let mut taken: Vec<Rung> = Vec::new();
-    for rule in rules(source, fps, limits) {
-        taken.push(rung(source, rule.height, rule.bitrate));
-        if taken.len() > 1 && load(&taken, fps) > most {
+    for rule in rules(source, limits) {
+        taken.push(rung(source, rule));
+        if taken.len() > 1 && load(&taken, source.fps) > most {
             taken.pop();
         }
     }
     if taken.is_empty() {
-        taken.push(smallest(source, fps, limits));
+        taken.push(smallest(source, limits));
     }
     taken.sort_by_key(|rung| std::cmp::Reverse(rung.height));
     taken
 }
 
 /// The least that an event may have: a source below every rung has one of its own height.
-fn smallest(source: Shape, fps: (u32, u32), limits: &LadderLimits) -> Rung {
-    let rules = rules(source, fps, limits);
-    if let Some(rule) = rules.iter().min_by_key(|rule| rule.height) {
-        return rung(source, rule.height, rule.bitrate);
+fn smallest(source: Source, limits: &LadderLimits) -> Rung {
+    if let Some(rule) = rules(source, limits).into_iter().min_by_key(|rule| rule.height) {
+        return rung(source, rule);
     }
     let bitrate = limits.rungs.iter().map(|rule| rule.bitrate).min().unwrap_or(300_000);
-    rung(source, source.height.min(limits.max_height).max(2), bitrate)
+    let height = source.shape.height.min(limits.max_height).max(2);
+    rung(source, RungRule { height, bitrate, min_fps: 0, half_from_fps: HALVED })
 }
 
-fn rung(source: Shape, height: u32, bitrate: u32) -> Rung {
-    let height = height & !1;
-    let width = u64::from(source.width) * u64::from(height) / u64::from(source.height.max(1));
-    Rung { width: (width as u32 & !1).max(2), height, bitrate }
+fn rung(source: Source, rule: RungRule) -> Rung {
+    let Shape { width, height: lines } = source.shape;
+    let height = rule.height & !1;
+    let width = u64::from(width) * u64::from(height) / u64::from(lines.max(1));
+    let is_fast = rule.half_from_fps.is_some_and(|from| source.nominal_rate() >= from);
+    Rung {
+        width: (width as u32 & !1).max(2),
+        height,
+        bitrate: rule.bitrate,
+        half_rate: is_fast && source.can_halve,
+    }
+}
+
+impl Source {
+    /// 29.97 counts as 30.
+    fn nominal_rate(&self) -> u32 {
+        self.fps.0.div_ceil(self.fps.1.max(1))
+    }
 }
 
 #[cfg(test)]
@@ -312,9 +356,12 @@ mod tests {
     use super::*;
 
     fn heights(source: (u32, u32), most: f64) -> Vec<u32> {
-        let shape = Shape { width: source.0, height: source.1 };
         let limits = LadderLimits::default();
-        fit(shape, (25, 1), &limits, most).iter().map(|rung| rung.height).collect()
+        fit(at(source, (25, 1)), &limits, most).iter().map(|rung| rung.height).collect()
+    }
+
+    fn at((width, height): (u32, u32), fps: (u32, u32)) -> Source {
+        Source { shape: Shape { width, height }, fps, can_halve: true }
     }
 
     #[test]
@@ -332,14 +379,28 @@ mod tests {
 
     #[test]
     fn the_tallest_rung_has_more_bits_at_a_high_rate() {
-        let bits = |fps| {
-            let shape = Shape { width: 1920, height: 1080 };
-            fit(shape, fps, &LadderLimits::default(), f64::MAX)[0].bitrate
-        };
+        let bits = |fps| fit(at((1920, 1080), fps), &LadderLimits::default(), f64::MAX)[0].bitrate;
         assert_eq!(
             (bits((30, 1)), bits((60_000, 1001)), bits((50, 1))),
             (6_000_000, 8_000_000, 8_000_000)
         );
+    }
+
+    #[test]
+    fn small_pictures_have_half_of_a_high_rate_where_parts_can_be_halved() {
+        let halved = |fps, can_halve| {
+            let source = Source { can_halve, ..at((1920, 1080), fps) };
+            let rungs = fit(source, &LadderLimits::default(), f64::MAX);
+            let halved = rungs.iter().filter(|rung| rung.half_rate);
+            halved.map(|rung| rung.height).collect::<Vec<_>>()
+        };
+        assert_eq!(halved((50, 1), true), [480, 360, 160]);
+        assert_eq!(halved((60_000, 1001), true), [480, 360, 160]);
+        assert!(halved((50, 1), false).is_empty() && halved((30, 1), true).is_empty());
+        let whole =
+            |half_rate| load(&[Rung { width: 100, height: 10, bitrate: 1, half_rate }], (50, 1));
+        // What is beside encoding is paid for all frames.
+        assert!((whole(true) / whole(false) - 0.75).abs() < 1e-9);
     }
 
     #[tokio::test]
@@ -351,9 +412,9 @@ mod tests {
         let cores = std::thread::available_parallelism().unwrap().get() as f64;
         let budget = Budget::of_machine(1.0 / cores);
         let limits = LadderLimits { budget: budget.clone(), ..LadderLimits::default() };
-        let shape = Shape { width: 1920, height: 1080 };
+        let source = at((1920, 1080), (25, 1));
         let choose = async |claim: &Claim| {
-            let rungs = choose(shape, (25, 1), &limits, claim, &cache).await?;
+            let rungs = choose(source, &limits, claim, &cache).await?;
             Ok::<Vec<u32>, EncodeError>(rungs.iter().map(|rung| rung.height).collect())
         };
         let (mut claims, mut chosen) = (Vec::new(), Vec::new());
@@ -375,7 +436,7 @@ mod tests {
 
     #[test]
     fn widths_are_even_and_keep_the_shape() {
-        let rung = rung(Shape { width: 1280, height: 720 }, 160, 1);
+        let rung = rung(at((1280, 720), (25, 1)), USUAL_RUNGS[2]);
         assert_eq!((rung.width, rung.height), (284, 160));
     }
 }

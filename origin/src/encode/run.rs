@@ -263,7 +263,7 @@ mod tests {
     use crate::package::queue::queue;
 
     fn job(input: &str) -> (Job, mpsc::Sender<Bytes>) {
-        let rung = Rung { width: 284, height: 160, bitrate: 300_000 };
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
         let (pipe, stdin) = mpsc::channel(16);
         let job = Job {
             plan: Plan { video: vec![rung], audio: Vec::new() },

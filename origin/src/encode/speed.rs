@@ -12,7 +12,7 @@ use crate::grid::Grid;
 const MEASURED_S: f64 = 2.0;
 
 /// What the ladder's speed is measured with: small, so that a start is not held up.
-const SMALL: Rung = Rung { width: 640, height: 360, bitrate: 700_000 };
+const SMALL: Rung = Rung { width: 640, height: 360, bitrate: 700_000, half_rate: false };
 
 /// What a rung costs.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -67,6 +67,8 @@ impl Place {
         let first = i128::from(self.first_frame);
         let index = match self.kind {
             Kind::Video => first + rounded(time * num, scale * den),
+            // A run begins with a whole part, so with a frame that a half rate has too.
+            Kind::HalfVideo => first / 2 + rounded(time * num, scale * den * 2),
             Kind::Audio => {
                 // In audio samples since segment 0; the nearest AAC frame is at most 11 ms away.
                 let rate = i128::from(self.grid.audio_rate);

@@ -109,7 +109,7 @@ struct Inner {
 
 /// State and cause while an encoder runs: these of all tracks lack their input.
 fn of_a_run(lacking: &[&Arc<Track>], all: usize) -> (&'static str, Option<String>) {
-    let is_video = |track: &&Arc<Track>| track.kind == Kind::Video;
+    let is_video = |track: &&Arc<Track>| track.kind.is_picture();
     if lacking.is_empty() {
         return ("live", None);
     }

@@ -107,7 +107,7 @@ impl Media {
             codecs: String::new(),
             width: Some(rung.width),
             height: Some(rung.height),
-            frame_rate: Some(grid.fps),
+            frame_rate: Some(grid.rate(rung.kind())),
             // The encoder's buffer of half a second can add a quarter to a segment of two; the
             // rest is container.
             bandwidth: u64::from(rung.bitrate) * 13 / 10,
@@ -115,7 +115,7 @@ impl Media {
             language: None,
             name: format!("{}p", rung.height),
             channels: None,
-            phases: grid.phases(Kind::Video),
+            phases: grid.phases(rung.kind()),
             default: i == 0,
         });
         let audio = self.plan.audio.iter().enumerate().map(|(i, language)| Rendition {

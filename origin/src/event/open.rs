@@ -400,7 +400,7 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        let rung = Rung { width: 284, height: 160, bitrate: 300_000 };
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
         Plan { video: vec![rung], audio: vec!["en".to_owned()] }
     }
 

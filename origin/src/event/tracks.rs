@@ -8,8 +8,9 @@ use crate::demo::testmatch;
 use crate::encode::EncodeError;
 use crate::encode::budget::Claim;
 use crate::encode::graph;
-use crate::encode::ladder::{self, Plan, Shape};
+use crate::encode::ladder::{self, Plan, Shape, Source};
 use crate::encode::probe::probe_whole;
+use crate::grid::Grid;
 use crate::ingest::Input;
 
 pub(super) struct Probed {
@@ -49,7 +50,9 @@ pub(super) async fn make_plan(
     languages: usize,
     fps: (u32, u32),
 ) -> Result<Plan, EncodeError> {
-    let video = ladder::choose(shape, fps, &config.ladder, claim, &speed(config)).await?;
+    let grid = Grid::new(0, fps, config.segment_ms, config.part_ms);
+    let source = Source { shape, fps, can_halve: grid.is_ok_and(|grid| grid.can_halve()) };
+    let video = ladder::choose(source, &config.ladder, claim, &speed(config)).await?;
     let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
     if audio.is_empty() {
         audio.push("en".to_owned());

@@ -114,13 +114,13 @@ fn media(out: &mut BytesMut, track: &InitTrack) {
     });
     boxed(out, b"hdlr", |out| {
         words(out, &[0, 0]);
-        out.put_slice(if track.kind == Kind::Video { b"vide" } else { b"soun" });
+        out.put_slice(if track.kind.is_picture() { b"vide" } else { b"soun" });
         words(out, &[0, 0, 0]);
         out.put_u8(0);
     });
     boxed(out, b"minf", |out| {
         match track.kind {
-            Kind::Video => boxed(out, b"vmhd", |out| words(out, &[1, 0, 0])),
+            Kind::Video | Kind::HalfVideo => boxed(out, b"vmhd", |out| words(out, &[1, 0, 0])),
             Kind::Audio => boxed(out, b"smhd", |out| words(out, &[0, 0])),
         }
         boxed(out, b"dinf", |out| {

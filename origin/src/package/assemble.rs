@@ -42,7 +42,7 @@ impl Assembler {
             msn,
             part,
             samples: Vec::new(),
-            broken: kind == Kind::Video,
+            broken: kind.is_picture(),
             lacking: false,
             filler: None,
         }
@@ -107,7 +107,7 @@ impl Assembler {
     /// part of the old one is not finished with them.
     pub fn restart(&mut self) {
         self.samples.clear();
-        self.broken = self.kind == Kind::Video;
+        self.broken = self.kind.is_picture();
     }
 
     /// First sample of the part that holds `index`.
@@ -145,7 +145,7 @@ impl Assembler {
 
     fn lack(&mut self) {
         self.samples.clear();
-        (self.broken, self.lacking) = (self.kind == Kind::Video, true);
+        (self.broken, self.lacking) = (self.kind.is_picture(), true);
     }
 
     fn part_of(&self, first: u64, independent: bool, samples: &[(bool, Bytes)]) -> Part {

@@ -42,7 +42,7 @@ impl Filler {
     ) -> Result<Self, NoFiller> {
         let part = usize::try_from(grid.part_samples(kind)).unwrap_or(usize::MAX);
         let turn = match kind {
-            Kind::Video => part.saturating_mul(TURN as usize),
+            Kind::Video | Kind::HalfVideo => part.saturating_mul(TURN as usize),
             Kind::Audio => 1,
         };
         let whole = coded.len() - coded.len() % part.max(1);

@@ -340,9 +340,9 @@ impl Packager {
             self.count(track, part);
             self.store.publish(track, part);
             if track == 0 && part.data.is_some() {
-                let (first, count) = self.grid.part(Kind::Video, part.msn, part.index);
-                let behind =
-                    now_ms().saturating_sub(self.grid.sample_ms(Kind::Video, first + count));
+                let kind = self.store_kind(track);
+                let (first, count) = self.grid.part(kind, part.msn, part.index);
+                let behind = now_ms().saturating_sub(self.grid.sample_ms(kind, first + count));
                 self.counters.behind_ms.store(behind, Ordering::Relaxed);
             }
         }

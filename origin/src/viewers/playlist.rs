@@ -183,10 +183,8 @@ fn last_part(grid: &Grid, kind: Kind, cursor: Cursor) -> Option<(u64, u64)> {
 }
 
 fn length(grid: &Grid, kind: Kind, samples: u64) -> String {
-    match kind {
-        Kind::Video => seconds(samples * u64::from(grid.fps.1), u64::from(grid.fps.0)),
-        Kind::Audio => seconds(samples * AAC_FRAME, u64::from(grid.audio_rate)),
-    }
+    let units = samples * u64::from(grid.sample_duration(kind));
+    seconds(units, u64::from(grid.timescale(kind)))
 }
 
 /// A fraction of seconds with five decimals, rounded to nearest.
