@@ -1,6 +1,7 @@
 //! The host on one core, beside nginx on the same core: playlists personalised by a pass, from the
 //! cache.
 
+use std::fmt;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -41,36 +42,59 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
 
     let pid = servers.pid("edge").context("there is no edge")?;
     pin(pid)?;
-    let mut figures = in_turns(&url, &playlist)?;
+    let mut figures = in_turns(&url, pid, &playlist)?;
     figures.extend(idle::measure(&servers.edge_url(), pid)?);
     Ok(figures)
 }
 
-/// Loads the host and nginx by turns. The ratio is the median of the pairs' ratios.
-fn in_turns(url: &str, playlist: &str) -> Result<Vec<Figure>> {
+/// Loads the host and nginx by turns. A ratio is the median of the pairs' ratios.
+fn in_turns(url: &str, pid: u32, playlist: &str) -> Result<Vec<Figure>> {
     let nginx = nginx::start(playlist)?;
-    let (mut hosts, mut peers, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut hosts, mut peers, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PAIRS {
-        let (host, peer) = (load(url)?, load(&nginx.url)?);
-        println!("  host {host:.0}, nginx {peer:.0} requests/s: {:.2}", host / peer);
+        let (host, peer) = (load(url, pid)?, load(&nginx.url, nginx.pid())?);
+        let ratio = host.per_second / peer.per_second;
+        println!("  host {host}, nginx {peer}: {ratio:.2}");
         hosts.push(host);
         peers.push(peer);
-        ratios.push(host / peer);
+        pairs.push((host, peer));
     }
     if live::get(url)? != playlist {
         bail!("the playlist changed during the load: what was measured is not one cached answer");
     }
+    let rate = |loads: &[Served]| median(loads.iter().map(|load| load.per_second));
+    let cost = |loads: &[Served]| median(loads.iter().map(|load| load.cpu_us));
+    let by_rate = median(pairs.iter().map(|(host, peer)| host.per_second / peer.per_second));
+    let by_cpu = median(pairs.iter().map(|(host, peer)| peer.cpu_us / host.cpu_us));
     Ok(vec![
-        Figure::new("personalised playlists", median(hosts), "requests/s").at_least(40_000.0),
-        Figure::new("nginx, njs HMAC-SHA256, static file", median(peers), "requests/s"),
-        Figure::new("ratio of the two", median(ratios), "").at_least(1.0),
+        Figure::new("personalised playlists", rate(&hosts), "requests/s").at_least(40_000.0),
+        Figure::new("nginx, njs HMAC-SHA256, static file", rate(&peers), "requests/s"),
+        Figure::new("ratio of the two", by_rate, "").at_least(1.0),
+        Figure::new("processor time of a playlist", cost(&hosts), "us"),
+        Figure::new("processor time at nginx", cost(&peers), "us"),
+        Figure::new("ratio by processor time", by_cpu, "").at_least(1.0),
     ])
 }
 
 /// Of an odd number of values.
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// What a server did under load. Its processor time is also right where the core had other work.
+#[derive(Clone, Copy)]
+struct Served {
+    per_second: f64,
+    /// Microseconds of processor time for each request.
+    cpu_us: f64,
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} requests/s of {:.1} us", self.per_second, self.cpu_us)
+    }
 }
 
 /// Keeps a running process, all its threads, on the server's core.
@@ -87,18 +111,36 @@ pub(super) fn pinned(program: &str) -> Command {
     command
 }
 
-/// Requests a second that wrk gets answered with 200 from the other core.
-fn load(url: &str) -> Result<f64> {
+/// Has wrk ask from the other core; every answer must be 200. `pid`: the server's.
+fn load(url: &str, pid: u32) -> Result<Served> {
+    let before = cpu_s(pid)?;
     let mut wrk = Command::new("taskset");
     wrk.args(["-c", LOAD_CORE, "wrk", "-t1", "-c64", "-d", LOAD_S, url]);
     let log = run::output(&mut wrk).context("wrk does not run")?;
     if log.contains("Non-2xx") || log.contains("Socket errors") {
         bail!("some answers were errors:\n{log}");
     }
-    log.lines()
-        .find_map(|line| line.trim().strip_prefix("Requests/sec:"))
-        .and_then(|number| number.trim().parse().ok())
-        .with_context(|| format!("wrk printed no rate:\n{log}"))
+    let cpu_s = cpu_s(pid)? - before;
+    let number = |text: Option<&str>| text.and_then(|text| text.trim().parse::<f64>().ok());
+    let mut lines = log.lines().map(str::trim);
+    let count = lines.clone().find_map(|line| line.split_once(" requests in "));
+    let rate = lines.find_map(|line| line.strip_prefix("Requests/sec:"));
+    let (count, per_second) = number(count.map(|(count, _)| count))
+        .zip(number(rate))
+        .with_context(|| format!("wrk printed no rate:\n{log}"))?;
+    Ok(Served { per_second, cpu_us: cpu_s * 1e6 / count })
+}
+
+/// Seconds of processor time that a process has had: fields 14 and 15 of `/proc/PID/stat`, in
+/// hundredths of seconds on every Linux.
+fn cpu_s(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may have spaces.
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = ticks(11).zip(ticks(12)).context("/proc has no times of the server")?;
+    Ok((user + system) / 100.0)
 }
 
 /// A video playlist with a creative in it, and its URL with the pass.

@@ -20,7 +20,13 @@ const START_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Nginx {
     pub(super) url: String,
     /// It ends with this.
-    _server: Group,
+    server: Group,
+}
+
+impl Nginx {
+    pub(super) fn pid(&self) -> u32 {
+        self.server.id()
+    }
 }
 
 /// Starts nginx with `body` as its file, and tries that it checks the signature.
@@ -44,7 +50,7 @@ pub(super) fn start(body: &str) -> Result<Nginx> {
     if live::get(&url)? != body || live::status(&url.replace("demo", "demO")) != Some(403) {
         bail!("nginx does not check the signature as the host does");
     }
-    Ok(Nginx { url, _server: server })
+    Ok(Nginx { url, server })
 }
 
 fn configuration(port: u16) -> String {
