@@ -80,9 +80,10 @@ impl Stage {
         let config = folder.path().join("origin.toml");
         std::fs::write(&config, RUNGS).unwrap();
         let child = binary()
+            .arg("serve")
             .arg("--config")
             .arg(config)
-            .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--segment-ms", "1000"])
+            .args(["--input", "rtmp", "--stream-key", KEY, "--segment-ms", "1000"])
             .args(["--operator-token", TOKEN, "--max-height", "160"])
             .args(["--listen", &address(main), "--control", &address(control)])
             .args(["--rtmp", &address(rtmp), "--languages", "en", "--data"])

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::condition::{identify, stand};
 use super::{Clip, CreativeError};
 use crate::encode::ladder::Plan;
-use crate::grid::{Grid, Kind};
+use crate::grid::Grid;
 use crate::package::filler::Filler;
 
 /// Parts that are coded, so that the encoder's rate control has settled at the last.

@@ -17,7 +17,7 @@ use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::LadderLimits;
-use crate::grid::{Grid, Kind};
+use crate::grid::Grid;
 use crate::ingest::{Input, Publishers};
 use crate::package::end::EndError;
 use crate::package::packager::Patience;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::breaks::on_air::{BreaksView, DateRange};
-use crate::grid::{AAC_FRAME, Grid, Kind};
+use crate::grid::{Grid, Kind};
 use crate::store::{Cursor, Segment};
 
 /// Target durations at the end in which parts are listed.
