@@ -1,15 +1,19 @@
 //! Inputs: what feeds the encoder, and when it is started again.
 //!
-//! The generated inputs (test match and file) are supervised here; a publisher is in [`rtmp`]. An
-//! input that fails is started again on the same timeline, for as long as the event lives.
+//! The generated inputs (test match and file) are supervised here. Publishers come in by a protocol
+//! each, and all of them feed the encoder through [`publisher`]. An input that fails is started again on the same timeline, for as long as the event lives.
 
+mod admitted;
 mod contest;
 mod file;
+mod piece;
 mod port;
 pub(crate) mod publisher;
 mod publishers;
+mod receive;
 mod rtmp;
 mod source_clock;
+mod ts;
 
 use std::time::Duration;
 
@@ -26,7 +30,10 @@ use crate::package::queue::Sink;
 use file::Played;
 pub(crate) use port::Intake;
 pub use port::{Input, InputState};
+pub(crate) use publishers::Steps;
 pub use publishers::{KeyTaken, Publishers, Slot, StreamKey};
+pub(crate) use receive::Receiver;
+pub use receive::{TsLimits, UdpSource};
 pub use rtmp::Limits;
 
 /// A run that lasted this long was healthy: the next one starts at once.
@@ -41,6 +48,18 @@ const SLEWED_MAX_MS: u64 = 500;
 /// Takes publishers by RTMP for as long as it is polled.
 pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers, limits: Limits) {
     rtmp::serve(listener, publishers, limits).await;
+}
+
+/// Takes one transport stream after the other for as long as it is polled.
+pub(crate) async fn receive<E: Intake>(
+    event: E,
+    receiver: Receiver,
+    limits: TsLimits,
+    sink: Option<Sink>,
+) {
+    let (sender, steps) = publishers::unkeyed(event.name());
+    let received = receiver.run(sender, event.name().to_owned(), limits);
+    tokio::join!(received, publisher::follow(event, steps, sink));
 }
 
 /// Runs the test match or a file, again and again.
@@ -102,12 +121,12 @@ async fn prepare<E: Intake>(input: &Input, event: &E, plan: Plan) -> std::io::Re
             };
             played.arguments(folder.path())?
         }
-        Input::TestMatch | Input::Publisher(_) => Vec::new(),
+        Input::TestMatch | Input::Publisher(_) | Input::Udp(_) | Input::Pipe(_) => Vec::new(),
     };
     let first_frame = next_part(&grid, now_ms());
     let input = match input {
         Input::TestMatch => testmatch::arguments(&plan, used, &grid, first_frame, folder.path())?,
-        Input::File(_) | Input::Publisher(_) => file,
+        Input::File(_) | Input::Publisher(_) | Input::Udp(_) | Input::Pipe(_) => file,
     };
     let start = grid.sample_ms(Kind::Video, first_frame);
     sleep(Duration::from_millis(start.saturating_sub(now_ms()))).await;

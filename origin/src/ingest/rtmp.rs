@@ -6,6 +6,7 @@
 
 mod connection;
 mod handshake;
+mod pieces;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
