@@ -123,7 +123,7 @@ impl Writer {
             }
             Container::Ts(streams) => {
                 let pictures = streams.iter().filter(|stream| stream.codec.is_picture()).count();
-                let mux = Mux::new(streams.clone());
+                let mut mux = Mux::new(streams.clone());
                 let head = mux.head();
                 (Self::Ts { mux, pictures }, vec![head])
             }

@@ -88,7 +88,7 @@ struct Feed<E> {
     clock: Option<SourceClock>,
     run: Option<Run>,
     pace: Pace,
-    /// When it began to send, on its clock.
+    /// From when on nothing came with which decoding could start, on its clock.
     waits_since: Option<u32>,
     warned_of_key: bool,
     /// Whether it is on the air without a picture.
@@ -202,7 +202,7 @@ impl<E: Intake> Feed<E> {
                     %jump,
                     "the publisher's clock was set anew: continuing at its next key picture"
                 );
-                (self.run, self.clock) = (None, None);
+                (self.run, self.waits_since) = (None, None);
                 self.group.clear();
                 // The key picture may be this one.
                 self.clock = is_start.then(|| SourceClock::new(time, now));
@@ -227,7 +227,8 @@ impl<E: Intake> Feed<E> {
             // Times of the sound before it are no longer needed to find where it begins.
             self.clock = None;
         }
-        if self.is_sound_alone || !self.group.is_empty() {
+        if self.is_sound_alone || piece.is_key || !self.group.is_empty() {
+            self.waits_since = None;
             return;
         }
         let begun = *self.waits_since.get_or_insert(piece.time);

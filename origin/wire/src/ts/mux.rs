@@ -24,6 +24,9 @@ const PAYLOAD: usize = SIZE - 4;
 pub struct Mux {
     streams: Vec<Stream>,
     counters: Vec<u8>,
+    /// Packets of each table so far.
+    association: u8,
+    map: u8,
 }
 
 impl Mux {
@@ -31,14 +34,20 @@ impl Mux {
     #[must_use]
     pub fn new(streams: Vec<Stream>) -> Self {
         let counters = vec![0; streams.len()];
-        Self { streams, counters }
+        Self { streams, counters, association: 0, map: 0 }
     }
 
-    /// The tables, which come first. What descriptors leave no room for is left out.
-    #[must_use]
-    pub fn head(&self) -> Bytes {
+    /// The tables, which come first, and may come again. What descriptors leave no room for is left
+    /// out.
+    pub fn head(&mut self) -> Bytes {
         let mut out = BytesMut::with_capacity(2 * SIZE);
-        table(&mut out, ASSOCIATION, 0x00, &[0, 1, 0xe0 | (MAP >> 8) as u8, MAP as u8]);
+        table(
+            &mut out,
+            ASSOCIATION,
+            self.association,
+            0x00,
+            &[0, 1, 0xe0 | (MAP >> 8) as u8, MAP as u8],
+        );
         let mut map = vec![0xe0 | (NO_CLOCK >> 8) as u8, NO_CLOCK as u8, 0xf0, 0];
         for (pid, stream) in (FIRST..).zip(&self.streams) {
             let descriptors = &stream.descriptors;
@@ -49,7 +58,9 @@ impl Mux {
             map.extend([0xf0 | (descriptors.len() >> 8) as u8, descriptors.len() as u8]);
             map.extend_from_slice(descriptors);
         }
-        table(&mut out, MAP, 0x02, &map);
+        let packets = table(&mut out, MAP, self.map, 0x02, &map);
+        self.association = self.association.wrapping_add(1);
+        self.map = self.map.wrapping_add(packets);
         out.freeze()
     }
 
@@ -90,19 +101,22 @@ fn packet(out: &mut BytesMut, pid: u16, starts: bool, counter: u8, payload: &[u8
     out.put_slice(payload);
 }
 
-/// A table of one section, in as many packets as it takes.
-fn table(out: &mut BytesMut, pid: u16, id: u8, body: &[u8]) {
+/// A table of one section, in as many packets as it takes, counted from `first` on. Returns how many.
+fn table(out: &mut BytesMut, pid: u16, first: u8, id: u8, body: &[u8]) -> u8 {
     let length = 5 + body.len() + 4;
     // The pointer, and the head with the number 1, version 0 and one section.
     let mut bytes = vec![0, id, 0xb0 | (length >> 8) as u8, length as u8, 0, 1, 0xc1, 0, 0];
     bytes.extend_from_slice(body);
     let sum = section::crc(&bytes[1..]);
     bytes.extend(sum.to_be_bytes());
-    for (number, piece) in bytes.chunks(PAYLOAD).enumerate() {
-        let counter = (number & 0x0f) as u8;
+    let mut packets = 0_u8;
+    for piece in bytes.chunks(PAYLOAD) {
+        let counter = first.wrapping_add(packets) & 0x0f;
         // What follows a section is ones.
         let mut payload = [0xff; PAYLOAD];
         payload[..piece.len()].copy_from_slice(piece);
-        packet(out, pid, number == 0, counter, &payload);
+        packet(out, pid, packets == 0, counter, &payload);
+        packets += 1;
     }
+    packets
 }
