@@ -30,7 +30,7 @@ use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
-use crate::ingest::{Input, Limits, StreamKey, TsLimits};
+use crate::ingest::{Entrances, Input, Limits, SrtLimits, StreamKey, TsLimits};
 use crate::package::packager::Patience;
 use crate::secret::Secret;
 use crate::store::DiskLimits;
@@ -69,6 +69,10 @@ pub struct Config {
     pub rtmp_limits: Limits,
     /// How transport streams are taken.
     pub ts_limits: TsLimits,
+    /// Where publishers call in by SRT; none: not at all.
+    pub srt: Option<SocketAddr>,
+    /// The least time that packets lost on the way have to be sent again.
+    pub srt_latency: Duration,
     /// What a publisher names; none where nobody publishes.
     pub stream_key: Option<Secret>,
     /// Whether the stream key was made here and has to be shown to the operator.
@@ -196,6 +200,8 @@ impl Config {
             rtmp: address(reader, "rtmp", |s| &s.rtmp),
             rtmp_limits: ingest::rtmp_limits(reader),
             ts_limits: ingest::ts_limits(reader),
+            srt: ingest::srt(reader),
+            srt_latency: ingest::srt_latency(reader),
             stream_key,
             stream_key_made,
             languages: languages(reader),
@@ -269,6 +275,19 @@ impl Config {
             self.stream_key = Some(key);
         }
         Ok(())
+    }
+
+    /// Where publishers come in.
+    #[must_use]
+    pub fn entrances(&self) -> Entrances {
+        let TsLimits { unfinished, udp_buffer, .. } = self.ts_limits;
+        let (latency, common) = (self.srt_latency, self.rtmp_limits);
+        Entrances {
+            rtmp: self.rtmp,
+            srt: self.srt,
+            limits: common,
+            srt_limits: SrtLimits { latency, unfinished, udp_buffer, common },
+        }
     }
 
     /// What the event is started with.
@@ -376,6 +395,7 @@ fn defaults() -> Settings {
         lateness_ms: text("4000"),
         track_lateness_ms: text("2000"),
         picture_wait_ms: text("5000"),
+        srt_latency_ms: text("120"),
         ts_idle_ms: text("1000"),
         ts_memory: text("8"),
         udp_buffer_kb: text("4096"),

@@ -13,10 +13,14 @@ mod publishers;
 mod receive;
 mod rtmp;
 mod source_clock;
+mod srt;
+mod strangers;
 mod ts;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::sleep;
 
 use crate::clock::now_ms;
@@ -35,6 +39,7 @@ pub use publishers::{KeyTaken, Publishers, Slot, StreamKey};
 pub(crate) use receive::Receiver;
 pub use receive::{TsLimits, UdpSource};
 pub use rtmp::Limits;
+pub use srt::SrtLimits;
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -45,9 +50,63 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// How far a generated input may be from the grid, in milliseconds. Nobody sees half a second.
 const SLEWED_MAX_MS: u64 = 500;
 
-/// Takes publishers by RTMP for as long as it is polled.
-pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers, limits: Limits) {
-    rtmp::serve(listener, publishers, limits).await;
+/// Where publishers come in.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrances {
+    /// By RTMP.
+    pub rtmp: SocketAddr,
+    /// By SRT; `None`: not at all.
+    pub srt: Option<SocketAddr>,
+    /// What they may take.
+    pub limits: Limits,
+    /// And what they may by SRT.
+    pub srt_limits: SrtLimits,
+}
+
+/// Open entrances.
+pub(crate) struct Doors {
+    rtmp: TcpListener,
+    srt: Option<UdpSocket>,
+    entrances: Entrances,
+}
+
+/// A port is taken.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--{protocol} {address}: cannot listen for publishers ({source}): stop what uses the port, or choose another"
+)]
+pub struct EntranceError {
+    /// The setting.
+    protocol: &'static str,
+    /// Asked address.
+    address: SocketAddr,
+    /// What the system said.
+    source: std::io::Error,
+}
+
+impl Doors {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// [`EntranceError`].
+    pub(crate) async fn open(entrances: Entrances) -> Result<Self, EntranceError> {
+        let of = |protocol, address| move |source| EntranceError { protocol, address, source };
+        let Entrances { rtmp: address, srt, srt_limits, .. } = entrances;
+        let rtmp = TcpListener::bind(address).await.map_err(of("rtmp", address))?;
+        let open = |address| srt::bind(address, &srt_limits).map_err(of("srt", address));
+        Ok(Self { rtmp, srt: srt.map(open).transpose()?, entrances })
+    }
+
+    /// Lets publishers in for as long as it is polled.
+    pub(crate) async fn serve(self, publishers: Publishers) {
+        let Entrances { limits, srt_limits, .. } = self.entrances;
+        let by_srt = async {
+            if let Some(socket) = self.srt {
+                srt::serve(socket, publishers.clone(), srt_limits).await;
+            }
+        };
+        tokio::join!(rtmp::serve(self.rtmp, publishers.clone(), limits), by_srt);
+    }
 }
 
 /// Takes one transport stream after the other for as long as it is polled.

@@ -13,6 +13,8 @@ impl Config {
             ("data", self.data != other.data),
             ("rtmp", self.rtmp != other.rtmp),
             ("a setting of rtmp", self.rtmp_limits != other.rtmp_limits),
+            ("srt", self.srt != other.srt),
+            ("srt-latency-ms", self.srt_latency != other.srt_latency),
             ("encoder", self.encoder != other.encoder),
             ("cpu-percent", self.cpu_share.to_bits() != other.cpu_share.to_bits()),
             ("keyring", self.keyring != other.keyring),

@@ -1,5 +1,6 @@
 //! Settings of inputs, and of what publishers may take.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -86,6 +87,16 @@ pub(super) fn ts_limits(reader: &mut Reader) -> TsLimits {
         unfinished: (memory as usize) << 20,
         udp_buffer: (buffer_kb as usize) << 10,
     }
+}
+
+pub(super) fn srt(reader: &mut Reader) -> Option<SocketAddr> {
+    reader.optional(|s| &s.srt)?;
+    Some(super::address(reader, "srt", |s| &s.srt))
+}
+
+pub(super) fn srt_latency(reader: &mut Reader) -> Duration {
+    let latency_ms = reader.number("srt-latency-ms", |s| &s.srt_latency_ms, 20..=8000);
+    Duration::from_millis(u64::from(latency_ms))
 }
 
 pub(super) fn picture_wait(reader: &mut Reader) -> Duration {

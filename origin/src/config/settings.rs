@@ -73,6 +73,13 @@ pub struct Settings {
     /// newest always wins
     #[arg(long, value_name = "N")]
     pub(super) rtmp_rival_pause: Option<Text>,
+    /// Where publishers call in by SRT [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) srt: Option<Text>,
+    /// Milliseconds that packets lost on the way have to be sent again by SRT; the caller may ask for
+    /// more
+    #[arg(long, value_name = "N")]
+    pub(super) srt_latency_ms: Option<Text>,
     /// Secret that a publisher names [default: made and printed]; better in the environment, for a
     /// flag can be read by all users of the machine
     #[arg(long, value_name = "SECRET", env = "SIGHTSCREEN_STREAM_KEY", hide_env_values = true)]
@@ -229,6 +236,9 @@ pub struct Settings {
     /// Base URL that publishers are told for RTMP [default: rtmp://RTMP/live]
     #[arg(long, value_name = "URL")]
     pub(super) rtmp_url: Option<Text>,
+    /// Base URL that publishers are told for SRT [default: srt://SRT]
+    #[arg(long, value_name = "URL")]
+    pub(super) srt_url: Option<Text>,
     /// Base URL of the edges, before playback URLs [default: none, they begin with /]
     #[arg(long, value_name = "URL")]
     pub(super) playback_url: Option<Text>,

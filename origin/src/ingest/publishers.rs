@@ -120,6 +120,13 @@ impl Publishers {
         }
     }
 
+    /// The seats of an event, by the keys that are good for them.
+    pub(crate) fn of_event(&self, event: &str) -> Vec<(StreamKey, Seat)> {
+        let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner);
+        let of_it = seats.iter().filter(|(_, seat)| seat.event == event);
+        of_it.map(|(key, seat)| (key.clone(), seat.clone())).collect()
+    }
+
     /// The seat for which `key` is good.
     pub(crate) fn find(&self, key: &str) -> Option<Seat> {
         self.seats.read().unwrap_or_else(PoisonError::into_inner).get(&StreamKey::of(key)).cloned()

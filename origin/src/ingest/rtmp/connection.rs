@@ -8,11 +8,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Limits;
 use super::handshake::{HandshakeError, shake};
 use super::pieces::Pieces;
-use super::{Limits, Standing};
 use crate::ingest::admitted::{Admitted, NoEvent};
 use crate::ingest::publishers::Publishers;
+use crate::ingest::strangers::Standing;
 use sightscreen_wire::flv::{Tag, Unit};
 use sightscreen_wire::session::{Event, Session};
 
