@@ -66,7 +66,7 @@ impl Pieces {
             self.demux.take(&packet);
             while let Some(event) = self.demux.next_event() {
                 match event {
-                    Event::Streams(streams) => self.follow(streams),
+                    Event::Streams(streams) => self.follow(&streams),
                     // How the clocks stand is found by when pictures arrive, as with all publishers.
                     Event::Clock { .. } => {}
                     Event::Unit(unit) => self.take(unit),
@@ -83,7 +83,7 @@ impl Pieces {
     }
 
     /// Takes the streams of a programme, or of one that changed.
-    fn follow(&mut self, all: Vec<Stream>) {
+    fn follow(&mut self, all: &[Stream]) {
         let codecs: Vec<_> = all.iter().map(|stream| (stream.pid, stream.codec)).collect();
         let of = |is_it: fn(ts::Codec) -> bool, most| {
             all.iter().filter(move |stream| is_it(stream.codec)).take(most).cloned()
