@@ -15,7 +15,8 @@ use crate::told::Told;
 /// Largest datagram.
 const DATAGRAM: usize = 65_536;
 
-/// First byte of transport packets.
+/// Bytes of a transport packet, and the first of them.
+const PACKET: usize = 188;
 const SYNC: u8 = 0x47;
 
 /// Sequence numbers by which a packet of RTP may be late; one further back was sent by a sender that
@@ -218,12 +219,16 @@ impl Senders {
 
 /// What is in a datagram, and its number where it has one; `None` where it is no transport stream.
 fn payload(datagram: &[u8]) -> Option<(Option<u16>, &[u8])> {
-    if datagram.first() == Some(&SYNC) {
+    if holds_packets(datagram) {
         return Some((None, datagram));
     }
     let packet = rtp::read(datagram)?;
-    let is_ts = packet.payload.first() == Some(&SYNC);
-    is_ts.then_some((Some(packet.sequence), packet.payload))
+    holds_packets(packet.payload).then_some((Some(packet.sequence), packet.payload))
+}
+
+/// Whether each of its packets begins as it should: a text may begin with the same letter.
+fn holds_packets(bytes: &[u8]) -> bool {
+    bytes.len() >= PACKET && bytes.iter().step_by(PACKET).all(|byte| *byte == SYNC)
 }
 
 /// The order of RTP's packets.
@@ -278,10 +283,10 @@ mod tests {
         }
     }
 
-    /// A packet of RTP with a transport packet's first byte in it.
+    /// A packet of RTP with a transport packet in it.
     fn packet(sequence: u16) -> Vec<u8> {
         let [high, low] = sequence.to_be_bytes();
-        vec![0x80, 33, high, low, 0, 0, 0, 0, 0, 0, 0, 0, SYNC]
+        [&[0x80, 33, high, low, 0, 0, 0, 0, 0, 0, 0, 0], &[SYNC; PACKET][..]].concat()
     }
 
     #[test]
@@ -291,7 +296,8 @@ mod tests {
         let taken: Vec<u16> =
             numbers.into_iter().filter(|number| order.take(&packet(*number)).is_some()).collect();
         assert_eq!(taken, [65_534, 65_535, 0, 2, 3, 40_000]);
-        assert_eq!(order.take(&[SYNC, 1]), Some(&[SYNC, 1][..]));
-        assert_eq!((order.take(b""), order.take(b"GET /")), (None, None));
+        assert_eq!(order.take(&[SYNC; PACKET]), Some(&[SYNC; PACKET][..]));
+        let text = b"GET / HTTP/1.1\r\n".repeat(20);
+        assert_eq!((order.take(b""), order.take(b"G"), order.take(&text)), (None, None, None));
     }
 }
