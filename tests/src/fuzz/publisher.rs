@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use sightscreen_wire::amf::{self, Value};
 use sightscreen_wire::chunks::read_all;
 use sightscreen_wire::flv::{self, Tag, Unit};
+use sightscreen_wire::rtp;
 use sightscreen_wire::session::{Event, Session};
 use sightscreen_wire::ts::{self, Demux, Packets};
 
@@ -46,6 +47,8 @@ pub(super) fn ts(data: &[u8]) {
         }
         found
     };
+    let within = rtp::read(bytes).is_none_or(|packet| packet.payload.len() < bytes.len());
+    assert!(within, "a packet of RTP carries more than it has");
     let found = read(bytes.len().max(1));
     assert_eq!(read(usize::from(*split) + 1), found, "a split changes what is read");
     let mut demux = Demux::new(LIMIT);
@@ -60,8 +63,7 @@ pub(super) fn ts(data: &[u8]) {
                 assert!(unit.data.len() <= LIMIT, "a unit is above the limit");
                 let stream = streams.iter().find(|stream| stream.pid == unit.pid);
                 let Some(stream) = stream.filter(|_| !unit.data.is_empty()) else { continue };
-                ts::start(stream.codec, &unit.data);
-                ts::sound(stream.codec, &unit.data);
+                let _ = (ts::start(stream.codec, &unit.data), ts::sound(stream.codec, &unit.data));
                 same_again(stream, &unit);
             }
         }
