@@ -7,6 +7,7 @@
 mod admission;
 mod differences;
 mod encoding;
+mod ingest;
 mod origin;
 mod reader;
 mod settings;
@@ -29,7 +30,7 @@ use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
-use crate::ingest::{self, Input, StreamKey};
+use crate::ingest::{Entrances, Input, Limits, SrtLimits, StreamKey, TsLimits};
 use crate::package::packager::Patience;
 use crate::secret::Secret;
 use crate::store::DiskLimits;
@@ -65,7 +66,13 @@ pub struct Config {
     /// Where publishers connect.
     pub rtmp: SocketAddr,
     /// What publishers may take.
-    pub rtmp_limits: ingest::Limits,
+    pub rtmp_limits: Limits,
+    /// How transport streams are taken.
+    pub ts_limits: TsLimits,
+    /// Where publishers call in by SRT; none: not at all.
+    pub srt: Option<SocketAddr>,
+    /// The least time that packets lost on the way have to be sent again.
+    pub srt_latency: Duration,
     /// What a publisher names; none where nobody publishes.
     pub stream_key: Option<Secret>,
     /// Whether the stream key was made here and has to be shown to the operator.
@@ -94,6 +101,8 @@ pub struct Config {
     pub dvr_s: u32,
     /// How long parts are waited for.
     pub patience: Patience,
+    /// How long a publisher may send sound alone before it is on the air without a picture.
+    pub picture_wait: Duration,
     /// How the disk is treated.
     pub disk: DiskLimits,
     /// Bytes of creatives in memory.
@@ -174,7 +183,7 @@ impl Config {
         let data = PathBuf::from(reader.text(|s| &s.data));
         let latency = stream::latency(reader);
         let keyring = reader.optional(|s| &s.keyring);
-        let (input, stream_key, stream_key_made) = input(reader);
+        let (input, stream_key, stream_key_made) = ingest::input(reader);
         let (operator_token, operator_token_made) =
             secret(reader, "operator-token", |s| &s.operator_token);
         let admission = admission::admission(reader);
@@ -189,7 +198,10 @@ impl Config {
             latency,
             input,
             rtmp: address(reader, "rtmp", |s| &s.rtmp),
-            rtmp_limits: rtmp_limits(reader),
+            rtmp_limits: ingest::rtmp_limits(reader),
+            ts_limits: ingest::ts_limits(reader),
+            srt: ingest::srt(reader),
+            srt_latency: ingest::srt_latency(reader),
             stream_key,
             stream_key_made,
             languages: languages(reader),
@@ -204,6 +216,7 @@ impl Config {
             window_s: reader.number("window", |s| &s.window, 12..=14_400),
             dvr_s: reader.number("dvr", |s| &s.dvr, 12..=86_400),
             patience: patience(reader),
+            picture_wait: ingest::picture_wait(reader),
             disk: disk(reader),
             creative_bytes: megabytes(reader.number(
                 "creative-memory-mb",
@@ -264,6 +277,19 @@ impl Config {
         Ok(())
     }
 
+    /// Where publishers come in.
+    #[must_use]
+    pub fn entrances(&self) -> Entrances {
+        let TsLimits { unfinished, udp_buffer, .. } = self.ts_limits;
+        let (latency, common) = (self.srt_latency, self.rtmp_limits);
+        Entrances {
+            rtmp: self.rtmp,
+            srt: self.srt,
+            limits: common,
+            srt_limits: SrtLimits { latency, unfinished, udp_buffer, common },
+        }
+    }
+
     /// What the event is started with.
     #[must_use]
     pub fn event_settings(&self) -> event::Settings {
@@ -288,6 +314,8 @@ impl Config {
                 window_s: self.window_s,
                 dvr_s: self.dvr_s,
                 patience: self.patience,
+                picture_wait: self.picture_wait,
+                ts: self.ts_limits,
                 slate: self.slate.as_ref().map(PathBuf::from),
                 disk: self.disk,
                 creative_bytes: self.creative_bytes,
@@ -366,6 +394,11 @@ fn defaults() -> Settings {
         slate_after_ms: text("500"),
         lateness_ms: text("4000"),
         track_lateness_ms: text("2000"),
+        picture_wait_ms: text("5000"),
+        srt_latency_ms: text("120"),
+        ts_idle_ms: text("1000"),
+        ts_memory: text("8"),
+        udp_buffer_kb: text("4096"),
         disk_wait_ms: text("100"),
         disk_backlog_mb: text("256"),
         creative_memory_mb: text("128"),
@@ -394,24 +427,6 @@ fn address(reader: &mut Reader, name: &str, field: Field<Text>) -> SocketAddr {
     let fault = format!("{:?} is not an address and port", reader.text(field));
     let address = reader.value(name, field, &fault, "write it as 127.0.0.1:9080 or [::]:9080");
     address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))
-}
-
-fn rtmp_limits(reader: &mut Reader) -> ingest::Limits {
-    let mut seconds = |name, field: Field<Text>, range| {
-        Duration::from_secs(u64::from(reader.number(name, field, range)))
-    };
-    let admission = seconds("rtmp-admission", |s| &s.rtmp_admission, 1..=60);
-    let idle = seconds("rtmp-idle", |s| &s.rtmp_idle, 2..=300);
-    let rival_pause = seconds("rtmp-rival-pause", |s| &s.rtmp_rival_pause, 0..=300);
-    let strangers = reader.number("rtmp-strangers", |s| &s.rtmp_strangers, 1..=10_000);
-    let memory = reader.number("rtmp-memory", |s| &s.rtmp_memory, 1..=16);
-    ingest::Limits {
-        admission,
-        idle,
-        unfinished: (memory as usize) << 20,
-        strangers: strangers as usize,
-        rival_pause,
-    }
 }
 
 /// An encoder that gives nothing for ten seconds is ended, so that nobody is waited for longer.
@@ -445,32 +460,6 @@ fn event(reader: &mut Reader) -> String {
         reader.fault(place, &format!("{event:?} is not an identifier"), remedy);
     }
     event
-}
-
-/// The input, and where it is a publisher, its key and whether that was made here.
-fn input(reader: &mut Reader) -> (Input, Option<Secret>, bool) {
-    let text = reader.text(|s| &s.input);
-    let (stream_key, made) = secret(reader, "stream-key", |s| &s.stream_key);
-    let place = reader.place("input", |s| &s.input);
-    let input = match (text.as_str(), text.strip_prefix("file:")) {
-        ("test", _) => Input::TestMatch,
-        ("rtmp", _) => Input::Publisher(StreamKey::of(&stream_key)),
-        (_, Some(file)) => {
-            let path = PathBuf::from(file);
-            if !path.is_file() {
-                let fault = format!("there is no file {file:?}");
-                reader.fault(place, &fault, "name a media file that exists");
-            }
-            Input::File(path)
-        }
-        _ => {
-            let fault = format!("{text:?} is not an input");
-            reader.fault(place, &fault, "use test, rtmp or file:PATH");
-            Input::TestMatch
-        }
-    };
-    let takes = matches!(input, Input::Publisher(_));
-    (input, takes.then_some(Secret(stream_key)), made && takes)
 }
 
 /// One, or two while they change from one to the other.

@@ -1,18 +1,26 @@
 //! Inputs: what feeds the encoder, and when it is started again.
 //!
-//! The generated inputs (test match and file) are supervised here; a publisher is in [`rtmp`]. An
-//! input that fails is started again on the same timeline, for as long as the event lives.
+//! The generated inputs (test match and file) are supervised here. Publishers come in by a protocol
+//! each, and all of them feed the encoder through [`publisher`]. An input that fails is started again on the same timeline, for as long as the event lives.
 
+mod admitted;
 mod contest;
 mod file;
+mod piece;
 mod port;
 pub(crate) mod publisher;
 mod publishers;
+mod receive;
 mod rtmp;
 mod source_clock;
+mod srt;
+mod strangers;
+mod ts;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::sleep;
 
 use crate::clock::now_ms;
@@ -26,8 +34,12 @@ use crate::package::queue::Sink;
 use file::Played;
 pub(crate) use port::Intake;
 pub use port::{Input, InputState};
+pub(crate) use publishers::Steps;
 pub use publishers::{KeyTaken, Publishers, Slot, StreamKey};
+pub(crate) use receive::Receiver;
+pub use receive::{TsLimits, UdpSource};
 pub use rtmp::Limits;
+pub use srt::SrtLimits;
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -38,9 +50,75 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// How far a generated input may be from the grid, in milliseconds. Nobody sees half a second.
 const SLEWED_MAX_MS: u64 = 500;
 
-/// Takes publishers by RTMP for as long as it is polled.
-pub async fn listen(listener: tokio::net::TcpListener, publishers: Publishers, limits: Limits) {
-    rtmp::serve(listener, publishers, limits).await;
+/// Where publishers come in.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrances {
+    /// By RTMP.
+    pub rtmp: SocketAddr,
+    /// By SRT; `None`: not at all.
+    pub srt: Option<SocketAddr>,
+    /// What they may take.
+    pub limits: Limits,
+    /// And what they may by SRT.
+    pub srt_limits: SrtLimits,
+}
+
+/// Open entrances.
+pub(crate) struct Doors {
+    rtmp: TcpListener,
+    srt: Option<UdpSocket>,
+    entrances: Entrances,
+}
+
+/// A port is taken.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--{protocol} {address}: cannot listen for publishers ({source}): stop what uses the port, or choose another"
+)]
+pub struct EntranceError {
+    /// The setting.
+    protocol: &'static str,
+    /// Asked address.
+    address: SocketAddr,
+    /// What the system said.
+    source: std::io::Error,
+}
+
+impl Doors {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// [`EntranceError`].
+    pub(crate) async fn open(entrances: Entrances) -> Result<Self, EntranceError> {
+        let of = |protocol, address| move |source| EntranceError { protocol, address, source };
+        let Entrances { rtmp: address, srt, srt_limits, .. } = entrances;
+        let rtmp = TcpListener::bind(address).await.map_err(of("rtmp", address))?;
+        let open = |address| srt::bind(address, &srt_limits).map_err(of("srt", address));
+        Ok(Self { rtmp, srt: srt.map(open).transpose()?, entrances })
+    }
+
+    /// Lets publishers in for as long as it is polled.
+    pub(crate) async fn serve(self, publishers: Publishers) {
+        let Entrances { limits, srt_limits, .. } = self.entrances;
+        let by_srt = async {
+            if let Some(socket) = self.srt {
+                srt::serve(socket, publishers.clone(), srt_limits).await;
+            }
+        };
+        tokio::join!(rtmp::serve(self.rtmp, publishers.clone(), limits), by_srt);
+    }
+}
+
+/// Takes one transport stream after the other for as long as it is polled.
+pub(crate) async fn receive<E: Intake>(
+    event: E,
+    receiver: Receiver,
+    limits: TsLimits,
+    sink: Option<Sink>,
+) {
+    let (sender, steps) = publishers::unkeyed(event.name());
+    let received = receiver.run(sender, event.name().to_owned(), limits);
+    tokio::join!(received, publisher::follow(event, steps, sink));
 }
 
 /// Runs the test match or a file, again and again.
@@ -102,12 +180,12 @@ async fn prepare<E: Intake>(input: &Input, event: &E, plan: Plan) -> std::io::Re
             };
             played.arguments(folder.path())?
         }
-        Input::TestMatch | Input::Publisher(_) => Vec::new(),
+        Input::TestMatch | Input::Publisher(_) | Input::Udp(_) | Input::Pipe(_) => Vec::new(),
     };
     let first_frame = next_part(&grid, now_ms());
     let input = match input {
         Input::TestMatch => testmatch::arguments(&plan, used, &grid, first_frame, folder.path())?,
-        Input::File(_) | Input::Publisher(_) => file,
+        Input::File(_) | Input::Publisher(_) | Input::Udp(_) | Input::Pipe(_) => file,
     };
     let start = grid.sample_ms(Kind::Video, first_frame);
     sleep(Duration::from_millis(start.saturating_sub(now_ms()))).await;

@@ -99,7 +99,7 @@ pub async fn run(
         budget: Budget::of_machine(config.cpu_share),
         encoder: Chosen::choose(config.encoder).await,
     };
-    let runner = Arc::new(Runner::new(events.clone(), shared, config.rtmp, config.rtmp_limits));
+    let runner = Arc::new(Runner::new(events.clone(), shared, config.entrances()));
     let database = Database::new(&config.streams.database)?;
     let streams = Streams::new(database, Arc::clone(&runner), &configs, template, load);
     let Some(streams) = streams.map(Arc::new) else { return Ok(()) };

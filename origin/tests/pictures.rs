@@ -17,7 +17,7 @@ use sightscreen_origin::encode::graph::Deinterlace;
 use sightscreen_origin::encode::ladder::LadderLimits;
 use sightscreen_origin::event::{Live, LiveConfig};
 use sightscreen_origin::grid::Kind;
-use sightscreen_origin::ingest::{Input, Publishers};
+use sightscreen_origin::ingest::{Input, Publishers, TsLimits};
 use sightscreen_origin::package::packager::Patience;
 use sightscreen_origin::store::DiskLimits;
 use sightscreen_origin::viewers::media::handle;
@@ -103,6 +103,8 @@ impl Sample {
             window_s: 60,
             dvr_s: 600,
             patience: Patience::default(),
+            picture_wait: Duration::from_secs(5),
+            ts: TsLimits::default(),
             slate: None,
             disk: DiskLimits::default(),
             creative_bytes: MEMORY_BYTES,

@@ -267,19 +267,41 @@ fn two_publishers_with_one_key_end_with_one() {
 }
 
 #[test]
-fn sound_without_a_picture_is_told_once() {
-    let origin = Origin::start(&[]);
+fn sound_alone_is_on_the_air_and_a_picture_that_comes_later_too() {
+    let origin = Origin::start(&["--picture-wait-ms", "1000"]);
+    let clip = tags(origin.folder.path());
     let mut publisher = Publisher::admitted(origin.rtmp, KEY);
-    publisher.media(AUDIO, 0, &Bytes::from_static(&[0xaf, 0, 0x11, 0x90]));
-    for time in (0..20_000).step_by(20) {
-        publisher.media(AUDIO, time, &Bytes::from_static(&[0xaf, 1, 9]));
+    let begun = Instant::now();
+    let picture_from = std::cell::Cell::new(None);
+    for (number, (kind, ms, data)) in clip.iter().enumerate() {
+        let due = Duration::from_millis(u64::from(*ms));
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        let is_config = data.get(1) == Some(&0);
+        let from = picture_from.get();
+        if *kind == AUDIO || (*kind == VIDEO && from.is_some_and(|from| *ms >= from)) {
+            publisher.media(*kind, *ms, data);
+        }
+        if number % 30 != 0 || is_config || !origin.is_live() {
+            continue;
+        }
+        let media = &origin.state()["media"];
+        match from {
+            None => {
+                assert_eq!(media["encoder_starts"], 1, "{}", origin.log());
+                let config = clip.iter().find(|(kind, ..)| *kind == VIDEO).unwrap();
+                publisher.media(VIDEO, *ms, &config.2);
+                picture_from.set(Some(*ms));
+            }
+            Some(_) if media["encoder_starts"] == 2 && media["state"] == "live" => {
+                let log = origin.log();
+                assert_eq!(log.matches("sound and no picture").count(), 1, "{log}");
+                assert!(log.contains("the publisher's picture came"), "{log}");
+                return;
+            }
+            Some(_) => {}
+        }
     }
-    assert!(publisher.is_heard());
-    wait("the line about it", || origin.log().contains("no H.264 picture"));
-    let log = origin.log();
-    let line = log.lines().find(|line| line.contains("no H.264 picture")).unwrap();
-    assert!(line.contains("demo"), "{line}");
-    assert_eq!(log.matches("no H.264 picture").count(), 1, "{log}");
+    panic!("the clip ended too early: {}\n{}", origin.state(), origin.log());
 }
 
 #[test]
@@ -372,6 +394,25 @@ fn loudest(origin: &Origin) -> f64 {
     let file = origin.folder.path().join("sound.mp4");
     std::fs::write(&file, [of("init.mp4"), of(&format!("{last}.m4s"))].concat()).unwrap();
     loudest_of(&file)
+}
+
+#[test]
+fn sound_alone_is_heard() {
+    let origin = Origin::start(&["--picture-wait-ms", "1000"]);
+    let child = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-re"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-c:a", "aac", "-f", "flv"])
+        .arg(format!("rtmp://127.0.0.1:{}/live/{KEY}", origin.rtmp))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _commentary = Running(child.unwrap());
+    wait("the event", || origin.is_live());
+    let loudest = loudest(&origin);
+    assert!(loudest > -40.0, "it is silence: {loudest} dB\n{}", origin.log());
+    let state = origin.state();
+    assert_eq!(state["media"]["state"], "live", "{state}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! How two readings of the configuration differ, for a reload.
 
 use super::Config;
-use crate::ingest::Input;
 
 impl Config {
     /// The origin's settings that differ. A token that was made here is kept and does not.
@@ -14,6 +13,8 @@ impl Config {
             ("data", self.data != other.data),
             ("rtmp", self.rtmp != other.rtmp),
             ("a setting of rtmp", self.rtmp_limits != other.rtmp_limits),
+            ("srt", self.srt != other.srt),
+            ("srt-latency-ms", self.srt_latency != other.srt_latency),
             ("encoder", self.encoder != other.encoder),
             ("cpu-percent", self.cpu_share.to_bits() != other.cpu_share.to_bits()),
             ("keyring", self.keyring != other.keyring),
@@ -34,17 +35,15 @@ impl Config {
     /// The event's settings that differ and that the API does not show.
     #[must_use]
     pub fn hidden_differences(&self, other: &Self) -> Vec<&'static str> {
-        let file = |config: &Self| match &config.input {
-            Input::File(path) => Some(path.clone()),
-            Input::TestMatch | Input::Publisher(_) => None,
-        };
         let made = self.stream_key_made && other.stream_key_made;
         [
-            ("input", file(self) != file(other)),
+            ("input", self.input.place() != other.input.place()),
             ("stream-key", !made && self.stream_key != other.stream_key),
             ("rungs", self.rungs != other.rungs),
             ("deinterlace", self.deinterlace != other.deinterlace),
             ("a setting of lateness", self.patience != other.patience),
+            ("picture-wait-ms", self.picture_wait != other.picture_wait),
+            ("a setting of transport streams", self.ts_limits != other.ts_limits),
             ("a setting of the disk", self.disk != other.disk),
             ("creative-memory-mb", self.creative_bytes != other.creative_bytes),
             ("slate", self.slate != other.slate),

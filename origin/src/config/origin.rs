@@ -19,6 +19,8 @@ pub struct StreamsConfig {
     pub when_removed: WhenRemoved,
     /// Before a stream key, for RTMP.
     pub rtmp_url: String,
+    /// Before a stream id, for SRT; none where that is not taken.
+    pub srt_url: Option<String>,
     /// Before the path of playback URLs; may be empty.
     pub playback_url: String,
     /// Most attempts to deliver a webhook.
@@ -41,6 +43,8 @@ pub enum WhenRemoved {
 pub(super) fn streams(reader: &mut Reader, data: &Path) -> StreamsConfig {
     let rtmp = reader.text(|s| &s.rtmp);
     let rtmp_url = url(reader, "rtmp-url", |s| &s.rtmp_url, &["rtmp://", "rtmps://"]);
+    let srt = reader.optional(|s| &s.srt);
+    let srt_url = url(reader, "srt-url", |s| &s.srt_url, &["srt://"]);
     let playback = url(reader, "playback-url", |s| &s.playback_url, &["http://", "https://"]);
     let removed = [("end", WhenRemoved::End), ("stop", WhenRemoved::Stop)];
     StreamsConfig {
@@ -49,6 +53,7 @@ pub(super) fn streams(reader: &mut Reader, data: &Path) -> StreamsConfig {
         key_grace_s: reader.number("key-grace", |s| &s.key_grace, 0..=30 * 86_400),
         when_removed: one_of(reader, "when-removed", |s| &s.when_removed, removed),
         rtmp_url: rtmp_url.unwrap_or_else(|| format!("rtmp://{rtmp}/live")),
+        srt_url: srt.map(|srt| srt_url.unwrap_or_else(|| format!("srt://{srt}"))),
         playback_url: playback.unwrap_or_default(),
         webhook_attempts: reader.number("webhook-attempts", |s| &s.webhook_attempts, 1..=100),
         webhook_private: super::yes_or_no(reader, "webhook-private", |s| &s.webhook_private),

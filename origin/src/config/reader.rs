@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 28] = [
+const OF_THE_ORIGIN: [&str; 31] = [
     "listen",
     "control",
     "data",
@@ -22,6 +22,8 @@ const OF_THE_ORIGIN: [&str; 28] = [
     "rtmp-strangers",
     "rtmp-memory",
     "rtmp-rival-pause",
+    "srt",
+    "srt-latency-ms",
     "cpu-percent",
     "encoder",
     "keyring",
@@ -35,6 +37,7 @@ const OF_THE_ORIGIN: [&str; 28] = [
     "key-grace",
     "when-removed",
     "rtmp-url",
+    "srt-url",
     "playback-url",
     "webhook-attempts",
     "webhook-private",

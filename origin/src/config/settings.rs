@@ -50,7 +50,8 @@ pub struct Settings {
     #[arg(long, value_name = "WORD,WORD")]
     pub(super) tags: Option<List>,
 
-    /// Where picture and sound come from: test, rtmp or file:PATH
+    /// Where picture and sound come from: test, rtmp, file:PATH, pipe:PATH (a named pipe with a
+    /// transport stream) or udp://[SOURCE@]ADDRESS:PORT[?interface=ADDRESS]
     #[arg(long, value_name = "INPUT")]
     pub(super) input: Option<Text>,
     /// Where a publisher connects
@@ -72,6 +73,13 @@ pub struct Settings {
     /// newest always wins
     #[arg(long, value_name = "N")]
     pub(super) rtmp_rival_pause: Option<Text>,
+    /// Where publishers call in by SRT [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) srt: Option<Text>,
+    /// Milliseconds that packets lost on the way have to be sent again by SRT; the caller may ask for
+    /// more
+    #[arg(long, value_name = "N")]
+    pub(super) srt_latency_ms: Option<Text>,
     /// Secret that a publisher names [default: made and printed]; better in the environment, for a
     /// flag can be read by all users of the machine
     #[arg(long, value_name = "SECRET", env = "SIGHTSCREEN_STREAM_KEY", hide_env_values = true)]
@@ -119,6 +127,18 @@ pub struct Settings {
     /// Milliseconds that a publisher who is connected and sends nothing is waited for
     #[arg(long, value_name = "N")]
     pub(super) lateness_ms: Option<Text>,
+    /// Milliseconds of sound without any picture after which a publisher goes on the air with slate
+    #[arg(long, value_name = "N")]
+    pub(super) picture_wait_ms: Option<Text>,
+    /// Milliseconds without a datagram after which a sender of a transport stream is gone
+    #[arg(long, value_name = "N")]
+    pub(super) ts_idle_ms: Option<Text>,
+    /// MiB that a transport stream's unfinished pictures and sounds may take
+    #[arg(long, value_name = "N")]
+    pub(super) ts_memory: Option<Text>,
+    /// KiB that datagrams may take in the system until they are read
+    #[arg(long, value_name = "N")]
+    pub(super) udp_buffer_kb: Option<Text>,
     /// Milliseconds that one track may be behind the others before slate or silence takes its place
     #[arg(long, value_name = "N")]
     pub(super) track_lateness_ms: Option<Text>,
@@ -216,6 +236,9 @@ pub struct Settings {
     /// Base URL that publishers are told for RTMP [default: rtmp://RTMP/live]
     #[arg(long, value_name = "URL")]
     pub(super) rtmp_url: Option<Text>,
+    /// Base URL that publishers are told for SRT [default: srt://SRT]
+    #[arg(long, value_name = "URL")]
+    pub(super) srt_url: Option<Text>,
     /// Base URL of the edges, before playback URLs [default: none, they begin with /]
     #[arg(long, value_name = "URL")]
     pub(super) playback_url: Option<Text>,

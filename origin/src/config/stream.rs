@@ -10,7 +10,6 @@ use super::settings::Settings;
 use super::{Config, Fault};
 use crate::breaks::decision::Pattern;
 use crate::breaks::ledger::GENERIC;
-use crate::ingest::Input;
 
 /// Longest title, in bytes.
 const TITLE_BYTES_MAX: usize = 200;
@@ -160,17 +159,12 @@ impl Config {
     pub fn body(&self) -> Value {
         let admission = &self.admission;
         let rate = |(num, den): (u32, u32)| format!("{num}/{den}");
-        let input = match self.input {
-            Input::TestMatch => "test",
-            Input::File(_) => "file",
-            Input::Publisher(_) => "rtmp",
-        };
         let mut body = json!({
             "title": self.title,
             "category": self.category,
             "tags": self.tags,
             "latency": if self.latency == Latency::Low { "low" } else { "standard" },
-            "input": input,
+            "input": self.input.kind(),
             "languages": self.languages,
             "ladder": {"max_height": self.max_height},
             "frame_rate": self.frame_rate.map_or("source".to_owned(), rate),

@@ -132,6 +132,8 @@ fn of_a_file() -> BTreeSet<String> {
         part_ms: Some("".into()),
         database: Some("".into()),
         rtmp_url: Some("".into()),
+        srt: Some("".into()),
+        srt_url: Some("".into()),
         playback_url: Some("".into()),
         ..defaults()
     });

@@ -184,8 +184,14 @@ impl Control {
         let old_key_until_ms = (row.old_key_until_ms > 0).then_some(row.old_key_until_ms);
         shown["old_key_until_ms"] = json!(old_key_until_ms);
         let takes = row.settings["input"] == "rtmp";
-        let ingest = takes.then(|| json!({"protocol": "rtmp", "url": rules.rtmp_url}));
-        shown["ingest"] = json!(Vec::from_iter(ingest));
+        let rtmp = takes.then(|| json!({"protocol": "rtmp", "url": rules.rtmp_url}));
+        let by_srt = |url: &String| {
+            // `#!::r=ID,m=publish`, as a URL has it. An id needs no escape.
+            let id = format!("%23%21%3A%3Ar%3D{}%2Cm%3Dpublish", row.id);
+            json!({"protocol": "srt", "url": format!("{url}?streamid={id}")})
+        };
+        let srt = rules.srt_url.as_ref().filter(|_| takes).map(by_srt);
+        shown["ingest"] = json!(Vec::from_iter(rtmp.into_iter().chain(srt)));
         let playback = format!("{}/live/{}/main.m3u8", rules.playback_url, row.id);
         shown["playback_url"] = json!(playback);
         shown

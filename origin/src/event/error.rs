@@ -25,6 +25,17 @@ pub enum EventError {
 /// Why an event's media cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Datagrams cannot be received.
+    #[error(
+        "--input {input}: nothing can be received there ({source}): name an address of this machine or \
+         a group, and a free port"
+    )]
+    Receive {
+        /// The input.
+        input: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Lengths and frame rate do not fit.
     #[error(transparent)]
     Grid(#[from] GridError),

@@ -18,7 +18,7 @@ use crate::creative::Library;
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::LadderLimits;
 use crate::grid::Grid;
-use crate::ingest::{Input, Publishers};
+use crate::ingest::{Input, Publishers, TsLimits};
 use crate::package::end::EndError;
 use crate::package::packager::Patience;
 use crate::store::{Cursor, DiskLimits, DiskStatus, Track};
@@ -50,6 +50,10 @@ pub struct LiveConfig {
     pub dvr_s: u32,
     /// How long parts are waited for.
     pub patience: Patience,
+    /// How long a publisher may send sound alone before it is on the air without a picture.
+    pub picture_wait: Duration,
+    /// How transport streams are taken.
+    pub ts: TsLimits,
     /// A clip whose first picture is published while none comes; `None`: the built-in slate.
     pub slate: Option<PathBuf>,
     /// How the disk is treated.

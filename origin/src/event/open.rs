@@ -7,6 +7,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sightscreen_core::route::is_epoch;
@@ -31,7 +32,9 @@ use crate::encode::graph::{self, Deinterlace};
 use crate::encode::ladder::{self, Plan};
 use crate::encode::probe::Picture;
 use crate::grid::Grid;
-use crate::ingest::{self, Input, InputState, Intake, Publishers, Slot, publisher};
+use crate::ingest::{
+    self, Input, InputState, Intake, Publishers, Receiver, Slot, Steps, publisher,
+};
 use crate::package::end::End;
 use crate::package::packager::{Counters, Packager, Setup};
 use crate::package::queue::{Sink, WeakSink, queue};
@@ -98,6 +101,34 @@ pub(crate) struct Working {
     pub(crate) sink: WeakSink,
 }
 
+/// How the input comes in.
+enum Entry {
+    /// It makes itself.
+    Generated,
+    /// From whoever names the event's key.
+    Steps(Steps),
+    /// By itself.
+    Receiver(Receiver),
+}
+
+impl Entry {
+    fn open(config: &LiveConfig, publishers: &Publishers) -> Result<Self, StartError> {
+        Ok(match &config.input {
+            Input::TestMatch | Input::File(_) => Self::Generated,
+            Input::Publisher(key) => {
+                Self::Steps(publishers.seat(&config.event, Slot::Primary, key)?)
+            }
+            Input::Udp(source) => {
+                let opened = Receiver::udp(source, &config.ts);
+                let error =
+                    |error| StartError::Receive { input: source.to_string(), source: error };
+                Self::Receiver(opened.map_err(error)?)
+            }
+            Input::Pipe(path) => Self::Receiver(Receiver::Pipe(path.clone())),
+        })
+    }
+}
+
 /// Runs an event's input for as long as it is polled.
 pub(crate) type InputTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -127,10 +158,7 @@ impl LiveEvent {
             }
             (_, None) => None,
         };
-        let steps = match &config.input {
-            Input::Publisher(key) => Some(publishers.seat(&config.event, Slot::Primary, key)?),
-            Input::TestMatch | Input::File(_) => None,
-        };
+        let entry = Entry::open(&config, publishers)?;
         let grid = Grid::new(now_ms() + HEAD_START_MS, fps, config.segment_ms, config.part_ms)?;
         let kept = saved.as_ref().map_or(grid, |saved| saved.grid);
         let grid = same_settings(&config, kept, grid)?;
@@ -151,14 +179,20 @@ impl LiveEvent {
         let sink = plan.map(|plan| event.settle(plan)).transpose()?;
         let over = |media: &Arc<Media>| media.end.msn().is_some();
         let ended = event.media.borrow().as_ref().is_some_and(over);
-        let input: InputTask = match (steps, sink) {
+        let input: InputTask = match (entry, sink) {
             _ if ended => Box::pin(std::future::ready(())),
-            (Some(steps), sink) => Box::pin(publisher::follow(event.clone(), steps, sink)),
-            (None, Some(sink)) => {
+            (Entry::Steps(steps), sink) => Box::pin(publisher::follow(event.clone(), steps, sink)),
+            (Entry::Receiver(receiver), sink) => {
+                let limits = event.config.ts;
+                Box::pin(ingest::receive(event.clone(), receiver, limits, sink))
+            }
+            (Entry::Generated, Some(sink)) => {
                 let input = event.config.input.clone();
                 Box::pin(ingest::generate(event.clone(), input, sink))
             }
-            (None, None) => return Err(input_error(&event.config.input, "it has no picture")),
+            (Entry::Generated, None) => {
+                return Err(input_error(&event.config.input, "it has no picture"));
+            }
         };
         Ok((event, input))
     }
@@ -306,11 +340,15 @@ impl Intake for LiveEvent {
         self.media.borrow().as_ref().map(|media| media.plan.clone())
     }
 
-    async fn choose(&self, picture: Option<&Picture>) -> Result<Plan, EncodeError> {
+    fn picture_wait(&self) -> Duration {
+        self.config.picture_wait
+    }
+
+    async fn choose(&self, picture: Option<&Picture>, sounds: usize) -> Result<Plan, EncodeError> {
         self.follow_rate(self.config.deinterlace.fps(picture));
         let fps = self.grid().fps;
         tracing::info!(event = self.name, ?picture, ?fps, "the source is known");
-        make_plan(&self.config, &self.claim, graph::shape(picture), 1, fps).await
+        make_plan(&self.config, &self.claim, graph::shape(picture), sounds, fps).await
     }
 
     fn adopt(&self, plan: Plan) -> Result<Sink, String> {
@@ -361,11 +399,7 @@ fn at(path: &Path, source: std::io::Error) -> StartError {
 }
 
 fn input_error(input: &Input, reason: &str) -> StartError {
-    let input = match input {
-        Input::TestMatch => "test match".to_owned(),
-        Input::File(path) => path.display().to_string(),
-        Input::Publisher(_) => "publisher".to_owned(),
-    };
+    let input = input.place().unwrap_or_else(|| input.kind().to_owned());
     EncodeError::Input { input, reason: reason.to_owned() }.into()
 }
 
@@ -380,6 +414,7 @@ mod tests {
     use crate::encode::ladder::LadderLimits;
     use crate::encode::ladder::Rung;
     use crate::grid::Kind;
+    use crate::ingest::TsLimits;
     use crate::package::packager::Patience;
     use crate::store::{DiskLimits, Part};
 
@@ -418,6 +453,8 @@ mod tests {
             window_s,
             dvr_s: 600,
             patience: Patience::default(),
+            picture_wait: Duration::from_secs(5),
+            ts: TsLimits::default(),
             slate: None,
             disk: DiskLimits::default(),
             creative_bytes: MEMORY_BYTES,

@@ -1,16 +1,14 @@
 //! Starts and stops events, at any time and without the others noticing. There is no other way to do
 //! either, whoever asks.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
-use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::{EventError, Registry, RunningEvent, Settings, Shared};
 use crate::documents::publish::PublishError;
-use crate::ingest::{self, Input, Publishers};
+use crate::ingest::{Doors, EntranceError, Entrances, Input, Publishers};
 
 /// Why an event does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -26,24 +24,16 @@ pub enum RunnerError {
     /// Its name is on the air.
     #[error("event {0} is running already: end it, or choose another name")]
     Running(String),
-    /// The RTMP port is taken.
-    #[error(
-        "--rtmp {address}: cannot listen for publishers ({source}): stop what uses the port, or choose another"
-    )]
-    Rtmp {
-        /// Asked address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// A port for publishers is taken.
+    #[error(transparent)]
+    Entrance(#[from] EntranceError),
 }
 
 /// What starts events.
 pub struct Runner {
     events: Registry,
     shared: Shared,
-    rtmp: SocketAddr,
-    limits: ingest::Limits,
+    entrances: Entrances,
     /// Held while an event starts or stops: of two of one name, the second is refused.
     turn: Mutex<()>,
     /// Takes publishers, once there is an event that has any.
@@ -51,11 +41,11 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Of events that share this. Publishers come to `rtmp`, within these limits.
+    /// Of events that share this. Publishers come in by these entrances.
     #[must_use]
-    pub fn new(events: Registry, shared: Shared, rtmp: SocketAddr, limits: ingest::Limits) -> Self {
+    pub fn new(events: Registry, shared: Shared, entrances: Entrances) -> Self {
         let (turn, door) = (Mutex::default(), std::sync::Mutex::default());
-        Self { events, shared, rtmp, limits, turn, door }
+        Self { events, shared, entrances, turn, door }
     }
 
     /// The running events.
@@ -78,8 +68,8 @@ impl Runner {
     pub async fn start(&self, all: Vec<Settings>) -> Result<(), RunnerError> {
         let _turn = self.turn.lock().await;
         let takes = |s: &Settings| matches!(s.live.input, Input::Publisher(_));
-        let port = match all.iter().any(takes) && !self.is_open() {
-            true => Some(self.bind().await?),
+        let doors = match all.iter().any(takes) && !self.is_open() {
+            true => Some(Doors::open(self.entrances).await?),
             false => None,
         };
         self.shared.budget.announce(all.len());
@@ -95,9 +85,8 @@ impl Runner {
             }
         }
         started.iter().for_each(RunningEvent::go_on);
-        if let Some(port) = port {
-            let job =
-                tokio::spawn(ingest::listen(port, self.shared.publishers.clone(), self.limits));
+        if let Some(doors) = doors {
+            let job = tokio::spawn(doors.serve(self.shared.publishers.clone()));
             *self.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
         }
         outcome
@@ -118,11 +107,6 @@ impl Runner {
 
     fn is_open(&self) -> bool {
         self.door.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    async fn bind(&self) -> Result<TcpListener, RunnerError> {
-        let bound = TcpListener::bind(self.rtmp).await;
-        bound.map_err(|source| RunnerError::Rtmp { address: self.rtmp, source })
     }
 
     /// Takes an event off the air; whether it was there. Its files stay.

@@ -19,7 +19,7 @@ pub(super) struct Probed {
     pub(super) languages: usize,
 }
 
-/// What is known of the source before it runs; `None` for a publisher.
+/// What is known of the source before it runs; `None` for what is published.
 pub(super) async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, StartError> {
     Ok(match &config.input {
         Input::TestMatch => Some(Probed {
@@ -34,7 +34,7 @@ pub(super) async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, 
             let (shape, fps) = (graph::shape(picture), config.deinterlace.fps(picture));
             Some(Probed { shape, fps, languages: source.sounds.len().max(1) })
         }
-        Input::Publisher(_) => None,
+        Input::Publisher(_) | Input::Udp(_) | Input::Pipe(_) => None,
     })
 }
 

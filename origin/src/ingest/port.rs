@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::encode::EncodeError;
 use crate::encode::encoder::Chosen;
@@ -10,7 +11,7 @@ use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::Plan;
 use crate::encode::probe::Picture;
 use crate::grid::Grid;
-use crate::ingest::StreamKey;
+use crate::ingest::{StreamKey, UdpSource};
 use crate::package::queue::Sink;
 
 /// Where picture and sound come from.
@@ -22,6 +23,34 @@ pub enum Input {
     File(PathBuf),
     /// A publisher (OBS, ffmpeg) that names this stream key.
     Publisher(StreamKey),
+    /// A transport stream in datagrams.
+    Udp(UdpSource),
+    /// A transport stream that another program writes into this named pipe.
+    Pipe(PathBuf),
+}
+
+impl Input {
+    /// What the event's status calls it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::TestMatch => "test",
+            Self::File(_) => "file",
+            Self::Publisher(_) => "rtmp",
+            Self::Udp(_) => "udp",
+            Self::Pipe(_) => "pipe",
+        }
+    }
+
+    /// Where it comes from, of those that have such a place.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::TestMatch | Self::Publisher(_) => None,
+            Self::File(path) | Self::Pipe(path) => Some(path.display().to_string()),
+            Self::Udp(source) => Some(source.to_string()),
+        }
+    }
 }
 
 /// What is known of an input while it runs. Shared with who reports it.
@@ -72,10 +101,14 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// Its tracks, once they are settled.
     fn plan(&self) -> Option<Plan>;
 
-    /// Chooses rate and tracks for a publisher's picture, or for sound alone.
+    /// How long a publisher may send sound alone before it is on the air without a picture.
+    fn picture_wait(&self) -> Duration;
+
+    /// Chooses rate and tracks for a publisher's picture, or for sound alone, and for so many sounds.
     fn choose(
         &self,
         picture: Option<&Picture>,
+        sounds: usize,
     ) -> impl Future<Output = Result<Plan, EncodeError>> + Send;
 
     /// Settles the tracks, for good. Returns where the encoder's messages go.

@@ -1,38 +1,31 @@
-//! From a publisher's tags to runs of the encoder.
+//! From a publisher's pieces to runs of the encoder.
 //!
-//! Within a run, tags stand on the grid where the publisher's clock says, which is followed. Where
-//! that clock is set anew, the run ends, and the next begins at the next key picture.
+//! Within a run, pieces stand on the grid where the publisher's clock says, which is followed. Where
+//! that clock is set anew, the run ends, and the next begins at the next key picture. A publisher
+//! that sends sound alone for some time goes on the air with the slate for its picture.
+
+mod run;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
-use crate::encode::folder::RunFolder;
-use crate::encode::graph;
-use crate::encode::probe::{Picture, probe_file};
+use crate::encode::probe::Picture;
 use crate::encode::rate;
-use crate::encode::run::{self, Job};
-use crate::grid::Kind;
-use crate::ingest::publishers::{Step, Steps};
+use crate::ingest::piece::{Change, Piece, Setup, Track};
+use crate::ingest::publishers::{Said, Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake};
 use crate::package::queue::Sink;
-use sightscreen_wire::flv::{self, Tag, Unit};
+use run::{Run, probe_picture};
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
 const AUDIO_WAIT: i64 = 500;
 
-/// How long there may be sound without a picture before it is told, in milliseconds of its clock.
-const PICTURE_WAIT: u32 = 3000;
-
-/// Tags that may wait for the encoder's pipe before a run is given up.
-const PIPE_QUEUE: usize = 1024;
-
-/// Tags kept while a run is about to start.
+/// Pieces kept while a run is about to start.
 const MAX_HELD: usize = 600;
 
 /// How long an event's first pictures are counted for their rate, in milliseconds of the
@@ -53,22 +46,17 @@ pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<S
                 newest = number;
                 source.reset(Some(number));
             }
-            Step::Tag(number, tag) if source.number == Some(number) => source.take(tag).await,
+            Step::Said(number, said) if source.number == Some(number) => match said {
+                Said::Setup(setup) => source.set_up(setup),
+                Said::Piece(piece) => source.take(piece).await,
+            },
             Step::End(number) if source.number == Some(number) => source.reset(None),
-            Step::Begin(_) | Step::Tag(..) | Step::End(_) => {}
+            Step::Begin(_) | Step::Said(..) | Step::End(_) => {}
         }
     }
 }
 
-struct Run {
-    pipe: mpsc::Sender<Bytes>,
-    task: AbortHandle,
-    /// When its first picture is on the air, in Unix milliseconds.
-    start_ms: u64,
-    begun: Instant,
-}
-
-/// When the next run may begin, so that an encoder that fails at once is not started at each tag.
+/// When the next run may begin, so that an encoder that fails at once is not started at each piece.
 #[derive(Debug, Default)]
 struct Pace {
     pause: Backoff,
@@ -90,10 +78,9 @@ struct Feed<E> {
     event: E,
     sink: Option<Sink>,
     number: Option<u64>,
-    video_config: Option<Tag>,
-    audio_config: Option<Tag>,
-    /// Tags since the last key picture, with which a lost encoder starts again.
-    group: Vec<Tag>,
+    setup: Option<Setup>,
+    /// Pieces since the last one with which a lost encoder can start again.
+    group: Vec<Piece>,
     /// When the first pictures came, on the publisher's clock.
     times: Vec<u32>,
     /// What was found in the picture of this configuration.
@@ -101,10 +88,11 @@ struct Feed<E> {
     clock: Option<SourceClock>,
     run: Option<Run>,
     pace: Pace,
-    warned_of_sound: bool,
-    /// When its sound began, on its clock.
-    sound_since: Option<u32>,
-    warned_of_picture: bool,
+    /// From when on nothing came with which decoding could start, on its clock.
+    waits_since: Option<u32>,
+    warned_of_key: bool,
+    /// Whether it is on the air without a picture.
+    is_sound_alone: bool,
     /// Encoders that run or come to their end. A new one takes the place of all before it.
     encoders: JoinSet<()>,
 }
@@ -115,17 +103,16 @@ impl<E: Intake> Feed<E> {
             event,
             sink,
             number: None,
-            video_config: None,
-            audio_config: None,
+            setup: None,
             group: Vec::new(),
             times: Vec::new(),
             picture: None,
             clock: None,
             run: None,
             pace: Pace::default(),
-            warned_of_sound: false,
-            sound_since: None,
-            warned_of_picture: false,
+            waits_since: None,
+            warned_of_key: false,
+            is_sound_alone: false,
             encoders: JoinSet::new(),
         }
     }
@@ -137,42 +124,61 @@ impl<E: Intake> Feed<E> {
         *self = Self { number, encoders, ..Self::new(event, sink) };
     }
 
-    async fn take(&mut self, tag: Tag) {
-        let unit = tag.unit();
-        match unit {
-            Unit::Aside => return,
-            Unit::Foreign(codec) => {
-                self.warn_of_sound(codec);
-                return;
+    /// Takes what decoders must know. A run that began with something else, or with less, ends.
+    fn set_up(&mut self, setup: Setup) {
+        let change = self.setup.as_ref().map_or(Change::More, |older| setup.after(older));
+        match change {
+            Change::Nothing => return,
+            Change::Other => {
+                if self.run.take().is_some() {
+                    let event = self.event.name();
+                    tracing::warn!(
+                        event,
+                        "the publisher's picture or sound is coded otherwise: continuing at its next key picture"
+                    );
+                }
+                self.group.clear();
             }
-            Unit::Config => {
-                self.configure(tag);
-                return;
-            }
-            // It says by itself how it is coded.
-            Unit::Sound { is_plain: true } => self.configure(tag.clone()),
-            Unit::Sound { .. } | Unit::Picture { .. } => {}
+            // Pieces so far are good: the next run begins with the last key picture.
+            // The picture of one that sent sound alone: it begins with its first key.
+            Change::More if self.is_sound_alone && self.hears(&setup) => {}
+            Change::More if self.run.take().is_some() => tracing::warn!(
+                event = self.event.name(),
+                "the publisher sends more than it began with: starting the encoder again with it"
+            ),
+            Change::More => {}
         }
-        if !tag.video {
-            self.miss_picture(tag.time);
+        self.setup = Some(setup);
+    }
+
+    fn hears(&self, setup: &Setup) -> bool {
+        self.setup.as_ref().is_some_and(|older| older.sounds == setup.sounds)
+    }
+
+    async fn take(&mut self, piece: Piece) {
+        if let Track::Sound(at) = piece.track
+            && self.setup.as_ref().is_none_or(|setup| setup.sounds.len() <= at)
+        {
+            return;
         }
-        let is_key = matches!(unit, Unit::Picture { is_key: true, .. });
-        self.follow_clock(tag.time, is_key);
-        if tag.video && self.times.len() < COUNTED_MAX {
-            self.times.push(tag.time);
+        self.look_for_picture(&piece);
+        let is_start = piece.is_key || (self.is_sound_alone && !piece.is_picture());
+        self.follow_clock(piece.time, is_start);
+        if piece.is_picture() && self.times.len() < COUNTED_MAX {
+            self.times.push(piece.time);
         }
-        if is_key {
+        if is_start {
             self.group.clear();
         } else if self.group.is_empty() {
             return;
         }
         if self.group.len() < MAX_HELD {
-            self.group.push(tag.clone());
+            self.group.push(piece.clone());
         }
-        match &self.run {
+        match &mut self.run {
             Some(run) => {
-                let taken = self.clock.as_ref().is_none_or(|clock| run.send(&tag, clock));
-                if run.task.is_finished() || !taken {
+                let taken = self.clock.as_ref().is_none_or(|clock| run.send(&piece, clock));
+                if run.is_over() || !taken {
                     self.lose_run();
                 }
             }
@@ -181,10 +187,10 @@ impl<E: Intake> Feed<E> {
     }
 
     /// Begins at a key picture, and ends the run where the clock cannot be followed.
-    fn follow_clock(&mut self, time: u32, is_key: bool) {
+    fn follow_clock(&mut self, time: u32, is_start: bool) {
         let now = now_ms();
         let Some(clock) = &mut self.clock else {
-            self.clock = is_key.then(|| SourceClock::new(time, now));
+            self.clock = is_start.then(|| SourceClock::new(time, now));
             return;
         };
         match clock.place(time, now) {
@@ -196,10 +202,10 @@ impl<E: Intake> Feed<E> {
                     %jump,
                     "the publisher's clock was set anew: continuing at its next key picture"
                 );
-                (self.run, self.clock) = (None, None);
+                (self.run, self.waits_since) = (None, None);
                 self.group.clear();
                 // The key picture may be this one.
-                self.clock = is_key.then(|| SourceClock::new(time, now));
+                self.clock = is_start.then(|| SourceClock::new(time, now));
             }
         }
     }
@@ -208,78 +214,74 @@ impl<E: Intake> Feed<E> {
     fn lose_run(&mut self) {
         let Some(run) = self.run.take() else { return };
         tracing::warn!(event = self.event.name(), "the encoder no longer reads: starting it again");
-        self.pace.failed(run.begun.elapsed(), Instant::now());
+        self.pace.failed(run.lasted(), Instant::now());
     }
 
-    /// Takes the settings of a decoder. A run that began with others, or without them, ends.
-    fn configure(&mut self, tag: Tag) {
-        let slot = match tag.video {
-            true => &mut self.video_config,
-            false => &mut self.audio_config,
-        };
-        match slot {
-            Some(old) if tag.is_set_up_like(old) => return,
-            Some(_) => {
-                self.run = None;
-                self.group.clear();
-            }
-            // Pictures so far are good: the next run begins with the last key picture.
-            None if self.run.take().is_some() => tracing::warn!(
-                event = self.event.name(),
-                "the publisher's sound began late: starting the encoder again with it"
-            ),
-            None => {}
+    /// Goes on the air without a picture once there has been sound alone for long enough, and with
+    /// it as soon as one comes.
+    fn look_for_picture(&mut self, piece: &Piece) {
+        if self.is_sound_alone && piece.is_key {
+            tracing::info!(event = self.event.name(), "the publisher's picture came");
+            self.is_sound_alone = false;
+            self.run = None;
+            // Times of the sound before it are no longer needed to find where it begins.
+            self.clock = None;
         }
-        *slot = Some(tag);
-    }
-
-    /// Once for each publisher.
-    fn warn_of_sound(&mut self, codec: &str) {
-        if !std::mem::replace(&mut self.warned_of_sound, true) {
+        if self.is_sound_alone || piece.is_key || !self.group.is_empty() {
+            self.waits_since = None;
+            return;
+        }
+        let begun = *self.waits_since.get_or_insert(piece.time);
+        let waited = piece.time.wrapping_sub(begun);
+        let wait = u32::try_from(self.event.picture_wait().as_millis()).unwrap_or(u32::MAX);
+        if !(wait..u32::MAX / 2).contains(&waited) || self.warned_of_key {
+            return;
+        }
+        let (event, waited_ms) = (self.event.name(), waited);
+        if self.times.is_empty() {
+            self.is_sound_alone = true;
             tracing::warn!(
-                event = self.event.name(),
-                codec,
-                "the publisher's sound cannot be read and is replaced by silence: set its encoder to AAC"
+                event,
+                waited_ms,
+                "the publisher sends sound and no picture: on the air with the slate"
             );
-        }
-    }
-
-    /// Tells once for each publisher that there is sound at this time and no picture so far.
-    fn miss_picture(&mut self, time: u32) {
-        let begun = *self.sound_since.get_or_insert(time);
-        let waited = time.wrapping_sub(begun);
-        let is_missing = self.group.is_empty() || self.video_config.is_none();
-        if is_missing && !self.warned_of_picture && (PICTURE_WAIT..u32::MAX / 2).contains(&waited) {
-            self.warned_of_picture = true;
+        } else {
+            self.warned_of_key = true;
             tracing::warn!(
-                event = self.event.name(),
-                "the publisher sends sound and no H.264 picture, without which nothing is on the air: add a picture at its encoder"
+                event,
+                waited_ms,
+                "the publisher sends pictures and no key picture: set its encoder to one every 2 s"
             );
         }
     }
 
     /// Starts a run from the last key picture, once it is known whether there is sound.
     async fn start_when_known(&mut self) {
-        let Some((key, config)) = self.group.first().cloned().zip(self.video_config.clone()) else {
+        let Some((first, setup)) = self.group.first().cloned().zip(self.setup.clone()) else {
             return;
         };
+        if setup.picture.is_none() && !self.is_sound_alone {
+            return;
+        }
         if self.group.len() == MAX_HELD || !self.pace.is_due(Instant::now()) {
             // Where some are missing, a decoder can start again with the next key picture only.
             return;
         }
-        if self.sink.is_none() && !self.is_counted() {
+        if self.sink.is_none() && !self.is_sound_alone && !self.is_counted() {
             return;
         }
         // From the first key picture and not the last: there may be one every few pictures.
         let waited = self.clock.as_ref().map_or(0, SourceClock::passed_ms);
-        if self.audio_config.is_none() && waited < AUDIO_WAIT {
+        if setup.sounds.is_empty() && waited < AUDIO_WAIT {
             return;
         }
-        match self.start(&key, &config).await {
-            Ok(run) => {
+        match self.start(&first, &setup).await {
+            Ok(mut run) => {
                 let mut group = self.group.iter();
-                let taken =
-                    self.clock.as_ref().is_none_or(|clock| group.all(|tag| run.send(tag, clock)));
+                let taken = self
+                    .clock
+                    .as_ref()
+                    .is_none_or(|clock| group.all(|piece| run.send(piece, clock)));
                 self.run = Some(run);
                 if !taken {
                     self.lose_run();
@@ -299,90 +301,40 @@ impl<E: Intake> Feed<E> {
             || span.is_some_and(|(first, last)| last.wrapping_sub(*first) >= COUNT_MS)
     }
 
-    /// What the publisher's picture is.
-    async fn look_at(&mut self, config: &Tag) -> Result<Picture, String> {
-        if let Some((of, picture)) = &self.picture
-            && *of == config.data
-        {
-            return Ok(picture.clone());
+    /// What the publisher's picture is; nothing for sound alone.
+    async fn look_at(&mut self, setup: &Setup) -> Result<Option<Picture>, String> {
+        if self.is_sound_alone {
+            return Ok(None);
         }
-        let mut picture = probe_picture(config, &self.group).await?;
-        picture.fps = rate::of_times(&self.times, picture.fps).unwrap_or(picture.fps);
-        self.picture = Some((config.data.clone(), picture.clone()));
-        Ok(picture)
+        let decoder = setup.picture.clone().unwrap_or_default();
+        if let Some((of, picture)) = &self.picture
+            && *of == decoder
+        {
+            return Ok(Some(picture.clone()));
+        }
+        let mut picture = probe_picture(setup, &self.group).await?;
+        // Of fields, two may be counted for one picture.
+        if !picture.is_interlaced {
+            picture.fps = rate::of_times(&self.times, picture.fps).unwrap_or(picture.fps);
+        }
+        self.picture = Some((decoder, picture.clone()));
+        Ok(Some(picture))
     }
 
-    async fn start(&mut self, key: &Tag, config: &Tag) -> Result<Run, String> {
-        let picture = self.look_at(config).await?;
+    async fn start(&mut self, first: &Piece, setup: &Setup) -> Result<Run, String> {
+        let picture = self.look_at(setup).await?;
         let sink = match &self.sink {
             Some(sink) => sink.clone(),
             None => {
-                let chosen = self.event.choose(Some(&picture)).await;
+                let chosen = self.event.choose(picture.as_ref(), setup.sounds.len()).await;
                 let plan = chosen.map_err(|error| error.to_string())?;
                 let sink = self.event.adopt(plan)?;
                 self.sink.insert(sink).clone()
             }
         };
-        let plan = self.event.plan().ok_or("no ladder")?;
-        let grid = self.event.grid();
-        let key_ms = self.clock.as_ref().ok_or("no key picture")?.at(key.time);
-        let frame = grid.sample_at(Kind::Video, key_ms);
-        let first_frame = frame - frame % u64::from(grid.part_frames);
-        let (pipe, stdin) = mpsc::channel(PIPE_QUEUE);
-        let sound = self.audio_config.as_ref();
-        let head = [
-            Some(flv::header(sound.is_some())),
-            flv::tag(config, 0),
-            sound.and_then(|tag| flv::tag(tag, 0)),
-        ];
-        if !head.into_iter().flatten().all(|bytes| pipe.try_send(bytes).is_ok()) {
-            return Err("the encoder's pipe is full".to_owned());
-        }
-        let (sounds, deinterlace) = (usize::from(sound.is_some()), self.event.deinterlace());
-        let encoder = self.event.encoder();
-        let used = encoder.current();
-        let graphs = graph::of_stream(Some(&picture), sounds, &plan, used, &grid, deinterlace);
-        let input = arguments(graphs);
-        let folder = RunFolder::new().map_err(|error| error.to_string())?;
-        let job = Job { plan, grid, first_frame, encoder, input, folder, stdin: Some(stdin) };
-        self.encoders.abort_all();
-        while self.encoders.try_join_next().is_some() {}
-        let task = self.encoders.spawn(async move {
-            run::run(job, &sink).await;
-        });
-        let start_ms = grid.sample_ms(Kind::Video, first_frame).min(key_ms);
-        Ok(Run { pipe, task, start_ms, begun: Instant::now() })
+        let first_ms = self.clock.as_ref().ok_or("no key picture")?.at(first.time);
+        Run::start(&self.event, setup, picture.as_ref(), first_ms, sink, &mut self.encoders)
     }
-}
-
-impl Run {
-    /// Whether the encoder still takes tags. What lies before its first picture is left out.
-    fn send(&self, tag: &Tag, clock: &SourceClock) -> bool {
-        let Some(time) = clock.at(tag.time).checked_sub(self.start_ms) else {
-            return true;
-        };
-        let time = u32::try_from(time).unwrap_or(u32::MAX);
-        flv::tag(tag, time).is_none_or(|bytes| self.pipe.try_send(bytes).is_ok())
-    }
-}
-
-fn arguments(graphs: Vec<String>) -> Vec<String> {
-    let input = "-f flv -probesize 32768 -analyzeduration 0 -i pipe:0";
-    input.split(' ').map(str::to_owned).chain(graphs).collect()
-}
-
-/// Asks ffprobe about a publisher's picture, of which these tags are known.
-async fn probe_picture(config: &Tag, group: &[Tag]) -> Result<Picture, String> {
-    let folder = RunFolder::new().map_err(|error| error.to_string())?;
-    let path = folder.path().join("pictures.flv");
-    let base = group.first().map_or(0, |tag| tag.time);
-    let pictures = group.iter().filter(|tag| tag.video);
-    let pictures = pictures.map(|tag| flv::tag(tag, tag.time.wrapping_sub(base)));
-    let pieces = [Some(flv::header(false)), flv::tag(config, 0)].into_iter().chain(pictures);
-    let bytes: Vec<u8> = pieces.flatten().flatten().collect();
-    std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
-    let source = probe_file(&path).await.map_err(|error| error.to_string())?;
-    source.picture.ok_or_else(|| "the publisher's picture cannot be read".to_owned())
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use sightscreen_core::keyring::to_hex;
 use tokio::sync::{mpsc, watch};
 
 use super::contest::Contest;
-use sightscreen_wire::flv::Tag;
+use super::piece::{Piece, Setup};
 
-/// Tags that may wait for the encoder; a publisher is slowed down past it.
+/// Steps that may wait for the encoder; a publisher is slowed down past it.
 const QUEUE: usize = 512;
 
 /// A stream key, as its digest.
@@ -31,10 +31,19 @@ pub struct Publishers {
 pub(crate) enum Step {
     /// It begins.
     Begin(u64),
-    /// It sent a tag.
-    Tag(u64, Tag),
+    /// It sent something.
+    Said(u64, Said),
     /// It went away.
     End(u64),
+}
+
+/// What a publisher sends.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// From now on its pieces are decoded so.
+    Setup(Setup),
+    /// Picture or sound.
+    Piece(Piece),
 }
 
 /// Which of an event's publishers one is.
@@ -111,10 +120,24 @@ impl Publishers {
         }
     }
 
+    /// The seats of an event, by the keys that are good for them.
+    pub(crate) fn of_event(&self, event: &str) -> Vec<(StreamKey, Seat)> {
+        let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner);
+        let of_it = seats.iter().filter(|(_, seat)| seat.event == event);
+        of_it.map(|(key, seat)| (key.clone(), seat.clone())).collect()
+    }
+
     /// The seat for which `key` is good.
     pub(crate) fn find(&self, key: &str) -> Option<Seat> {
         self.seats.read().unwrap_or_else(PoisonError::into_inner).get(&StreamKey::of(key)).cloned()
     }
+}
+
+/// The steps of an event whose publishers need no key, and where they go.
+pub(crate) fn unkeyed(event: &str) -> (mpsc::Sender<Step>, Steps) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let (event, publishers) = (event.to_owned(), Publishers::default());
+    (sender, Steps { queue, event, slot: Slot::Primary, publishers })
 }
 
 impl Steps {

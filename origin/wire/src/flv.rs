@@ -147,10 +147,10 @@ fn sound(head: u8, rest: &[u8]) -> Unit {
     }
 }
 
-/// The file header.
+/// The file header, which says what there is.
 #[must_use]
-pub fn header(audio: bool) -> Bytes {
-    let flags = if audio { 5 } else { 1 };
+pub fn header(picture: bool, sound: bool) -> Bytes {
+    let flags = u8::from(picture) | u8::from(sound) << 2;
     Bytes::copy_from_slice(&[b'F', b'L', b'V', 1, flags, 0, 0, 0, 9, 0, 0, 0, 0])
 }
 

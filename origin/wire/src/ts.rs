@@ -1,12 +1,16 @@
 //! MPEG transport streams (ISO/IEC 13818-1), without IO: packets out of bytes, units out of packets,
-//! and packets with other times.
+//! and packets out of units.
 
+mod coding;
 mod demux;
+mod mux;
 mod packet;
 mod pes;
 mod section;
 
-pub use demux::{Codec, Demux, Event, Stream, Unit};
+pub use coding::{sound, start};
+pub use demux::{Codec, Demux, Event, Losses, Stream, Unit};
+pub use mux::Mux;
 pub use packet::{Packet, Packets};
 
 /// Ticks a second of the times of pictures and sound.

@@ -6,12 +6,14 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Limits;
 use super::handshake::{HandshakeError, shake};
-use super::{Limits, Standing};
-use crate::ingest::publishers::{Publishers, Seat, Step};
+use super::pieces::Pieces;
+use crate::ingest::admitted::{Admitted, NoEvent};
+use crate::ingest::publishers::Publishers;
+use crate::ingest::strangers::Standing;
 use sightscreen_wire::flv::{Tag, Unit};
 use sightscreen_wire::session::{Event, Session};
 
@@ -53,8 +55,8 @@ enum Ended {
     GivenUp,
     #[error("it was refused: {0}")]
     Refused(String),
-    #[error("the event ended")]
-    NoEvent,
+    #[error(transparent)]
+    NoEvent(#[from] NoEvent),
 }
 
 pub(super) struct Connection {
@@ -64,42 +66,17 @@ pub(super) struct Connection {
     standing: Standing,
     /// Set while it may publish.
     admitted: Option<Admitted>,
+    pieces: Pieces,
+    warned_of_sound: bool,
     /// Until when it must have named a stream key, or sent picture or sound again.
     deadline: Instant,
 }
 
-/// A publisher, in the seat for which its key is good.
-struct Admitted {
-    seat: Seat,
-    number: u64,
-    newest: watch::Receiver<u64>,
-}
-
-impl Admitted {
-    /// Takes the seat from whoever has it. An error says how long it is refused.
-    async fn to(seat: Seat, peer: SocketAddr, pause: Duration) -> Result<Self, Duration> {
-        let number = seat.contest().enter(peer.ip(), Instant::now(), pause)?;
-        seat.newest.send_modify(|newest| *newest = number.max(*newest));
-        let newest = seat.newest.subscribe();
-        // An error says that the event takes no publisher any more; its tags will say so too.
-        let _ = seat.steps.send(Step::Begin(number)).await;
-        Ok(Self { seat, number, newest })
-    }
-
-    async fn leave(self) {
-        self.seat.contest().left(self.number);
-        let _ = self.seat.steps.send(Step::End(self.number)).await;
-    }
-}
-
 /// Returns when a newer publisher has the seat.
 async fn replaced(admitted: Option<&mut Admitted>) {
-    let Some(Admitted { number, newest, .. }) = admitted else {
-        return std::future::pending().await;
-    };
-    // An error says that the seat is gone, which the next tag finds out.
-    if newest.wait_for(|newest| *number < *newest).await.is_err() {
-        std::future::pending::<()>().await;
+    match admitted {
+        Some(admitted) => admitted.replaced().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -111,12 +88,21 @@ impl Connection {
         standing: Standing,
     ) -> Self {
         let deadline = Instant::now() + limits.admission;
-        Self { publishers, limits, peer, standing, admitted: None, deadline }
+        Self {
+            publishers,
+            limits,
+            peer,
+            standing,
+            admitted: None,
+            pieces: Pieces::default(),
+            warned_of_sound: false,
+            deadline,
+        }
     }
 
     pub(super) async fn run(mut self, mut stream: TcpStream) {
         let outcome = self.talk(&mut stream).await;
-        let event = self.admitted.as_ref().map(|admitted| admitted.seat.event.clone());
+        let event = self.admitted.as_ref().map(|admitted| admitted.event().to_owned());
         if let Some(admitted) = self.admitted.take() {
             admitted.leave().await;
         }
@@ -190,10 +176,11 @@ impl Connection {
         }
         self.leave().await;
         let (event, slot) = (seat.event.clone(), seat.slot);
-        match Admitted::to(seat, self.peer, self.limits.rival_pause).await {
+        match Admitted::to(seat, self.peer.ip(), self.limits.rival_pause).await {
             Ok(admitted) => {
                 tracing::info!(event, ?slot, peer = %self.peer, "a publisher begins");
                 self.admitted = Some(admitted);
+                (self.pieces, self.warned_of_sound) = (Pieces::default(), false);
                 self.deadline = Instant::now() + self.limits.idle;
                 session.accept();
                 Ok(())
@@ -219,7 +206,7 @@ impl Connection {
     async fn leave(&mut self) {
         if let Some(admitted) = self.admitted.take() {
             tracing::info!(
-                event = admitted.seat.event,
+                event = admitted.event(),
                 peer = %self.peer,
                 "the publisher stopped its stream"
             );
@@ -228,17 +215,28 @@ impl Connection {
     }
 
     async fn pass(&mut self, session: &mut Session, tag: Tag) -> Result<(), Ended> {
-        let Some(Admitted { seat, number, .. }) = &self.admitted else { return Ok(()) };
-        if let (true, Unit::Foreign(codec)) = (tag.video, tag.unit()) {
-            let reason = format!("the picture is {codec}: set the encoder to H.264 (x264)");
-            session.refuse("NetStream.Publish.Rejected", &reason);
-            return Err(Ended::Refused(reason));
+        let Some(admitted) = &self.admitted else { return Ok(()) };
+        match tag.unit() {
+            Unit::Foreign(codec) if tag.video => {
+                let reason = format!("the picture is {codec}: set the encoder to H.264 (x264)");
+                session.refuse("NetStream.Publish.Rejected", &reason);
+                return Err(Ended::Refused(reason));
+            }
+            Unit::Foreign(codec) if !std::mem::replace(&mut self.warned_of_sound, true) => {
+                tracing::warn!(
+                    event = admitted.event(),
+                    codec,
+                    "the publisher's sound cannot be read and is replaced by silence: set its encoder to AAC"
+                );
+            }
+            _ => {}
         }
-        let now = Instant::now();
-        self.deadline = now + self.limits.idle;
-        seat.contest().heard(*number, now);
-        let sent = seat.steps.send(Step::Tag(*number, tag)).await;
-        sent.map_err(|_| Ended::NoEvent)
+        self.deadline = Instant::now() + self.limits.idle;
+        admitted.heard();
+        for said in self.pieces.take(tag).into_iter().flatten() {
+            admitted.say(said).await?;
+        }
+        Ok(())
     }
 }
 

@@ -39,13 +39,32 @@ pub enum Codec {
     Other(u8),
 }
 
+impl Codec {
+    /// Whether it codes pictures.
+    #[must_use]
+    pub fn is_picture(self) -> bool {
+        matches!(self, Self::Mpeg2 | Self::H264 | Self::H265)
+    }
+
+    /// Whether it codes sound.
+    #[must_use]
+    pub fn is_sound(self) -> bool {
+        use Codec::{Aac, AacLatm, Ac3, Eac3, MpegAudio};
+        matches!(self, MpegAudio | Aac | AacLatm | Ac3 | Eac3)
+    }
+}
+
 /// A stream of a programme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     /// Its number.
     pub pid: u16,
+    /// Its type, as the map of the programme has it.
+    pub kind: u8,
     /// How it is coded.
     pub codec: Codec,
+    /// What the map says of it besides.
+    pub descriptors: Bytes,
     /// Its language, as ISO 639-2 has it.
     pub language: Option<String>,
 }
@@ -101,7 +120,17 @@ pub struct Demux {
     times: Unwrap,
     held: usize,
     limit: usize,
+    losses: Losses,
     events: VecDeque<Event>,
+}
+
+/// What cannot be read, counted in packets and holes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Holes, each of one packet or more of the programme.
+    pub holes: u64,
+    /// Packets that are damaged or scrambled.
+    pub unreadable: u64,
 }
 
 impl Demux {
@@ -118,6 +147,7 @@ impl Demux {
             times: Unwrap::default(),
             held: 0,
             limit,
+            losses: Losses::default(),
             events: VecDeque::new(),
         }
     }
@@ -125,6 +155,12 @@ impl Demux {
     /// What came out of the packets so far.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// What could not be read so far.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.losses
     }
 
     /// The stream ends: what is unfinished is as complete as it will be.
@@ -153,10 +189,13 @@ impl Demux {
             return;
         }
         let follows = before.is_none_or(|before| (before + 1) & 0x0f == packet.counter());
-        if !packet.is_readable() || !(follows || packet.is_discontinuous()) {
+        let is_hole = !(follows || packet.is_discontinuous());
+        self.losses.holes += u64::from(is_hole);
+        if !packet.is_readable() || is_hole {
             self.lose(pid);
         }
         if !packet.is_readable() {
+            self.losses.unreadable += 1;
             return;
         }
         match pid {
@@ -288,5 +327,6 @@ fn stream(entry: &Entry<'_>) -> Stream {
         let language = bytes.get(..3)?.to_ascii_lowercase();
         String::from_utf8(language).ok().filter(|text| text.bytes().all(|b| b.is_ascii_lowercase()))
     });
-    Stream { pid: entry.pid, codec, language }
+    let (kind, descriptors) = (entry.kind, Bytes::copy_from_slice(entry.descriptors));
+    Stream { pid: entry.pid, kind, codec, descriptors, language }
 }

@@ -1,12 +1,12 @@
-//! Transport packets (2.4.3): found in a stream of bytes, read, and given other times.
+//! Transport packets (2.4.3): found in a stream of bytes, and read.
 
 use bytes::{Buf, BytesMut};
 
 /// Bytes of a packet.
-const SIZE: usize = 188;
+pub(super) const SIZE: usize = 188;
 
 /// First byte of each packet.
-const SYNC: u8 = 0x47;
+pub(super) const SYNC: u8 = 0x47;
 
 /// Packets in a row that begin with it before they are taken for packets.
 const CONFIRMED_BY: usize = 3;
@@ -140,32 +140,4 @@ impl Packet {
             _ => None,
         }
     }
-
-    /// Moves all times in it by so many ticks: those of pictures and sound, and the clock. A time
-    /// whose bytes are in two packets stays as it is.
-    pub fn shift(&mut self, ticks: i64) {
-        let clock = self.clock().filter(|_| self.is_readable());
-        if let Some(clock) = clock {
-            let moved = (shifted(clock, ticks) << 7).to_be_bytes();
-            // Flags stand at 5, the clock from 6 on: 33 bits, then ones and a fraction.
-            self.bytes[6..10].copy_from_slice(&moved[3..7]);
-            self.bytes[10] = moved[7] & 0x80 | self.bytes[10] & 0x7f;
-        }
-        let Some(at) = self.payload_at().filter(|_| self.starts() && self.is_readable()) else {
-            return;
-        };
-        let payload = &mut self.bytes[at..];
-        let times = super::pes::times_at(payload);
-        for place in times.into_iter().flatten() {
-            if let Some(field) = payload.get_mut(place..).and_then(|rest| rest.first_chunk_mut()) {
-                let time = super::pes::read_time(*field);
-                super::pes::write_time(field, shifted(time, ticks));
-            }
-        }
-    }
-}
-
-/// A time of 33 bits, moved.
-fn shifted(time: u64, ticks: i64) -> u64 {
-    time.wrapping_add_signed(ticks) & ((1 << 33) - 1)
 }

@@ -1,7 +1,7 @@
-//! Packetised elementary streams (2.4.3.6): where their times are, and what they carry.
+//! Packetised elementary streams (2.4.3.6): their times, and what they carry.
 
 /// Where the payload's two times are: when it is shown, and when it is decoded.
-pub(super) fn times_at(pes: &[u8]) -> [Option<usize>; 2] {
+fn times_at(pes: &[u8]) -> [Option<usize>; 2] {
     let Some((flags, length)) = header(pes) else { return [None; 2] };
     let (shown, decoded) = (flags & 0x80 != 0, flags & 0xc0 == 0xc0);
     [(shown && length >= 5).then_some(9), (decoded && length >= 10).then_some(14)]
@@ -49,12 +49,28 @@ pub(super) fn read_time([a, b, c, d, e]: [u8; 5]) -> u64 {
         | bits(e, 0xfe, 0) >> 1
 }
 
-/// Writes a time, and leaves the other bits as they are.
-pub(super) fn write_time(field: &mut [u8; 5], time: u64) {
-    let [a, b, c, d, e] = field;
-    *a = *a & 0xf1 | (time >> 29) as u8 & 0x0e;
-    *b = (time >> 22) as u8;
-    *c = *c & 1 | (time >> 14) as u8 & 0xfe;
-    *d = (time >> 7) as u8;
-    *e = *e & 1 | (time << 1) as u8;
+/// The header of a unit of so many bytes, pictures or sound.
+pub(super) fn header_of(is_picture: bool, size: usize, pts: i64, dts: i64) -> Vec<u8> {
+    let (stream, has_dts) = (if is_picture { 0xe0 } else { 0xc0 }, pts != dts);
+    let times = if has_dts { 10 } else { 5 };
+    // What is longer than the field can say is without a length, which pictures may be.
+    let length = u16::try_from(3 + times + size).unwrap_or(0).to_be_bytes();
+    let flags = if has_dts { 0xc0 } else { 0x80 };
+    let mut header = vec![0, 0, 1, stream, length[0], length[1], 0x84, flags, times as u8];
+    header.extend(written_time(if has_dts { 3 } else { 2 }, pts as u64));
+    if has_dts {
+        header.extend(written_time(1, dts as u64));
+    }
+    header
+}
+
+/// The lowest 33 bits of a time, between marker bits, after a mark of which time it is.
+pub(super) fn written_time(mark: u8, time: u64) -> [u8; 5] {
+    [
+        mark << 4 | (time >> 29) as u8 & 0x0e | 1,
+        (time >> 22) as u8,
+        (time >> 14) as u8 | 1,
+        (time >> 7) as u8,
+        (time << 1) as u8 | 1,
+    ]
 }

@@ -1,7 +1,7 @@
 //! Sections (2.4.4): the tables that say what a stream consists of.
 
 /// Bytes that a table's section has at most.
-const SIZE_MAX: usize = 1024;
+pub(super) const SIZE_MAX: usize = 1024;
 
 /// Puts one stream's sections together.
 #[derive(Debug, Default)]

@@ -1,0 +1,188 @@
+//! Publishers by SRT, over a real socket: ffmpeg calls with Debian's library, and bytes that are no
+//! SRT come from everywhere.
+//!
+//! Needs ffmpeg, as the origin itself does; one without SRT skips what it calls for.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod common;
+
+use std::fs::File;
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+
+use common::{Running, TOKEN, ask, binary, free_port, get, wait};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+const KEY: &str = "key-of-the-right-camera";
+
+struct Origin {
+    _running: Running,
+    folder: tempfile::TempDir,
+    control: u16,
+    rtmp: u16,
+    srt: u16,
+}
+
+impl Origin {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [main, control, rtmp, srt] = [(); 4].map(|()| free_port());
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let child = binary()
+            .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--operator-token", TOKEN])
+            .args(["--max-height", "160", "--languages", "en", "--rtmp", &address(rtmp)])
+            .args(["--listen", &address(main), "--control", &address(control)])
+            .args(["--srt", &address(srt), "--rtmp-strangers", "8", "--data"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .stderr(File::create(folder.path().join("log")).unwrap())
+            .spawn();
+        let origin = Self { _running: Running(child.unwrap()), folder, control, rtmp, srt };
+        wait("the origin", || origin.log().contains("the origin is up"));
+        origin
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn media(&self) -> Value {
+        let (_, shown) = ask(self.control, "GET", "/control/events/demo", "").unwrap();
+        serde_json::from_slice::<Value>(&shown).unwrap()["media"].take()
+    }
+
+    fn is_live(&self) -> bool {
+        let is_up = get(self.control, "/health").is_some_and(|(status, _)| status == 200);
+        is_up && self.media()["state"] == "live"
+    }
+
+    /// ffmpeg calls with this stream id and these options.
+    fn call(&self, id: &str, options: &str) -> Running {
+        let id = id.replace('#', "%23").replace('!', "%21").replace('=', "%3D");
+        let child = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-re"])
+            .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
+            .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+            .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
+            .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "mpegts"])
+            .arg(format!("srt://127.0.0.1:{}?streamid={id}&pkt_size=1316{options}", self.srt))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Running(child.unwrap())
+    }
+}
+
+/// The passphrase of a stream key.
+fn passphrase(key: &str) -> String {
+    let digest = Sha256::digest(key.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether ffmpeg can call.
+fn can_call() -> bool {
+    let listed = Command::new("ffmpeg").args(["-hide_banner", "-protocols"]).output().unwrap();
+    let can = String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.trim() == "srt");
+    if !can {
+        println!("skipped: calls by SRT, for this ffmpeg has no SRT");
+    }
+    can
+}
+
+/// A handshake of a caller, taken from a call, with other bytes from `at` on.
+fn handshake(at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 64];
+    packet[0] = 0x80;
+    // Version 4, datagrams, 1500 bytes a packet, 8192 packets, an induction, and a socket id.
+    packet[16..20].copy_from_slice(&4_u32.to_be_bytes());
+    packet[23] = 2;
+    packet[28..32].copy_from_slice(&1500_u32.to_be_bytes());
+    packet[32..36].copy_from_slice(&8192_u32.to_be_bytes());
+    packet[36..40].copy_from_slice(&1_u32.to_be_bytes());
+    packet[40..44].copy_from_slice(&7_u32.to_be_bytes());
+    packet.truncate(at.max(64));
+    packet.extend(bytes);
+    packet
+}
+
+/// Sends what is no SRT from many addresses.
+fn disturb(port: u16) {
+    for number in 0_u8..60 {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = ("127.0.0.1", port);
+        let noise: Vec<u8> =
+            (0_u8..200).map(|at| at.wrapping_mul(number).wrapping_add(at)).collect();
+        socket.send_to(&handshake(64, b""), to).unwrap();
+        socket.send_to(&noise, to).unwrap();
+        // A list of losses that never ends, acknowledgements, keys, and a conclusion nobody asked for.
+        for kind in [3_u8, 2, 5, 6, 0x7f] {
+            let mut packet = handshake(64, &noise);
+            packet[1] = kind;
+            packet[16] = 0x80 | number;
+            socket.send_to(&packet, to).unwrap();
+        }
+        let mut conclusion = handshake(64, &[0, 4, 0, 1, number, number, number, number]);
+        conclusion[16..20].copy_from_slice(&5_u32.to_be_bytes());
+        conclusion[22..24].copy_from_slice(&7_u16.to_be_bytes());
+        conclusion[36..40].copy_from_slice(&u32::MAX.to_be_bytes());
+        socket.send_to(&conclusion, to).unwrap();
+    }
+}
+
+#[test]
+fn a_call_is_on_the_air_and_noise_ends_no_other() {
+    if !can_call() {
+        return;
+    }
+    let origin = Origin::start();
+    disturb(origin.srt);
+    let right = format!("&passphrase={}", passphrase(KEY));
+    let first = origin.call("#!::r=demo,m=publish", &format!("{right}&pbkeylen=16"));
+    wait("the event", || origin.is_live());
+    disturb(origin.srt);
+    let from = origin.media()["next_msn"].as_u64().unwrap();
+    wait("more segments", || origin.media()["next_msn"].as_u64().unwrap() > from + 2);
+    let media = origin.media();
+    assert_eq!((&media["state"], &media["encoder_starts"]), (&"live".into(), &1.into()), "{media}");
+    assert_eq!(media["lacking"], Value::Array(Vec::new()), "{}", origin.log());
+    drop(first);
+    wait("the interruption", || origin.media()["state"] == "interrupted");
+    // One that comes by RTMP takes the same seat, and one by SRT takes it over.
+    let camera = common::publish(origin.rtmp, KEY);
+    wait("the match again", || origin.media()["state"] == "live");
+    let _second = origin.call("#!::m=publish,r=demo", &format!("{right}&pbkeylen=32"));
+    wait("the take-over", || origin.log().contains("a newer publisher took over"));
+    wait("the match again", || origin.media()["encoder_starts"] == 3 && origin.is_live());
+    drop(camera);
+    assert!(!origin.log().contains(KEY) && !origin.log().contains(&passphrase(KEY)));
+}
+
+#[test]
+fn who_may_not_publish_is_refused_in_words() {
+    if !can_call() {
+        return;
+    }
+    let origin = Origin::start();
+    let of = |key: &str| format!("&passphrase={}", passphrase(key));
+    for (id, options, words) in [
+        ("#!::r=demo,m=publish", of("another-key-of-a-camera"), "its passphrase is wrong"),
+        ("#!::r=demo,m=publish", String::new(), "it is not encrypted"),
+        ("#!::r=final,m=publish", of(KEY), "no event of that name"),
+        ("#!::r=demo,m=request", of(KEY), "does not say m=publish"),
+        ("demo", of(KEY), "does not begin with #!::"),
+    ] {
+        let mut caller = origin.call(id, &options);
+        let mut ended = None;
+        wait("the refusal", || {
+            ended = caller.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        assert!(!ended.unwrap().success(), "{id} {words}");
+        wait(words, || origin.log().contains(words));
+    }
+    let log = origin.log();
+    assert!(log.contains("a call by SRT was refused peer=127.0.0.1"), "{log}");
+    assert_eq!(origin.media()["state"], "waiting");
+    assert!(!log.contains("a publisher begins"), "{log}");
+}
