@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -21,6 +20,7 @@ use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake};
 use crate::package::queue::Sink;
+use crate::weighed::{self, Bounds};
 use sightscreen_wire::flv::{self, Tag, Unit};
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
@@ -29,11 +29,16 @@ const AUDIO_WAIT: i64 = 500;
 /// How long there may be sound without a picture before it is told, in milliseconds of its clock.
 const PICTURE_WAIT: u32 = 3000;
 
-/// Tags that may wait for the encoder's pipe before a run is given up.
-const PIPE_QUEUE: usize = 1024;
+/// How long a publisher's clock may stand while data come before it is told, in milliseconds.
+const STILL_MS: u64 = 2000;
 
-/// Tags kept while a run is about to start.
-const MAX_HELD: usize = 600;
+/// Tags kept since the last key picture, with which an encoder can be started: 20 s of 60 pictures
+/// a second and their sound, at 12 Mbit/s.
+const HELD: Bounds = Bounds { items: 4096, bytes: 32 << 20 };
+
+/// Tags that may wait for the encoder's pipe before a run is given up: all that are held, and what
+/// comes while it starts.
+const PIPE: Bounds = Bounds { items: HELD.items + 1024, bytes: HELD.bytes + (16 << 20) };
 
 /// How long an event's first pictures are counted for their rate, in milliseconds of the
 /// publisher's clock.
@@ -61,7 +66,7 @@ pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<S
 }
 
 struct Run {
-    pipe: mpsc::Sender<Bytes>,
+    pipe: weighed::Sender<Bytes>,
     task: AbortHandle,
     /// When its first picture is on the air, in Unix milliseconds.
     start_ms: u64,
@@ -93,7 +98,7 @@ struct Feed<E> {
     video_config: Option<Tag>,
     audio_config: Option<Tag>,
     /// Tags since the last key picture, with which a lost encoder starts again.
-    group: Vec<Tag>,
+    group: Group,
     /// When the first pictures came, on the publisher's clock.
     times: Vec<u32>,
     /// What was found in the picture of this configuration.
@@ -105,6 +110,7 @@ struct Feed<E> {
     /// When its sound began, on its clock.
     sound_since: Option<u32>,
     warned_of_picture: bool,
+    warned_of_still: bool,
     /// Encoders that run or come to their end. A new one takes the place of all before it.
     encoders: JoinSet<()>,
 }
@@ -117,7 +123,7 @@ impl<E: Intake> Feed<E> {
             number: None,
             video_config: None,
             audio_config: None,
-            group: Vec::new(),
+            group: Group::default(),
             times: Vec::new(),
             picture: None,
             clock: None,
@@ -126,6 +132,7 @@ impl<E: Intake> Feed<E> {
             warned_of_sound: false,
             sound_since: None,
             warned_of_picture: false,
+            warned_of_still: false,
             encoders: JoinSet::new(),
         }
     }
@@ -166,9 +173,7 @@ impl<E: Intake> Feed<E> {
         } else if self.group.is_empty() {
             return;
         }
-        if self.group.len() < MAX_HELD {
-            self.group.push(tag.clone());
-        }
+        self.group.push(tag.clone());
         match &self.run {
             Some(run) => {
                 let taken = self.clock.as_ref().is_none_or(|clock| run.send(&tag, clock));
@@ -188,7 +193,19 @@ impl<E: Intake> Feed<E> {
             return;
         };
         match clock.place(time, now) {
-            Ok(_) => self.event.input().note_clock(clock.offset_ms(), clock.drift_ppm()),
+            Ok(_) => {
+                self.event.input().note_clock(clock.offset_ms(), clock.drift_ppm());
+                let still_ms = clock.still_ms();
+                if still_ms < STILL_MS {
+                    self.warned_of_still = false;
+                } else if !std::mem::replace(&mut self.warned_of_still, true) {
+                    tracing::warn!(
+                        event = self.event.name(),
+                        still_ms,
+                        "the publisher's clock stands still while data come: what is on the air waits for it"
+                    );
+                }
+            }
             Err(jump) => {
                 let event = self.event.name();
                 tracing::warn!(
@@ -220,8 +237,16 @@ impl<E: Intake> Feed<E> {
         match slot {
             Some(old) if tag.is_set_up_like(old) => return,
             Some(_) => {
+                tracing::warn!(
+                    event = self.event.name(),
+                    of = if tag.video { "picture" } else { "sound" },
+                    "the publisher's settings changed: starting the encoder again with them"
+                );
                 self.run = None;
-                self.group.clear();
+                match tag.video {
+                    true => self.group.clear(),
+                    false => self.group.drop_sound(),
+                }
             }
             // Pictures so far are good: the next run begins with the last key picture.
             None if self.run.take().is_some() => tracing::warn!(
@@ -260,11 +285,10 @@ impl<E: Intake> Feed<E> {
 
     /// Starts a run from the last key picture, once it is known whether there is sound.
     async fn start_when_known(&mut self) {
-        let Some((key, config)) = self.group.first().cloned().zip(self.video_config.clone()) else {
+        let Some((key, config)) = self.group.key().cloned().zip(self.video_config.clone()) else {
             return;
         };
-        if self.group.len() == MAX_HELD || !self.pace.is_due(Instant::now()) {
-            // Where some are missing, a decoder can start again with the next key picture only.
+        if !self.pace.is_due(Instant::now()) {
             return;
         }
         if self.sink.is_none() && !self.is_counted() {
@@ -277,7 +301,7 @@ impl<E: Intake> Feed<E> {
         }
         match self.start(&key, &config).await {
             Ok(run) => {
-                let mut group = self.group.iter();
+                let mut group = self.group.tags.iter();
                 let taken =
                     self.clock.as_ref().is_none_or(|clock| group.all(|tag| run.send(tag, clock)));
                 self.run = Some(run);
@@ -306,7 +330,7 @@ impl<E: Intake> Feed<E> {
         {
             return Ok(picture.clone());
         }
-        let mut picture = probe_picture(config, &self.group).await?;
+        let mut picture = probe_picture(config, &self.group.tags).await?;
         picture.fps = rate::of_times(&self.times, picture.fps).unwrap_or(picture.fps);
         self.picture = Some((config.data.clone(), picture.clone()));
         Ok(picture)
@@ -328,14 +352,14 @@ impl<E: Intake> Feed<E> {
         let key_ms = self.clock.as_ref().ok_or("no key picture")?.at(key.time);
         let frame = grid.sample_at(Kind::Video, key_ms);
         let first_frame = frame - frame % u64::from(grid.part_frames);
-        let (pipe, stdin) = mpsc::channel(PIPE_QUEUE);
+        let (pipe, stdin) = weighed::queue(PIPE);
         let sound = self.audio_config.as_ref();
         let head = [
             Some(flv::header(sound.is_some())),
             flv::tag(config, 0),
             sound.and_then(|tag| flv::tag(tag, 0)),
         ];
-        if !head.into_iter().flatten().all(|bytes| pipe.try_send(bytes).is_ok()) {
+        if !head.into_iter().flatten().all(|bytes| put(&pipe, bytes)) {
             return Err("the encoder's pipe is full".to_owned());
         }
         let (sounds, deinterlace) = (usize::from(sound.is_some()), self.event.deinterlace());
@@ -355,6 +379,45 @@ impl<E: Intake> Feed<E> {
     }
 }
 
+/// Tags from a key picture on. Where one is missing a decoder can start again with the next key
+/// picture only, so past [`HELD`] there are none.
+#[derive(Debug, Default)]
+struct Group {
+    tags: Vec<Tag>,
+    bytes: usize,
+    is_torn: bool,
+}
+
+impl Group {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether no key picture has come.
+    fn is_empty(&self) -> bool {
+        self.tags.is_empty() && !self.is_torn
+    }
+
+    /// The key picture, if nothing after it is missing.
+    fn key(&self) -> Option<&Tag> {
+        self.tags.first()
+    }
+
+    fn push(&mut self, tag: Tag) {
+        self.bytes += tag.data.len();
+        let fits = self.tags.len() < HELD.items && self.bytes <= HELD.bytes as usize;
+        if self.is_torn || !fits {
+            *self = Self { is_torn: true, ..Self::default() };
+            return;
+        }
+        self.tags.push(tag);
+    }
+
+    fn drop_sound(&mut self) {
+        self.tags.retain(|tag| tag.video);
+    }
+}
+
 impl Run {
     /// Whether the encoder still takes tags. What lies before its first picture is left out.
     fn send(&self, tag: &Tag, clock: &SourceClock) -> bool {
@@ -362,8 +425,14 @@ impl Run {
             return true;
         };
         let time = u32::try_from(time).unwrap_or(u32::MAX);
-        flv::tag(tag, time).is_none_or(|bytes| self.pipe.try_send(bytes).is_ok())
+        flv::tag(tag, time).is_none_or(|bytes| put(&self.pipe, bytes))
     }
+}
+
+/// Whether the encoder's pipe took it.
+fn put(pipe: &weighed::Sender<Bytes>, bytes: Bytes) -> bool {
+    let length = bytes.len();
+    pipe.try_send(bytes, length)
 }
 
 fn arguments(graphs: Vec<String>) -> Vec<String> {
@@ -388,6 +457,26 @@ async fn probe_picture(config: &Tag, group: &[Tag]) -> Result<Picture, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_whole_or_nothing_within_its_bounds() {
+        let tag = |video, bytes| Tag { video, time: 7, data: vec![0; bytes].into() };
+        for (bytes, fit) in [(1 << 20, 32), (1, HELD.items)] {
+            let mut group = Group::default();
+            assert!(group.is_empty());
+            (0..fit).for_each(|_| group.push(tag(true, bytes)));
+            assert_eq!((group.tags.len(), group.key()), (fit, Some(&tag(true, bytes))));
+            group.push(tag(true, bytes));
+            assert!(group.key().is_none() && !group.is_empty() && group.tags.is_empty());
+            group.push(tag(true, 1));
+            assert!(group.key().is_none());
+            group.clear();
+            group.push(tag(true, 1));
+            group.push(tag(false, 1));
+            group.drop_sound();
+            assert_eq!(group.tags, [tag(true, 1)]);
+        }
+    }
 
     #[test]
     fn an_encoder_that_fails_at_once_is_started_ever_more_seldom() {

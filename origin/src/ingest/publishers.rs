@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
 use sightscreen_core::keyring::to_hex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::contest::Contest;
+use crate::weighed::{self, Bounds, Closed};
 use sightscreen_wire::flv::Tag;
 
-/// Tags that may wait for the encoder; a publisher is slowed down past it.
-const QUEUE: usize = 512;
+/// Steps that may wait for the encoder; a publisher is slowed down past it. That is a second of the
+/// largest streams; one message may have 16 MiB.
+const QUEUE: Bounds = Bounds { items: 512, bytes: 16 << 20 };
 
 /// A stream key, as its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,7 +56,7 @@ pub(crate) struct Seat {
     /// Which of its publishers sits here.
     pub(crate) slot: Slot,
     /// Where its steps go.
-    pub(crate) steps: mpsc::Sender<Step>,
+    steps: weighed::Sender<Step>,
     /// The number of the newest publisher.
     pub(crate) newest: watch::Sender<u64>,
     /// Who may have it.
@@ -62,6 +64,18 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
+    /// Tells a step, as soon as there is room for it.
+    ///
+    /// # Errors
+    /// When the event takes no publisher any more.
+    pub(crate) async fn tell(&self, step: Step) -> Result<(), Closed> {
+        let bytes = match &step {
+            Step::Tag(_, tag) => tag.data.len(),
+            Step::Begin(_) | Step::End(_) => 0,
+        };
+        self.steps.send(step, bytes).await
+    }
+
     pub(crate) fn contest(&self) -> MutexGuard<'_, Contest> {
         self.contest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +84,7 @@ impl Seat {
 /// The steps of whoever names an event's key. Dropped, the key is no longer known.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    queue: mpsc::Receiver<Step>,
+    queue: weighed::Receiver<Step>,
     event: String,
     slot: Slot,
     publishers: Publishers,
@@ -87,7 +101,7 @@ impl Publishers {
     /// # Errors
     /// [`KeyTaken`].
     pub(crate) fn seat(&self, event: &str, slot: Slot, key: &StreamKey) -> Result<Steps, KeyTaken> {
-        let (steps, queue) = mpsc::channel(QUEUE);
+        let (steps, queue) = weighed::queue(QUEUE);
         let (event, newest) = (event.to_owned(), watch::Sender::new(0));
         let seat = Seat { event: event.clone(), slot, steps, newest, contest: Arc::default() };
         let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
@@ -188,8 +202,8 @@ mod tests {
         let (first, second) = (publishers.find("first"), publishers.find("second"));
         let (first, second) = first.zip(second).unwrap();
         assert_eq!((first.slot, second.slot), (Slot::Primary, Slot::Backup));
-        second.steps.send(Step::Begin(2)).await.unwrap();
-        first.steps.send(Step::Begin(1)).await.unwrap();
+        second.tell(Step::Begin(2)).await.unwrap();
+        first.tell(Step::Begin(1)).await.unwrap();
         assert!(matches!(primary.next().await, Some(Step::Begin(1))));
         assert!(matches!(backup.next().await, Some(Step::Begin(2))));
     }

@@ -67,7 +67,7 @@ impl Stage {
     /// Kills what encodes now.
     pub(crate) fn kill_encoder(&self) {
         let parent = self.origin.0.id().to_string();
-        let found = Command::new("pgrep").args(["-P", &parent, "-x", "ffmpeg"]).output().unwrap();
+        let found = Command::new("pgrep").args(["-P", &parent, "-f", "pipe:0"]).output().unwrap();
         let found = String::from_utf8(found.stdout).unwrap();
         let newest = found.lines().last().expect("an encoder");
         assert!(Command::new("kill").args(["-KILL", newest]).status().unwrap().success());
@@ -99,6 +99,14 @@ impl Stage {
 
     pub(crate) fn starts(&self) -> u64 {
         self.shown()["media"]["encoder_starts"].as_u64().unwrap()
+    }
+
+    /// The value of one metric, named with its labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let (_, text) = get(self.control, "/metrics").unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().parse().unwrap()
     }
 
     pub(crate) fn next(&self) -> u64 {

@@ -82,13 +82,13 @@ impl Admitted {
         seat.newest.send_modify(|newest| *newest = number.max(*newest));
         let newest = seat.newest.subscribe();
         // An error says that the event takes no publisher any more; its tags will say so too.
-        let _ = seat.steps.send(Step::Begin(number)).await;
+        let _ = seat.tell(Step::Begin(number)).await;
         Ok(Self { seat, number, newest })
     }
 
     async fn leave(self) {
         self.seat.contest().left(self.number);
-        let _ = self.seat.steps.send(Step::End(self.number)).await;
+        let _ = self.seat.tell(Step::End(self.number)).await;
     }
 }
 
@@ -237,7 +237,7 @@ impl Connection {
         let now = Instant::now();
         self.deadline = now + self.limits.idle;
         seat.contest().heard(*number, now);
-        let sent = seat.steps.send(Step::Tag(*number, tag)).await;
+        let sent = seat.tell(Step::Tag(*number, tag)).await;
         sent.map_err(|_| Ended::NoEvent)
     }
 }
