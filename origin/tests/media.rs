@@ -36,10 +36,9 @@ struct Counting {
 }
 
 impl Breaks for Counting {
-    fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+    fn before_publish(&self, msn: u64) {
         let before = self.frozen.swap(msn + 1, Ordering::SeqCst);
         assert!(before <= msn + 1, "{msn} is frozen after {before}");
-        Ok(())
     }
 
     fn close_at(&self, _: u64) -> Result<(), FreezeError> {

@@ -39,9 +39,7 @@ fn output(command: &mut Command) -> Output {
 struct NoBreaks;
 
 impl Breaks for NoBreaks {
-    fn before_publish(&self, _msn: u64) -> Result<(), FreezeError> {
-        Ok(())
-    }
+    fn before_publish(&self, _msn: u64) {}
 
     fn close_at(&self, _: u64) -> Result<(), FreezeError> {
         Ok(())

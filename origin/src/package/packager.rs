@@ -362,10 +362,7 @@ impl Packager {
         if self.frozen.is_some_and(|frozen| frozen >= msn) {
             return;
         }
-        insist(
-            || self.breaks.before_publish(msn),
-            |error| tracing::error!(%error, "nothing is published until the ledger is written"),
-        );
+        self.breaks.before_publish(msn);
         self.frozen = Some(msn);
     }
 
