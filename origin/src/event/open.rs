@@ -213,6 +213,7 @@ impl LiveEvent {
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
         let store = Store::open(folder, grid, &plan.tracks(), kept, self.config.disk)
             .map_err(|error| at(&folder.join("media"), error))?;
+        store.disk().belongs_to(&self.name);
         let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
         furthest.into_iter().for_each(|msn| clock::hold_to(grid.start_ms(msn)));
         let paths: Vec<PathBuf> = plan

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -62,6 +63,12 @@ impl Stage {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Its data folder, as the origin itself sees it.
+    pub(crate) fn inside(&self) -> PathBuf {
+        let root = format!("/proc/{}/root", self.origin.0.id());
+        PathBuf::from(root + self.folder.path().to_str().unwrap())
     }
 
     /// Kills what encodes now.
