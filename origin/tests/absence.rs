@@ -55,6 +55,20 @@ fn a_stall_of_three_seconds_that_loses_nothing_costs_nothing() {
     assert!(!stage.log().contains("nothing comes"), "{}", stage.log());
 }
 
+#[test]
+fn a_publisher_that_is_gone_without_a_word_is_followed_by_slate() {
+    let stage = Stage::with(&["--rtmp-idle", "3"]);
+    let tags = tags(stage.folder.path());
+    let mut publisher = Publisher::admitted(stage.rtmp, KEY);
+    play(&mut publisher, &tags, |_, ms| Some(ms), || stage.is("live") && stage.next() > 5);
+    // The connection stays open, and nothing comes of it any more.
+    wait("the line about it", || stage.told("neither picture nor sound") == 1);
+    wait("the interruption", || stage.is("interrupted"));
+    stage.more(3);
+    stage.check_all();
+    drop(publisher);
+}
+
 /// One kind is lost for a while.
 fn lose(kind: u8, rendition: &str, then: &str) -> Stage {
     let stage = Stage::new();
