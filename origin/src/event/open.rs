@@ -215,7 +215,7 @@ impl LiveEvent {
             .map_err(|error| at(&folder.join("media"), error))?;
         store.disk().belongs_to(&self.name);
         let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
-        furthest.into_iter().for_each(|msn| clock::hold_to(grid.start_ms(msn)));
+        furthest.into_iter().for_each(|msn| clock::hold_to(&self.name, grid.start_ms(msn)));
         let paths: Vec<PathBuf> = plan
             .tracks()
             .iter()
@@ -250,7 +250,10 @@ impl LiveEvent {
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name("packager".to_owned())
-            .spawn(move || Packager::new(setup).work(messages, &runtime))
+            .spawn(move || {
+                let _follower = clock::follow();
+                Packager::new(setup).work(messages, &runtime);
+            })
             .map_err(|error| at(folder, error))?;
         let working = Working { thread, sink: sink.downgrade() };
         *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
