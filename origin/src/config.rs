@@ -540,6 +540,7 @@ fn schedule(reader: &mut Reader) -> Schedule {
         first_s: reader.number("first-break", |s| &s.first_break, 0..=86_400),
         every_s: reader.number("break-every", |s| &s.break_every, 0..=86_400),
         length_s: reader.number("break-length", |s| &s.break_length, 2..=600),
+        lead_s: reader.number("break-lead", |s| &s.break_lead, 1..=60),
     }
 }
 

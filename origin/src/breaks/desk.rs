@@ -24,16 +24,22 @@ use crate::told::Told;
 /// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds
 /// its breaks.
 const WINDOW_MARGIN: u64 = 8;
-/// Segments between the first that can still change and the start of a break: time for every door
-/// to fetch the frozen pods.
-const LEAD_SEGMENTS: u64 = 2;
-
 /// Earlier revisions that stay in memory: playlists of a few seconds ago name them.
 const FOLDED_MOST: usize = 8;
 
+/// What is asked for a break, in segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakRequest {
+    /// Between the first that can still change and its start: time for every door to fetch the
+    /// frozen pods.
+    pub lead: u64,
+    /// That it lasts.
+    pub length: u64,
+}
+
 /// What the desk asks when a break is decided.
 pub trait Decide: Send + Sync + 'static {
-    /// The pods of a break of `length` segments, for every cohort. Asked once more before the break
+    /// The pods of a break of `length` segments, for every cohort. BreakRequest once more before the break
     /// is frozen if it was not as good as it may be; must not wait long then.
     fn decide(&self, length: u64) -> Decision;
     /// Whether ads are on.
@@ -105,15 +111,20 @@ impl Desk {
         inner.floor = inner.floor.max(next_msn);
     }
 
-    /// Announces a break of `length` segments at the next boundary that leaves the lead. Blocks
-    /// until it is on disk.
+    /// Announces a break at the next boundary that leaves the lead. Blocks until it is on disk.
     ///
     /// # Errors
     /// [`RuleError::Overlap`] while another break stands there; [`LogError::Io`] when it is not on
     /// disk.
-    pub fn announce(&self, grid: &Grid, next_msn: u64, length: u64) -> Result<Announced, LogError> {
+    pub fn announce(
+        &self,
+        grid: &Grid,
+        next_msn: u64,
+        asked: BreakRequest,
+    ) -> Result<Announced, LogError> {
         let mut inner = self.lock();
-        let start = inner.floor.max(next_msn) + LEAD_SEGMENTS;
+        let BreakRequest { lead, length } = asked;
+        let start = inner.floor.max(next_msn).saturating_add(lead);
         let number = inner.ledger.next_number();
         let (start_ms, end_ms) =
             (grid.start_ms(start), grid.start_ms(start.saturating_add(length)));

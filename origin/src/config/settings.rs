@@ -193,6 +193,10 @@ pub struct Settings {
     /// Seconds that a break of the schedule lasts
     #[arg(long, value_name = "N")]
     pub(super) break_length: Option<Text>,
+    /// Seconds from the announcement of a break to its start, at least [default: 4, with standard
+    /// latency 8]
+    #[arg(long, value_name = "N")]
+    pub(super) break_lead: Option<Text>,
     /// Clip that fills what a pod leaves; its first picture is also shown while none comes [default:
     /// built in]
     #[arg(long, value_name = "FILE")]

@@ -134,7 +134,7 @@ impl Night {
     }
 
     fn announce(&self, length: u64) -> Result<Announced, LogError> {
-        self.desk.announce(&self.grid, self.next + 1, length)
+        self.desk.announce(&self.grid, self.next + 1, BreakRequest { lead: 2, length })
     }
 
     /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment
@@ -379,7 +379,7 @@ fn the_desk_is_free_while_a_break_is_decided() {
     let desk = Arc::new(desk);
     *asking.0.lock().unwrap() = Arc::downgrade(&desk);
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-    let plan = desk.announce(&grid, 5, 4).unwrap();
+    let plan = desk.announce(&grid, 5, BreakRequest { lead: 2, length: 4 }).unwrap();
     desk.before_publish(plan.start);
     assert_eq!(desk.ledger().find("b1").unwrap().state, State::Frozen);
 }
