@@ -366,6 +366,7 @@ fn defaults() -> Settings {
         slate_after_ms: text("500"),
         lateness_ms: text("4000"),
         track_lateness_ms: text("2000"),
+        picture_hold_ms: text("10000"),
         disk_wait_ms: text("100"),
         disk_backlog_mb: text("256"),
         creative_memory_mb: text("128"),
@@ -421,6 +422,7 @@ fn patience(reader: &mut Reader) -> Patience {
         gone_ms: number("slate-after-ms", |s| &s.slate_after_ms, 0..=8000),
         silent_ms: number("lateness-ms", |s| &s.lateness_ms, 0..=8000),
         track_ms: number("track-lateness-ms", |s| &s.track_lateness_ms, 500..=8000),
+        picture_hold_ms: number("picture-hold-ms", |s| &s.picture_hold_ms, 0..=3_600_000),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod contest;
 mod file;
+mod group;
 mod port;
 pub(crate) mod publisher;
 mod publishers;

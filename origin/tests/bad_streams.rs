@@ -113,6 +113,37 @@ fn a_group_of_twenty_seconds_is_no_wait_for_an_encoder_that_failed() {
     told(&stage, "starting it again");
 }
 
+/// Publishes a picture every five seconds with its sound. Returns whether slate took its place once
+/// viewers could see the event.
+fn is_slate_in_a_slide_show(hold_ms: &str) -> bool {
+    // The event begins with a picture of five seconds ago. What is missing there leaves the list.
+    let stage = Stage::with(&["--picture-hold-ms", hold_ms, "--window", "16"]);
+    let slides = clip(stage.folder.path(), "testsrc2=size=284x160:rate=1/5", 48_000);
+    let mut publisher = Publisher::admitted(stage.rtmp, KEY);
+    let (mut from, mut is_slate) = (None, false);
+    let is_enough = || {
+        if from.is_none() && stage.is_up() {
+            from = Some(stage.next());
+        }
+        is_slate |= from.is_some() && stage.lacking().contains(&"v160".to_owned());
+        from.is_some_and(|from| stage.next() > from + 9)
+    };
+    play(&mut publisher, &slides, |_, ms| Some(ms), is_enough);
+    assert_eq!(stage.starts(), 1, "{}", stage.log());
+    stage.check_all();
+    is_slate
+}
+
+#[test]
+fn a_slide_show_is_no_lost_picture() {
+    assert!(!is_slate_in_a_slide_show("10000"));
+}
+
+#[test]
+fn a_picture_need_not_be_held() {
+    assert!(is_slate_in_a_slide_show("0"));
+}
+
 #[test]
 fn a_picture_that_changes_in_mid_stream_or_with_another_publisher_is_brought_to_the_event() {
     let stage = Stage::new();

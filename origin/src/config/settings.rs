@@ -122,6 +122,9 @@ pub struct Settings {
     /// Milliseconds that one track may be behind the others before slate or silence takes its place
     #[arg(long, value_name = "N")]
     pub(super) track_lateness_ms: Option<Text>,
+    /// Milliseconds that a publisher's last picture stands while its sound goes on, before slate
+    #[arg(long, value_name = "N")]
+    pub(super) picture_hold_ms: Option<Text>,
 
     /// Milliseconds that a part waits to be written before it is shown from memory
     #[arg(long, value_name = "N")]

@@ -306,6 +306,10 @@ impl Intake for LiveEvent {
         self.config.deinterlace
     }
 
+    fn picture_hold_ms(&self) -> u64 {
+        self.config.patience.picture_hold_ms
+    }
+
     fn plan(&self) -> Option<Plan> {
         self.media.borrow().as_ref().map(|media| media.plan.clone())
     }

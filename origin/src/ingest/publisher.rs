@@ -16,6 +16,7 @@ use crate::encode::probe::{Picture, probe_file};
 use crate::encode::rate;
 use crate::encode::run::{self, Job};
 use crate::grid::Kind;
+use crate::ingest::group::{Group, HELD};
 use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake};
@@ -29,12 +30,12 @@ const AUDIO_WAIT: i64 = 500;
 /// How long there may be sound without a picture before it is told, in milliseconds of its clock.
 const PICTURE_WAIT: u32 = 3000;
 
+/// How long no picture may come, while sound does, before the last one is shown again, in
+/// milliseconds of the publisher's clock: an encoder gives none without one.
+const AGAIN_MS: u64 = 1000;
+
 /// How long a publisher's clock may stand while data come before it is told, in milliseconds.
 const STILL_MS: u64 = 2000;
-
-/// Tags kept since the last key picture, with which an encoder can be started: 20 s of 60 pictures
-/// a second and their sound, at 12 Mbit/s.
-const HELD: Bounds = Bounds { items: 4096, bytes: 32 << 20 };
 
 /// Tags that may wait for the encoder's pipe before a run is given up: all that are held, and what
 /// comes while it starts.
@@ -63,6 +64,17 @@ pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<S
             Step::Begin(_) | Step::Tag(..) | Step::End(_) => {}
         }
     }
+}
+
+/// The last picture, as long as no other comes.
+#[derive(Debug, Clone, Copy)]
+struct Stands {
+    /// Its time on the publisher's clock.
+    time: u32,
+    /// When it was shown again, on that clock.
+    again: u32,
+    /// When it arrived, on the origin's clock.
+    arrived_ms: u64,
 }
 
 struct Run {
@@ -99,6 +111,8 @@ struct Feed<E> {
     audio_config: Option<Tag>,
     /// Tags since the last key picture, with which a lost encoder starts again.
     group: Group,
+    /// The picture that stands.
+    stands: Option<Stands>,
     /// When the first pictures came, on the publisher's clock.
     times: Vec<u32>,
     /// What was found in the picture of this configuration.
@@ -124,6 +138,7 @@ impl<E: Intake> Feed<E> {
             video_config: None,
             audio_config: None,
             group: Group::default(),
+            stands: None,
             times: Vec::new(),
             picture: None,
             clock: None,
@@ -174,6 +189,12 @@ impl<E: Intake> Feed<E> {
             return;
         }
         self.group.push(tag.clone());
+        if tag.video {
+            let (time, arrived_ms) = (tag.time, now_ms());
+            self.stands = Some(Stands { time, again: time, arrived_ms });
+        } else {
+            self.show_again(tag.time);
+        }
         match &self.run {
             Some(run) => {
                 let taken = self.clock.as_ref().is_none_or(|clock| run.send(&tag, clock));
@@ -219,6 +240,22 @@ impl<E: Intake> Feed<E> {
                 self.clock = is_key.then(|| SourceClock::new(time, now));
             }
         }
+    }
+
+    /// Has the picture that stands encoded once more at this time of the sound, unless it has stood
+    /// for so long that it must be lost.
+    fn show_again(&mut self, time: u32) {
+        let Some((run, clock)) = self.run.as_ref().zip(self.clock.as_ref()) else { return };
+        let Some(stands) = &mut self.stands else { return };
+        let since = |then: u32| u64::try_from(time.wrapping_sub(then) as i32).unwrap_or(0);
+        // Pictures that are only late beside their sound arrive all the time.
+        let waited = since(stands.again).min(now_ms().saturating_sub(stands.arrived_ms));
+        if waited < AGAIN_MS || since(stands.time) > self.event.picture_hold_ms() {
+            return;
+        }
+        stands.again = time;
+        // A pipe that is full is told with the next tag.
+        let _ = self.group.again(time).iter().all(|tag| run.send(tag, clock));
     }
 
     /// The encoder failed, or takes no more.
@@ -301,7 +338,7 @@ impl<E: Intake> Feed<E> {
         }
         match self.start(&key, &config).await {
             Ok(run) => {
-                let mut group = self.group.tags.iter();
+                let mut group = self.group.tags().iter();
                 let taken =
                     self.clock.as_ref().is_none_or(|clock| group.all(|tag| run.send(tag, clock)));
                 self.run = Some(run);
@@ -330,7 +367,7 @@ impl<E: Intake> Feed<E> {
         {
             return Ok(picture.clone());
         }
-        let mut picture = probe_picture(config, &self.group.tags).await?;
+        let mut picture = probe_picture(config, self.group.tags()).await?;
         picture.fps = rate::of_times(&self.times, picture.fps).unwrap_or(picture.fps);
         self.picture = Some((config.data.clone(), picture.clone()));
         Ok(picture)
@@ -379,45 +416,6 @@ impl<E: Intake> Feed<E> {
     }
 }
 
-/// Tags from a key picture on. Where one is missing a decoder can start again with the next key
-/// picture only, so past [`HELD`] there are none.
-#[derive(Debug, Default)]
-struct Group {
-    tags: Vec<Tag>,
-    bytes: usize,
-    is_torn: bool,
-}
-
-impl Group {
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Whether no key picture has come.
-    fn is_empty(&self) -> bool {
-        self.tags.is_empty() && !self.is_torn
-    }
-
-    /// The key picture, if nothing after it is missing.
-    fn key(&self) -> Option<&Tag> {
-        self.tags.first()
-    }
-
-    fn push(&mut self, tag: Tag) {
-        self.bytes += tag.data.len();
-        let fits = self.tags.len() < HELD.items && self.bytes <= HELD.bytes as usize;
-        if self.is_torn || !fits {
-            *self = Self { is_torn: true, ..Self::default() };
-            return;
-        }
-        self.tags.push(tag);
-    }
-
-    fn drop_sound(&mut self) {
-        self.tags.retain(|tag| tag.video);
-    }
-}
-
 impl Run {
     /// Whether the encoder still takes tags. What lies before its first picture is left out.
     fn send(&self, tag: &Tag, clock: &SourceClock) -> bool {
@@ -457,26 +455,6 @@ async fn probe_picture(config: &Tag, group: &[Tag]) -> Result<Picture, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_group_is_whole_or_nothing_within_its_bounds() {
-        let tag = |video, bytes| Tag { video, time: 7, data: vec![0; bytes].into() };
-        for (bytes, fit) in [(1 << 20, 32), (1, HELD.items)] {
-            let mut group = Group::default();
-            assert!(group.is_empty());
-            (0..fit).for_each(|_| group.push(tag(true, bytes)));
-            assert_eq!((group.tags.len(), group.key()), (fit, Some(&tag(true, bytes))));
-            group.push(tag(true, bytes));
-            assert!(group.key().is_none() && !group.is_empty() && group.tags.is_empty());
-            group.push(tag(true, 1));
-            assert!(group.key().is_none());
-            group.clear();
-            group.push(tag(true, 1));
-            group.push(tag(false, 1));
-            group.drop_sound();
-            assert_eq!(group.tags, [tag(true, 1)]);
-        }
-    }
 
     #[test]
     fn an_encoder_that_fails_at_once_is_started_ever_more_seldom() {
