@@ -85,7 +85,8 @@ mod tests {
         assert!(sender.try_send(1, 60) && !sender.try_send(2, 60) && sender.try_send(3, 40));
         assert_eq!(receiver.recv().await, Some(1));
         assert!(sender.try_send(4, 60));
-        (receiver.recv().await, receiver.recv().await);
+        receiver.recv().await;
+        receiver.recv().await;
         assert!((0..3).all(|n| sender.try_send(n, 0)) && !sender.try_send(3, 0));
         for _ in 0..3 {
             receiver.recv().await;

@@ -21,6 +21,7 @@ use crate::ingest::publishers::{Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake};
 use crate::package::queue::Sink;
+use crate::told::Told;
 use crate::weighed::{self, Bounds};
 use sightscreen_wire::flv::{self, Tag, Unit};
 
@@ -125,6 +126,8 @@ struct Feed<E> {
     sound_since: Option<u32>,
     warned_of_picture: bool,
     warned_of_still: bool,
+    told_of_jump: Told,
+    told_of_settings: Told,
     /// Encoders that run or come to their end. A new one takes the place of all before it.
     encoders: JoinSet<()>,
 }
@@ -148,6 +151,8 @@ impl<E: Intake> Feed<E> {
             sound_since: None,
             warned_of_picture: false,
             warned_of_still: false,
+            told_of_jump: Told::default(),
+            told_of_settings: Told::default(),
             encoders: JoinSet::new(),
         }
     }
@@ -217,27 +222,20 @@ impl<E: Intake> Feed<E> {
             Ok(_) => {
                 self.event.input().note_clock(clock.offset_ms(), clock.drift_ppm());
                 let still_ms = clock.still_ms();
-                if still_ms < STILL_MS {
-                    self.warned_of_still = false;
-                } else if !std::mem::replace(&mut self.warned_of_still, true) {
-                    tracing::warn!(
-                        event = self.event.name(),
-                        still_ms,
-                        "the publisher's clock stands still while data come: what is on the air waits for it"
-                    );
-                }
+                self.warn_of_still(still_ms);
             }
             Err(jump) => {
-                let event = self.event.name();
-                tracing::warn!(
-                    event,
-                    %jump,
-                    "the publisher's clock was set anew: continuing at its next key picture"
-                );
-                (self.run, self.clock) = (None, None);
-                self.group.clear();
+                if self.told_of_jump.due() {
+                    tracing::warn!(
+                        event = self.event.name(),
+                        %jump,
+                        "the publisher's clock was set anew: continuing at its next key picture"
+                    );
+                }
                 // The key picture may be this one.
                 self.clock = is_key.then(|| SourceClock::new(time, now));
+                self.group.clear();
+                self.end_run();
             }
         }
     }
@@ -267,6 +265,7 @@ impl<E: Intake> Feed<E> {
 
     /// Takes the settings of a decoder. A run that began with others, or without them, ends.
     fn configure(&mut self, tag: Tag) {
+        let mut is_over = false;
         let slot = match tag.video {
             true => &mut self.video_config,
             false => &mut self.audio_config,
@@ -274,16 +273,18 @@ impl<E: Intake> Feed<E> {
         match slot {
             Some(old) if tag.is_set_up_like(old) => return,
             Some(_) => {
-                tracing::warn!(
-                    event = self.event.name(),
-                    of = if tag.video { "picture" } else { "sound" },
-                    "the publisher's settings changed: starting the encoder again with them"
-                );
-                self.run = None;
+                if self.told_of_settings.due() {
+                    tracing::warn!(
+                        event = self.event.name(),
+                        of = if tag.video { "picture" } else { "sound" },
+                        "the publisher's settings changed: starting the encoder again with them"
+                    );
+                }
                 match tag.video {
                     true => self.group.clear(),
                     false => self.group.drop_sound(),
                 }
+                is_over = true;
             }
             // Pictures so far are good: the next run begins with the last key picture.
             None if self.run.take().is_some() => tracing::warn!(
@@ -293,6 +294,30 @@ impl<E: Intake> Feed<E> {
             None => {}
         }
         *slot = Some(tag);
+        if is_over {
+            self.end_run();
+        }
+    }
+
+    /// Ends a run that something else takes the place of. A publisher that changes all the time
+    /// gets ever fewer.
+    fn end_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.pace.failed(run.begun.elapsed(), Instant::now());
+        }
+    }
+
+    /// Once for each time that it stands.
+    fn warn_of_still(&mut self, still_ms: u64) {
+        if still_ms < STILL_MS {
+            self.warned_of_still = false;
+        } else if !std::mem::replace(&mut self.warned_of_still, true) {
+            tracing::warn!(
+                event = self.event.name(),
+                still_ms,
+                "the publisher's clock stands still while data come: what is on the air waits for it"
+            );
+        }
     }
 
     /// Once for each publisher.
@@ -438,7 +463,7 @@ fn arguments(graphs: Vec<String>) -> Vec<String> {
     input.split(' ').map(str::to_owned).chain(graphs).collect()
 }
 
-/// Asks ffprobe about a publisher's picture, of which these tags are known.
+/// Asks ffprobe about a publisher's picture.
 async fn probe_picture(config: &Tag, group: &[Tag]) -> Result<Picture, String> {
     let folder = RunFolder::new().map_err(|error| error.to_string())?;
     let path = folder.path().join("pictures.flv");
