@@ -265,11 +265,11 @@ impl<E: Intake> Feed<E> {
 
     /// Takes the settings of a decoder. A run that began with others, or without them, ends.
     fn configure(&mut self, tag: Tag) {
-        let mut is_over = false;
         let slot = match tag.video {
             true => &mut self.video_config,
             false => &mut self.audio_config,
         };
+        let is_change = slot.is_some();
         match slot {
             Some(old) if tag.is_set_up_like(old) => return,
             Some(_) => {
@@ -284,7 +284,6 @@ impl<E: Intake> Feed<E> {
                     true => self.group.clear(),
                     false => self.group.drop_sound(),
                 }
-                is_over = true;
             }
             // Pictures so far are good: the next run begins with the last key picture.
             None if self.run.take().is_some() => tracing::warn!(
@@ -294,7 +293,7 @@ impl<E: Intake> Feed<E> {
             None => {}
         }
         *slot = Some(tag);
-        if is_over {
+        if is_change {
             self.end_run();
         }
     }
