@@ -33,22 +33,52 @@ pub fn wall_ms() -> u64 {
     wall_us() / 1000
 }
 
-/// Sets the clock forward to the end of a timeline that was written by one that was ahead, so that
-/// the timeline goes on at once. For the start of the process, when nothing is on the air.
-pub fn hold_to(unix_ms: u64) {
+/// Sets the clock forward to the end of an event's timeline that was written by one that was ahead,
+/// so that the timeline goes on at once. Once the process is [`up`], that would throw off what else
+/// is on the air: an event that comes later, such as one whose database was late, waits then until
+/// the clock is there.
+pub fn hold_to(event: &str, unix_ms: u64) {
     with_clock(|clock, passed| {
         let now = clock.read(passed, wall_us());
-        let ahead_us = unix_ms.saturating_mul(1000).saturating_sub(now);
-        if ahead_us > FOLLOWED_US.unsigned_abs() {
-            let ahead_s = ahead_us / 1_000_000;
-            tracing::warn!(
-                ahead_s,
+        let held = clock.hold_to(now, unix_ms.saturating_mul(1000));
+        match held {
+            Held::There => {}
+            Held::Stepped(us) => tracing::warn!(
+                event,
+                ahead_s = us / 1_000_000,
                 "the machine's clock is behind what is on the air, so the origin keeps the time on \
                  the air"
-            );
-            clock.us += ahead_us;
+            ),
+            Held::Refused(us) => tracing::error!(
+                event,
+                ahead_s = us / 1_000_000,
+                "this event was on the air at a time that is still to come: it goes on then, because \
+                 others are on the air now"
+            ),
         }
     });
+}
+
+/// All events of the start are there.
+pub fn up() {
+    with_clock(|clock, _| clock.is_up = true);
+}
+
+/// Something on the air that goes by the clock, as long as the value lives.
+#[derive(Debug)]
+pub struct Follower(());
+
+/// Goes by the clock from now on.
+#[must_use]
+pub fn follow() -> Follower {
+    with_clock(|clock, _| clock.followers += 1);
+    Follower(())
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        with_clock(|clock, _| clock.followers -= 1);
+    }
 }
 
 /// How far the origin's clock is ahead of the machine's, in milliseconds.
@@ -81,11 +111,46 @@ struct Clock {
     owed_us: i64,
     /// Whether the machine's clock is too far away to be followed.
     is_apart: bool,
+    /// Whether all events of the start are there.
+    is_up: bool,
+    /// What is on the air.
+    followers: usize,
+}
+
+/// What became of a time to which the clock was to be set forward.
+#[derive(Debug, PartialEq, Eq)]
+enum Held {
+    /// It was there, or nearly.
+    There,
+    /// It was behind by so many microseconds, and is there now.
+    Stepped(u64),
+    /// It is behind by so many, and stays there.
+    Refused(u64),
 }
 
 impl Clock {
     fn new(wall_us: u64) -> Self {
-        Self { us: wall_us, at: Duration::ZERO, look: LOOK_EVERY, owed_us: 0, is_apart: false }
+        Self {
+            us: wall_us,
+            at: Duration::ZERO,
+            look: LOOK_EVERY,
+            owed_us: 0,
+            is_apart: false,
+            is_up: false,
+            followers: 0,
+        }
+    }
+
+    fn hold_to(&mut self, now_us: u64, until_us: u64) -> Held {
+        let ahead_us = until_us.saturating_sub(now_us);
+        if ahead_us <= FOLLOWED_US.unsigned_abs() {
+            return Held::There;
+        }
+        if self.is_up && self.followers > 0 {
+            return Held::Refused(ahead_us);
+        }
+        self.us += ahead_us;
+        Held::Stepped(ahead_us)
     }
 
     /// Unix microseconds.
@@ -168,6 +233,22 @@ mod tests {
             assert!((299_900..=300_100).contains(&at_last), "{at_last}");
             assert_eq!(clock.owed_us / 100, 0);
         }
+    }
+
+    #[test]
+    fn a_timeline_that_is_ahead_sets_the_clock_only_while_nothing_is_on_the_air() {
+        let mut clock = Clock::new(START_US);
+        let hour = |n: u64| START_US + n * 3_600_000_000;
+        assert_eq!(clock.hold_to(START_US, START_US + 1_000_000), Held::There);
+        // Two events at the start: the second one is further ahead.
+        clock.followers = 1;
+        assert_eq!(clock.hold_to(START_US, hour(1)), Held::Stepped(3_600_000_000));
+        assert_eq!(clock.us, hour(1));
+        clock.is_up = true;
+        assert_eq!(clock.hold_to(hour(1), hour(3)), Held::Refused(7_200_000_000));
+        assert_eq!(clock.us, hour(1));
+        clock.followers = 0;
+        assert_eq!(clock.hold_to(hour(1), hour(2)), Held::Stepped(3_600_000_000));
     }
 
     #[test]

@@ -399,6 +399,7 @@ fn defaults() -> Settings {
         ts_idle_ms: text("1000"),
         ts_memory: text("8"),
         udp_buffer_kb: text("4096"),
+        picture_hold_ms: text("10000"),
         disk_wait_ms: text("100"),
         disk_backlog_mb: text("256"),
         creative_memory_mb: text("128"),
@@ -436,6 +437,7 @@ fn patience(reader: &mut Reader) -> Patience {
         gone_ms: number("slate-after-ms", |s| &s.slate_after_ms, 0..=8000),
         silent_ms: number("lateness-ms", |s| &s.lateness_ms, 0..=8000),
         track_ms: number("track-lateness-ms", |s| &s.track_lateness_ms, 500..=8000),
+        picture_hold_ms: number("picture-hold-ms", |s| &s.picture_hold_ms, 0..=3_600_000),
     }
 }
 
@@ -529,6 +531,7 @@ fn schedule(reader: &mut Reader) -> Schedule {
         first_s: reader.number("first-break", |s| &s.first_break, 0..=86_400),
         every_s: reader.number("break-every", |s| &s.break_every, 0..=86_400),
         length_s: reader.number("break-length", |s| &s.break_length, 2..=600),
+        lead_s: reader.number("break-lead", |s| &s.break_lead, 1..=60),
     }
 }
 

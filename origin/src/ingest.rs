@@ -1,11 +1,13 @@
 //! Inputs: what feeds the encoder, and when it is started again.
 //!
 //! The generated inputs (test match and file) are supervised here. Publishers come in by a protocol
-//! each, and all of them feed the encoder through [`publisher`]. An input that fails is started again on the same timeline, for as long as the event lives.
+//! each, and all of them feed the encoder through [`publisher`]. An input that fails is started
+//! again on the same timeline, for as long as the event lives.
 
 mod admitted;
 mod contest;
 mod file;
+mod group;
 mod piece;
 mod port;
 pub(crate) mod publisher;

@@ -22,3 +22,4 @@ pub mod store;
 pub mod streams;
 mod told;
 pub mod viewers;
+mod weighed;

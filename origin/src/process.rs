@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::config::{Config, Template};
 use crate::control::Control;
 use crate::documents::keys::{self, KeyringFileError};
@@ -109,6 +110,7 @@ pub async fn run(
         // What is configured needs no database.
         tracing::error!(event = "database-gone", %error, "streams of the API start when it answers");
     }
+    clock::up();
     let mut jobs = JoinSet::new();
     jobs.spawn(snapshots.keep());
     jobs.spawn(Arc::clone(&streams).keep(is_open.is_ok()));

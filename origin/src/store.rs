@@ -24,7 +24,7 @@ mod behind;
 mod found;
 mod names;
 mod objects;
-mod sealed;
+pub mod sealed;
 mod track;
 
 use behind::{Behind, Pending, Work};

@@ -128,6 +128,7 @@ fn both_are_measured(ports: Ports) {
         assert_eq!(value("sightscreen_event_state", ",state=\"live\""), 1.0);
         assert_eq!(value("sightscreen_encoder_starts_total", ""), 1.0);
         assert!(value("sightscreen_parts_total", ",of=\"input\"") > 10.0, "{text}");
+        assert!(value("sightscreen_encoded_seconds_total", "") > 2.0, "{text}");
         assert_eq!(value("sightscreen_disk_late", ""), 0.0);
     }
     let parts = text.lines().find_map(|line| line.strip_prefix("sightscreen_part_seconds_count "));

@@ -2,6 +2,8 @@
 //! is served. Needs ffmpeg, as the origin does.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::loudest_of;
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
 use sightscreen_origin::creative::{Card, Clip, CreativeError, MEMORY_BYTES};
@@ -33,10 +36,9 @@ struct Counting {
 }
 
 impl Breaks for Counting {
-    fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+    fn before_publish(&self, msn: u64) {
         let before = self.frozen.swap(msn + 1, Ordering::SeqCst);
         assert!(before <= msn + 1, "{msn} is frozen after {before}");
-        Ok(())
     }
 
     fn close_at(&self, _: u64) -> Result<(), FreezeError> {
@@ -438,14 +440,7 @@ async fn loudest(live: &Live, id: &str, msn: u64, folder: &Path) -> f64 {
     stream.extend(bytes(live, &object(live, id, &format!("{msn}.m4s"))).await);
     let file = folder.join("sound.mp4");
     std::fs::write(&file, stream).unwrap();
-    let heard = Command::new("ffmpeg")
-        .args(["-nostdin", "-i"])
-        .arg(file)
-        .args(["-af", "volumedetect", "-f", "null", "-"])
-        .output();
-    let said = String::from_utf8(heard.unwrap().stderr).unwrap();
-    let (_, rest) = said.split_once("max_volume: ").unwrap();
-    rest.split_once(" dB").unwrap().0.parse().unwrap()
+    loudest_of(&file)
 }
 
 /// When each file of the conditioned creatives was last changed.

@@ -5,11 +5,14 @@
 //! them, the kinds made here are tried alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::loudest_of;
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
 use sightscreen_origin::creative::{Clip, CreativeError, MEMORY_BYTES};
@@ -36,9 +39,7 @@ fn output(command: &mut Command) -> Output {
 struct NoBreaks;
 
 impl Breaks for NoBreaks {
-    fn before_publish(&self, _msn: u64) -> Result<(), FreezeError> {
-        Ok(())
-    }
+    fn before_publish(&self, _msn: u64) {}
 
     fn close_at(&self, _: u64) -> Result<(), FreezeError> {
         Ok(())
@@ -238,13 +239,6 @@ fn said(file: &Path, filter: [&str; 2]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// The loudest sample, in decibels.
-fn loudest(file: &Path) -> f64 {
-    let said = said(file, ["-af", "volumedetect"]);
-    let (_, rest) = said.split_once("max_volume: ").unwrap_or_else(|| panic!("{said}"));
-    rest.split_once(" dB").unwrap().0.parse().unwrap()
-}
-
 /// The part of a picture that is not black, as `width:height`.
 fn lit(file: &Path) -> (u32, u32) {
     let said = said(file, ["-vf", "cropdetect=limit=24:round=2:reset=0"]);
@@ -324,7 +318,7 @@ async fn check_played(sample: Sample, folder: PathBuf) {
     for (id, heard) in ids[1..].iter().zip(sample.heard) {
         let sound = folder.join(format!("{name}-{id}.mp4"));
         file(&live, id, segments.clone(), &sound).await;
-        let loudest = loudest(&sound);
+        let loudest = loudest_of(&sound);
         assert_eq!(loudest > -40.0, *heard, "{name} {id}: {loudest} dB");
     }
     live.shutdown().await;
@@ -381,7 +375,7 @@ async fn every_kind_of_file_is_a_creative() {
         assert!(width.abs_diff(sample.size.0) <= 6, "{name}: {width}x{height}");
         let sound = folder.path().join("sound.mp4");
         conditioned(&live, &id, "a-en", segments, &sound).await;
-        let loudest = loudest(&sound);
+        let loudest = loudest_of(&sound);
         assert_eq!(loudest > -40.0, sample.heard[0], "{name}: {loudest} dB");
     }
     let grid = live.grid();

@@ -5,20 +5,17 @@
 
 mod common;
 
-use std::fs::File;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use common::publisher::Publisher;
-use common::{Running, TOKEN, binary, free_port, get, publish, wait};
+use common::stage::{KEY, Stage};
+use common::{TOKEN, binary, free_port, get, publish, wait};
 use serde_json::Value;
 
-const KEY: &str = "key-of-the-right-camera";
 const WRONG_KEY: &str = "key-of-another-camera";
 
-/// A child that does not outlive its test.
 /// Starts the origin with these arguments and free ports for the rest, and returns what it said
 /// when it gave up.
 fn given_up(arguments: &[&str], path: Option<&str>) -> String {
@@ -80,31 +77,12 @@ fn all_faults_of_the_configuration_are_told_at_once() {
     }
 }
 
-fn serve(data: &Path, ports: [u16; 3]) -> Running {
-    let [main, control, rtmp] = ports.map(|port| format!("127.0.0.1:{port}"));
-    let log = File::create(data.join("log")).unwrap();
-    let child = binary()
-        .args(["serve", "--input", "rtmp", "--stream-key", KEY])
-        .args(["--operator-token", TOKEN, "--max-height", "160"])
-        .args(["--listen", &main, "--control", &control, "--rtmp", &rtmp])
-        .args(["--languages", "en", "--data"])
-        .arg(data)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn();
-    Running(child.unwrap())
-}
-
 #[test]
 fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let ports = [free_port(), free_port(), free_port()];
-    let [main, control, rtmp] = ports;
-    let origin = serve(folder.path(), ports);
-    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
-    let begun = || log().matches("a publisher begins").count();
-    wait("the origin", || log().contains("the origin is up"));
-
+    let stage = Stage::new();
+    let (main, rtmp) = (stage.main, stage.rtmp);
+    let log = || stage.log();
+    let begun = || stage.told("a publisher begins");
     let mut refused = publish(rtmp, WRONG_KEY);
     wait("the end of the refused publisher", || refused.0.try_wait().unwrap().is_some());
     assert!(!refused.0.wait().unwrap().success());
@@ -119,14 +97,13 @@ fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
     std::thread::sleep(Duration::from_millis(300));
     drop(short);
     wait("its end", || log().contains("the publisher left"));
-    let health = || get(control, "/health").map(|(status, _)| status);
-    assert_eq!(health(), Some(503));
+    assert!(!stage.is_up());
     let (status, early) = get(main, "/documents/events/demo").unwrap();
     let early = String::from_utf8(early).unwrap();
     assert!(status == 200 && early.contains("\"renditions\":[]"), "{early}");
 
     let _camera = publish(rtmp, KEY);
-    wait("the event", || health() == Some(200));
+    wait("the event", || stage.is_up());
     let (status, document) = get(main, "/documents/events/demo").unwrap();
     assert_eq!(status, 200);
     let payload = document.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
@@ -136,24 +113,19 @@ fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
         renditions.iter().filter_map(|rendition| rendition["id"].as_str()).collect();
     assert_eq!(ids, ["v160", "a-en"], "{event}");
     assert!(!log().contains(KEY) && !log().contains(WRONG_KEY), "{}", log());
-    drop(origin);
 }
 
 #[test]
 fn strangers_who_say_nothing_keep_no_publisher_out() {
-    let folder = tempfile::tempdir().unwrap();
-    let ports = [free_port(), free_port(), free_port()];
-    let _origin = serve(folder.path(), ports);
-    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
-    wait("the origin", || log().contains("the origin is up"));
-    let enter = |_| TcpStream::connect(("127.0.0.1", ports[2])).unwrap();
+    let stage = Stage::new();
+    let enter = |_| TcpStream::connect(("127.0.0.1", stage.rtmp)).unwrap();
     let before: Vec<TcpStream> = (0..100).map(enter).collect();
-    let _publisher = Publisher::admitted(ports[2], KEY);
+    let _publisher = Publisher::admitted(stage.rtmp, KEY);
     let after: Vec<TcpStream> = (0..100).map(enter).collect();
-    wait("the last of them", || log().contains("the oldest are closed"));
-    assert!(log().matches("the oldest are closed").count() < 20);
+    wait("the last of them", || stage.told("the oldest are closed") > 0);
+    assert!(stage.told("the oldest are closed") < 20);
     // Who came in after all of them finds the event still the first publisher's.
-    let _second = Publisher::admitted(ports[2], KEY);
-    wait("the newer publisher", || log().contains("a newer publisher took over"));
+    let _second = Publisher::admitted(stage.rtmp, KEY);
+    wait("the newer publisher", || stage.told("a newer publisher took over") > 0);
     drop((before, after));
 }

@@ -6,66 +6,20 @@
 
 mod common;
 
-use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::publisher::{AUDIO, Publisher, VIDEO, tags, wait_for_end};
-use common::{Running, TOKEN, ask, binary, free_port, get, loudest_of, wait};
-use serde_json::Value as Json;
+use common::stage::{KEY, Stage};
+use common::wait;
 use sightscreen_wire::amf::Value;
 use sightscreen_wire::message::{Message, kind};
 
-const KEY: &str = "key-of-the-right-camera";
-
 /// Milliseconds after which times need more than 24 bits: four hours and 39 minutes.
 const LATE: u32 = 0x00ff_ffff;
-
-struct Origin {
-    _running: Running,
-    folder: tempfile::TempDir,
-    main: u16,
-    control: u16,
-    rtmp: u16,
-}
-
-impl Origin {
-    fn start(settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let [main, control, rtmp] = [free_port(), free_port(), free_port()];
-        let address = |port: u16| format!("127.0.0.1:{port}");
-        let child = binary()
-            .args(["serve", "--input", "rtmp", "--stream-key", KEY])
-            .args(["--operator-token", TOKEN, "--max-height", "160", "--languages", "en"])
-            .args(["--listen", &address(main), "--control", &address(control)])
-            .args(["--rtmp", &address(rtmp), "--data"])
-            .arg(folder.path())
-            .args(settings)
-            .stdout(Stdio::null())
-            .stderr(File::create(folder.path().join("log")).unwrap())
-            .spawn();
-        let origin = Self { _running: Running(child.unwrap()), folder, main, control, rtmp };
-        wait("the origin", || origin.log().contains("the origin is up"));
-        origin
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    fn is_live(&self) -> bool {
-        get(self.control, "/health").is_some_and(|(status, _)| status == 200)
-    }
-
-    fn state(&self) -> Json {
-        let (_, state) = ask(self.control, "GET", "/control/events/demo", "").unwrap();
-        serde_json::from_slice(&state).unwrap()
-    }
-}
 
 /// A chunk with a full header.
 fn chunk(id: u8, time: u32, length: usize, kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -153,23 +107,23 @@ fn oddities() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn no_oddity_ends_the_connection() {
-    let origin = Origin::start(&["--rtmp-rival-pause", "0"]);
+    let stage = Stage::with(&["--rtmp-rival-pause", "0"]);
     let mut ended = Vec::new();
     for (what, bytes) in oddities() {
-        let mut publisher = Publisher::admitted(origin.rtmp, KEY);
+        let mut publisher = Publisher::admitted(stage.rtmp, KEY);
         publisher.send(&bytes);
         if !publisher.is_heard() {
             ended.push(what);
         }
     }
-    assert!(ended.is_empty(), "{ended:#?}\n{}", origin.log());
-    assert!(!origin.log().contains("panicked"));
+    assert!(ended.is_empty(), "{ended:#?}\n{}", stage.log());
+    assert!(!stage.log().contains("panicked"));
 }
 
 #[test]
 fn encoders_get_the_answers_for_which_they_wait() {
-    let origin = Origin::start(&["--rtmp-rival-pause", "0"]);
-    let mut publisher = Publisher::at(origin.rtmp, "live");
+    let stage = Stage::with(&["--rtmp-rival-pause", "0"]);
+    let mut publisher = Publisher::at(stage.rtmp, "live");
     for call in ["releaseStream", "FCPublish", "_checkbw", "getStreamLength"] {
         let answer = publisher.call(call, &[Value::Null, Value::text(KEY)]);
         assert_eq!(answer[0], Value::text("_result"), "{call}");
@@ -183,24 +137,24 @@ fn encoders_get_the_answers_for_which_they_wait() {
         (format!("live/{KEY}"), vec![Value::Null, Value::text("")]),
         (format!("live/{KEY}"), vec![]),
     ] {
-        let mut publisher = Publisher::at(origin.rtmp, &app);
+        let mut publisher = Publisher::at(stage.rtmp, &app);
         publisher.publish(&values);
         assert_eq!(publisher.code(), "NetStream.Publish.Start", "{values:?}");
     }
-    assert!(!origin.log().contains(KEY), "{}", origin.log());
+    assert!(!stage.log().contains(KEY), "{}", stage.log());
 }
 
 #[test]
 fn a_refusal_says_why_before_the_connection_ends() {
-    let origin = Origin::start(&[]);
-    let mut publisher = Publisher::at(origin.rtmp, "live");
+    let stage = Stage::new();
+    let mut publisher = Publisher::at(stage.rtmp, "live");
     publisher.publish(&[Value::Null, Value::text("no-such-key"), Value::text("live")]);
     let (code, description) = publisher.status();
     assert_eq!(code, "NetStream.Publish.BadName");
     assert!(description.contains("stream key is not valid"), "{description}");
     publisher.wait_for_end();
 
-    let mut publisher = Publisher::connected(origin.rtmp);
+    let mut publisher = Publisher::connected(stage.rtmp);
     let answer = publisher.call("connect", &[Value::texts(&[("app", "vod")])]);
     assert_eq!(answer[0], Value::text("_error"));
     let (code, description) = publisher.status();
@@ -208,24 +162,24 @@ fn a_refusal_says_why_before_the_connection_ends() {
     assert!(description.contains("rtmp://HOST/live"), "{description}");
     publisher.wait_for_end();
 
-    let mut publisher = Publisher::admitted(origin.rtmp, KEY);
+    let mut publisher = Publisher::admitted(stage.rtmp, KEY);
     publisher.media(VIDEO, 0, &Bytes::from_static(b"\x90hvc1settings"));
     let (code, description) = publisher.status();
     assert_eq!(code, "NetStream.Publish.Rejected");
     assert!(description.contains("H.265") && description.contains("H.264"), "{description}");
     publisher.wait_for_end();
-    let log = origin.log();
+    let log = stage.log();
     assert!(log.contains("wrong stream key") && log.contains("wrong application"), "{log}");
     assert!(log.contains("the picture is H.265"), "{log}");
 }
 
 #[test]
 fn two_publishers_with_one_key_end_with_one() {
-    let origin = Origin::start(&["--rtmp-rival-pause", "60"]);
+    let stage = Stage::with(&["--rtmp-rival-pause", "60"]);
     let sound = Bytes::from_static(&[0xaf, 1, 9]);
-    let mut first = Publisher::admitted(origin.rtmp, KEY);
+    let mut first = Publisher::admitted(stage.rtmp, KEY);
     first.media(AUDIO, 0, &sound);
-    let mut second = Publisher::admitted(origin.rtmp, KEY);
+    let mut second = Publisher::admitted(stage.rtmp, KEY);
     let (code, description) = first.status();
     assert_eq!(code, "NetStream.Publish.BadName");
     assert!(description.contains("took over"), "{description}");
@@ -242,7 +196,7 @@ fn two_publishers_with_one_key_end_with_one() {
             }
         });
         for _ in 0..3 {
-            let mut again = Publisher::at(origin.rtmp, "live");
+            let mut again = Publisher::at(stage.rtmp, "live");
             again.publish(&[Value::Null, Value::text(KEY)]);
             let (code, description) = again.status();
             is_over.store(code != "NetStream.Publish.BadName", Ordering::Relaxed);
@@ -253,14 +207,14 @@ fn two_publishers_with_one_key_end_with_one() {
         is_over.store(true, Ordering::Relaxed);
     });
     assert!(second.is_heard());
-    let log = origin.log();
+    let log = stage.log();
     let line = log.lines().find(|line| line.contains("two publishers fight"));
     assert!(line.is_some_and(|line| line.contains("demo") && line.contains("127.0.0.1")), "{log}");
     assert_eq!(log.matches("a newer publisher took over").count(), 1, "{log}");
     // Once the other one has left, it is free.
     drop(second);
     wait("a free seat", || {
-        let mut again = Publisher::at(origin.rtmp, "live");
+        let mut again = Publisher::at(stage.rtmp, "live");
         again.publish(&[Value::Null, Value::text(KEY)]);
         again.code() == "NetStream.Publish.Start"
     });
@@ -268,47 +222,54 @@ fn two_publishers_with_one_key_end_with_one() {
 
 #[test]
 fn sound_alone_is_on_the_air_and_a_picture_that_comes_later_too() {
-    let origin = Origin::start(&["--picture-wait-ms", "1000"]);
-    let clip = tags(origin.folder.path());
-    let mut publisher = Publisher::admitted(origin.rtmp, KEY);
+    let stage = Stage::with(&["--picture-wait-ms", "1000"]);
+    let clip = tags(stage.folder.path());
+    let mut publisher = Publisher::admitted(stage.rtmp, KEY);
     let begun = Instant::now();
-    let picture_from = std::cell::Cell::new(None);
+    let mut picture_from = None;
     for (number, (kind, ms, data)) in clip.iter().enumerate() {
         let due = Duration::from_millis(u64::from(*ms));
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
         let is_config = data.get(1) == Some(&0);
-        let from = picture_from.get();
-        if *kind == AUDIO || (*kind == VIDEO && from.is_some_and(|from| *ms >= from)) {
+        if *kind == AUDIO || (*kind == VIDEO && picture_from.is_some_and(|from| *ms >= from)) {
             publisher.media(*kind, *ms, data);
         }
-        if number % 30 != 0 || is_config || !origin.is_live() {
+        if number % 30 != 0 || is_config || !stage.is_up() {
             continue;
         }
-        let media = &origin.state()["media"];
-        match from {
+        match picture_from {
             None => {
-                assert_eq!(media["encoder_starts"], 1, "{}", origin.log());
+                assert_eq!(stage.starts(), 1, "{}", stage.log());
                 let config = clip.iter().find(|(kind, ..)| *kind == VIDEO).unwrap();
                 publisher.media(VIDEO, *ms, &config.2);
-                picture_from.set(Some(*ms));
+                picture_from = Some(*ms);
             }
-            Some(_) if media["encoder_starts"] == 2 && media["state"] == "live" => {
-                let log = origin.log();
-                assert_eq!(log.matches("sound and no picture").count(), 1, "{log}");
-                assert!(log.contains("the publisher's picture came"), "{log}");
+            Some(_) if stage.starts() == 2 && stage.is("live") => {
+                assert_eq!(stage.told("sound and no picture"), 1, "{}", stage.log());
+                assert_eq!(stage.told("the publisher's picture came"), 1, "{}", stage.log());
                 return;
             }
             Some(_) => {}
         }
     }
-    panic!("the clip ended too early: {}\n{}", origin.state(), origin.log());
+    panic!("the clip ended too early: {}\n{}", stage.shown(), stage.log());
+}
+
+#[test]
+fn sound_alone_is_heard() {
+    let stage = Stage::with(&["--picture-wait-ms", "1000"]);
+    let _commentary = stage.camera("-re -f lavfi -i sine=frequency=440:sample_rate=48000 -c:a aac");
+    wait("the event", || stage.is_up());
+    let loudest = stage.loudest(stage.next() - 1);
+    assert!(loudest > -40.0, "it is silence: {loudest} dB\n{}", stage.log());
+    assert!(stage.is("live"), "{}", stage.shown());
 }
 
 #[test]
 fn strangers_and_slow_publishers_have_deadlines() {
-    let origin = Origin::start(&["--rtmp-admission", "2", "--rtmp-idle", "2"]);
+    let stage = Stage::with(&["--rtmp-admission", "2", "--rtmp-idle", "2"]);
     let enter = |sent: &[u8]| {
-        let mut stream = TcpStream::connect(("127.0.0.1", origin.rtmp)).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", stage.rtmp)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(sent).unwrap();
         stream
@@ -316,24 +277,24 @@ fn strangers_and_slow_publishers_have_deadlines() {
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 2, 0], &[0; 4096]] {
         wait_for_end(&mut enter(garbage));
     }
-    assert_eq!(origin.log().matches("not RTMP").count(), 3, "{}", origin.log());
+    assert_eq!(stage.log().matches("not RTMP").count(), 3, "{}", stage.log());
     let mut half = [3; 700];
     half[1..].fill(0);
     for sent in [&[][..], &[3], &half] {
         wait_for_end(&mut enter(sent));
     }
-    assert_eq!(origin.log().matches("no RTMP handshake in time").count(), 3, "{}", origin.log());
-    Publisher::connected(origin.rtmp).wait_for_end();
-    assert!(origin.log().contains("did not give a stream key in time"), "{}", origin.log());
+    assert_eq!(stage.log().matches("no RTMP handshake in time").count(), 3, "{}", stage.log());
+    Publisher::connected(stage.rtmp).wait_for_end();
+    assert!(stage.log().contains("did not give a stream key in time"), "{}", stage.log());
     // A byte now and then is no stream.
-    let mut slow = Publisher::admitted(origin.rtmp, KEY);
+    let mut slow = Publisher::admitted(stage.rtmp, KEY);
     let bytes = chunk(4, 0, 4096, VIDEO, &[0x27; 128]);
     let sent = bytes.iter().take_while(|byte| {
         std::thread::sleep(Duration::from_millis(500));
         slow.stream.write_all(&[**byte]).is_ok()
     });
     assert!(sent.count() < bytes.len());
-    assert!(origin.log().contains("neither picture nor sound"), "{}", origin.log());
+    assert!(stage.log().contains("neither picture nor sound"), "{}", stage.log());
 }
 
 /// Sends a clip in real time, its sound inside its pictures, with what is no picture between them.
@@ -371,69 +332,26 @@ fn publish_bent(publisher: &mut Publisher, clip: &[(u8, u32, Bytes)], is_over: i
 
 #[test]
 fn a_bent_stream_past_four_hours_is_on_the_air_at_once() {
-    let origin = Origin::start(&[]);
-    let clip = tags(origin.folder.path());
-    let mut publisher = Publisher::admitted(origin.rtmp, KEY);
-    publish_bent(&mut publisher, &clip, || origin.is_live());
-    let state = origin.state();
-    assert_eq!(state["media"]["encoder_starts"], 1, "{state}\n{}", origin.log());
-    assert_eq!(state["media"]["state"], "live", "{state}");
-}
-
-/// The loudest sample of a segment, in decibels.
-fn loudest(origin: &Origin) -> f64 {
-    let state = origin.state();
-    let last = state["live_edge"]["next_sequence"].as_u64().unwrap() - 1;
-    let epoch = state["epoch"].as_str().unwrap();
-    let of = |object: &str| {
-        let (status, body) =
-            get(origin.main, &format!("/live/demo/a-en/{epoch}-{object}")).unwrap();
-        assert_eq!(status, 200, "{object}: {state}");
-        body
-    };
-    let file = origin.folder.path().join("sound.mp4");
-    std::fs::write(&file, [of("init.mp4"), of(&format!("{last}.m4s"))].concat()).unwrap();
-    loudest_of(&file)
-}
-
-#[test]
-fn sound_alone_is_heard() {
-    let origin = Origin::start(&["--picture-wait-ms", "1000"]);
-    let child = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-re"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-c:a", "aac", "-f", "flv"])
-        .arg(format!("rtmp://127.0.0.1:{}/live/{KEY}", origin.rtmp))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let _commentary = Running(child.unwrap());
-    wait("the event", || origin.is_live());
-    let loudest = loudest(&origin);
-    assert!(loudest > -40.0, "it is silence: {loudest} dB\n{}", origin.log());
-    let state = origin.state();
+    let stage = Stage::new();
+    let clip = tags(stage.folder.path());
+    let mut publisher = Publisher::admitted(stage.rtmp, KEY);
+    publish_bent(&mut publisher, &clip, || stage.is_up());
+    let state = stage.shown();
+    assert_eq!(state["media"]["encoder_starts"], 1, "{state}\n{}", stage.log());
     assert_eq!(state["media"]["state"], "live", "{state}");
 }
 
 #[test]
 fn sound_in_other_codecs_is_heard() {
     for codec in ["libmp3lame -ar 44100 -ac 1", "pcm_alaw -ar 8000 -ac 1"] {
-        let origin = Origin::start(&[]);
-        let child = Command::new("ffmpeg")
-            .args(["-v", "error", "-nostdin", "-re"])
-            .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
-            .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-            .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
-            .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a"])
-            .args(codec.split(' '))
-            .args(["-f", "flv"])
-            .arg(format!("rtmp://127.0.0.1:{}/live/{KEY}", origin.rtmp))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let _camera = Running(child.unwrap());
-        wait("the event", || origin.is_live());
-        let loudest = loudest(&origin);
-        assert!(loudest > -40.0, "{codec} is silence: {loudest} dB\n{}", origin.log());
+        let stage = Stage::new();
+        let _camera = stage.camera(&format!(
+            "-re -f lavfi -i testsrc2=size=284x160:rate=30 \
+             -f lavfi -i sine=frequency=440:sample_rate=48000 -c:v libx264 -preset ultrafast \
+             -tune zerolatency -pix_fmt yuv420p -g 30 -c:a {codec}"
+        ));
+        wait("the event", || stage.is_up());
+        let loudest = stage.loudest(stage.next() - 1);
+        assert!(loudest > -40.0, "{codec} is silence: {loudest} dB\n{}", stage.log());
     }
 }

@@ -4,6 +4,7 @@
 //! of the core's, or of the origin's for its publishers, is broken.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a fuzz target reports")]
 
+mod origin;
 mod publisher;
 
 use std::sync::LazyLock;
@@ -22,7 +23,7 @@ use crate::case::{envelope, keyring_json};
 pub type Check = fn(&[u8]);
 
 /// Every target by name; a folder of seeds has the same name.
-pub const TARGETS: [(&str, Check); 9] = [
+pub const TARGETS: [(&str, Check); 12] = [
     ("target", target),
     ("token", token),
     ("playlist", playlist),
@@ -32,6 +33,9 @@ pub const TARGETS: [(&str, Check); 9] = [
     ("amf", amf),
     ("flv", flv),
     ("ts", ts),
+    ("settings", settings),
+    ("probe", probe),
+    ("sealed", sealed),
 ];
 
 const PODS: &str = r#"{"event":"e","revision":7,"cohort":"generic","discontinuities":5,"breaks":[
@@ -228,4 +232,19 @@ pub fn flv(data: &[u8]) {
 /// A transport stream.
 pub fn ts(data: &[u8]) {
     publisher::ts(data);
+}
+
+/// The body of a request for a stream.
+pub fn settings(data: &[u8]) {
+    origin::settings(data);
+}
+
+/// What ffprobe says of a file.
+pub fn probe(data: &[u8]) {
+    origin::probe(data);
+}
+
+/// A segment as it is kept.
+pub fn sealed(data: &[u8]) {
+    origin::sealed(data);
 }

@@ -19,16 +19,23 @@ use super::log::{Log, LogError};
 use super::on_air::{Breaks, BreaksView, DateRange, FreezeError};
 use super::scte35;
 use crate::grid::Grid;
+use crate::told::Told;
 
 /// Segments kept listed beyond the DVR window, so that a slow reader of an old playlist still finds
 /// its breaks.
 const WINDOW_MARGIN: u64 = 8;
-/// Segments between the first that can still change and the start of a break: time for every door
-/// to fetch the frozen pods.
-const LEAD_SEGMENTS: u64 = 2;
-
 /// Earlier revisions that stay in memory: playlists of a few seconds ago name them.
 const FOLDED_MOST: usize = 8;
+
+/// What is asked for a break, in segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakRequest {
+    /// Between the first that can still change and its start: time for every door to fetch the
+    /// frozen pods.
+    pub lead: u64,
+    /// That it lasts.
+    pub length: u64,
+}
 
 /// What the desk asks when a break is decided.
 pub trait Decide: Send + Sync + 'static {
@@ -67,6 +74,8 @@ struct Inner {
     decisions: Decisions,
     /// First sequence number of which nothing is published or hinted yet.
     floor: u64,
+    /// When a failure to write the ledger was told last.
+    told: Told,
 }
 
 impl Desk {
@@ -83,7 +92,7 @@ impl Desk {
         let (log, ledger) = Log::open(path, event)?;
         let seen = RwLock::new(Arc::new(Seen::of(&log, &ledger)));
         let (kept, decisions) = Kept::open(path, &ledger);
-        let inner = Mutex::new(Inner { log, ledger, decisions, floor: 0 });
+        let inner = Mutex::new(Inner { log, ledger, decisions, floor: 0, told: Told::default() });
         Ok(Self {
             event: event.to_owned(),
             window_ms: u64::from(window_s) * 1000,
@@ -102,15 +111,20 @@ impl Desk {
         inner.floor = inner.floor.max(next_msn);
     }
 
-    /// Announces a break of `length` segments at the next boundary that leaves the lead. Blocks
-    /// until it is on disk.
+    /// Announces a break at the next boundary that leaves the lead. Blocks until it is on disk.
     ///
     /// # Errors
     /// [`RuleError::Overlap`] while another break stands there; [`LogError::Io`] when it is not on
     /// disk.
-    pub fn announce(&self, grid: &Grid, next_msn: u64, length: u64) -> Result<Announced, LogError> {
+    pub fn announce(
+        &self,
+        grid: &Grid,
+        next_msn: u64,
+        asked: BreakRequest,
+    ) -> Result<Announced, LogError> {
         let mut inner = self.lock();
-        let start = inner.floor.max(next_msn) + LEAD_SEGMENTS;
+        let BreakRequest { lead, length } = asked;
+        let start = inner.floor.max(next_msn).saturating_add(lead);
         let number = inner.ledger.next_number();
         let (start_ms, end_ms) =
             (grid.start_ms(start), grid.start_ms(start.saturating_add(length)));
@@ -255,6 +269,10 @@ impl Desk {
             .iter()
             .find(|r| matches!(r.state, State::Announced | State::Frozen))?;
         match open.state {
+            // Its start is out without it, because the disk did not take it in time.
+            State::Announced if open.plan.start < inner.floor => {
+                Some(LedgerEntry::Cancelled { id: open.plan.id.clone() })
+            }
             State::Announced if open.plan.start <= floor => {
                 let decision = inner.decisions.get(&open.plan.id).cloned();
                 let decision = decision.unwrap_or_else(Decision::nothing);
@@ -296,6 +314,22 @@ impl Desk {
         }))
     }
 
+    /// Tells what was due and is in force.
+    fn note(&self, inner: &mut Inner, entry: &LedgerEntry) {
+        match entry {
+            LedgerEntry::Frozen(frozen) => {
+                inner.decisions.remove(&frozen.id);
+                log_frozen(&self.event, frozen);
+            }
+            LedgerEntry::Cancelled { id } => {
+                inner.decisions.remove(id);
+                let event = &self.event;
+                tracing::warn!(event, id, "break called off: it was not on disk before its start");
+            }
+            _ => {}
+        }
+    }
+
     /// Puts entries on disk, and only then before anyone.
     fn append(&self, inner: &mut Inner, entries: Vec<LedgerEntry>) -> Result<(), LogError> {
         let Inner { log, ledger, .. } = inner;
@@ -323,24 +357,27 @@ impl Seen {
 }
 
 impl Breaks for Desk {
-    fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+    fn before_publish(&self, msn: u64) {
         self.decide_due(msn.saturating_add(1));
         let ads_on = self.decide.ads_on();
         let mut inner = self.lock();
         let floor = inner.floor.max(msn.saturating_add(1));
         let entries = self.due(&inner, floor, ads_on);
-        if !entries.is_empty() {
-            self.append(&mut inner, entries.clone())
-                .map_err(|error| FreezeError { msn, reason: error.to_string() })?;
-        }
+        let written = match entries.is_empty() {
+            true => Ok(()),
+            false => self.append(&mut inner, entries.clone()),
+        };
         inner.floor = floor;
-        for entry in &entries {
-            if let LedgerEntry::Frozen(frozen) = entry {
-                inner.decisions.remove(&frozen.id);
-                log_frozen(&self.event, frozen);
-            }
+        match written {
+            Ok(()) => entries.iter().for_each(|entry| self.note(&mut inner, entry)),
+            // The live edge waits for no disk: what is due stays due.
+            Err(error) if inner.told.due() => tracing::error!(
+                event = self.event,
+                %error,
+                "the ledger cannot be written: the event goes on without the break that is due"
+            ),
+            Err(_) => {}
         }
-        Ok(())
     }
 
     fn close_at(&self, end: u64) -> Result<(), FreezeError> {

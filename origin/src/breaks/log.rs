@@ -142,6 +142,12 @@ impl Log {
         Ok(())
     }
 
+    /// Stands for a write that failed.
+    #[cfg(test)]
+    pub(super) fn distrust(&mut self) {
+        self.broken = true;
+    }
+
     /// All entries; entry `n` made revision `n + 1`.
     #[must_use]
     pub fn entries(&self) -> &[LedgerEntry] {

@@ -44,11 +44,9 @@ pub trait Breaks: Send + Sync + 'static {
     /// that names `msn` becomes visible in any rendition: its first part, or the preload hint for
     /// it, which is visible as soon as `msn - 1` is whole (RFC 8216bis 4.4.5.3: the hint's URI is
     /// the later part's, so what plays there must be frozen by then). Returns when what is frozen
-    /// there is on disk. May block; runs on a thread of its own.
-    ///
-    /// # Errors
-    /// When it is not on disk; nothing of `msn` is published, and the call is made again.
-    fn before_publish(&self, msn: u64) -> Result<(), FreezeError>;
+    /// there is on disk; what a disk that fails does not take is not frozen, and no ads play there.
+    /// May block; runs on a thread of its own.
+    fn before_publish(&self, msn: u64);
 
     /// The event ends before segment `end`: a break that would go on is over there, and one that is
     /// not frozen is called off. Returns when that is on disk. May block, as the other does.
@@ -72,9 +70,7 @@ pub(crate) struct NoBreaks;
 
 #[cfg(test)]
 impl Breaks for NoBreaks {
-    fn before_publish(&self, _: u64) -> Result<(), FreezeError> {
-        Ok(())
-    }
+    fn before_publish(&self, _: u64) {}
 
     fn close_at(&self, _: u64) -> Result<(), FreezeError> {
         Ok(())

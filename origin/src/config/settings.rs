@@ -142,6 +142,9 @@ pub struct Settings {
     /// Milliseconds that one track may be behind the others before slate or silence takes its place
     #[arg(long, value_name = "N")]
     pub(super) track_lateness_ms: Option<Text>,
+    /// Milliseconds that a publisher's last picture stands while its sound goes on, before slate
+    #[arg(long, value_name = "N")]
+    pub(super) picture_hold_ms: Option<Text>,
 
     /// Milliseconds that a part waits to be written before it is shown from memory
     #[arg(long, value_name = "N")]
@@ -213,6 +216,10 @@ pub struct Settings {
     /// Seconds that a break of the schedule lasts
     #[arg(long, value_name = "N")]
     pub(super) break_length: Option<Text>,
+    /// Seconds from the announcement of a break to its start, at least [default: 4, with standard
+    /// latency 8]
+    #[arg(long, value_name = "N")]
+    pub(super) break_lead: Option<Text>,
     /// Clip that fills what a pod leaves; its first picture is also shown while none comes [default:
     /// built in]
     #[arg(long, value_name = "FILE")]

@@ -90,6 +90,7 @@ fn body_fields() -> &'static [Field] {
         live("/breaks/first_s", "first-break", Kind::Number),
         live("/breaks/every_s", "break-every", Kind::Number),
         live("/breaks/length_s", "break-length", Kind::Number),
+        live("/breaks/lead_s", "break-lead", Kind::Number),
         live("/pods", "pods", Kind::Objects),
         live("/media_url", "media-url", Kind::Text),
     ];
@@ -181,6 +182,7 @@ impl Config {
                 "first_s": self.schedule.first_s,
                 "every_s": self.schedule.every_s,
                 "length_s": self.schedule.length_s,
+                "lead_s": self.schedule.lead_s,
             },
             "pods": self.pods(),
         });
@@ -310,17 +312,19 @@ fn fault(pointer: &str, fault: &str, remedy: &str) -> Fault {
     Fault { place, fault: fault.to_owned(), remedy: remedy.to_owned() }
 }
 
-/// What the lengths of segments and parts are unless set depends on it.
+/// What the lengths of segments and parts and the lead of breaks are unless set depends on it.
 pub(super) fn latency(reader: &mut Reader) -> Latency {
     let words = [("low", Latency::Low), ("standard", Latency::Standard)];
     let latency = one_of(reader, "latency", |s| &s.latency, words);
-    let (segment, part) = match latency {
-        Latency::Low => ("2000", "200"),
-        Latency::Standard => ("4000", "1000"),
+    // The lead is two segments.
+    let (segment, part, lead) = match latency {
+        Latency::Low => ("2000", "200", "4"),
+        Latency::Standard => ("4000", "1000", "8"),
     };
     let defaults = reader.defaults();
     defaults.segment_ms = Some(segment.into());
     defaults.part_ms = Some(part.into());
+    defaults.break_lead = Some(lead.into());
     latency
 }
 

@@ -130,6 +130,7 @@ fn of_a_file() -> BTreeSet<String> {
         tags: Some("".into()),
         segment_ms: Some("".into()),
         part_ms: Some("".into()),
+        break_lead: Some("".into()),
         database: Some("".into()),
         rtmp_url: Some("".into()),
         srt: Some("".into()),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Control;
 use super::answer::{DISK, NEVER, Outcome, apart, failed, ok, read};
+use crate::breaks::desk::BreakRequest;
 use crate::breaks::ledger::{Record, RuleError, State};
 use crate::breaks::log::LogError;
 use crate::demo::gate::Gate;
@@ -115,10 +116,10 @@ async fn announce(event: &RunningEvent, asked: &NewBreak) -> Outcome {
     }
     let grid = event.live.grid();
     let length = grid.segments_in_ms(asked.length_s * 1000);
+    let asked = BreakRequest { lead: event.schedule().lead(&grid), length };
     let (desk, next) = (Arc::clone(&event.desk), event.live.position().next_msn);
-    let plan = apart(move || desk.announce(&grid, next, length))
-        .await?
-        .map_err(|error| refused(&error))?;
+    let plan =
+        apart(move || desk.announce(&grid, next, asked)).await?.map_err(|error| refused(&error))?;
     Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
 }
 

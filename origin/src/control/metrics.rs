@@ -1,7 +1,9 @@
 //! What Prometheus reads: counts, clocks and times of all events. Labels are events and words of
 //! small, fixed sets.
 
-use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    CounterVec, Encoder, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::breaks::ledger;
 use crate::clock;
@@ -42,6 +44,7 @@ struct OfEvents {
     clock_offset: GaugeVec,
     clock_drift: GaugeVec,
     encoder_starts: IntCounterVec,
+    encoded: CounterVec,
     parts: IntCounterVec,
     disk_backlog: GaugeVec,
     disk_late: GaugeVec,
@@ -61,7 +64,14 @@ impl OfEvents {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let encoded = Opts::new(
+            "sightscreen_encoded_seconds_total",
+            "Seconds of picture that the encoder gave; its rate is the encoder's speed.",
+        );
+        let encoded = CounterVec::new(encoded, &["event"])?;
+        registry.register(Box::new(encoded.clone()))?;
         Ok(Self {
+            encoded,
             state: gauge("sightscreen_event_state", "1 for the state that it is in.", &["state"])?,
             next_sequence: gauge(
                 "sightscreen_next_sequence",
@@ -133,6 +143,8 @@ impl OfEvents {
         set(&self.clock_drift, status.clock_drift_ppm as f64 / 1e6)?;
         let starts = self.encoder_starts.get_metric_with_label_values(&[name])?;
         starts.inc_by(status.encoder_starts);
+        let encoded = self.encoded.get_metric_with_label_values(&[name])?;
+        encoded.inc_by(event.live.encoded_s());
         for (of, parts) in event.live.parts() {
             self.parts.get_metric_with_label_values(&[name, of])?.inc_by(parts);
         }

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -102,8 +101,22 @@ pub fn file_url(path: &Path) -> OsString {
 /// When ffprobe cannot be started, does not answer, or finds neither picture nor sound.
 pub async fn probe_file(path: &Path) -> Result<Source, EncodeError> {
     let name = path.display().to_string();
-    let told: Told = ask(path, &["-show_streams", "-show_format"], HEAD).await?;
-    told.source().map_err(|reason| EncodeError::Input { input: name, reason })
+    let told = ask(path, &["-show_streams", "-show_format"], HEAD).await?;
+    source_of(&told).map_err(|reason| EncodeError::Input { input: name, reason })
+}
+
+/// What a source holds, of ffprobe's JSON. A file says much of it, so it is hostile.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn source_of(told: &[u8]) -> Result<Source, String> {
+    serde_json::from_slice::<Told>(told).map_err(|error| error.to_string())?.source()
+}
+
+/// The length of a source in milliseconds, of ffprobe's JSON of all its packets.
+#[must_use]
+pub fn length_of(told: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Packets>(told).ok()?.duration_ms()
 }
 
 /// The same, with the length counted where the file does not tell it.
@@ -113,17 +126,13 @@ pub async fn probe_file(path: &Path) -> Result<Source, EncodeError> {
 pub async fn probe_whole(path: &Path) -> Result<Source, EncodeError> {
     let mut source = probe_file(path).await?;
     if source.duration_ms.is_none() {
-        let told: Packets = ask(path, &["-show_entries", PACKETS], COUNT).await?;
-        source.duration_ms = told.duration_ms();
+        let told = ask(path, &["-show_entries", PACKETS], COUNT).await?;
+        source.duration_ms = length_of(&told);
     }
     Ok(source)
 }
 
-async fn ask<T: DeserializeOwned>(
-    path: &Path,
-    wanted: &[&str],
-    longest: Duration,
-) -> Result<T, EncodeError> {
+async fn ask(path: &Path, wanted: &[&str], longest: Duration) -> Result<Vec<u8>, EncodeError> {
     let run = Command::new("ffprobe")
         .args(["-v", "error", "-of", "json"])
         .args(wanted)
@@ -140,7 +149,7 @@ async fn ask<T: DeserializeOwned>(
     if !output.status.success() {
         return Err(refuse(last_line(&String::from_utf8_lossy(&output.stderr))));
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| refuse(error.to_string()))
+    Ok(output.stdout)
 }
 
 #[derive(Deserialize)]
@@ -302,8 +311,7 @@ mod tests {
     use super::*;
 
     fn source(streams: &str) -> Result<Source, String> {
-        let told: Told = serde_json::from_str(&format!("{{\"streams\":[{streams}]}}")).unwrap();
-        told.source()
+        source_of(format!("{{\"streams\":[{streams}]}}").as_bytes())
     }
 
     #[test]
@@ -341,8 +349,7 @@ mod tests {
     fn a_length_is_counted_from_first_to_last() {
         let told = r#"{"packets":[{"pts_time":"1.5","duration_time":"0.04"},
             {"pts_time":"-0.007"},{"pts_time":"N/A"},{"pts_time":"4.0","duration_time":"0.02"}]}"#;
-        let packets: Packets = serde_json::from_str(told).unwrap();
-        assert_eq!(packets.duration_ms(), Some(4027));
-        assert_eq!(Packets { packets: Vec::new() }.duration_ms(), None);
+        assert_eq!(length_of(told.as_bytes()), Some(4027));
+        assert_eq!((length_of(b"{}"), length_of(b"[")), (None, None));
     }
 }

@@ -13,7 +13,6 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::process::{Child, ChildStdin};
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
@@ -26,6 +25,7 @@ use crate::clock::now_ms;
 use crate::grid::{Grid, Kind};
 use crate::package::message::Message;
 use crate::package::queue::{RunSink, Sink};
+use crate::weighed;
 
 /// What to run.
 pub struct Job {
@@ -42,7 +42,7 @@ pub struct Job {
     /// Folder of this run; removed at its end.
     pub folder: RunFolder,
     /// What is written to standard input.
-    pub stdin: Option<mpsc::Receiver<Bytes>>,
+    pub stdin: Option<weighed::Receiver<Bytes>>,
 }
 
 /// Tells the packager that the run is over, also when its future is dropped.
@@ -83,7 +83,7 @@ struct Running {
     encoder: (Chosen, Encoder),
     child: Child,
     complaints: Option<JoinHandle<String>>,
-    input: Option<(mpsc::Receiver<Bytes>, ChildStdin)>,
+    input: Option<(weighed::Receiver<Bytes>, ChildStdin)>,
     _ending: Ending,
     _folder: RunFolder,
 }
@@ -227,7 +227,7 @@ async fn first_error(readers: &mut JoinSet<Result<(), String>>) -> Option<String
 
 /// Writes to the encoder's input until there is no more, and gives it back open. Without an input,
 /// never returns.
-async fn feed(feeder: Option<(mpsc::Receiver<Bytes>, ChildStdin)>) -> ChildStdin {
+async fn feed(feeder: Option<(weighed::Receiver<Bytes>, ChildStdin)>) -> ChildStdin {
     let Some((mut bytes, mut pipe)) = feeder else {
         return std::future::pending().await;
     };
@@ -262,9 +262,9 @@ mod tests {
     use crate::encode::ladder::Rung;
     use crate::package::queue::queue;
 
-    fn job(input: &str) -> (Job, mpsc::Sender<Bytes>) {
+    fn job(input: &str) -> (Job, weighed::Sender<Bytes>) {
         let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
-        let (pipe, stdin) = mpsc::channel(16);
+        let (pipe, stdin) = weighed::queue(weighed::Bounds { items: 16, bytes: 1 << 20 });
         let job = Job {
             plan: Plan { video: vec![rung], audio: Vec::new() },
             grid: Grid::new(0, (25, 1), 2000, 200).unwrap(),
@@ -302,7 +302,7 @@ mod tests {
         let (job, pipe) = job("-f nonsense -i pipe:0");
         let task = tokio::spawn(async move { run(job, &sink).await });
         // The pipe closes with the process.
-        while pipe.send(Bytes::from_static(&[0; 4096])).await.is_ok() {}
+        while pipe.send(Bytes::from_static(&[0; 4096]), 4096).await.is_ok() {}
         task.abort();
         let said = || String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
         let told = async {

@@ -203,6 +203,13 @@ impl Live {
             .map(|(of, count)| (of, count.load(Ordering::Relaxed)))
     }
 
+    /// Seconds of picture that the encoder gave.
+    pub(crate) fn encoded_s(&self) -> f64 {
+        let pictures = self.inner.event.counters.pictures.load(Ordering::Relaxed);
+        let (num, den) = self.grid().fps;
+        pictures as f64 * f64::from(den) / f64::from(num)
+    }
+
     /// What an operator sees.
     #[must_use]
     pub fn status(&self) -> Status {

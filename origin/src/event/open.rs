@@ -247,8 +247,9 @@ impl LiveEvent {
         let kept = seconds(self.config.dvr_s).max(2 * window_segments);
         let store = Store::open(folder, grid, &plan.tracks(), kept, self.config.disk)
             .map_err(|error| at(&folder.join("media"), error))?;
+        store.disk().belongs_to(&self.name);
         let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
-        furthest.into_iter().for_each(|msn| clock::hold_to(grid.start_ms(msn)));
+        furthest.into_iter().for_each(|msn| clock::hold_to(&self.name, grid.start_ms(msn)));
         let paths: Vec<PathBuf> = plan
             .tracks()
             .iter()
@@ -283,7 +284,10 @@ impl LiveEvent {
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name("packager".to_owned())
-            .spawn(move || Packager::new(setup).work(messages, &runtime))
+            .spawn(move || {
+                let _follower = clock::follow();
+                Packager::new(setup).work(messages, &runtime);
+            })
             .map_err(|error| at(folder, error))?;
         let working = Working { thread, sink: sink.downgrade() };
         *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
@@ -334,6 +338,10 @@ impl Intake for LiveEvent {
 
     fn deinterlace(&self) -> Deinterlace {
         self.config.deinterlace
+    }
+
+    fn picture_hold_ms(&self) -> u64 {
+        self.config.patience.picture_hold_ms
     }
 
     fn plan(&self) -> Option<Plan> {

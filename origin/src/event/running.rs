@@ -234,6 +234,12 @@ impl RunningEvent {
         before.iter().for_each(AbortHandle::abort);
     }
 
+    /// When breaks come, and how long before they are announced.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        *self.schedule.borrow()
+    }
+
     /// Takes what of these settings may change while it runs: the document but for the cohorts, who
     /// sees what from the next break on, and the schedule, which begins anew. Blocks until that is
     /// on disk.

@@ -27,7 +27,7 @@ impl Admitted {
         seat.newest.send_modify(|newest| *newest = number.max(*newest));
         let newest = seat.newest.subscribe();
         // An error says that the event takes no publisher any more; what it says will say so too.
-        let _ = seat.steps.send(Step::Begin(number)).await;
+        let _ = seat.tell(Step::Begin(number)).await;
         Ok(Self { seat, number, newest })
     }
 
@@ -46,7 +46,7 @@ impl Admitted {
     /// # Errors
     /// [`NoEvent`].
     pub(crate) async fn say(&self, said: Said) -> Result<(), NoEvent> {
-        let sent = self.seat.steps.send(Step::Said(self.number, said)).await;
+        let sent = self.seat.tell(Step::Said(self.number, said)).await;
         sent.map_err(|_| NoEvent)
     }
 
@@ -61,6 +61,6 @@ impl Admitted {
 
     pub(crate) async fn leave(self) {
         self.seat.contest().left(self.number);
-        let _ = self.seat.steps.send(Step::End(self.number)).await;
+        let _ = self.seat.tell(Step::End(self.number)).await;
     }
 }

@@ -56,6 +56,8 @@ pub(crate) enum Change {
     Nothing,
     /// Something came that there was not: pieces so far are good.
     More,
+    /// The sound is coded otherwise: pictures so far are good.
+    Sound,
     /// Pieces so far cannot be decoded any more.
     Other,
 }
@@ -77,6 +79,9 @@ impl Setup {
                 && self.sounds.starts_with(&older.sounds) =>
             {
                 Change::More
+            }
+            _ if self.container == older.container && self.picture == older.picture => {
+                Change::Sound
             }
             _ => Change::Other,
         }

@@ -98,6 +98,9 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// What it makes of interlaced pictures.
     fn deinterlace(&self) -> Deinterlace;
 
+    /// How long its last picture stands while sound goes on, in milliseconds.
+    fn picture_hold_ms(&self) -> u64;
+
     /// Its tracks, once they are settled.
     fn plan(&self) -> Option<Plan>;
 

@@ -15,18 +15,24 @@ use tokio::time::Instant;
 use crate::clock::now_ms;
 use crate::encode::probe::Picture;
 use crate::encode::rate;
+use crate::ingest::group::Group;
 use crate::ingest::piece::{Change, Piece, Setup, Track};
 use crate::ingest::publishers::{Said, Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake};
 use crate::package::queue::Sink;
+use crate::told::Told;
 use run::{Run, probe_picture};
 
 /// How long a run waits for the publisher's sound to announce itself, in milliseconds of its clock.
 const AUDIO_WAIT: i64 = 500;
 
-/// Pieces kept while a run is about to start.
-const MAX_HELD: usize = 600;
+/// How long no picture may come, while sound does, before the last one is shown again, in
+/// milliseconds of the publisher's clock: an encoder gives none without one.
+const AGAIN_MS: u64 = 1000;
+
+/// How long a publisher's clock may stand while data come before it is told, in milliseconds.
+const STILL_MS: u64 = 2000;
 
 /// How long an event's first pictures are counted for their rate, in milliseconds of the
 /// publisher's clock.
@@ -56,6 +62,17 @@ pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<S
     }
 }
 
+/// The last picture, as long as no other comes.
+#[derive(Debug, Clone, Copy)]
+struct Stands {
+    /// Its time on the publisher's clock.
+    time: u32,
+    /// When it was shown again, on that clock.
+    again: u32,
+    /// When it arrived, on the origin's clock.
+    arrived_ms: u64,
+}
+
 /// When the next run may begin, so that an encoder that fails at once is not started at each piece.
 #[derive(Debug, Default)]
 struct Pace {
@@ -80,7 +97,9 @@ struct Feed<E> {
     number: Option<u64>,
     setup: Option<Setup>,
     /// Pieces since the last one with which a lost encoder can start again.
-    group: Vec<Piece>,
+    group: Group,
+    /// The picture that stands.
+    stands: Option<Stands>,
     /// When the first pictures came, on the publisher's clock.
     times: Vec<u32>,
     /// What was found in the picture of this configuration.
@@ -91,6 +110,9 @@ struct Feed<E> {
     /// From when on nothing came with which decoding could start, on its clock.
     waits_since: Option<u32>,
     warned_of_key: bool,
+    warned_of_still: bool,
+    told_of_jump: Told,
+    told_of_settings: Told,
     /// Whether it is on the air without a picture.
     is_sound_alone: bool,
     /// Encoders that run or come to their end. A new one takes the place of all before it.
@@ -104,7 +126,8 @@ impl<E: Intake> Feed<E> {
             sink,
             number: None,
             setup: None,
-            group: Vec::new(),
+            group: Group::default(),
+            stands: None,
             times: Vec::new(),
             picture: None,
             clock: None,
@@ -112,6 +135,9 @@ impl<E: Intake> Feed<E> {
             pace: Pace::default(),
             waits_since: None,
             warned_of_key: false,
+            warned_of_still: false,
+            told_of_jump: Told::default(),
+            told_of_settings: Told::default(),
             is_sound_alone: false,
             encoders: JoinSet::new(),
         }
@@ -129,15 +155,13 @@ impl<E: Intake> Feed<E> {
         let change = self.setup.as_ref().map_or(Change::More, |older| setup.after(older));
         match change {
             Change::Nothing => return,
-            Change::Other => {
-                if self.run.take().is_some() {
-                    let event = self.event.name();
-                    tracing::warn!(
-                        event,
-                        "the publisher's picture or sound is coded otherwise: continuing at its next key picture"
-                    );
+            Change::Sound | Change::Other => {
+                let of = if change == Change::Sound { "sound" } else { "picture" };
+                self.end_run_of_others(of);
+                match change {
+                    Change::Sound => self.group.drop_sound(),
+                    _ => self.group.clear(),
                 }
-                self.group.clear();
             }
             // Pieces so far are good: the next run begins with the last key picture.
             // The picture of one that sent sound alone: it begins with its first key.
@@ -149,6 +173,26 @@ impl<E: Intake> Feed<E> {
             Change::More => {}
         }
         self.setup = Some(setup);
+    }
+
+    /// Ends a run whose picture or sound was coded otherwise than what comes from now on.
+    fn end_run_of_others(&mut self, of: &str) {
+        if self.run.is_some() && self.told_of_settings.due() {
+            tracing::warn!(
+                event = self.event.name(),
+                of,
+                "the publisher's settings changed: starting the encoder again with them"
+            );
+        }
+        self.end_run();
+    }
+
+    /// Ends a run that something else takes the place of. A publisher that changes all the time
+    /// gets ever fewer.
+    fn end_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.pace.failed(run.lasted(), Instant::now());
+        }
     }
 
     fn hears(&self, setup: &Setup) -> bool {
@@ -172,8 +216,12 @@ impl<E: Intake> Feed<E> {
         } else if self.group.is_empty() {
             return;
         }
-        if self.group.len() < MAX_HELD {
-            self.group.push(piece.clone());
+        self.group.push(piece.clone());
+        if piece.is_picture() {
+            let (time, arrived_ms) = (piece.time, now_ms());
+            self.stands = Some(Stands { time, again: time, arrived_ms });
+        } else {
+            self.show_again(piece.time);
         }
         match &mut self.run {
             Some(run) => {
@@ -194,20 +242,55 @@ impl<E: Intake> Feed<E> {
             return;
         };
         match clock.place(time, now) {
-            Ok(_) => self.event.input().note_clock(clock.offset_ms(), clock.drift_ppm()),
+            Ok(_) => {
+                self.event.input().note_clock(clock.offset_ms(), clock.drift_ppm());
+                let still_ms = clock.still_ms();
+                self.warn_of_still(still_ms);
+            }
             Err(jump) => {
-                let event = self.event.name();
-                tracing::warn!(
-                    event,
-                    %jump,
-                    "the publisher's clock was set anew: continuing at its next key picture"
-                );
-                (self.run, self.waits_since) = (None, None);
-                self.group.clear();
+                if self.told_of_jump.due() {
+                    tracing::warn!(
+                        event = self.event.name(),
+                        %jump,
+                        "the publisher's clock was set anew: continuing at its next key picture"
+                    );
+                }
                 // The key picture may be this one.
                 self.clock = is_start.then(|| SourceClock::new(time, now));
+                (self.waits_since, self.stands) = (None, None);
+                self.group.clear();
+                self.end_run();
             }
         }
+    }
+
+    /// Once for each time that it stands.
+    fn warn_of_still(&mut self, still_ms: u64) {
+        if still_ms < STILL_MS {
+            self.warned_of_still = false;
+        } else if !std::mem::replace(&mut self.warned_of_still, true) {
+            tracing::warn!(
+                event = self.event.name(),
+                still_ms,
+                "the publisher's clock stands still while data come: what is on the air waits for it"
+            );
+        }
+    }
+
+    /// Has the picture that stands encoded once more at this time of the sound, unless it has stood
+    /// for so long that it must be lost.
+    fn show_again(&mut self, time: u32) {
+        let Some((run, clock)) = self.run.as_mut().zip(self.clock.as_ref()) else { return };
+        let Some(stands) = &mut self.stands else { return };
+        let since = |then: u32| u64::try_from(time.wrapping_sub(then) as i32).unwrap_or(0);
+        // Pictures that are only late beside their sound arrive all the time.
+        let waited = since(stands.again).min(now_ms().saturating_sub(stands.arrived_ms));
+        if waited < AGAIN_MS || since(stands.time) > self.event.picture_hold_ms() {
+            return;
+        }
+        stands.again = time;
+        // A pipe that is full is told with the next piece.
+        let _ = self.group.again(time).iter().all(|piece| run.send(piece, clock));
     }
 
     /// The encoder failed, or takes no more.
@@ -263,8 +346,7 @@ impl<E: Intake> Feed<E> {
         if setup.picture.is_none() && !self.is_sound_alone {
             return;
         }
-        if self.group.len() == MAX_HELD || !self.pace.is_due(Instant::now()) {
-            // Where some are missing, a decoder can start again with the next key picture only.
+        if !self.pace.is_due(Instant::now()) {
             return;
         }
         if self.sink.is_none() && !self.is_sound_alone && !self.is_counted() {
@@ -277,7 +359,7 @@ impl<E: Intake> Feed<E> {
         }
         match self.start(&first, &setup).await {
             Ok(mut run) => {
-                let mut group = self.group.iter();
+                let mut group = self.group.pieces().iter();
                 let taken = self
                     .clock
                     .as_ref()
@@ -312,7 +394,7 @@ impl<E: Intake> Feed<E> {
         {
             return Ok(Some(picture.clone()));
         }
-        let mut picture = probe_picture(setup, &self.group).await?;
+        let mut picture = probe_picture(setup, self.group.pieces()).await?;
         // Of fields, two may be counted for one picture.
         if !picture.is_interlaced {
             picture.fps = rate::of_times(&self.times, picture.fps).unwrap_or(picture.fps);

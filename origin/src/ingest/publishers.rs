@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
 use sightscreen_core::keyring::to_hex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::contest::Contest;
 use super::piece::{Piece, Setup};
+use crate::weighed::{self, Bounds, Closed};
 
-/// Steps that may wait for the encoder; a publisher is slowed down past it.
-const QUEUE: usize = 512;
+/// Steps that may wait for the encoder; a publisher is slowed down past it. That is a second of the
+/// largest streams; one message may have 16 MiB.
+const QUEUE: Bounds = Bounds { items: 512, bytes: 16 << 20 };
 
 /// A stream key, as its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +37,15 @@ pub(crate) enum Step {
     Said(u64, Said),
     /// It went away.
     End(u64),
+}
+
+impl Step {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Said(_, Said::Piece(piece)) => piece.data.len(),
+            Self::Said(_, Said::Setup(_)) | Self::Begin(_) | Self::End(_) => 0,
+        }
+    }
 }
 
 /// What a publisher sends.
@@ -63,7 +74,7 @@ pub(crate) struct Seat {
     /// Which of its publishers sits here.
     pub(crate) slot: Slot,
     /// Where its steps go.
-    pub(crate) steps: mpsc::Sender<Step>,
+    steps: Teller,
     /// The number of the newest publisher.
     pub(crate) newest: watch::Sender<u64>,
     /// Who may have it.
@@ -71,15 +82,35 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
+    /// Tells a step, as soon as there is room for it.
+    ///
+    /// # Errors
+    /// When the event takes no publisher any more.
+    pub(crate) async fn tell(&self, step: Step) -> Result<(), Closed> {
+        self.steps.tell(step).await
+    }
+
     pub(crate) fn contest(&self) -> MutexGuard<'_, Contest> {
         self.contest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the steps of an event's publishers go.
+#[derive(Debug, Clone)]
+pub(crate) struct Teller(weighed::Sender<Step>);
+
+impl Teller {
+    /// As [`Seat::tell`].
+    pub(crate) async fn tell(&self, step: Step) -> Result<(), Closed> {
+        let bytes = step.bytes();
+        self.0.send(step, bytes).await
     }
 }
 
 /// The steps of whoever names an event's key. Dropped, the key is no longer known.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    queue: mpsc::Receiver<Step>,
+    queue: weighed::Receiver<Step>,
     event: String,
     slot: Slot,
     publishers: Publishers,
@@ -96,7 +127,8 @@ impl Publishers {
     /// # Errors
     /// [`KeyTaken`].
     pub(crate) fn seat(&self, event: &str, slot: Slot, key: &StreamKey) -> Result<Steps, KeyTaken> {
-        let (steps, queue) = mpsc::channel(QUEUE);
+        let (steps, queue) = weighed::queue(QUEUE);
+        let steps = Teller(steps);
         let (event, newest) = (event.to_owned(), watch::Sender::new(0));
         let seat = Seat { event: event.clone(), slot, steps, newest, contest: Arc::default() };
         let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
@@ -134,10 +166,10 @@ impl Publishers {
 }
 
 /// The steps of an event whose publishers need no key, and where they go.
-pub(crate) fn unkeyed(event: &str) -> (mpsc::Sender<Step>, Steps) {
-    let (sender, queue) = mpsc::channel(QUEUE);
+pub(crate) fn unkeyed(event: &str) -> (Teller, Steps) {
+    let (sender, queue) = weighed::queue(QUEUE);
     let (event, publishers) = (event.to_owned(), Publishers::default());
-    (sender, Steps { queue, event, slot: Slot::Primary, publishers })
+    (Teller(sender), Steps { queue, event, slot: Slot::Primary, publishers })
 }
 
 impl Steps {

@@ -7,11 +7,9 @@ mod udp;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use self::udp::Udp;
 pub use self::udp::UdpSource;
-use super::publishers::{Said, Step};
+use super::publishers::{Said, Step, Teller};
 use super::ts::Pieces;
 
 /// How transport streams are taken.
@@ -47,7 +45,7 @@ impl Receiver {
     }
 
     /// Receives for as long as it is polled, or until nobody takes its steps.
-    pub(crate) async fn run(self, steps: mpsc::Sender<Step>, event: String, limits: TsLimits) {
+    pub(crate) async fn run(self, steps: Teller, event: String, limits: TsLimits) {
         let sender = Sender { steps, event, limits, number: 0, pieces: None };
         match self {
             Self::Udp(udp) => udp.run(sender).await,
@@ -61,7 +59,7 @@ struct Over;
 
 /// Hands over what was received, as of one publisher after the other.
 struct Sender {
-    steps: mpsc::Sender<Step>,
+    steps: Teller,
     event: String,
     limits: TsLimits,
     number: u64,
@@ -99,6 +97,6 @@ impl Sender {
     }
 
     async fn step(&self, step: Step) -> Result<(), Over> {
-        self.steps.send(step).await.map_err(|_| Over)
+        self.steps.tell(step).await.map_err(|_| Over)
     }
 }

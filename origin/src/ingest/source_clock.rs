@@ -33,6 +33,8 @@ pub(crate) struct SourceClock {
     last: u32,
     /// What has passed on it since the anchor, in milliseconds.
     passed_ms: i64,
+    /// The furthest that it came, and when that was on the origin's clock.
+    furthest: (i64, u64),
     /// Where the anchor is on the origin's clock, in Unix milliseconds.
     anchor_ms: u64,
     /// When something arrived last, on the origin's clock.
@@ -51,7 +53,7 @@ pub(crate) enum Jump {
     /// It is ahead of the data's arrival.
     #[error("it is {0} ms ahead of what it was")]
     Ahead(u64),
-    /// For some time now all that it stamps has been late.
+    /// It was set back, or for some time now all that it stamps has been late.
     #[error("it is {0} ms behind what it was")]
     Behind(u64),
 }
@@ -62,6 +64,7 @@ impl SourceClock {
         Self {
             last: time,
             passed_ms: 0,
+            furthest: (0, arrived_ms),
             anchor_ms: arrived_ms,
             arrived_ms,
             shift_ms: 0.0,
@@ -78,6 +81,14 @@ impl SourceClock {
     pub(crate) fn place(&mut self, time: u32, arrived_ms: u64) -> Result<u64, Jump> {
         self.passed_ms = self.since_anchor(time);
         self.last = time;
+        if self.passed_ms > self.furthest.0 {
+            self.furthest = (self.passed_ms, arrived_ms);
+        }
+        // What is late on its way keeps its order, so this is no lateness.
+        let back_ms = self.furthest.0 - self.passed_ms;
+        if back_ms as f64 > APART_MAX_MS {
+            return Err(Jump::Behind(back_ms.unsigned_abs()));
+        }
         let since_ms = arrived_ms.saturating_sub(self.anchor_ms);
         let delay_ms = since_ms as f64 - self.passed_ms as f64;
         if delay_ms - self.shift_ms < -APART_MAX_MS {
@@ -97,6 +108,11 @@ impl SourceClock {
     /// What has passed on the publisher's clock since the anchor, in milliseconds.
     pub(crate) fn passed_ms(&self) -> i64 {
         self.passed_ms
+    }
+
+    /// For how long the publisher's clock has not gone on though data came, in milliseconds.
+    pub(crate) fn still_ms(&self) -> u64 {
+        self.arrived_ms.saturating_sub(self.furthest.1)
     }
 
     /// How far the publisher's clock has fallen behind since the anchor, in milliseconds.
@@ -261,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_stands_is_known_whatever_order_picture_and_sound_have() {
+        let mut clock = SourceClock::new(0, START_MS);
+        for n in 1..100_u32 {
+            clock.place(n * 33, START_MS + u64::from(n) * 33).unwrap();
+            clock.place(n * 33 - 20, START_MS + u64::from(n) * 33 + 5).unwrap();
+        }
+        assert!(clock.still_ms() < 10);
+        for n in 100..200_u32 {
+            clock.place(99 * 33 - n % 2, START_MS + u64::from(n) * 33).unwrap();
+        }
+        assert_eq!(clock.still_ms(), 100 * 33);
+    }
+
+    #[test]
     fn a_clock_that_was_set_anew_is_told() {
         let begun = || {
             let mut clock = SourceClock::new(0, START_MS);
@@ -271,7 +301,8 @@ mod tests {
         };
         let now = START_MS + 600 * 33;
         assert_eq!(begun().place(600 * 33 + 60_000, now), Err(Jump::Ahead(60_000)));
-        // Behind by a minute: that could be a stall, until it has lasted.
+        assert_eq!(begun().place(599 * 33 - 15_000, now), Err(Jump::Behind(15_000)));
+        // Behind by a minute and in order: that could be a stall, until it has lasted.
         let mut clock = begun();
         let late = |n: u32| (n * 33 - 60_000, START_MS + u64::from(n) * 33);
         let first = (4000..5000).find_map(|n| {

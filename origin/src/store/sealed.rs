@@ -26,15 +26,16 @@ const INDEPENDENT: u8 = 1;
 
 /// What an object holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Opened {
+pub struct Opened {
     /// The parts one after the other.
-    pub(super) media: Bytes,
+    pub media: Bytes,
     /// Length of each, and whether a decoder can start there.
-    pub(super) parts: Vec<(u32, bool)>,
+    pub parts: Vec<(u32, bool)>,
 }
 
 /// An object of these parts, each with whether a decoder can start there.
-pub(super) fn seal(parts: &[(bool, Bytes)]) -> Bytes {
+#[must_use]
+pub fn seal(parts: &[(bool, Bytes)]) -> Bytes {
     let media: usize = parts.iter().map(|(_, data)| data.len()).sum();
     let mut out = BytesMut::with_capacity(media + parts.len() * ENTRY + END);
     parts.iter().for_each(|(_, data)| out.put_slice(data));
@@ -50,7 +51,8 @@ pub(super) fn seal(parts: &[(bool, Bytes)]) -> Bytes {
 }
 
 /// What an object holds; `None` when it is not what was written.
-pub(super) fn open(object: &Bytes) -> Option<Opened> {
+#[must_use]
+pub fn open(object: &Bytes) -> Option<Opened> {
     let (rest, mark) = object.split_last_chunk::<8>()?;
     let (rest, count) = rest.split_last_chunk::<4>()?;
     let (body, digest) = rest.split_last_chunk::<DIGEST>()?;
@@ -71,7 +73,8 @@ pub(super) fn open(object: &Bytes) -> Option<Opened> {
 
 impl Opened {
     /// The bytes of one part.
-    pub(super) fn part(&self, index: usize) -> Option<Bytes> {
+    #[must_use]
+    pub fn part(&self, index: usize) -> Option<Bytes> {
         let length = self.parts.get(index)?.0 as usize;
         let before: usize = self.parts.iter().take(index).map(|(length, _)| *length as usize).sum();
         let end = before.checked_add(length).filter(|end| *end <= self.media.len())?;
@@ -115,11 +118,11 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
             let bytes = Bytes::from(bytes);
-            open(&bytes);
+            let _ = open(&bytes);
             // With a right digest and a wrong table.
             let digest = Sha256::digest(&bytes);
             let end = [&bytes, &digest[..DIGEST], bytes.get(..4).unwrap_or(&[0; 4]), MARK];
-            open(&end.concat().into());
+            let _ = open(&end.concat().into());
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -14,6 +14,8 @@ struct Shim {
     objects: Mutex<BTreeMap<String, (Bytes, Lasts)>>,
     fails: AtomicBool,
     hangs: AtomicBool,
+    /// Most bytes that it takes; 0: any number.
+    room: AtomicUsize,
 }
 
 impl Shim {
@@ -47,6 +49,10 @@ impl Shim {
         Arc::new(Self { objects: Mutex::new(left), ..Self::default() })
     }
 
+    fn bytes(&self) -> usize {
+        self.objects.lock().unwrap().values().map(|(bytes, _)| bytes.len()).sum()
+    }
+
     fn names(&self) -> Vec<String> {
         self.objects.lock().unwrap().keys().cloned().collect()
     }
@@ -56,6 +62,10 @@ impl Objects for Shim {
     fn put<'a>(&'a self, name: &'a str, bytes: Bytes, lasts: Lasts) -> Outcome<'a, ()> {
         Box::pin(async move {
             self.meet_disk().await?;
+            let room = self.room.load(Ordering::Relaxed);
+            if room > 0 && self.bytes() + bytes.len() > room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             self.objects.lock().unwrap().insert(name.to_owned(), (bytes, lasts));
             Ok(())
         })
@@ -252,6 +262,30 @@ async fn what_waits_for_a_disk_is_bounded() {
     assert_eq!(track.segment(39).await.unwrap(), bytes(b"01234567890123456789"));
     // It was never written, and memory does not hold it for ever.
     assert_eq!(track.segment(20).await.unwrap(), Found::Never);
+}
+
+#[test]
+fn a_disk_that_is_full_of_old_media_makes_room_by_itself() {
+    let shim = Arc::<Shim>::default();
+    let limits = DiskLimits { wait: Duration::from_millis(20), ..limits() };
+    let mut store = over(&shim, 3, limits);
+    let mut publish = |segments: std::ops::Range<u64>| {
+        for msn in segments {
+            store.publish(0, &part(msn, 0, b"0123456789"));
+            store.publish(0, &part(msn, 1, b"0123456789"));
+        }
+    };
+    let wait_for = |what: &str, is_there: &dyn Fn(Vec<String>) -> bool| {
+        let mut polls = (0..2000).map(|_| std::thread::sleep(Duration::from_millis(10)));
+        assert!(polls.any(|()| is_there(shim.names())), "{what}: {:?}", shim.names());
+    };
+    publish(0..6);
+    wait_for("four segments, and no parts", &|names| names.len() == 4);
+    // Not even for the first part of the next segment, behind which the oldest one is deleted.
+    shim.room.store(shim.bytes() + 40, Ordering::Relaxed);
+    publish(6..12);
+    wait_for("the ninth", &|names| names.contains(&names::whole("v", 8)));
+    assert!(!shim.names().contains(&names::whole("v", 3)));
 }
 
 /// What each part of a random event is: its bytes, or a gap.

@@ -3,6 +3,7 @@
 
 pub(crate) mod postgres;
 pub(crate) mod publisher;
+pub(crate) mod stage;
 
 use std::fs::File;
 use std::io::{Read, Write};

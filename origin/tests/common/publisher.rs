@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use sightscreen_wire::amf::{self, Value};
@@ -147,16 +147,47 @@ pub(crate) fn wait_for_end(stream: &mut TcpStream) {
     }
 }
 
+/// Sends tags in real time, each with the time that `bend` gives it, or not at all, until
+/// `is_enough`. That is asked three times a second.
+pub(crate) fn play(
+    publisher: &mut Publisher,
+    tags: &[Tag],
+    mut bend: impl FnMut(u8, u32) -> Option<u32>,
+    mut is_enough: impl FnMut() -> bool,
+) {
+    let begun = Instant::now();
+    let mut looked = Duration::ZERO;
+    for (kind, ms, data) in tags.iter().filter(|(kind, ..)| [VIDEO, AUDIO].contains(kind)) {
+        let due = Duration::from_millis(u64::from(*ms));
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        if let Some(time) = bend(*kind, *ms) {
+            publisher.media(*kind, time, data);
+        }
+        if begun.elapsed() > looked + Duration::from_millis(300) {
+            looked = begun.elapsed();
+            if is_enough() {
+                return;
+            }
+        }
+    }
+    panic!("the clip ended too early");
+}
+
 /// Type, milliseconds and payload.
 pub(crate) type Tag = (u8, u32, Bytes);
 
 /// The tags of a clip of a minute with picture and tone.
 pub(crate) fn tags(folder: &Path) -> Vec<Tag> {
+    clip(folder, "testsrc2=size=284x160:rate=30", 48_000)
+}
+
+/// The same of this picture, with sound at this rate.
+pub(crate) fn clip(folder: &Path, picture: &str, rate: u32) -> Vec<Tag> {
     let file = folder.join("clip.flv");
+    let tone = format!("sine=frequency=440:sample_rate={rate}");
     let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", &tone])
         .args(["-t", "60", "-c:v", "libx264", "-preset", "ultrafast"])
         .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30"])
         .args(["-c:a", "aac"])

@@ -61,6 +61,7 @@ enum Step {
     Ads(bool),
     Mood(u64),
     Kill { torn: usize },
+    Disk(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -71,6 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Ads),
         2 => any::<u64>().prop_map(Step::Mood),
         1 => (0_usize..400).prop_map(|torn| Step::Kill { torn }),
+        2 => any::<bool>().prop_map(Step::Disk),
     ]
 }
 
@@ -98,7 +100,7 @@ impl Night {
         let desk =
             Desk::open(&folder.path().join("ledger"), "demo", WINDOW_S, moods.clone()).unwrap();
         let grid = Grid::new(1_700_000_000_000, (25, 1), 2000, 200).unwrap();
-        desk.before_publish(50).unwrap();
+        desk.before_publish(50);
         Self {
             folder,
             moods,
@@ -119,19 +121,20 @@ impl Night {
             Step::Ads(on) => self.moods.ads.store(on, Ordering::Relaxed),
             Step::Mood(mood) => self.moods.mood.store(mood, Ordering::Relaxed),
             Step::Kill { torn } => self.kill(torn),
+            Step::Disk(works) => self.disk(works),
         }
         self.check();
     }
 
     /// The last part of a segment, with which the hint names the next.
     fn publish(&mut self) {
-        self.desk.before_publish(self.next + 1).unwrap();
+        self.desk.before_publish(self.next + 1);
         self.next += 1;
         self.show();
     }
 
     fn announce(&self, length: u64) -> Result<Announced, LogError> {
-        self.desk.announce(&self.grid, self.next + 1, length)
+        self.desk.announce(&self.grid, self.next + 1, BreakRequest { lead: 2, length })
     }
 
     /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment
@@ -154,7 +157,19 @@ impl Night {
         }
     }
 
+    /// A folder in the place of the file that is written stands for a disk that fails.
+    fn disk(&self, works: bool) {
+        let beside = self.folder.path().join("ledger.new");
+        if works {
+            let _ = std::fs::remove_dir(beside);
+        } else {
+            let _ = std::fs::create_dir(beside);
+            self.desk.lock().log.distrust();
+        }
+    }
+
     fn kill(&mut self, torn: usize) {
+        self.disk(true);
         let path = self.folder.path().join("ledger");
         let bytes = std::fs::read(&path).unwrap();
         // A kill in the middle of the next append leaves some of its bytes, never its line end.
@@ -291,6 +306,29 @@ fn a_downtime_over_a_whole_break_freezes_and_ends_it_in_order() {
 }
 
 #[test]
+fn a_break_that_the_disk_does_not_take_is_called_off_and_holds_up_nothing() {
+    let mut night = Night::new();
+    night.announce(2).unwrap();
+    night.take(&Step::Disk(false));
+    night.take(&Step::Publish(8));
+    let state = |night: &Night| night.desk.ledger().find("b1").unwrap().state;
+    assert_eq!((state(&night), night.desk.view().dateranges.len()), (State::Announced, 0));
+    assert!(night.announce(2).is_err());
+    night.take(&Step::Disk(true));
+    night.take(&Step::Publish(1));
+    assert_eq!(state(&night), State::Cancelled);
+    assert_eq!(night.announce(2).unwrap().id, "b2");
+
+    // Of one that is back before the break begins, nothing is seen.
+    night.take(&Step::Disk(false));
+    night.take(&Step::Publish(2));
+    night.take(&Step::Disk(true));
+    night.take(&Step::Publish(1));
+    let ledger = night.desk.ledger();
+    assert_eq!(ledger.find("b2").unwrap().state, State::Frozen);
+}
+
+#[test]
 fn a_restart_before_the_freeze_keeps_what_was_decided() {
     let mut night = Night::new();
     night.announce(6).unwrap();
@@ -341,8 +379,8 @@ fn the_desk_is_free_while_a_break_is_decided() {
     let desk = Arc::new(desk);
     *asking.0.lock().unwrap() = Arc::downgrade(&desk);
     let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-    let plan = desk.announce(&grid, 5, 4).unwrap();
-    desk.before_publish(plan.start).unwrap();
+    let plan = desk.announce(&grid, 5, BreakRequest { lead: 2, length: 4 }).unwrap();
+    desk.before_publish(plan.start);
     assert_eq!(desk.ledger().find("b1").unwrap().state, State::Frozen);
 }
 
@@ -357,7 +395,7 @@ fn the_end_of_an_event_closes_its_breaks() {
     let revision = night.desk.ledger().revision();
     night.desk.close_at(55).unwrap();
     assert_eq!(night.desk.ledger().revision(), revision);
-    night.desk.before_publish(55).unwrap();
+    night.desk.before_publish(55);
     assert_eq!(night.desk.ledger().find("b1").unwrap().state, State::Ended);
 
     let night = Night::new();
@@ -403,7 +441,7 @@ fn an_earlier_revision_is_folded_once_and_few_are_kept() {
     for _ in 0..5 {
         night.announce(1).unwrap();
         for _ in 0..4 {
-            night.desk.before_publish(night.next + 1).unwrap();
+            night.desk.before_publish(night.next + 1);
             night.next += 1;
         }
     }

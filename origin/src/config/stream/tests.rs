@@ -20,7 +20,7 @@ fn all_settings_of_a_stream_read_again_are_the_same() {
                          "aliases": {"rot": "red"}}],
             "territories": {"allow": ["IN"], "unknown": "allow"},
             "pass": {"ttl_s": 600, "session_s": 3600},
-            "breaks": {"first_s": 60, "every_s": 300, "length_s": 30},
+            "breaks": {"first_s": 60, "every_s": 300, "length_s": 30, "lead_s": 10},
             "pods": [{"cohort": "red", "creatives": ["built-in:car"]}],
             "media_url": "https://cdn.example",
         }),
@@ -40,12 +40,12 @@ fn all_settings_of_a_stream_read_again_are_the_same() {
 fn standard_latency_has_longer_segments_unless_set() {
     let lengths = |body: Value| {
         let config = template().stream("a", &body).unwrap();
-        (config.segment_ms, config.part_ms)
+        (config.segment_ms, config.part_ms, config.schedule.lead_s)
     };
-    assert_eq!(lengths(json!({"title": "a"})), (2000, 200));
-    assert_eq!(lengths(json!({"title": "a", "latency": "standard"})), (4000, 1000));
+    assert_eq!(lengths(json!({"title": "a"})), (2000, 200, 4));
+    assert_eq!(lengths(json!({"title": "a", "latency": "standard"})), (4000, 1000, 8));
     let set = json!({"title": "a", "latency": "standard", "segment_ms": 3000});
-    assert_eq!(lengths(set), (3000, 1000));
+    assert_eq!(lengths(set), (3000, 1000, 8));
 }
 
 #[test]

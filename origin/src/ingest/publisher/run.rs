@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -13,16 +12,19 @@ use crate::encode::probe::{Picture, probe_file};
 use crate::encode::run::{self, Job};
 use crate::grid::Kind;
 use crate::ingest::Intake;
+use crate::ingest::group::HELD;
 use crate::ingest::piece::{Piece, Setup, Writer};
 use crate::ingest::source_clock::SourceClock;
 use crate::package::queue::Sink;
+use crate::weighed::{self, Bounds};
 
-/// Pieces that may wait for the encoder's pipe before a run is given up.
-const PIPE_QUEUE: usize = 1024;
+/// What may wait for the encoder's pipe before a run is given up: all that is held, and what comes
+/// while it starts.
+const PIPE: Bounds = Bounds { items: HELD.items + 1024, bytes: HELD.bytes + (16 << 20) };
 
 pub(super) struct Run {
     writer: Writer,
-    pipe: mpsc::Sender<Bytes>,
+    pipe: weighed::Sender<Bytes>,
     task: AbortHandle,
     /// When its first picture is on the air, in Unix milliseconds.
     start_ms: u64,
@@ -44,10 +46,10 @@ impl Run {
         let grid = event.grid();
         let frame = grid.sample_at(Kind::Video, first_ms);
         let first_frame = frame - frame % u64::from(grid.part_frames);
-        let (pipe, stdin) = mpsc::channel(PIPE_QUEUE);
+        let (pipe, stdin) = weighed::queue(PIPE);
         let setup = if picture.is_some() { setup } else { &setup.only(false) };
         let (writer, head) = Writer::new(setup);
-        if !head.into_iter().all(|bytes| pipe.try_send(bytes).is_ok()) {
+        if !head.into_iter().all(|bytes| put(&pipe, bytes)) {
             return Err("the encoder's pipe is full".to_owned());
         }
         let (sounds, deinterlace) = (setup.sounds.len(), event.deinterlace());
@@ -72,7 +74,7 @@ impl Run {
             return true;
         };
         let bytes = self.writer.piece(piece, time);
-        bytes.is_none_or(|bytes| self.pipe.try_send(bytes).is_ok())
+        bytes.is_none_or(|bytes| put(&self.pipe, bytes))
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -82,6 +84,12 @@ impl Run {
     pub(super) fn lasted(&self) -> Duration {
         self.begun.elapsed()
     }
+}
+
+/// Whether the encoder's pipe took it.
+fn put(pipe: &weighed::Sender<Bytes>, bytes: Bytes) -> bool {
+    let length = bytes.len();
+    pipe.try_send(bytes, length)
 }
 
 /// Asks ffprobe about a publisher's picture, of which these pieces are known.

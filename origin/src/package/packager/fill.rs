@@ -18,11 +18,14 @@ pub struct Patience {
     pub silent_ms: u64,
     /// While another track goes on: by its time and not by the clock.
     pub track_ms: u64,
+    /// While a publisher's sound goes on and no picture comes: for so long the last one stands, and
+    /// is encoded again.
+    pub picture_hold_ms: u64,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { gone_ms: 500, silent_ms: 4000, track_ms: 2000 }
+        Self { gone_ms: 500, silent_ms: 4000, track_ms: 2000, picture_hold_ms: 10_000 }
     }
 }
 

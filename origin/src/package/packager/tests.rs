@@ -16,7 +16,7 @@ struct Watching {
 }
 
 impl Breaks for Watching {
-    fn before_publish(&self, msn: u64) -> Result<(), FreezeError> {
+    fn before_publish(&self, msn: u64) {
         for track in &*self.tracks.lock().unwrap() {
             let cursor = track.cursor();
             assert!(
@@ -26,7 +26,6 @@ impl Breaks for Watching {
             );
         }
         self.frozen.lock().unwrap().push(msn);
-        Ok(())
     }
 
     fn close_at(&self, _: u64) -> Result<(), FreezeError> {
