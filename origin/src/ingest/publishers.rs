@@ -243,8 +243,8 @@ mod tests {
         let (first, second) = (publishers.find("first"), publishers.find("second"));
         let (first, second) = first.zip(second).unwrap();
         assert_eq!((first.slot, second.slot), (Slot::Primary, Slot::Backup));
-        second.steps.send(Step::Begin(2)).await.unwrap();
-        first.steps.send(Step::Begin(1)).await.unwrap();
+        second.tell(Step::Begin(2)).await.unwrap();
+        first.tell(Step::Begin(1)).await.unwrap();
         assert!(matches!(primary.next().await, Some(Step::Begin(1))));
         assert!(matches!(backup.next().await, Some(Step::Begin(2))));
     }
