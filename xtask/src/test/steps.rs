@@ -24,6 +24,7 @@ pub(crate) const QUICK: &[Step] = &[
     Step::new("unit and property tests", programs::units),
     Step::new("documents", documents::check),
     Step::beside("tests of the origin", programs::origins),
+    Step::beside("tests of the origin, the others", programs::more_origins),
     Step::beside("cases at the host door", host),
     Step::beside("cases at the native door", native),
 ];
@@ -42,6 +43,7 @@ pub(crate) const FULL: &[Step] = &[
     // The longest first, so that none of them ends alone. Fuzzing computes all the time, at the
     // lowest priority; the doors' cases wait most of the time.
     Step::beside("tests of the origin", programs::origins),
+    Step::beside("tests of the origin, the others", programs::more_origins),
     Step::beside("fuzz", fuzz::run),
     Step::beside("cases at the cloudflare door", cloudflare),
     Step::beside("cases at the fastly door", fastly),
