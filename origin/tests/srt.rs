@@ -6,55 +6,38 @@
 
 mod common;
 
-use std::fs::File;
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 
-use common::{Running, TOKEN, ask, binary, free_port, get, wait};
+use common::stage::{KEY, Stage};
+use common::{Running, free_port, wait};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-const KEY: &str = "key-of-the-right-camera";
-
+/// A stage that answers calls by SRT as well.
 struct Origin {
-    _running: Running,
-    folder: tempfile::TempDir,
-    control: u16,
-    rtmp: u16,
+    stage: Stage,
     srt: u16,
 }
 
 impl Origin {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let [main, control, rtmp, srt] = [(); 4].map(|()| free_port());
-        let address = |port: u16| format!("127.0.0.1:{port}");
-        let child = binary()
-            .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--operator-token", TOKEN])
-            .args(["--max-height", "160", "--languages", "en", "--rtmp", &address(rtmp)])
-            .args(["--listen", &address(main), "--control", &address(control)])
-            .args(["--srt", &address(srt), "--rtmp-strangers", "8", "--data"])
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .stderr(File::create(folder.path().join("log")).unwrap())
-            .spawn();
-        let origin = Self { _running: Running(child.unwrap()), folder, control, rtmp, srt };
-        wait("the origin", || origin.log().contains("the origin is up"));
-        origin
+        let srt = free_port();
+        let address = format!("127.0.0.1:{srt}");
+        let stage = Stage::with(&["--srt", &address, "--rtmp-strangers", "8"]);
+        Self { stage, srt }
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+        self.stage.log()
     }
 
     fn media(&self) -> Value {
-        let (_, shown) = ask(self.control, "GET", "/control/events/demo", "").unwrap();
-        serde_json::from_slice::<Value>(&shown).unwrap()["media"].take()
+        self.stage.shown()["media"].take()
     }
 
     fn is_live(&self) -> bool {
-        let is_up = get(self.control, "/health").is_some_and(|(status, _)| status == 200);
-        is_up && self.media()["state"] == "live"
+        self.stage.is_up() && self.media()["state"] == "live"
     }
 
     /// ffmpeg calls with this stream id and these options.
@@ -149,7 +132,7 @@ fn a_call_is_on_the_air_and_noise_ends_no_other() {
     drop(first);
     wait("the interruption", || origin.media()["state"] == "interrupted");
     // One that comes by RTMP takes the same seat, and one by SRT takes it over.
-    let camera = common::publish(origin.rtmp, KEY);
+    let camera = common::publish(origin.stage.rtmp, KEY);
     wait("the match again", || origin.media()["state"] == "live");
     let _second = origin.call("#!::m=publish,r=demo", &format!("{right}&pbkeylen=32"));
     wait("the take-over", || origin.log().contains("a newer publisher took over"));
