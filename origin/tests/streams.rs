@@ -257,7 +257,8 @@ fn a_streams_life(mut platform: Platform, server: Option<&Postgres>) {
     // It is served until its DVR is over, also after a restart.
     platform.restart();
     assert!(platform.playlist("final").contains("#EXT-X-ENDLIST"));
-    assert_eq!(platform.call("DELETE", "streams/final", &Value::Null).0, 204);
+    let deleted = platform.call("DELETE", "streams/final", &Value::Null);
+    assert_eq!(deleted, (204, Value::Null), "{}", platform.log());
     assert_eq!(platform.call("GET", "streams/final", &Value::Null).0, 404);
     assert_eq!(common::get(platform.main, "/live/final/v160/index.m3u8").unwrap().0, 404);
     assert_eq!(platform.document("events/final"), Value::Null);

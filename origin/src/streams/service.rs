@@ -1,8 +1,9 @@
 //! Makes, changes and ends streams: first in the database, then on the air.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde_json::Value;
 use sightscreen_core::route::is_identifier;
@@ -21,6 +22,9 @@ use crate::package::end::EndError;
 /// Random bytes of an identifier that is made here, and of a stream key.
 const ID_BYTES: usize = 6;
 const KEY_BYTES: usize = 16;
+/// Tries to remove a folder into which somebody still writes, and the pause between two.
+const REMOVALS: u32 = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why something was not done with a stream.
 #[derive(Debug, thiserror::Error)]
@@ -289,8 +293,10 @@ impl Streams {
         if !(force || is_over || row.status == State::Ended) {
             return Err(StreamsError::Running);
         }
+        // The row last: where the files cannot be removed, it can be deleted again.
+        self.scrap(id).await?;
         self.database.remove(id).await?;
-        self.scrap(id).await
+        Ok(())
     }
 
     /// Takes a stream off the air and removes its files.
@@ -299,7 +305,7 @@ impl Streams {
         let path = self.folder(id);
         let removed = {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || std::fs::remove_dir_all(path)).await
+            tokio::task::spawn_blocking(move || remove_folder(&path)).await
         };
         match removed.unwrap_or(Ok(())) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -333,6 +339,19 @@ impl Streams {
     fn is_taken(&self, id: &str) -> bool {
         self.runner.events().get(id).is_some() || self.folder(id).exists()
     }
+}
+
+/// Removes a folder. What was being written as its event stopped may still land there.
+fn remove_folder(path: &Path) -> std::io::Result<()> {
+    for _ in 0..REMOVALS {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+                std::thread::sleep(REMOVAL_PAUSE);
+            }
+            done => return done,
+        }
+    }
+    std::fs::remove_dir_all(path)
 }
 
 /// The identifier that is asked for, or a new one.
@@ -394,6 +413,27 @@ mod tests {
             merge(&mut target, &patch);
             assert_eq!(target, after);
         }
+    }
+
+    #[test]
+    fn a_folder_into_which_somebody_still_writes_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("event");
+        std::fs::create_dir(&path).unwrap();
+        let writer = {
+            let path = path.clone();
+            // Until the folder is gone.
+            std::thread::spawn(move || {
+                (0..2000)
+                    .take_while(|at| std::fs::write(path.join(at.to_string()), "a").is_ok())
+                    .count()
+            })
+        };
+        remove_folder(&path).unwrap();
+        assert!(!path.exists());
+        assert!(writer.join().unwrap() < 2000);
+        let again = remove_folder(&path);
+        assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::NotFound);
     }
 
     #[test]
