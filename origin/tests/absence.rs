@@ -13,6 +13,13 @@ use common::publisher::{AUDIO, Publisher, VIDEO, play, tags};
 use common::stage::{KEY, Stage};
 use common::{Running, get, publish, wait};
 
+/// A camera that says of what colours its pictures are, as many do.
+const TAGGED: &str = "\
+    -re -f lavfi -i testsrc2=size=640x360:rate=25,setparams=color_primaries=bt470bg:\
+    color_trc=gamma28:colorspace=bt470bg:range=tv \
+    -re -f lavfi -i sine=frequency=440:sample_rate=48000 \
+    -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 50 -c:a aac";
+
 fn signal(child: &Running, name: &str) {
     let sent = Command::new("kill").args([name, &child.0.id().to_string()]).status();
     assert!(sent.unwrap().success());
@@ -22,7 +29,7 @@ fn signal(child: &Running, name: &str) {
 fn a_publisher_leaves_and_another_comes_and_the_stream_goes_on() {
     let stage = Stage::new();
     assert!(stage.is("ready"));
-    let first = publish(stage.rtmp, KEY);
+    let first = stage.camera(TAGGED);
     wait("the first segments", || stage.is("live"));
     stage.more(1);
     drop(first);

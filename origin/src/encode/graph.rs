@@ -52,7 +52,15 @@ pub const SLATE: Shape = Shape { width: 1280, height: 720 };
 /// Colour of the slate, as of the built-in creative.
 pub const SLATE_COLOR: &str = "0x0f2a24";
 
-/// Makes pictures upright and square. ffmpeg turns them itself.
+/// Says of pictures that their colours are those of HD. All that is encoded says the same, so that
+/// content, slate and creatives share an init segment, and rungs of any size have the same colours.
+pub const HD_COLORS: &str =
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709";
+
+/// Lines from which on a source that does not say how its colours are coded has those of HD.
+const HD_LINES: u32 = 720;
+
+/// Makes pictures upright, square and of the colours of HD. ffmpeg turns them itself.
 #[must_use]
 pub fn upright(picture: &Picture, deinterlace: Deinterlace) -> String {
     let mode = match deinterlace {
@@ -63,7 +71,14 @@ pub fn upright(picture: &Picture, deinterlace: Deinterlace) -> String {
         true => format!("bwdif=mode={mode}:deint=interlaced,"),
         false => String::new(),
     };
-    format!("{whole}scale=round(iw*sar):ih:flags=bilinear,setsar=1")
+    let from = match picture.matrix.as_str() {
+        "" if picture.height >= HD_LINES => ":in_color_matrix=bt709",
+        _ => "",
+    };
+    format!(
+        "{whole}scale=round(iw*sar):ih:flags=bilinear{from}:out_color_matrix=bt709:out_range=tv,\
+         setsar=1,{HD_COLORS}"
+    )
 }
 
 /// Brings pictures to the grid's rate.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::EncodeError;
 use super::budget::{Budget, Claim};
 use super::encoder::{Chosen, Encoder};
+use super::graph::HD_COLORS;
 use super::speed::pixel_cost;
 use crate::grid::{Grid, Kind};
 
@@ -154,7 +155,7 @@ impl Plan {
             let every = if *half_rate { "framestep=2," } else { "" };
             graph.push_str(&format!(
                 ";[s{i}]{every}scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
-                 pad={width}:{height}:-1:-1,setsar=1,{upload}[v{i}]"
+                 pad={width}:{height}:-1:-1,setsar=1,{HD_COLORS},{upload}[v{i}]"
             ));
         }
         graph

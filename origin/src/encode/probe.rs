@@ -40,6 +40,8 @@ pub struct Picture {
     pub codec: String,
     /// Name of the format of its pixels, which says depth and subsampling.
     pub pixels: String,
+    /// Name of the matrix by which its colours are coded; empty where the source does not say.
+    pub matrix: String,
     /// Pixels of a coded line.
     pub width: u32,
     /// Coded lines.
@@ -172,6 +174,7 @@ struct ToldStream {
     codec_type: String,
     codec_name: String,
     pix_fmt: String,
+    color_space: String,
     width: u32,
     height: u32,
     sample_aspect_ratio: String,
@@ -236,6 +239,7 @@ impl ToldStream {
             stream: self.index,
             codec: self.codec_name.clone(),
             pixels: self.pix_fmt.clone(),
+            matrix: self.color_space.clone(),
             width: self.width,
             height: self.height,
             pixel_aspect: aspect(&self.sample_aspect_ratio),
