@@ -56,6 +56,9 @@ const LOOKED_AT: u64 = 5;
 /// Twelve seconds of picture, white at 1 s and at 9 s, with four seconds of sound.
 const SOUND_THIRD: &str = "sound-third";
 
+/// A grey that is brighter in HDR than its number is elsewhere.
+const HDR: &str = "hdr";
+
 /// A kind of file, and what must come of it.
 #[derive(Clone)]
 struct Sample {
@@ -173,7 +176,16 @@ fn made(folder: &Path) -> Vec<Sample> {
         ),
         &at("odd.mkv"),
     );
+    ffmpeg(
+        &format!(
+            "-f lavfi -i color=c=0xb4b4b4:s=284x160:r=25 {TONE} -t 4 -pix_fmt yuv420p10le \
+             -c:v libx264 -preset ultrafast -color_primaries bt2020 -color_trc smpte2084 \
+             -colorspace bt2020nc -color_range tv -c:a aac"
+        ),
+        &at("hdr.mp4"),
+    );
     vec![
+        Sample::new(HDR, at("hdr.mp4")),
         Sample::new("hevc-10-bit-422-ac3-51", at("hevc.mkv")).fps(30_000, 1001),
         Sample::new("mpeg2-interlaced-anamorphic-mp2", at("mpeg2.ts")),
         Sample::new("without-sound-60", at("mute.mp4")).fps(60, 1).heard(&[false]),
@@ -247,8 +259,8 @@ fn lit(file: &Path) -> (u32, u32) {
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
-/// Seconds at which the picture turns white.
-fn white(file: &Path) -> Vec<f64> {
+/// Each picture's time in seconds, and how bright it is, from 16 to 235.
+fn brightness(file: &Path) -> Vec<(f64, f64)> {
     let print = "signalstats,metadata=print:key=lavfi.signalstats.YAVG:file=-";
     let output = output(
         Command::new("ffmpeg")
@@ -257,30 +269,38 @@ fn white(file: &Path) -> Vec<f64> {
             .args(["-vf", print, "-f", "null", "-"]),
     );
     let said = String::from_utf8(output.stdout).unwrap();
-    let (mut at, mut was_white, mut found) = (0.0, false, Vec::new());
+    let (mut at, mut found) = (0.0, Vec::new());
     for line in said.lines() {
         if let Some((_, time)) = line.split_once("pts_time:") {
             at = time.trim().parse().unwrap();
         } else if let Some((_, luma)) = line.split_once("YAVG=") {
-            let is_white = luma.trim().parse::<f64>().unwrap() > 180.0;
-            if is_white && !was_white {
-                found.push(at);
-            }
-            was_white = is_white;
+            found.push((at, luma.trim().parse().unwrap()));
         }
     }
     found
 }
 
-fn size(file: &Path) -> (u32, u32) {
+/// Seconds at which the picture turns white.
+fn white(file: &Path) -> Vec<f64> {
+    let is_white = |luma: f64| luma > 180.0;
+    let pictures = brightness(file);
+    let first = pictures.first().filter(|(_, luma)| is_white(*luma)).map(|(at, _)| *at);
+    let turns = pictures.windows(2).filter(|two| !is_white(two[0].1) && is_white(two[1].1));
+    first.into_iter().chain(turns.map(|two| two[1].0)).collect()
+}
+
+/// What ffprobe says of a picture: its size, and its colours as range, matrix, curve and primaries.
+fn size_and_colors(file: &Path) -> ((u32, u32), String) {
+    let wanted = "stream=width,height,color_range,color_space,color_transfer,color_primaries";
     let output = output(
         Command::new("ffprobe")
-            .args(["-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0"])
+            .args(["-v", "error", "-show_entries", wanted, "-of", "csv=p=0"])
             .arg(file),
     );
     let said = String::from_utf8(output.stdout).unwrap();
-    let (width, height) = said.trim().split_once(',').unwrap();
-    (width.parse().unwrap(), height.parse().unwrap())
+    let mut parts = said.trim().splitn(3, ',');
+    let mut number = || parts.next().unwrap().parse().unwrap();
+    ((number(), number()), parts.next().unwrap().to_owned())
 }
 
 /// Plays a sample for some segments, and looks at what came of it.
@@ -307,7 +327,11 @@ async fn check_played(sample: Sample, folder: PathBuf) {
     let segments = first - 2..first + sample.segments();
     let picture = folder.join(format!("{name}.mp4"));
     file(&live, &ids[0], segments.clone(), &picture).await;
-    assert_eq!(size(&picture), sample.size, "{name}");
+    let colors = "tv,bt709,bt709,bt709".to_owned();
+    assert_eq!(size_and_colors(&picture), (sample.size, colors), "{name}");
+    if name == HDR {
+        assert!(brightness(&picture).iter().all(|(_, luma)| *luma > 200.0), "{name} is too dark");
+    }
     if name == SOUND_THIRD {
         file(&live, &ids[0], segments.clone(), &picture).await;
         let white = white(&picture);

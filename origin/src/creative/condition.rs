@@ -51,7 +51,7 @@ struct Meta {
 }
 
 /// Goes up with every change of how a clip is conditioned that [`recipe`] does not show.
-const CONDITIONING: u32 = 2;
+const CONDITIONING: u32 = 3;
 
 /// All that shapes what comes of a clip: the ladder, the grid, the encoder and what it is told. The
 /// grid's start has no part in it, because a creative is cut by phase and counts from its slot. So

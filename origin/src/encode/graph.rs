@@ -71,13 +71,27 @@ pub fn upright(picture: &Picture, deinterlace: Deinterlace) -> String {
         true => format!("bwdif=mode={mode}:deint=interlaced,"),
         false => String::new(),
     };
-    let from = match picture.matrix.as_str() {
-        "" if picture.height >= HD_LINES => ":in_color_matrix=bt709",
-        _ => "",
-    };
+    format!("{whole}{},setsar=1,{HD_COLORS}", hd_colors(picture))
+}
+
+/// Gives pictures square pixels and the colours of HD.
+fn hd_colors(picture: &Picture) -> String {
+    let square = "scale=round(iw*sar):ih:flags=bilinear";
+    match (picture.transfer.as_str(), picture.matrix.as_str()) {
+        (curve @ ("smpte2084" | "arib-std-b67"), _) => format!("{square},{}", tone_mapped(curve)),
+        (_, "") if picture.height >= HD_LINES => {
+            format!("{square}:in_color_matrix=bt709:out_color_matrix=bt709:out_range=tv")
+        }
+        _ => format!("{square}:out_color_matrix=bt709:out_range=tv"),
+    }
+}
+
+/// Brings the brightness of HDR (PQ or HLG, ITU-R BT.2100) to what a screen without it can show. It
+/// is computed in linear light, so it costs more than all else that is done to a picture.
+fn tone_mapped(curve: &str) -> String {
     format!(
-        "{whole}scale=round(iw*sar):ih:flags=bilinear{from}:out_color_matrix=bt709:out_range=tv,\
-         setsar=1,{HD_COLORS}"
+        "zscale=tin={curve}:min=bt2020nc:pin=bt2020:rin=tv:t=linear:npl=100,format=gbrpf32le,\
+         zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
     )
 }
 

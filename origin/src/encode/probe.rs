@@ -42,6 +42,8 @@ pub struct Picture {
     pub pixels: String,
     /// Name of the matrix by which its colours are coded; empty where the source does not say.
     pub matrix: String,
+    /// Name of the curve by which its brightness is coded; empty where the source does not say.
+    pub transfer: String,
     /// Pixels of a coded line.
     pub width: u32,
     /// Coded lines.
@@ -175,6 +177,7 @@ struct ToldStream {
     codec_name: String,
     pix_fmt: String,
     color_space: String,
+    color_transfer: String,
     width: u32,
     height: u32,
     sample_aspect_ratio: String,
@@ -240,6 +243,7 @@ impl ToldStream {
             codec: self.codec_name.clone(),
             pixels: self.pix_fmt.clone(),
             matrix: self.color_space.clone(),
+            transfer: self.color_transfer.clone(),
             width: self.width,
             height: self.height,
             pixel_aspect: aspect(&self.sample_aspect_ratio),
