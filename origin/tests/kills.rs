@@ -1,8 +1,9 @@
 //! The real binary with two publishers, killed at random moments: what was published is as before,
 //! byte for byte, and at most the segment that was being made becomes a gap.
 //!
-//! `SIGHTSCREEN_KILLS` says how often. Needs ffmpeg, as the origin itself does.
-#![allow(clippy::unwrap_used, reason = "tests")]
+//! `SIGHTSCREEN_KILLS` says how often. What each took is printed for `cargo xtask bench --only
+//! kills`. Needs ffmpeg, as the origin itself does.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::{Running, TOKEN, binary, free_port, get, publish, wait};
 
@@ -92,12 +93,36 @@ impl Ports {
         shown
     }
 
+    /// The newest segment that both events have.
     fn newest(self) -> u64 {
-        let number = |uri: &String| -> u64 {
-            uri.split_once('-').unwrap().1.strip_suffix(".m4s").unwrap().parse().unwrap()
+        let of = |(event, _): (&str, &str)| {
+            self.segments(event, "v160").last().map_or(0, |uri| number(uri))
         };
-        let of = |(event, _): (&str, &str)| self.segments(event, "v160").last().map(number);
-        EVENTS.iter().filter_map(|event| of(*event)).min().unwrap_or(0)
+        EVENTS.iter().map(|event| of(*event)).min().unwrap_or(0)
+    }
+
+    /// The newest part of an event, by segment and place; (0, 0) where there is none.
+    fn newest_part(self, event: &str) -> (u64, u64) {
+        let playlist = self.playlist(event, "v160");
+        let parts = playlist
+            .lines()
+            .filter(|line| line.starts_with("#EXT-X-PART:") && !line.contains("GAP=YES"));
+        let uri = parts.last().and_then(|line| line.split('"').find(|uri| uri.ends_with(".m4s")));
+        let Some(uri) = uri else { return (0, 0) };
+        let (segment, place) = uri.rsplit_once('.').unwrap().0.rsplit_once('.').unwrap();
+        (number(segment), place.parse().unwrap())
+    }
+
+    /// Gaps after a segment, of the rendition that has most.
+    fn gaps(self, after: u64) -> usize {
+        let all = EVENTS.iter().flat_map(|(event, _)| RENDITIONS.map(|id| (*event, id)));
+        let of = |(event, id)| {
+            let playlist = self.playlist(event, id);
+            let gaps = playlist.split("#EXT-X-GAP\n").skip(1);
+            let uris = gaps.filter_map(|rest| rest.lines().find(|line| line.ends_with(".m4s")));
+            uris.filter(|uri| number(uri) > after).count()
+        };
+        all.map(of).max().unwrap_or(0)
     }
 }
 
@@ -107,26 +132,39 @@ fn is_live(control: u16) -> bool {
     EVENTS.iter().all(|(event, _)| health["events"][event] == "live")
 }
 
+/// The segment of a URI such as `1a2b-17.m4s` or `1a2b-17`.
+fn number(uri: &str) -> u64 {
+    uri.split_once('-').unwrap().1.trim_end_matches(".m4s").parse().unwrap()
+}
+
 #[test]
 fn a_kill_at_any_moment_takes_nothing_that_was_published() {
     let kills = std::env::var("SIGHTSCREEN_KILLS").ok().and_then(|kills| kills.parse().ok());
     let folder = tempfile::tempdir().unwrap();
     let ports = Ports { main: free_port(), control: free_port(), rtmp: free_port() };
-    let mut before = Shown::new();
-    for _ in 0..kills.unwrap_or(3) {
+    let (mut before, mut parts, mut last) = (Shown::new(), [(0, 0); 2], 0);
+    for kill in 0..=kills.unwrap_or(3) {
+        let begun = Instant::now();
         let origin = ports.serve(folder.path());
+        let _cameras = EVENTS.map(|(_, key)| publish(ports.rtmp, key));
+        let newest = || EVENTS.map(|(event, _)| ports.newest_part(event));
+        let is_new = || newest().iter().zip(&parts).all(|(now, before)| now > before);
+        wait("new parts of both events", || is_live(ports.control) && is_new());
+        let back = begun.elapsed();
         for ((event, rendition, uri), body) in &before {
             let (status, after) = ports.get(event, rendition, uri);
             assert!(status == 200 && after == *body, "{event} {rendition} {uri}: {status}");
         }
-        let _cameras = EVENTS.map(|(_, key)| publish(ports.rtmp, key));
-        wait("both events", || is_live(ports.control));
-        let from = ports.newest();
-        wait("more of both", || ports.newest() > from + 1);
+        let more = ports.newest() + 2;
+        wait("more of both", || ports.newest() >= more);
+        if kill > 0 {
+            let gaps = ports.gaps(last);
+            println!("kill {kill}: back after {} ms, {gaps} gaps", back.as_millis());
+        }
         // The nanoseconds are random enough.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         std::thread::sleep(Duration::from_millis(u64::from(now.subsec_nanos()) % 2000));
-        before = ports.all();
+        (before, parts, last) = (ports.all(), newest(), ports.newest());
         assert!(before.len() >= 8, "{:?}", before.keys());
         drop(origin);
     }

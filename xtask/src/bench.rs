@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, what
-//! waiting viewers cost the origin, and latency in a browser.
+//! waiting viewers cost the origin, how soon it is back after a kill, and latency in a browser.
 //!
 //! Every number that is printed was measured in this run.
 
@@ -10,6 +10,7 @@ mod core;
 mod descriptors;
 mod host;
 mod idle;
+mod kills;
 mod nginx;
 mod recording;
 pub(crate) mod sizes;
@@ -73,12 +74,13 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 6] = [
+const SECTIONS: [(&str, Measure); 7] = [
     ("core", core::measure),
     ("host", host::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
     ("collapse", collapse::measure),
+    ("kills", kills::measure),
     ("browser", browser::measure),
 ];
 
