@@ -5,11 +5,13 @@
 //! been checked as far as that is possible without opening a port.
 
 mod admission;
+mod defaults;
 mod differences;
 mod encoding;
 mod ingest;
 mod origin;
 mod reader;
+mod secrets;
 mod settings;
 mod stream;
 mod tables;
@@ -30,14 +32,16 @@ use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
-use crate::ingest::{Entrances, Input, Limits, SrtLimits, StreamKey, TsLimits};
+use crate::ingest::{Entrances, Input, Limits, SrtLimits, TsLimits};
 use crate::package::packager::Patience;
 use crate::secret::Secret;
 use crate::store::DiskLimits;
 pub use admission::Admission;
+use defaults::defaults;
 pub use origin::{StreamsConfig, WhenRemoved};
 pub use reader::Fault;
 use reader::{Field, Reader};
+use secrets::{edge_secrets, secret};
 use settings::Text;
 pub use settings::{Settings, with_defaults};
 pub use stream::{Latency, Template, fixed_differences, setting_at};
@@ -246,37 +250,6 @@ impl Config {
         config
     }
 
-    /// The made secrets of an earlier start in place of those that were made now: an operator and an
-    /// encoder go on with what they have. They are kept in the data folder.
-    ///
-    /// # Errors
-    /// When they can be neither read nor kept, with the file.
-    pub fn keep_secrets(&mut self) -> Result<(), Fault> {
-        let kept = |secret: Secret, path: PathBuf| {
-            let fault = |fault: String| Fault {
-                place: path.display().to_string(),
-                fault,
-                remedy: "mend the file, or remove it and a new secret is made".to_owned(),
-            };
-            let secret = secret.or_kept(&path).map_err(|error| fault(error.to_string()))?;
-            if is_secret(&secret.0, SECRET_BYTES_MIN) {
-                return Ok(secret);
-            }
-            Err(fault(format!("is not at least {SECRET_BYTES_MIN} of A-Z a-z 0-9 - _")))
-        };
-        if self.operator_token_made {
-            let path = self.data.join("operator-token");
-            self.operator_token = kept(self.operator_token.clone(), path)?;
-        }
-        if let (true, Some(key)) = (self.stream_key_made, &self.stream_key) {
-            let path = self.data.join("events").join(&self.event).join("stream-key");
-            let key = kept(key.clone(), path)?;
-            self.input = Input::Publisher(StreamKey::of(&key.0));
-            self.stream_key = Some(key);
-        }
-        Ok(())
-    }
-
     /// Where publishers come in.
     #[must_use]
     pub fn entrances(&self) -> Entrances {
@@ -366,64 +339,6 @@ impl Config {
     }
 }
 
-/// What holds where nothing is set.
-fn defaults() -> Settings {
-    let text = |text: &str| Some(Text::from(text));
-    Settings {
-        listen: text("127.0.0.1:9080"),
-        control: text("127.0.0.1:9081"),
-        data: text("var/origin"),
-        event: text("demo"),
-        title: text("Sightscreen test match"),
-        input: text("test"),
-        rtmp: text("127.0.0.1:1935"),
-        rtmp_admission: text("10"),
-        rtmp_idle: text("10"),
-        rtmp_strangers: text("64"),
-        rtmp_memory: text("8"),
-        rtmp_rival_pause: text("5"),
-        languages: Some("en,hi".into()),
-        max_height: text("1080"),
-        cpu_percent: text("75"),
-        encoder: text("auto"),
-        latency: text("low"),
-        frame_rate: text("source"),
-        deinterlace: text("frame"),
-        window: text("60"),
-        dvr: text("600"),
-        slate_after_ms: text("500"),
-        lateness_ms: text("4000"),
-        track_lateness_ms: text("2000"),
-        picture_wait_ms: text("5000"),
-        srt_latency_ms: text("120"),
-        ts_idle_ms: text("1000"),
-        ts_memory: text("8"),
-        udp_buffer_kb: text("4096"),
-        picture_hold_ms: text("10000"),
-        disk_wait_ms: text("100"),
-        disk_backlog_mb: text("256"),
-        creative_memory_mb: text("128"),
-        open_playback: text("false"),
-        consent: text("required"),
-        session: text("43200"),
-        pass_ttl: text("0"),
-        territories_unknown: text("deny"),
-        snapshot_every: text("15"),
-        first_break: text("0"),
-        break_every: text("0"),
-        break_length: text("20"),
-        streams_max: text("100"),
-        key_grace: text("3600"),
-        when_removed: text("end"),
-        webhook_attempts: text("12"),
-        webhook_private: text("false"),
-        audit_days: text("365"),
-        log: text("plain"),
-        log_level: text("info"),
-        ..Settings::default()
-    }
-}
-
 fn address(reader: &mut Reader, name: &str, field: Field<Text>) -> SocketAddr {
     let fault = format!("{:?} is not an address and port", reader.text(field));
     let address = reader.value(name, field, &fault, "write it as 127.0.0.1:9080 or [::]:9080");
@@ -462,43 +377,6 @@ fn event(reader: &mut Reader) -> String {
         reader.fault(place, &format!("{event:?} is not an identifier"), remedy);
     }
     event
-}
-
-/// One, or two while they change from one to the other.
-fn edge_secrets(reader: &mut Reader) -> Vec<Secret> {
-    const BYTES_MIN: usize = 16;
-    let secrets = reader.found(|s| &s.edge_secret).map(|list| list.0).unwrap_or_default();
-    if secrets.len() > 2 || !secrets.iter().all(|secret| is_secret(secret, BYTES_MIN)) {
-        let place = reader.place("edge-secret", |s| &s.edge_secret);
-        let remedy =
-            format!("use at least {BYTES_MIN} of A-Z a-z 0-9 - _, and a comma between two");
-        reader.fault(place, "is too short, has other characters, or is too many", &remedy);
-    }
-    secrets.into_iter().map(Secret).collect()
-}
-
-/// An operator's token and a stream key are at least as long.
-const SECRET_BYTES_MIN: usize = 8;
-
-/// Whether it can be typed anywhere and is hard to guess.
-fn is_secret(text: &str, bytes_min: usize) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    text.len() >= bytes_min && text.bytes().all(plain)
-}
-
-/// A secret, and whether it was made because none was given.
-fn secret(reader: &mut Reader, name: &str, field: Field<Text>) -> (String, bool) {
-    let Some(given) = reader.optional(field) else {
-        return (crate::documents::keys::random_hex(16), true);
-    };
-    if !is_secret(&given, SECRET_BYTES_MIN) {
-        let place = reader.place(name, field);
-        let remedy = format!(
-            "use at least {SECRET_BYTES_MIN} of A-Z a-z 0-9 - _, or leave it out and one is made"
-        );
-        reader.fault(place, "is too short or has other characters", &remedy);
-    }
-    (given, false)
 }
 
 fn languages(reader: &mut Reader) -> Vec<String> {
