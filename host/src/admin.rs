@@ -1,5 +1,5 @@
-//! The operator's port: metrics, health and purge, on a thread of its own, so that they answer under
-//! load.
+//! The operator's port: metrics, health and purge, on a thread of its own, so that they answer
+//! under load.
 
 use std::convert::Infallible;
 use std::io;

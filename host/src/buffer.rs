@@ -1,8 +1,8 @@
 //! Memory of a whole body.
 //!
-//! Large bodies come and go in all sizes. The allocators that were tried (glibc's and mimalloc) keep
-//! much of what is freed, so that a cache took up to twice its budget. So each large body has pages
-//! of its own, and the system has them back as soon as the body is gone.
+//! Large bodies come and go in all sizes. The allocators that were tried (glibc's and mimalloc)
+//! keep much of what is freed, so that a cache took up to twice its budget. So each large body has
+//! pages of its own, and the system has them back as soon as the body is gone.
 
 use bytes::Bytes;
 use memmap2::MmapMut;

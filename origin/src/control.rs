@@ -145,8 +145,8 @@ impl Control {
         }
     }
 
-    /// Whether viewers can enter every configured event. Streams of the API wait for their publisher
-    /// as long as they like.
+    /// Whether viewers can enter every configured event. Streams of the API wait for their
+    /// publisher as long as they like.
     fn health(&self) -> Response<Bytes> {
         let events = self.events.all();
         let states: BTreeMap<&str, State> =

@@ -251,8 +251,8 @@ impl Library {
         self.inner.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The creative as it was kept on disk: what a ledger has frozen must play after a restart, even
-    /// if its source is gone.
+    /// The creative as it was kept on disk: what a ledger has frozen must play after a restart,
+    /// even if its source is gone.
     async fn find(&self, id: &str) -> Option<Arc<Pieces>> {
         let key = Key::Pieces(id.to_owned());
         let library = self.clone();

@@ -146,8 +146,8 @@ pub(crate) async fn generate<E: Intake>(event: E, input: Input, sink: Sink) {
     }
 }
 
-/// Returns, with what has passed, once the origin's clock has been slewed by so much that a run which
-/// ffmpeg paces is no longer where the grid is.
+/// Returns, with what has passed, once the origin's clock has been slewed by so much that a run
+/// which ffmpeg paces is no longer where the grid is.
 async fn left_behind() -> Duration {
     let (begun, begun_ms) = (tokio::time::Instant::now(), now_ms());
     loop {

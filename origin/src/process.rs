@@ -65,8 +65,8 @@ pub enum RunError {
     },
 }
 
-/// Runs an origin until `stop` changes: an event for each of these settings, of which the first says
-/// what the origin has once.
+/// Runs an origin until `stop` changes: an event for each of these settings, of which the first
+/// says what the origin has once.
 ///
 /// # Errors
 /// See [`RunError`]; once it runs, nothing ends it but `stop`.

@@ -1,5 +1,5 @@
-//! Streams: events that are made, changed and ended while the process runs, and what is kept of them
-//! in a database.
+//! Streams: events that are made, changed and ended while the process runs, and what is kept of
+//! them in a database.
 //!
 //! The database says which streams there are. It is asked when somebody asks the API, and told when
 //! a stream's status changes; nothing that is on the air waits for it. Ledger and media stay files

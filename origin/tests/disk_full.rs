@@ -1,5 +1,6 @@
 //! A disk that is full under the real binary: what is on the air goes on from memory, a break that
-//! cannot be kept is not shown, all of it is told, and what is missing is written once there is room.
+//! cannot be kept is not shown, all of it is told, and what is missing is written once there is
+//! room.
 //!
 //! Needs ffmpeg, as the origin itself does, and a name space of its own for a small disk.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]

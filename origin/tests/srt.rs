@@ -98,7 +98,8 @@ fn disturb(port: u16) {
             (0_u8..200).map(|at| at.wrapping_mul(number).wrapping_add(at)).collect();
         socket.send_to(&handshake(64, b""), to).unwrap();
         socket.send_to(&noise, to).unwrap();
-        // A list of losses that never ends, acknowledgements, keys, and a conclusion nobody asked for.
+        // A list of losses that never ends, acknowledgements, keys, and a conclusion nobody asked
+        // for.
         for kind in [3_u8, 2, 5, 6, 0x7f] {
             let mut packet = handshake(64, &noise);
             packet[1] = kind;

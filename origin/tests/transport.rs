@@ -1,5 +1,6 @@
-//! Transport streams in datagrams, in RTP to a group, and through a named pipe, with the real binary
-//! and real encoders; and sent by the test itself, with what networks and encoders do to them.
+//! Transport streams in datagrams, in RTP to a group, and through a named pipe, with the real
+//! binary and real encoders; and sent by the test itself, with what networks and encoders do to
+//! them.
 //!
 //! Needs ffmpeg, as the origin itself does. A broadcast encoder's recording is outside of the
 //! repository; without it, that kind is skipped.

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check, named and timed.
 //!
-//! Steps run one after another. Neighbours that are marked [`Step::beside`] run at the same time, as
-//! many as the machine has room for; they mostly wait, and none of them measures time finely. A
+//! Steps run one after another. Neighbours that are marked [`Step::beside`] run at the same time,
+//! as many as the machine has room for; they mostly wait, and none of them measures time finely. A
 //! step that did not run is counted as skipped and says why.
 
 mod api;

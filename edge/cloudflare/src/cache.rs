@@ -1,7 +1,8 @@
 //! What is kept in the Cache API: documents, playlists, results.
 //!
-//! An entry is a response of status 200 whose header `sightscreen-stamp` says what it stands for and
-//! how long. The stamp decides, to the millisecond; the platform's own age limit only sweeps up.
+//! An entry is a response of status 200 whose header `sightscreen-stamp` says what it stands for
+//! and how long. The stamp decides, to the millisecond; the platform's own age limit only sweeps
+//! up.
 
 use sightscreen_door::{Body, Entry, Stamp, tags};
 use worker::{Cache, ResponseBuilder};

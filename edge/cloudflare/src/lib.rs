@@ -8,8 +8,8 @@
 //! What is different here, all of it the platform's doing:
 //! - The target is what is left after WHATWG URL parsing: `/a/../b` and `/a/%2e%2e/b` arrive as
 //!   `/b`, `\` as `/`.
-//! - Waiting exchanges share one request upstream within an isolate; a data centre runs several. What
-//!   a whole second or more is kept, blocking playlists and objects, is asked for through
+//! - Waiting exchanges share one request upstream within an isolate; a data centre runs several.
+//!   What a whole second or more is kept, blocking playlists and objects, is asked for through
 //!   Cloudflare's own cache, which collapses for the data centre. Local workerd has no such cache.
 //! - An object's times are whole seconds in that cache, and hold whatever the origin's
 //!   `cache-control` says; its `stale_ms` is not used.

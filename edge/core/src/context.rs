@@ -3,9 +3,9 @@
 //!
 //! A decision is one function from start to end. Every `?` is a place where it may stop to wait;
 //! when what it waits for has come, it is run again from the start. Each run takes the same way as
-//! the one before it, and a step further, because it sees the same: what has come for this exchange,
-//! and the documents that this exchange has used. Those are pinned. Other exchanges may replace the
-//! ones that the core holds in between.
+//! the one before it, and a step further, because it sees the same: what has come for this
+//! exchange, and the documents that this exchange has used. Those are pinned. Other exchanges may
+//! replace the ones that the core holds in between.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -269,15 +269,16 @@ pub enum Or {
 
 /// A body that passes by the core.
 ///
-/// The door sends the viewer's `range` along, or cuts the range from a stored whole. When the origin
-/// answers 200, 206 or 416, the door sends that status, the origin's `content-type`,
+/// The door sends the viewer's `range` along, or cuts the range from a stored whole. When the
+/// origin answers 200, 206 or 416, the door sends that status, the origin's `content-type`,
 /// `content-length`, `content-range` and `etag`, then [`Relay::headers`], then the body as a native
 /// stream. Where the origin's `cache-control` forbids sharing, the viewer is told `private,
 /// no-store`, whatever the core says. Any other status, and any failure before the first byte,
 /// resumes the exchange with one [`Got`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relay {
-    /// What to stream; its source is [`Source::Origin`] or [`Source::Media`], and it is for everyone.
+    /// What to stream; its source is [`Source::Origin`] or [`Source::Media`], and it is for
+    /// everyone.
     pub want: Want,
     /// Headers to set, in place of the origin's own of the same name.
     pub headers: Vec<(String, String)>,
@@ -300,13 +301,13 @@ pub struct Response {
     /// [`Got::Failed`], and answers for itself. Those that wait for a key that stands in neither
     /// list take the lead, one after another.
     pub failed: Vec<String>,
-    /// What of the entry URL's claims says nothing. A door that has metrics counts it: whoever signs
-    /// makes a mistake, and no viewer can tell.
+    /// What of the entry URL's claims says nothing. A door that has metrics counts it: whoever
+    /// signs makes a mistake, and no viewer can tell.
     pub unknown_claims: UnknownClaims,
 }
 
-/// How many claims the event does not know, by what of them is unknown. No more than that: names and
-/// values are without number, and say something of a viewer.
+/// How many claims the event does not know, by what of them is unknown. No more than that: names
+/// and values are without number, and say something of a viewer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UnknownClaims {
     /// Claims of which the event does not know the name.

@@ -76,7 +76,8 @@ impl<'a> Target<'a> {
     /// Reads a raw target.
     ///
     /// # Errors
-    /// [`Ambiguous`]: not origin form, too long, a character that is not visible ASCII, a quotation mark, an angle bracket, a backslash, a fragment, a bad or double escape, an escaped
+    /// [`Ambiguous`]: not origin form, too long, a character that is not visible ASCII, a quotation
+    /// mark, an angle bracket, a backslash, a fragment, a bad or double escape, an escaped
     /// separator or control character, an empty or dot segment.
     pub fn parse(raw: &'a str) -> Result<Self, Ambiguous> {
         if raw.len() > TARGET_BYTES_MAX || !raw.starts_with('/') || !is_visible(raw) {

@@ -2,8 +2,8 @@
 //! write one.
 //!
 //! The signature covers the canonical path and every parameter but those that players and CDNs add
-//! on the way, all of them decoded. So a client may spell a URL anew, and nothing can be slipped in,
-//! moved or repeated.
+//! on the way, all of them decoded. So a client may spell a URL anew, and nothing can be slipped
+//! in, moved or repeated.
 
 use std::borrow::Cow;
 

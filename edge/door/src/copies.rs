@@ -1,8 +1,8 @@
 //! The copies of documents that answer when the origin fails.
 //!
 //! One lies in the platform's cache, where it is cheap to look at, and one in its store, which
-//! outlives everything. Neither is trusted: a copy that no key of the keyring signed is none. A copy
-//! is never replaced by an older document.
+//! outlives everything. Neither is trusted: a copy that no key of the keyring signed is none. A
+//! copy is never replaced by an older document.
 
 use sightscreen_core::keyring::Keyring;
 use sightscreen_core::{Object, Source, Want};

@@ -1,9 +1,9 @@
 //! What stands between a platform and the core: one driver for every door that runs an exchange as
 //! a task, and the types that all doors share.
 //!
-//! [`answer`] drives an exchange. What it asks of a platform is the trait [`Platform`]; what it does
-//! with an answer of the origin is in [`Came`]. A door implements the trait, translates requests and
-//! answers, and is done.
+//! [`answer`] drives an exchange. What it asks of a platform is the trait [`Platform`]; what it
+//! does with an answer of the origin is in [`Came`]. A door implements the trait, translates
+//! requests and answers, and is done.
 #![forbid(unsafe_code)]
 
 mod came;

@@ -7,8 +7,8 @@
 //! What is different here, all of it the platform's doing:
 //! - Turns are the platform's own: exchanges of all instances of a point of presence wait for one
 //!   another in its cache. What is kept for no time stays there for a tenth of a second.
-//! - A relay that leads asks the origin for the whole object, whatever the range, and cuts the range
-//!   from it.
+//! - A relay that leads asks the origin for the whole object, whatever the range, and cuts the
+//!   range from it.
 //! - A trap ends the instance, and the platform answers 500 with a body of its own.
 #![deny(unsafe_code)]
 

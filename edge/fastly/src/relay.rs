@@ -3,8 +3,8 @@
 //!
 //! An entry is written for a moment while its body arrives, and for long once the body is whole. So
 //! whatever ends an instance in between (its viewer left, a trap, its time) leaves nothing that
-//! lasts. What is met before it is whole is looked at: a body that is broken is forgotten, and asked
-//! for again.
+//! lasts. What is met before it is whole is looked at: a body that is broken is forgotten, and
+//! asked for again.
 
 use std::io::Write;
 use std::time::Duration;
@@ -163,8 +163,8 @@ struct Arriving {
     length: u64,
 }
 
-/// Asks for the whole, whatever range the viewer wants: ranges are cut from what is stored. What may
-/// not be stored comes back as the origin's answer.
+/// Asks for the whole, whatever range the viewer wants: ranges are cut from what is stored. What
+/// may not be stored comes back as the origin's answer.
 async fn arrive(
     platform: &Fastly,
     want: &Want,

@@ -112,9 +112,9 @@ impl Platform for Spin {
     }
 }
 
-/// The key in the store. Of a cohort's pods it is the newest alone: nothing here ends by itself, and
-/// what a revision decided is asked for while it is the newest. The copy of another revision is no
-/// copy, for a document is read under its whole name.
+/// The key in the store. Of a cohort's pods it is the newest alone: nothing here ends by itself,
+/// and what a revision decided is asked for while it is the newest. The copy of another revision is
+/// no copy, for a document is read under its whole name.
 fn key(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {

@@ -1,7 +1,7 @@
 //! The desk: the one place where breaks are announced, frozen, cut short and ended.
 //!
-//! It never changes anything that lies before `floor`, because players may have been told of it. What
-//! a break shows is decided outside of the lock, between its announcement and its freeze.
+//! It never changes anything that lies before `floor`, because players may have been told of it.
+//! What a break shows is decided outside of the lock, between its announcement and its freeze.
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -127,8 +127,8 @@ impl Sign {
     }
 }
 
-/// What whoever signs may not have meant. Nothing where there is no document of the event to tell by:
-/// a seller's machine has a keyring alone.
+/// What whoever signs may not have meant. Nothing where there is no document of the event to tell
+/// by: a seller's machine has a keyring alone.
 fn warnings(place: &Place, url: &str) -> Vec<String> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let Ok((claims, _)) = signed_url::read(query) else { return Vec::new() };

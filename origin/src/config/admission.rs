@@ -145,8 +145,8 @@ pub(super) fn one_of<T>(
 }
 
 impl Config {
-    /// Payload of `events/{event}` with a rendition in place of those that the media will have: what
-    /// the settings say of viewers can be checked before there is media.
+    /// Payload of `events/{event}` with a rendition in place of those that the media will have:
+    /// what the settings say of viewers can be checked before there is media.
     #[must_use]
     pub fn document(&self) -> Event {
         let admission = self.admission.clone();

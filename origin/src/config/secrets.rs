@@ -8,8 +8,8 @@ use crate::ingest::{Input, StreamKey};
 use crate::secret::Secret;
 
 impl Config {
-    /// The made secrets of an earlier start in place of those that were made now: an operator and an
-    /// encoder go on with what they have. They are kept in the data folder.
+    /// The made secrets of an earlier start in place of those that were made now: an operator and
+    /// an encoder go on with what they have. They are kept in the data folder.
     ///
     /// # Errors
     /// When they can be neither read nor kept, with the file.

@@ -76,8 +76,8 @@ pub struct Settings {
     /// Where publishers call in by SRT [default: nowhere]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) srt: Option<Text>,
-    /// Milliseconds that packets lost on the way have to be sent again by SRT; the caller may ask for
-    /// more
+    /// Milliseconds that packets lost on the way have to be sent again by SRT; the caller may ask
+    /// for more
     #[arg(long, value_name = "N")]
     pub(super) srt_latency_ms: Option<Text>,
     /// Secret that a publisher names [default: made and printed]; better in the environment, for a
@@ -220,8 +220,8 @@ pub struct Settings {
     /// latency 8]
     #[arg(long, value_name = "N")]
     pub(super) break_lead: Option<Text>,
-    /// Clip that fills what a pod leaves; its first picture is also shown while none comes [default:
-    /// built in]
+    /// Clip that fills what a pod leaves; its first picture is also shown while none comes
+    /// [default: built in]
     #[arg(long, value_name = "FILE")]
     pub(super) slate: Option<Text>,
 

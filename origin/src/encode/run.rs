@@ -155,8 +155,8 @@ impl Running {
     }
 }
 
-/// The first frames of a run in which every part has a key picture. A run that takes another's place
-/// begins in the past, with the input's last key picture, and what was published meanwhile is
+/// The first frames of a run in which every part has a key picture. A run that takes another's
+/// place begins in the past, with the input's last key picture, and what was published meanwhile is
 /// dropped: the first part that is new should be one that a decoder can start with.
 fn eager_frames(grid: &Grid, first_frame: u64) -> u64 {
     let now = grid.sample_at(Kind::Video, now_ms());

@@ -1,5 +1,5 @@
-//! Starts and stops events, at any time and without the others noticing. There is no other way to do
-//! either, whoever asks.
+//! Starts and stops events, at any time and without the others noticing. There is no other way to
+//! do either, whoever asks.
 
 use std::sync::{Arc, PoisonError};
 

@@ -325,7 +325,8 @@ impl RunningEvent {
         *self.ready.borrow()
     }
 
-    /// The pods document of a revision by its name `{epoch}.{revision}`; `None` where there is none.
+    /// The pods document of a revision by its name `{epoch}.{revision}`; `None` where there is
+    /// none.
     #[must_use]
     pub fn pods(&self, revision: &str, cohort: &str) -> Option<Pods> {
         let (epoch, revision) = revision.split_once('.')?;

@@ -198,8 +198,8 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Publishes which there are of an event, and withdraws those of paths that no setting names any
-    /// more. An event that is forgotten has no list.
+    /// Publishes which there are of an event, and withdraws those of paths that no setting names
+    /// any more. An event that is forgotten has no list.
     fn list(&self, event: &str) -> Result<(), PublishError> {
         let Some(rules) = self.rules().get(event).cloned() else { return Ok(()) };
         let (names, own) = (self.publisher.names(), format!("snapshots/{event}"));

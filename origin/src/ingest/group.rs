@@ -10,8 +10,8 @@ pub(super) const HELD: Bounds = Bounds { items: 4096, bytes: 32 << 20 };
 /// Most pictures that are decoded again for the last of them, which costs a part of a core.
 const AGAIN_MAX: usize = 300;
 
-/// Pieces from a key picture on, or the last one of sound alone. Where one is missing a decoder can start again with the next key
-/// picture only, so past [`HELD`] there are none.
+/// Pieces from a key picture on, or the last one of sound alone. Where one is missing a decoder can
+/// start again with the next key picture only, so past [`HELD`] there are none.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pieces: Vec<Piece>,

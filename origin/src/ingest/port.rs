@@ -107,7 +107,8 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// How long a publisher may send sound alone before it is on the air without a picture.
     fn picture_wait(&self) -> Duration;
 
-    /// Chooses rate and tracks for a publisher's picture, or for sound alone, and for so many sounds.
+    /// Chooses rate and tracks for a publisher's picture, or for sound alone, and for so many
+    /// sounds.
     fn choose(
         &self,
         picture: Option<&Picture>,

@@ -1,8 +1,8 @@
 //! From a publisher's pieces to runs of the encoder.
 //!
-//! Within a run, pieces stand on the grid where the publisher's clock says, which is followed. Where
-//! that clock is set anew, the run ends, and the next begins at the next key picture. A publisher
-//! that sends sound alone for some time goes on the air with the slate for its picture.
+//! Within a run, pieces stand on the grid where the publisher's clock says, which is followed.
+//! Where that clock is set anew, the run ends, and the next begins at the next key picture. A
+//! publisher that sends sound alone for some time goes on the air with the slate for its picture.
 
 mod run;
 

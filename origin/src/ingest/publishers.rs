@@ -1,7 +1,7 @@
 //! Who may publish what: stream keys, and the events that they are for.
 //!
-//! Keys are held as digests, so that the time which a look-up takes says nothing about how much of a
-//! key was right.
+//! Keys are held as digests, so that the time which a look-up takes says nothing about how much of
+//! a key was right.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -139,8 +139,8 @@ impl Publishers {
         Ok(Steps { queue, event, slot, publishers: self.clone() })
     }
 
-    /// From now on these keys are good for `event`, and none besides. Who publishes already goes on.
-    /// A key of another event stays that one's. Without a key, nothing changes.
+    /// From now on these keys are good for `event`, and none besides. Who publishes already goes
+    /// on. A key of another event stays that one's. Without a key, nothing changes.
     pub fn set(&self, event: &str, keys: &[StreamKey]) {
         let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
         let is_its = |seat: &Seat| seat.event == event && seat.slot == Slot::Primary;

@@ -1,5 +1,5 @@
-//! Transport streams that come by themselves, without a connection or a key: in datagrams, or through
-//! a named pipe.
+//! Transport streams that come by themselves, without a connection or a key: in datagrams, or
+//! through a named pipe.
 
 mod pipe;
 mod udp;

@@ -1,4 +1,5 @@
-//! From the bytes of a transport stream to pieces: the picture and the sounds of its first programme.
+//! From the bytes of a transport stream to pieces: the picture and the sounds of its first
+//! programme.
 
 use std::collections::VecDeque;
 
@@ -67,7 +68,8 @@ impl Pieces {
             while let Some(event) = self.demux.next_event() {
                 match event {
                     Event::Streams(streams) => self.follow(&streams),
-                    // How the clocks stand is found by when pictures arrive, as with all publishers.
+                    // How the clocks stand is found by when pictures arrive, as with all
+                    // publishers.
                     Event::Clock { .. } => {}
                     Event::Unit(unit) => self.take(unit),
                 }

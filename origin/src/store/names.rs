@@ -1,5 +1,5 @@
-//! The names of objects: `{rendition}/{msn}.m4s` for a segment, `{rendition}/{msn}.{part}.m4s` for a
-//! part of one that is not whole, and `{rendition}/{msn}.gap` for one that is known to be a gap.
+//! The names of objects: `{rendition}/{msn}.m4s` for a segment, `{rendition}/{msn}.{part}.m4s` for
+//! a part of one that is not whole, and `{rendition}/{msn}.gap` for one that is known to be a gap.
 
 /// What a name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -192,8 +192,8 @@ impl Track {
         self.cursor.send_replace(next);
     }
 
-    /// A segment will never be an object: there is no room for it to wait. Memory holds it no longer
-    /// than others.
+    /// A segment will never be an object: there is no room for it to wait. Memory holds it no
+    /// longer than others.
     pub(super) fn give_up(&self, msn: u64) {
         self.stored(msn);
     }

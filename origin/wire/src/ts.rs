@@ -1,5 +1,5 @@
-//! MPEG transport streams (ISO/IEC 13818-1), without IO: packets out of bytes, units out of packets,
-//! and packets out of units.
+//! MPEG transport streams (ISO/IEC 13818-1), without IO: packets out of bytes, units out of
+//! packets, and packets out of units.
 
 mod coding;
 mod demux;

@@ -1,8 +1,8 @@
 //! The native door: the driver of the doors on a small platform in this process.
 //!
-//! A double for the tests: it shows that a case is right before any real platform has a say. Sockets
-//! are read and written by threads; exchanges run as tasks of one thread, as they do at Cloudflare
-//! and Spin.
+//! A double for the tests: it shows that a case is right before any real platform has a say.
+//! Sockets are read and written by threads; exchanges run as tasks of one thread, as they do at
+//! Cloudflare and Spin.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Viewers who play while something is done to the servers, and who count every answer.
 //!
-//! Some follow a picture or a sound part by part, some whole segments, and somebody new comes in all
-//! the time. They renew their passes as players do that load the multivariant playlist again. Any
-//! answer that is no success is a fault.
+//! Some follow a picture or a sound part by part, some whole segments, and somebody new comes in
+//! all the time. They renew their passes as players do that load the multivariant playlist again.
+//! Any answer that is no success is a fault.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -84,8 +84,8 @@ pub(crate) fn spin() -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{bytes} bytes, {by}")))
 }
 
-/// Makes a whole release, checks its sums, and deploys its Worker as far as that is possible without
-/// an account.
+/// Makes a whole release, checks its sums, and deploys its Worker as far as that is possible
+/// without an account.
 pub(crate) fn release() -> Result<Outcome> {
     if fastly_cli()?.is_none() {
         return Ok(Outcome::Skipped(NO_FASTLY_CLI.to_owned()));

@@ -1,8 +1,8 @@
 //! Fuzzes every target for some seconds, two at a time, starting from the kept seeds.
 //!
-//! Built with the same compiler as everything else. Coverage needs no nightly compiler, and where no
-//! code is unsafe a sanitizer would find little. Building and fuzzing run at the lowest priority,
-//! because other steps run at the same time.
+//! Built with the same compiler as everything else. Coverage needs no nightly compiler, and where
+//! no code is unsafe a sanitizer would find little. Building and fuzzing run at the lowest
+//! priority, because other steps run at the same time.
 
 use std::cmp::Reverse;
 use std::fs;

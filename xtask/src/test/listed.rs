@@ -92,7 +92,8 @@ impl Listed {
         self.lines.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Takes in a later reload and returns how many lines were compared. An error says what changed.
+    /// Takes in a later reload and returns how many lines were compared. An error says what
+    /// changed.
     pub(super) fn follow(&mut self, later: Self) -> Result<usize> {
         for (name, was, is) in [
             ("media", self.media_sequence, later.media_sequence),

@@ -1,6 +1,7 @@
 //! The tests' programs, compiled together and run where they fit.
 //!
-//! Those that start an origin wait for real time most of the while: they run beside the doors' cases.
+//! Those that start an origin wait for real time most of the while: they run beside the doors'
+//! cases.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

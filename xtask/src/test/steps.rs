@@ -99,9 +99,9 @@ fn clippy() -> Result<Outcome> {
     ok()
 }
 
-/// Also what no quick run builds. One selection of packages, because another one would check wasmtime
-/// once more; and the profile of the builds that follow, because macros, build scripts and the
-/// embedded component are then built once.
+/// Also what no quick run builds. One selection of packages, because another one would check
+/// wasmtime once more; and the profile of the builds that follow, because macros, build scripts and
+/// the embedded component are then built once.
 fn clippy_all() -> Result<Outcome> {
     run::built(
         "clippy",

@@ -19,8 +19,8 @@ const DATAGRAM: usize = 65_536;
 const PACKET: usize = 188;
 const SYNC: u8 = 0x47;
 
-/// Sequence numbers by which a packet of RTP may be late; one further back was sent by a sender that
-/// began anew.
+/// Sequence numbers by which a packet of RTP may be late; one further back was sent by a sender
+/// that began anew.
 const LATE_MAX: u16 = 1000;
 
 /// Where datagrams come in: `udp://[SOURCE@]ADDRESS:PORT[?interface=ADDRESS]`.

@@ -2,7 +2,8 @@
 
 use sightscreen_core::route::decode;
 
-/// The event that a stream id names, or what is wrong with it. Some callers send it as a URL has it.
+/// The event that a stream id names, or what is wrong with it. Some callers send it as a URL has
+/// it.
 pub(super) fn event_of(id: &str) -> Result<String, &'static str> {
     let id = decode(id).ok_or("its stream id cannot be read")?;
     let list = id.strip_prefix("#!::").ok_or("its stream id does not begin with #!::")?;

@@ -1,5 +1,5 @@
-//! How units are coded, as far as it must be known before they are decoded: where decoding can start,
-//! and whether a decoder that was set up by one unit can go on with another.
+//! How units are coded, as far as it must be known before they are decoded: where decoding can
+//! start, and whether a decoder that was set up by one unit can go on with another.
 
 use super::demux::Codec;
 

@@ -1,4 +1,5 @@
-//! A programme of its own: streams of another one, with other times and no holes in what is counted.
+//! A programme of its own: streams of another one, with other times and no holes in what is
+//! counted.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -101,7 +102,8 @@ fn packet(out: &mut BytesMut, pid: u16, starts: bool, counter: u8, payload: &[u8
     out.put_slice(payload);
 }
 
-/// A table of one section, in as many packets as it takes, counted from `first` on. Returns how many.
+/// A table of one section, in as many packets as it takes, counted from `first` on. Returns how
+/// many.
 fn table(out: &mut BytesMut, pid: u16, first: u8, id: u8, body: &[u8]) -> u8 {
     let length = 5 + body.len() + 4;
     // The pointer, and the head with the number 1, version 0 and one section.

@@ -7,8 +7,8 @@ fn times_at(pes: &[u8]) -> [Option<usize>; 2] {
     [(shown && length >= 5).then_some(9), (decoded && length >= 10).then_some(14)]
 }
 
-/// The two times, in ticks of 33 bits, and where the payload begins. `None` where it is no stream of
-/// pictures or sound, or its header is incomplete.
+/// The two times, in ticks of 33 bits, and where the payload begins. `None` where it is no stream
+/// of pictures or sound, or its header is incomplete.
 pub(super) fn read(pes: &[u8]) -> Option<([Option<u64>; 2], usize)> {
     let (_, length) = header(pes)?;
     let body = 9 + length;
