@@ -167,7 +167,9 @@ impl Keyring {
             match read_keyring(&self.path) {
                 Ok(keyring) => *last = keyring,
                 Err(error) => {
-                    tracing::error!(path = %self.path.display(), %error, "keyring not read; the last one stays");
+                    tracing::error!(
+                        path = %self.path.display(), %error, "keyring not read; the last one stays"
+                    );
                 }
             }
         }

@@ -397,7 +397,9 @@ impl Instance {
             return Fault::Late;
         }
         self.metrics.traps.inc();
-        tracing::error!(error = %error.root_cause(), "the component trapped; its instance is thrown away");
+        tracing::error!(
+            error = %error.root_cause(), "the component trapped; its instance is thrown away"
+        );
         Fault::Trapped
     }
 }

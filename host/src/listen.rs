@@ -86,7 +86,9 @@ pub(crate) async fn accept(
             }
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection accepted; is the limit of open files too low?");
+                tracing::error!(
+                    %error, "no connection accepted; is the limit of open files too low?"
+                );
                 tokio::time::sleep(EXHAUSTED).await;
             }
         }

@@ -31,7 +31,10 @@ fn run(config: &Config) -> std::io::Result<()> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let running = start(config)?;
     let tls = running.tls_listen.map(|address| address.to_string());
-    tracing::info!(listen = %running.listen, tls, admin = %running.admin, origin = config.origin.url, version = VERSION, "serving");
+    tracing::info!(
+        listen = %running.listen, tls, admin = %running.admin, origin = config.origin.url,
+        version = VERSION, "serving"
+    );
     runtime.block_on(async {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -313,7 +313,10 @@ async fn answer(
     let status = response.status();
     worker.node.metrics.request(answered, status);
     if tracing::enabled!(tracing::Level::DEBUG) {
-        tracing::debug!(method = %viewer.method, target = logs::masked(&viewer.target), status = status.as_u16(), ?answered, "answered");
+        tracing::debug!(
+            method = %viewer.method, target = logs::masked(&viewer.target),
+            status = status.as_u16(), ?answered, "answered"
+        );
     }
     if viewer.method == Method::HEAD {
         let length = response.body().length();

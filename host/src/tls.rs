@@ -97,7 +97,10 @@ fn make(folder: &Path, cert: &Path, key: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     write_private(key, made.signing_key.serialize_pem().as_bytes())?;
     fs::write(cert, made.cert.pem())?;
-    tracing::warn!(certificate = %cert.display(), "made a certificate for development; replace it and its key for real viewers");
+    tracing::warn!(
+        certificate = %cert.display(),
+        "made a certificate for development; replace it and its key for real viewers"
+    );
     Ok(())
 }
 

@@ -358,7 +358,10 @@ impl Worker {
         let documents = self.node.documents.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = documents.save(&name, &body) {
-                tracing::error!(document = name, %error, "copy of a document not written; is the data folder full or read-only?");
+                tracing::error!(
+                    document = name, %error,
+                    "copy of a document not written; is the data folder full or read-only?"
+                );
             }
         });
     }

@@ -332,7 +332,8 @@ impl Config {
         if every_s > 0 && every_s < length_s + room_s {
             let place = reader.place("break-every", |s| &s.break_every);
             let remedy = format!(
-                "set it to break-length plus {room_s} s or more, so that content stands between two breaks"
+                "set it to break-length plus {room_s} s or more, so that content stands between \
+                 two breaks"
             );
             reader.fault(place, "leaves no content between two breaks", &remedy);
         }

@@ -17,7 +17,8 @@ mod track;
 pub enum EncodeError {
     /// ffmpeg or ffprobe cannot be started.
     #[error(
-        "{program} cannot be started ({reason}): install it, for example with `apt-get install ffmpeg`"
+        "{program} cannot be started ({reason}): install it, for example with `apt-get install \
+         ffmpeg`"
     )]
     Ffmpeg {
         /// `ffmpeg` or `ffprobe`.

@@ -49,7 +49,8 @@ pub enum GridError {
     FrameRate(u32, u32),
     /// Segments hold no whole number of parts.
     #[error(
-        "segments of {segment_ms} ms cannot be cut into parts of at most {part_ms} ms at this frame rate: choose other lengths"
+        "segments of {segment_ms} ms cannot be cut into parts of at most {part_ms} ms at this \
+         frame rate: choose other lengths"
     )]
     Lengths {
         /// Asked segment duration.

@@ -75,7 +75,8 @@ pub(crate) struct Doors {
 /// A port is taken.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "--{protocol} {address}: cannot listen for publishers ({source}): stop what uses the port, or choose another"
+    "--{protocol} {address}: cannot listen for publishers ({source}): stop what uses the port, or \
+     choose another"
 )]
 pub struct EntranceError {
     /// The setting.

@@ -108,7 +108,9 @@ pub async fn run(
     let is_open = streams.open().await;
     if let Err(error) = &is_open {
         // What is configured needs no database.
-        tracing::error!(event = "database-gone", %error, "streams of the API start when it answers");
+        tracing::error!(
+            event = "database-gone", %error, "streams of the API start when it answers"
+        );
     }
     clock::up();
     let mut jobs = JoinSet::new();

@@ -24,7 +24,8 @@ pub(crate) fn free(ports: &[(&str, u16)]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{}\nstop that process, or add --fresh to use free ports and a folder of its own (--port N still sets the viewers' port)",
+        "{}\nstop that process, or add --fresh to use free ports and a folder of its own (--port N \
+         still sets the viewers' port)",
         busy.join("\n")
     )
 }

@@ -318,7 +318,9 @@ impl fmt::Display for KeyringError {
         match self {
             Self::Malformed { line, column } => write!(
                 f,
-                "the keyring is not {{\"roots\":{{NAME:HEX}}}} or {{\"document\":{{KID:HEX}},\"pass\":{{...}},\"url\":{{...}}}} (line {line}, column {column})"
+                "the keyring is not {{\"roots\":{{NAME:HEX}}}} or \
+                 {{\"document\":{{KID:HEX}},\"pass\":{{...}},\"url\":{{...}}}} (line {line}, \
+                 column {column})"
             ),
             Self::Kid(kid) => write!(f, "key name {kid:?}: expected 1 to {KID_BYTES_MAX} {NAME}"),
             Self::Key(kid) => {
@@ -326,7 +328,8 @@ impl fmt::Display for KeyringError {
             }
             Self::Root(name) => write!(
                 f,
-                "root {name:?}: expected a name of 1 to {ROOT_NAME_BYTES_MAX} of a-z 0-9 -, the first a letter or digit, and hex digits of at least {ROOT_BYTES_MIN} bytes"
+                "root {name:?}: expected a name of 1 to {ROOT_NAME_BYTES_MAX} of a-z 0-9 -, the \
+                 first a letter or digit, and hex digits of at least {ROOT_BYTES_MIN} bytes"
             ),
             Self::None(purpose) => {
                 write!(f, "the keyring has no root, and no key for {}", purpose.name())

@@ -82,7 +82,8 @@ fn tell_what_is_missing(keyring: Option<&[u8]>) {
         },
     };
     eprintln!(
-        "keyring in secret store {STORE}: {fault}; put the origin's keyring.json there under the name keyring"
+        "keyring in secret store {STORE}: {fault}; put the origin's keyring.json there under the \
+         name keyring"
     );
 }
 

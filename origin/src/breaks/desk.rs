@@ -139,7 +139,10 @@ impl Desk {
         self.append(&mut inner, vec![LedgerEntry::Announced(plan.clone())])?;
         drop(inner);
         let decision = self.decide.decide(length);
-        tracing::info!(event = self.event, id = plan.id, start, length, levels = %decision.summary(), "break announced");
+        tracing::info!(
+            event = self.event, id = plan.id, start, length, levels = %decision.summary(),
+            "break announced"
+        );
         self.take_decision(&plan.id, decision);
         self.kept.keep(|| self.lock().decisions.clone());
         Ok(plan)
@@ -199,7 +202,10 @@ impl Desk {
         inner.decisions.remove(id);
         let record =
             inner.ledger.find(id).cloned().ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
-        tracing::info!(event = self.event, id, state = ?record.state, length = record.plan.length, "break returned early");
+        tracing::info!(
+            event = self.event, id, state = ?record.state, length = record.plan.length,
+            "break returned early"
+        );
         Ok(record)
     }
 
@@ -249,7 +255,10 @@ impl Desk {
         let mut entries = Vec::new();
         while let Some(entry) = self.next_due(&ledger, inner, floor, ads_on) {
             if let Err(error) = ledger.apply(&entry) {
-                tracing::error!(event = self.event, %error, "a due entry breaks the rules of the ledger; left out");
+                tracing::error!(
+                    event = self.event, %error,
+                    "a due entry breaks the rules of the ledger; left out"
+                );
                 break;
             }
             entries.push(entry);

@@ -170,7 +170,8 @@ pub enum RuleError {
     Length(String),
     /// No content between two breaks.
     #[error(
-        "a break at segment {start} touches {earlier}, which returns at segment {end}: start at segment {} or later", .end + 1
+        "a break at segment {start} touches {earlier}, which returns at segment {end}: start at \
+         segment {} or later", .end + 1
     )]
     Overlap {
         /// Asked start.

@@ -53,7 +53,8 @@ pub enum LogError {
     },
     /// A line other than a torn last one is not an entry.
     #[error(
-        "{path} line {line}: {reason}: the ledger was changed from outside; restore it, or move it away to start the event anew"
+        "{path} line {line}: {reason}: the ledger was changed from outside; restore it, or move it \
+         away to start the event anew"
     )]
     Corrupt {
         /// The file.
@@ -65,7 +66,8 @@ pub enum LogError {
     },
     /// It is larger than what is read.
     #[error(
-        "{path} has {bytes} bytes, at most {LOG_BYTES_MAX} are read: restore it if it is no ledger, or move it away to start the event anew"
+        "{path} has {bytes} bytes, at most {LOG_BYTES_MAX} are read: restore it if it is no \
+         ledger, or move it away to start the event anew"
     )]
     TooLarge {
         /// The file.
@@ -95,7 +97,10 @@ impl Log {
         let bytes = read_bounded(&mut file, path)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         if whole < bytes.len() {
-            tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "dropped the ledger's last line, which was cut off and never in force");
+            tracing::warn!(
+                path = %path.display(), bytes = bytes.len() - whole,
+                "dropped the ledger's last line, which was cut off and never in force"
+            );
         }
         let (entries, ledger) = replay(&bytes[..whole], path, event)?;
         let mut log = Self {

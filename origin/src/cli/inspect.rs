@@ -69,7 +69,8 @@ fn explain(url: &str, known: &Known<'_>, now_ms: u64) -> Result<Vec<String>, Str
         ["", "live", event, pass, _, ..] => passed(Some(event), pass, keyring, now_ms),
         [pass] if !pass.is_empty() => passed(None, pass, keyring, now_ms),
         _ => Err(format!(
-            "expected /live/EVENT/main.m3u8?...&sig=..., /live/EVENT/PASS/... or a pass alone, found the path {path:?}"
+            "expected /live/EVENT/main.m3u8?...&sig=..., /live/EVENT/PASS/... or a pass alone, \
+             found the path {path:?}"
         )),
     }
 }

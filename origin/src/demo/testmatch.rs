@@ -105,7 +105,8 @@ impl Texts {
             score: write(
                 "score",
                 format!(
-                    "HOME %{{eif:floor({s}/4):d}}/%{{eif:mod(floor({s}/97),10):d}}  (%{{eif:floor({s}/30):d}}.%{{eif:mod(floor({s}/5),6):d}})"
+                    "HOME %{{eif:floor({s}/4):d}}/%{{eif:mod(floor({s}/97),10):d}}  \
+                     (%{{eif:floor({s}/30):d}}.%{{eif:mod(floor({s}/5),6):d}})"
                 ),
             )?,
         })

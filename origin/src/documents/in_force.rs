@@ -80,7 +80,8 @@ pub enum ChangeError {
     NotAccepted(String),
     /// Edges still mint with it while the news is on the way.
     #[error(
-        "{kid:?} still mints: let another key mint, and drop this one in {live_s} s, when its passes have ended"
+        "{kid:?} still mints: let another key mint, and drop this one in {live_s} s, when its \
+         passes have ended"
     )]
     Mints {
         /// The key.

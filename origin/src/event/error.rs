@@ -55,7 +55,8 @@ pub enum StartError {
     Key(#[from] KeyTaken),
     /// What was kept of the event was damaged from outside.
     #[error(
-        "{path} cannot be read ({reason}): restore it, or choose another data folder to start the event anew"
+        "{path} cannot be read ({reason}): restore it, or choose another data folder to start the \
+         event anew"
     )]
     Damaged {
         /// The file.
@@ -65,7 +66,8 @@ pub enum StartError {
     },
     /// The data folder belongs to an event made with other settings.
     #[error(
-        "the data folder {path} was made with other settings ({reason}): choose another folder, or these settings"
+        "the data folder {path} was made with other settings ({reason}): choose another folder, or \
+         these settings"
     )]
     Changed {
         /// The event's folder.

@@ -33,7 +33,8 @@ pub struct Switches {
 pub enum SwitchError {
     /// The request names another flag, or another value than on and off.
     #[error(
-        "{0:?} is not a switch: expected an object of ads, snapshots, low-latency or panic with \"on\" or \"off\""
+        "{0:?} is not a switch: expected an object of ads, snapshots, low-latency or panic with \
+         \"on\" or \"off\""
     )]
     Unknown(String),
     /// It cannot be published.

@@ -272,7 +272,8 @@ impl<E: Intake> Feed<E> {
             tracing::warn!(
                 event = self.event.name(),
                 still_ms,
-                "the publisher's clock stands still while data come: what is on the air waits for it"
+                "the publisher's clock stands still while data come: what is on the air waits for \
+                 it"
             );
         }
     }

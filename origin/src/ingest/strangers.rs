@@ -58,7 +58,8 @@ impl Strangers {
                 task.abort();
                 if self.told.due() {
                     tracing::warn!(
-                        "more than {most} connections have not named the stream key: the oldest are closed"
+                        "more than {most} connections have not named the stream key: the oldest \
+                         are closed"
                     );
                 }
             }

@@ -156,7 +156,8 @@ impl Pieces {
             self.unknown = 0;
             tracing::warn!(
                 event = self.event,
-                "no programme is in what comes: a transport stream with its tables (PAT, PMT) is expected"
+                "no programme is in what comes: a transport stream with its tables (PAT, PMT) is \
+                 expected"
             );
         }
     }
@@ -173,7 +174,8 @@ impl Pieces {
             holes = holes - before.holes,
             unreadable = unreadable - before.unreadable,
             garbage_bytes = bytes - bytes_before,
-            "packets of the transport stream are missing, damaged or scrambled: look at the way it takes"
+            "packets of the transport stream are missing, damaged or scrambled: look at the way it \
+             takes"
         );
     }
 }

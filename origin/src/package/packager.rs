@@ -164,7 +164,11 @@ fn keep_init(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         None => write_whole(path, bytes).map(drop),
         Some(kept) if kept == bytes => Ok(()),
         Some(_) => {
-            tracing::error!(path = %path.display(), "the encoder's settings changed during the event: players may fail until it is restarted with a new data folder");
+            tracing::error!(
+                path = %path.display(),
+                "the encoder's settings changed during the event: players may fail until it is \
+                 restarted with a new data folder"
+            );
             Ok(())
         }
     }

@@ -252,7 +252,9 @@ impl Writer {
             while let Err(error) = self.attempt(&work).await {
                 if told.due() {
                     let (event, rendition) = (self.disk.event.get(), &self.track.id);
-                    tracing::error!(event, rendition, %error, "an object cannot be written: trying again");
+                    tracing::error!(
+                        event, rendition, %error, "an object cannot be written: trying again"
+                    );
                 }
                 if work.bytes() > 0 {
                     self.disk.is_late("a write failed");

@@ -52,7 +52,8 @@ pub(crate) fn ask_with(
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\nconnection: \
+         close\r\n{headers}content-length: {length}\r\n\r\n{body}"
     )
     .ok()?;
     let mut answer = Vec::new();

@@ -16,7 +16,8 @@ pub(super) fn raise(connections: usize) -> Result<()> {
     }
     if hard < needed {
         bail!(
-            "{needed} open files are needed and `ulimit -Hn` says {hard}: raise it, as root by `prlimit --pid $$ --nofile={needed}:{needed}`"
+            "{needed} open files are needed and `ulimit -Hn` says {hard}: raise it, as root by \
+             `prlimit --pid $$ --nofile={needed}:{needed}`"
         );
     }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)

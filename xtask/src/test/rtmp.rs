@@ -50,7 +50,8 @@ fn footage() -> Result<Footage> {
         return Ok(Footage { file: shared, word });
     }
     let word = format!(
-        "with a MADE clip, because there was no real footage (set {NAMED} to a file with H.264 and AAC)"
+        "with a MADE clip, because there was no real footage (set {NAMED} to a file with H.264 and \
+         AAC)"
     );
     println!("  {word}");
     let file = made()?;

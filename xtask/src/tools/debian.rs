@@ -89,7 +89,8 @@ pub(crate) fn present(packages: &[Package]) -> Result<()> {
     }
     let list = missing.join(" ");
     bail!(
-        "missing: {list}. Install with: sudo apt-get install -y {list} (or cargo xtask setup, which installs all)"
+        "missing: {list}. Install with: sudo apt-get install -y {list} (or cargo xtask setup, \
+         which installs all)"
     )
 }
 

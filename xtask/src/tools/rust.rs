@@ -38,7 +38,8 @@ pub(super) fn wanting() -> Option<String> {
         Err(error) => Some(format!("{error:#}")),
         Ok(missing) if missing.is_empty() || paths::on_path("rustup").is_some() => None,
         Ok(missing) => Some(format!(
-            "the Wasm targets {missing:?} are missing and rustup is not on PATH: install them with this machine's Rust"
+            "the Wasm targets {missing:?} are missing and rustup is not on PATH: install them with \
+             this machine's Rust"
         )),
     }
 }

@@ -188,7 +188,8 @@ impl Connection {
             Err(pause) => {
                 let seconds = pause.as_secs_f32().ceil();
                 let reason = format!(
-                    "another publisher took over this stream key and is on the air: stop one of them, or wait {seconds} s"
+                    "another publisher took over this stream key and is on the air: stop one of \
+                     them, or wait {seconds} s"
                 );
                 session.refuse(BAD_NAME, &reason);
                 tracing::warn!(
@@ -226,7 +227,8 @@ impl Connection {
                 tracing::warn!(
                     event = admitted.event(),
                     codec,
-                    "the publisher's sound cannot be read and is replaced by silence: set its encoder to AAC"
+                    "the publisher's sound cannot be read and is replaced by silence: set its \
+                     encoder to AAC"
                 );
             }
             _ => {}

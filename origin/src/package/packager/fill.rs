@@ -123,7 +123,11 @@ impl Packager {
         match kept {
             Some(kept) if kept != filler.init() => {
                 let (event, path) = (&self.event, path.display());
-                tracing::warn!(event, %path, "this encoder's slate does not fit the event's init segment: what is missing stays a gap");
+                tracing::warn!(
+                    event, %path,
+                    "this encoder's slate does not fit the event's init segment: what is missing \
+                     stays a gap"
+                );
                 return;
             }
             Some(_) => {}
