@@ -1,28 +1,37 @@
 // Plays the page in Chromium for a time and prints, as one line of JSON, what it saw.
-// Usage: node drive.mjs '{"packages":DIR,"chromium":FILE,"url":URL,"seconds":N,"screenshot":FILE|null}'
+// Usage: node drive.mjs '{"packages":DIR,"chromium":FILE,"url":URL,"beside":URL|null,"seconds":N,"screenshot":FILE|null}'
 
 import { faults, measured, open, plan, withChromium } from './chromium.mjs';
 
 const SAMPLE_MS = 500;
 
 await withChromium(async (browser) => {
-  const { page, problems, opened } = await open(browser, plan.url);
-  const samples = await watch(page, opened);
-  const report = await measured(page);
-  if (plan.screenshot && !samples.shot) await page.screenshot({ path: plan.screenshot });
-  console.log(JSON.stringify({ ...report, opened, samples: samples.list, problems, ...faults }));
+  const [report, beside] = await Promise.all([
+    seen(browser, plan.url, plan.screenshot),
+    plan.beside ? seen(browser, plan.beside, null) : null,
+  ]);
+  console.log(JSON.stringify({ ...report, beside, ...faults }));
 });
 
+/** Plays one page, and tells what was seen in it. */
+async function seen(browser, url, screenshot) {
+  const { page, problems, opened } = await open(browser, url);
+  const samples = await watch(page, opened, screenshot);
+  const report = await measured(page);
+  if (screenshot && !samples.shot) await page.screenshot({ path: screenshot });
+  return { ...report, opened, samples: samples.list, problems };
+}
+
 /** One sample every half second: the clock, the counters, and a sum of what the picture shows. */
-async function watch(page, opened) {
+async function watch(page, opened, screenshot) {
   const seen = { list: [], shot: false };
   while (Date.now() - opened < plan.seconds * 1000) {
     const sample = await page.evaluate(look);
     seen.list.push({ at: Date.now() - opened, ...sample });
     // The picture that says most is one inside a break.
-    if (plan.screenshot && !seen.shot && sample.creative !== null && sample.firstPicture) {
+    if (screenshot && !seen.shot && sample.creative !== null && sample.firstPicture) {
       await page.waitForTimeout(2500);
-      await page.screenshot({ path: plan.screenshot });
+      await page.screenshot({ path: screenshot });
       seen.shot = true;
     }
     await page.waitForTimeout(SAMPLE_MS);

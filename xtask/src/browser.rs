@@ -113,14 +113,25 @@ pub(crate) fn play(
     seconds: u64,
     screenshot: Option<&Path>,
 ) -> Result<Value> {
-    let packages = tools::packages()?;
     let screenshot = screenshot.map(std::path::absolute).transpose()?;
+    playing(servers, seconds, &json!({"screenshot": screenshot}))
+}
+
+/// The same with another event's page open beside it; what was seen there is the answer's `beside`.
+pub(crate) fn play_two(servers: &mut Servers, seconds: u64, other: &str) -> Result<Value> {
+    let url = format!("{}/?event={other}", servers.edge_url());
+    playing(servers, seconds, &json!({"beside": url}))
+}
+
+fn playing(servers: &mut Servers, seconds: u64, more: &Value) -> Result<Value> {
+    let packages = tools::packages()?;
     let plan = json!({
         "packages": packages.folder(),
         "chromium": tools::chromium()?,
         "url": servers.operator_url(),
         "seconds": seconds,
-        "screenshot": screenshot,
+        "screenshot": more["screenshot"],
+        "beside": more["beside"],
     });
     println!("playing for {seconds} s in Chromium ...");
     let limit = Duration::from_secs(seconds) + DRIVER_MORE;
@@ -165,16 +176,13 @@ pub(crate) fn drive(script: &str, plan: &Value, limit: Duration) -> Result<Value
 
 /// Compares a report with what was asked of a player and with the pods of its cohort.
 pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
-    let mut verdict = Verdict { measured: measured(report), ..Verdict::default() };
+    let mut verdict = judge_steady(report);
     if !servers.waits_for_a_publisher() {
         first_picture(servers, report, &mut verdict)?;
     }
-    picture(report, &mut verdict);
     if servers.shows_the_test_match() {
         strip(report, &mut verdict);
     }
-    sound(report, &mut verdict);
-    stalls(report, &mut verdict);
     match pods(servers, report) {
         Ok(pods) => {
             breaks(&pods, report, &mut verdict);
@@ -182,13 +190,23 @@ pub(crate) fn judge(servers: &Servers, report: &Value) -> Result<Verdict> {
         }
         Err(error) => verdict.check(false, format!("the cohort's pods: {error:#}")),
     }
+    faults(report, &mut verdict);
+    Ok(verdict)
+}
+
+/// Whether picture and sound went on, whatever was shown.
+pub(crate) fn judge_steady(report: &Value) -> Verdict {
+    let mut verdict = Verdict { measured: measured(report), ..Verdict::default() };
+    picture(report, &mut verdict);
+    sound(report, &mut verdict);
+    stalls(report, &mut verdict);
+    in_order(&Played::list(report), &mut verdict);
     let problems = report["problems"].as_array().map_or(0, Vec::len);
     verdict.check(
         problems == 0,
         format!("the page reported {problems} problems {}", report["problems"]),
     );
-    faults(report, &mut verdict);
-    Ok(verdict)
+    verdict
 }
 
 /// What no page may do, however busy the machine and whatever is switched off.
@@ -409,7 +427,6 @@ pub(crate) fn breaks(pods: &Value, report: &Value, verdict: &mut Verdict) {
 
 /// Whether nothing was left out.
 fn entirely(pods: &Value, played: &[Played], verdict: &mut Verdict) {
-    in_order(played, verdict);
     let whole = entire(pods, played);
     verdict.pace(
         whole.is_some(),

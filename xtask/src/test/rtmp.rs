@@ -1,21 +1,27 @@
-//! Footage by RTMP: a publisher that behaves like a camera's encoder, and the page that plays it.
+//! Footage in two events at once: by RTMP, as a camera's encoder sends it, and by SRT into a stream
+//! that the API made. Chromium plays both.
 
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::Outcome;
-use super::steps::played;
+use super::steps::PLAY_S;
 use crate::children::{AtSignal, Group};
 use crate::servers::{Plan, Servers};
-use crate::{paths, run, up};
+use crate::{browser, live, paths, run, up};
 
 const NAMED: &str = "SIGHTSCREEN_FOOTAGE";
 /// Longest until the origin listens for a publisher.
 const LISTENS: Duration = Duration::from_secs(30);
 const REPEAT: &str = "cargo xtask test --only 'footage by RTMP'";
+/// The second event.
+const OTHER: &str = "other";
 
 /// The clip beside the repository, or what is made where there is none.
 struct Footage {
@@ -27,10 +33,19 @@ pub(super) fn run() -> Result<Outcome> {
     let footage = footage()?;
     up::build()?;
     let scratch = tempfile::tempdir()?;
-    let mut servers = Servers::start(Plan::fresh(scratch.path(), "rtmp")?)?;
-    let _publisher = publish(&footage.file, &servers)?;
+    let mut plan = Plan::fresh(scratch.path(), "rtmp")?;
+    let srt = format!("127.0.0.1:{}", free_udp_port()?);
+    plan.origin_flags = ["--srt", &srt].map(str::to_owned).into();
+    let mut servers = Servers::start(plan)?;
+    let _publisher = by_rtmp(&footage.file, &servers)?;
+    let _other = by_srt(&footage.file, &servers, &srt)?;
     servers.ready()?;
-    played(&mut servers, REPEAT)?;
+    let report = browser::play_two(&mut servers, PLAY_S, OTHER)?;
+    let verdicts = [browser::judge(&servers, &report)?, browser::judge_steady(&report["beside"])];
+    for verdict in &verdicts {
+        print!("{verdict}");
+    }
+    verdicts.iter().try_for_each(|verdict| verdict.demand(REPEAT))?;
     Ok(Outcome::Passed(footage.word))
 }
 
@@ -74,7 +89,11 @@ fn made() -> Result<PathBuf> {
     Ok(file)
 }
 
-fn publish(footage: &Path, servers: &Servers) -> Result<Group> {
+fn free_udp_port() -> Result<u16> {
+    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn by_rtmp(footage: &Path, servers: &Servers) -> Result<Group> {
     let started = Instant::now();
     while !servers.ingest_listens() {
         if started.elapsed() > LISTENS {
@@ -82,12 +101,33 @@ fn publish(footage: &Path, servers: &Servers) -> Result<Group> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    let url = format!("{}/{}", servers.ingest_url(), servers.stream_key);
+    publish(footage, "flv", &url)
+}
+
+/// Into a stream that is made for it, of one small rung: the machine has two to encode.
+fn by_srt(footage: &Path, servers: &Servers, address: &str) -> Result<Group> {
+    let asked = json!({
+        "id": OTHER, "title": "The other match", "languages": ["en"], "ladder": {"max_height": 160},
+    });
+    let made = live::post_as(
+        &format!("{}/api/v1/streams", servers.control_url()),
+        &servers.token,
+        &asked,
+    )?;
+    let key = made["stream_key"].as_str().context("the stream has no key")?;
+    let passphrase = format!("{:x}", Sha256::digest(key));
+    let id = format!("%23%21%3A%3Ar%3D{OTHER}%2Cm%3Dpublish");
+    let url = format!("srt://{address}?streamid={id}&passphrase={passphrase}&pkt_size=1316");
+    publish(footage, "mpegts", &url)
+}
+
+fn publish(footage: &Path, format: &str, url: &str) -> Result<Group> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg
         .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
         .arg(footage)
-        .args(["-c", "copy", "-f", "flv"])
-        .arg(format!("{}/{}", servers.ingest_url(), servers.stream_key))
+        .args(["-c", "copy", "-f", format, url])
         .stdin(Stdio::null());
     Group::spawn(&mut ffmpeg, AtSignal::Stops)
 }

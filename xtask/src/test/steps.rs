@@ -12,7 +12,7 @@ use crate::servers::{Plan, Servers};
 use crate::{artifacts, browser, cases, live, paths, run, tools, up};
 
 /// Long enough for the first break of the schedule and the content after it.
-const PLAY_S: u64 = 55;
+pub(super) const PLAY_S: u64 = 55;
 /// Workspaces of their own, which `cargo fmt --all` does not reach.
 const APART: [&str; 2] = ["tests/fuzz/Cargo.toml", "host/tests/fixture/Cargo.toml"];
 
@@ -61,7 +61,7 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("operator and two cohorts", operator::run),
     Step::new("kill -9 in a break", kill::run),
     Step::new("keys are rotated while viewers play", rotation::run),
-    Step::new("footage by RTMP", || twice(rtmp::run)),
+    Step::new("footage by RTMP and by SRT", || twice(rtmp::run)),
 ];
 
 pub(super) fn ok() -> Result<Outcome> {
@@ -257,16 +257,11 @@ fn chromium() -> Result<Outcome> {
     let scratch = tempfile::tempdir()?;
     let mut servers = Servers::start(Plan::fresh(scratch.path(), "test")?)?;
     servers.ready()?;
-    played(&mut servers, &format!("cargo xtask up --fresh --for {PLAY_S} --headless"))?;
-    ok()
-}
-
-/// Plays the event through its first break; an error says how to see it again.
-pub(super) fn played(servers: &mut Servers, repeat: &str) -> Result<()> {
-    let report = browser::play(servers, PLAY_S, None)?;
-    let verdict = browser::judge(servers, &report)?;
+    let report = browser::play(&mut servers, PLAY_S, None)?;
+    let verdict = browser::judge(&servers, &report)?;
     print!("{verdict}");
-    verdict.demand(repeat)
+    verdict.demand(&format!("cargo xtask up --fresh --for {PLAY_S} --headless"))?;
+    ok()
 }
 
 /// How many tests the runs of a log counted.
