@@ -55,8 +55,18 @@ pub(crate) struct Step {
     run: fn() -> Result<Outcome>,
     /// Whether nothing after it can be right where it fails.
     essential: bool,
-    /// Whether it may run at the same time as its neighbours that say the same.
-    beside: bool,
+    pace: Pace,
+}
+
+/// What may run at the same time as a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Nothing.
+    Alone,
+    /// Its neighbours that are not alone, as many as the machine has room for.
+    Beside,
+    /// The same, and it takes nobody's room: it computes at the lowest priority.
+    Idle,
 }
 
 #[derive(Default)]
@@ -104,7 +114,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
 
 impl Step {
     const fn new(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
-        Self { name, run, essential: false, beside: false }
+        Self { name, run, essential: false, pace: Pace::Alone }
     }
 
     /// One whose failure ends the run.
@@ -114,14 +124,21 @@ impl Step {
 
     /// One that may run at the same time as its neighbours.
     const fn beside(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
-        Self { beside: true, ..Self::new(name, run) }
+        Self { pace: Pace::Beside, ..Self::new(name, run) }
+    }
+
+    /// One that may run at the same time too, and leaves the processor to all others.
+    const fn idle(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
+        Self { pace: Pace::Idle, ..Self::new(name, run) }
     }
 }
 
 /// The steps that run next, at the same time where they are several, and those after them.
 fn next<'a, 'b>(steps: &'a [&'b Step]) -> Option<(&'a [&'b Step], &'a [&'b Step])> {
     let count = match steps.first()? {
-        step if step.beside => steps.iter().take_while(|step| step.beside).count(),
+        step if step.pace != Pace::Alone => {
+            steps.iter().take_while(|step| step.pace != Pace::Alone).count()
+        }
         _ => 1,
     };
     Some(steps.split_at(count))
@@ -154,20 +171,28 @@ impl Tally {
             return self.tell("", step, outcome, seconds);
         }
         println!("• {} steps, {} at a time", steps.len(), lanes());
-        let queue = Mutex::new(steps.iter());
+        let (idle, others): (Vec<&Step>, Vec<&Step>) =
+            steps.iter().partition(|step| step.pace == Pace::Idle);
+        let queue = Mutex::new(others.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let tally = Mutex::new(self);
+        let one = |step: &Step| {
+            let (outcome, seconds) = timed(step);
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.tell(&format!("{}: ", step.name), step, outcome, seconds);
+        };
         let lane = || {
             while let Some(step) = next() {
                 if children::stopped() {
                     return;
                 }
-                let (outcome, seconds) = timed(step);
-                let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-                tally.tell(&format!("{}: ", step.name), step, outcome, seconds);
+                one(step);
             }
         };
         thread::scope(|scope| {
+            for step in idle {
+                scope.spawn(|| one(step));
+            }
             for _ in 0..lanes() {
                 scope.spawn(lane);
             }
@@ -257,7 +282,7 @@ mod tests {
             Step::new("alone", steps::ok),
             Step::beside("one", steps::ok),
             Step::beside("two", fails),
-            Step::beside("three", steps::ok),
+            Step::idle("three", steps::ok),
             Step::new("last", steps::ok),
         ];
         let all = steps.each_ref();

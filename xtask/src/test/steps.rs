@@ -40,11 +40,10 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("builds", builds),
     Step::new("documents", documents::check),
     Step::new("tests of the Spin host", spin_host),
-    // The longest first, so that none of them ends alone. Fuzzing computes all the time, at the
-    // lowest priority; the doors' cases wait most of the time.
+    // The longest first, so that none of them ends alone. All but fuzzing wait most of the time.
+    Step::idle("fuzz", fuzz::run),
     Step::beside("tests of the origin", programs::origins),
     Step::beside("tests of the origin, the others", programs::more_origins),
-    Step::beside("fuzz", fuzz::run),
     Step::beside("cases at the cloudflare door", cloudflare),
     Step::beside("cases at the fastly door", fastly),
     Step::beside("cases at the spin door", spin),
