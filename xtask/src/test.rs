@@ -67,6 +67,8 @@ enum Pace {
     Beside,
     /// The same, and it takes nobody's room: it computes at the lowest priority.
     Idle,
+    /// One of its neighbours that say the same: an event and its viewers leave room for another.
+    Pair,
 }
 
 #[derive(Default)]
@@ -131,23 +133,35 @@ impl Step {
     const fn idle(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
         Self { pace: Pace::Idle, ..Self::new(name, run) }
     }
+
+    /// One that may run at the same time as one neighbour.
+    const fn pair(name: &'static str, run: fn() -> Result<Outcome>) -> Self {
+        Self { pace: Pace::Pair, ..Self::new(name, run) }
+    }
+
+    /// Whether both may be at work at the same time.
+    fn goes_with(&self, other: &Self) -> bool {
+        match (self.pace, other.pace) {
+            (Pace::Alone, _) | (_, Pace::Alone) => false,
+            (Pace::Pair, other) => other == Pace::Pair,
+            (_, other) => other != Pace::Pair,
+        }
+    }
 }
 
 /// The steps that run next, at the same time where they are several, and those after them.
 fn next<'a, 'b>(steps: &'a [&'b Step]) -> Option<(&'a [&'b Step], &'a [&'b Step])> {
-    let count = match steps.first()? {
-        step if step.pace != Pace::Alone => {
-            steps.iter().take_while(|step| step.pace != Pace::Alone).count()
-        }
-        _ => 1,
-    };
+    let first = steps.first()?;
+    let count = steps.iter().take_while(|step| step.goes_with(first)).count().max(1);
     Some(steps.split_at(count))
 }
 
-/// How many steps run at the same time. A door's cases keep less than half a core busy.
-fn lanes() -> usize {
+/// How many of these run at the same time. A door's cases keep less than half a core busy.
+fn lanes(steps: &[&Step]) -> usize {
+    let pairs = steps.iter().all(|step| step.pace == Pace::Pair);
     match thread::available_parallelism().map_or(1, usize::from) {
         1 => 1,
+        _ if pairs => 2,
         2..8 => 3,
         _ => 6,
     }
@@ -170,7 +184,8 @@ impl Tally {
             let (outcome, seconds) = timed(step);
             return self.tell("", step, outcome, seconds);
         }
-        println!("• {} steps, {} at a time", steps.len(), lanes());
+        let lanes = lanes(steps);
+        println!("• {} steps, {lanes} at a time", steps.len());
         let (idle, others): (Vec<&Step>, Vec<&Step>) =
             steps.iter().partition(|step| step.pace == Pace::Idle);
         let queue = Mutex::new(others.into_iter());
@@ -193,7 +208,7 @@ impl Tally {
             for step in idle {
                 scope.spawn(|| one(step));
             }
-            for _ in 0..lanes() {
+            for _ in 0..lanes {
                 scope.spawn(lane);
             }
         });
@@ -283,6 +298,8 @@ mod tests {
             Step::beside("one", steps::ok),
             Step::beside("two", fails),
             Step::idle("three", steps::ok),
+            Step::pair("four", steps::ok),
+            Step::pair("five", steps::ok),
             Step::new("last", steps::ok),
         ];
         let all = steps.each_ref();
@@ -290,6 +307,8 @@ mod tests {
         assert_eq!(names(now), ["alone"]);
         let (now, rest) = next(rest).expect("steps");
         assert_eq!(names(now), ["one", "two", "three"]);
+        let (pair, rest) = next(rest).expect("steps");
+        assert_eq!((names(pair), lanes(pair) <= 2), (vec!["four", "five"], true));
         assert_eq!(names(next(rest).expect("steps").0), ["last"]);
         let mut tally = Tally::default();
         tally.run(now);

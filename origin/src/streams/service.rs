@@ -392,6 +392,8 @@ fn merge(target: &mut Value, patch: &Value) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use serde_json::json;
 
@@ -421,17 +423,19 @@ mod tests {
         let path = folder.path().join("event");
         std::fs::create_dir(&path).unwrap();
         let writer = {
-            let path = path.clone();
-            // Until the folder is gone.
+            let (path, end) = (path.clone(), Instant::now() + REMOVAL_PAUSE * 5);
             std::thread::spawn(move || {
-                (0..2000)
-                    .take_while(|at| std::fs::write(path.join(at.to_string()), "a").is_ok())
-                    .count()
+                let mut names = 0..;
+                while Instant::now() < end
+                    && names.next().is_some_and(|at: u64| {
+                        std::fs::write(path.join(at.to_string()), "a").is_ok()
+                    })
+                {}
             })
         };
         remove_folder(&path).unwrap();
+        writer.join().unwrap();
         assert!(!path.exists());
-        assert!(writer.join().unwrap() < 2000);
         let again = remove_folder(&path);
         assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::NotFound);
     }

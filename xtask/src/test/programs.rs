@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -34,19 +35,18 @@ pub(super) fn units() -> Result<Outcome> {
     Ok(Outcome::Passed(counted(&log)))
 }
 
-/// Real origins with real publishers: every second program, from the first on.
+/// Real origins with real publishers. Whoever runs this takes the next program until none is left,
+/// so that those who run it at the same time end at about the same time.
 pub(super) fn origins() -> Result<Outcome> {
-    every_second(0)
-}
-
-/// The other programs of these.
-pub(super) fn more_origins() -> Result<Outcome> {
-    every_second(1)
-}
-
-fn every_second(from: usize) -> Result<Outcome> {
-    let origins = compiled()?.into_iter().filter(|program| program.is_of_the_origin);
-    Ok(Outcome::Passed(counted(&passed(origins.skip(from).step_by(2))?)))
+    static LEFT: OnceLock<Mutex<Vec<Program>>> = OnceLock::new();
+    let of_the_origin = |program: &Program| program.is_of_the_origin;
+    if LEFT.get().is_none() {
+        let left = compiled()?.into_iter().filter(of_the_origin).collect();
+        // Another lane may have been first.
+        let _ = LEFT.set(Mutex::new(left));
+    }
+    let next = || LEFT.get()?.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    Ok(Outcome::Passed(counted(&passed(std::iter::from_fn(next))?)))
 }
 
 /// What all of these programs print. Those after one that fails run too.
@@ -68,8 +68,8 @@ fn compiled() -> Result<Vec<Program>> {
     let said = cargo_test().args(["--no-run", "--message-format=json"]).output()?;
     let said = String::from_utf8(said.stdout)?;
     let mut programs: Vec<Program> = said.lines().filter_map(program).collect();
-    // Cargo names them as it is done with them.
-    programs.sort_by(|one, other| one.name.cmp(&other.name));
+    // Cargo names them as it is done with them; the last is taken first.
+    programs.sort_by(|one, other| other.name.cmp(&one.name));
     if programs.is_empty() {
         bail!("cargo names no program with tests");
     }

@@ -24,7 +24,7 @@ pub(crate) const QUICK: &[Step] = &[
     Step::new("unit and property tests", programs::units),
     Step::new("documents", documents::check),
     Step::beside("tests of the origin", programs::origins),
-    Step::beside("tests of the origin, the others", programs::more_origins),
+    Step::beside("tests of the origin, the others", programs::origins),
     Step::beside("cases at the host door", host),
     Step::beside("cases at the native door", native),
 ];
@@ -43,7 +43,7 @@ pub(crate) const FULL: &[Step] = &[
     // The longest first, so that none of them ends alone. All but fuzzing wait most of the time.
     Step::idle("fuzz", fuzz::run),
     Step::beside("tests of the origin", programs::origins),
-    Step::beside("tests of the origin, the others", programs::more_origins),
+    Step::beside("tests of the origin, the others", programs::origins),
     Step::beside("cases at the cloudflare door", cloudflare),
     Step::beside("cases at the fastly door", fastly),
     Step::beside("cases at the spin door", spin),
@@ -53,13 +53,13 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("wrangler deploy --dry-run", deploy::cloudflare),
     Step::new("spin build", deploy::spin),
     Step::new("release", deploy::release),
-    // From here on real time counts, and nothing else runs.
-    Step::new("live check of a running event", live_check),
+    // From here on real time counts: an event has a core, and one with a browser the machine.
+    Step::pair("live check of a running event", live_check),
+    Step::pair("kill -9 in a break", kill::run),
+    Step::pair("keys are rotated while viewers play", rotation::run),
+    Step::pair("streams api by its description", api::run),
     Step::new("Chromium plays through a break", || twice(chromium)),
-    Step::new("streams api by its description", api::run),
     Step::new("operator and two cohorts", operator::run),
-    Step::new("kill -9 in a break", kill::run),
-    Step::new("keys are rotated while viewers play", rotation::run),
     Step::new("footage by RTMP and by SRT", || twice(rtmp::run)),
 ];
 
