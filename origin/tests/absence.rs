@@ -15,10 +15,10 @@ use common::{Running, get, publish, wait};
 
 /// A camera that says of what colours its pictures are, as many do.
 const TAGGED: &str = "\
-    -re -f lavfi -i testsrc2=size=640x360:rate=25,setparams=color_primaries=bt470bg:\
-    color_trc=gamma28:colorspace=bt470bg:range=tv \
+    -re -f lavfi -i testsrc2=size=640x360:rate=25 \
     -re -f lavfi -i sine=frequency=440:sample_rate=48000 \
-    -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 50 -c:a aac";
+    -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 50 -c:a aac \
+    -color_primaries bt470bg -color_trc gamma28 -colorspace bt470bg -color_range tv";
 
 fn signal(child: &Running, name: &str) {
     let sent = Command::new("kill").args([name, &child.0.id().to_string()]).status();

@@ -495,6 +495,7 @@ mod tests {
 
     fn judged(report: &Value) -> Verdict {
         let mut verdict = Verdict::default();
+        in_order(&Played::list(report), &mut verdict);
         breaks(&pods(), report, &mut verdict);
         entirely(&pods(), &Played::list(report), &mut verdict);
         verdict
