@@ -355,7 +355,7 @@ async fn every_kind_of_file_is_played_without_a_gap() {
     let mut samples = made(folder.path());
     samples.extend(media().iter().flat_map(|media| of_the_field(media)));
     // A few at once: each has an encoder that must keep up with the clock.
-    for some in samples.chunks(8) {
+    for some in samples.chunks(6) {
         let mut checks = JoinSet::new();
         for sample in some {
             checks.spawn(check_played(sample.clone(), folder.path().to_owned()));
