@@ -9,4 +9,5 @@ mod kept;
 pub mod ledger;
 pub mod log;
 pub mod on_air;
+mod paper;
 pub mod scte35;

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use sightscreen_core::document::Pods;
 
@@ -102,6 +103,13 @@ impl Desk {
             seen,
             folded: Mutex::default(),
         })
+    }
+
+    /// Lets no write of the ledger take longer than that: the live edge waits for it.
+    #[must_use]
+    pub fn waiting_at_most(self, wait: Duration) -> Self {
+        self.lock().log.wait_at_most(wait);
+        self
     }
 
     /// Tells what was published before this process began: nothing before `next_msn` can change any

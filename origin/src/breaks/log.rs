@@ -4,17 +4,22 @@
 //! accept was never seen.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Ledger, LedgerEntry, RuleError};
-use crate::disk::{sync_folder, write_whole};
+use super::paper::Paper;
+use crate::disk::sync_folder;
 
 /// Largest log that is read: some thirty thousand breaks of a hundred cohorts, which is months of
 /// one every five minutes.
 const LOG_BYTES_MAX: u64 = 256 << 20;
+
+/// For a write while the event is opened, when nothing is on the air that could wait.
+const OPENING_WAIT: Duration = Duration::from_secs(30);
 
 /// First line: what the file is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +34,7 @@ struct Header {
 /// An open log, with all entries that it holds.
 #[derive(Debug)]
 pub struct Log {
-    file: File,
+    paper: Paper,
     path: PathBuf,
     /// Bytes up to the end of the last accepted line.
     length: u64,
@@ -103,8 +108,9 @@ impl Log {
             );
         }
         let (entries, ledger) = replay(&bytes[..whole], path, event)?;
+        let paper = Paper::new(file, path, OPENING_WAIT).map_err(io)?;
         let mut log = Self {
-            file,
+            paper,
             path: path.to_owned(),
             length: whole as u64,
             header: Header { ledger: 1, event: event.to_owned() },
@@ -118,6 +124,11 @@ impl Log {
             sync_folder(path).map_err(io)?;
         }
         Ok((log, ledger))
+    }
+
+    /// From now on a write is waited for so long.
+    pub fn wait_at_most(&mut self, wait: Duration) {
+        self.paper.wait = wait;
     }
 
     /// Adds entries, all or none, and returns when they are on disk. `ledger` is moved on with
@@ -161,10 +172,9 @@ impl Log {
 
     fn write(&mut self, lines: &[Vec<u8>]) -> std::io::Result<()> {
         let bytes = lines.concat();
-        self.file.seek(SeekFrom::Start(self.length))?;
-        self.file.write_all(&bytes)?;
-        self.file.sync_data()?;
-        self.length += bytes.len() as u64;
+        let length = self.length + bytes.len() as u64;
+        self.paper.put(self.length, bytes)?;
+        self.length = length;
         Ok(())
     }
 
@@ -178,14 +188,14 @@ impl Log {
             serde_json::to_writer(&mut bytes, entry)?;
         }
         bytes.push(b'\n');
-        let file = write_whole(&self.path, &bytes)?;
-        (self.file, self.length, self.broken) = (file, bytes.len() as u64, false);
+        let length = bytes.len() as u64;
+        self.paper.put_anew(bytes)?;
+        (self.length, self.broken) = (length, false);
         Ok(())
     }
 
     fn cut_back(&mut self) -> std::io::Result<()> {
-        self.file.set_len(self.length)?;
-        self.file.sync_data()
+        self.paper.put(self.length, Vec::new())
     }
 }
 
@@ -320,12 +330,36 @@ mod tests {
         let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
         log.append(&mut ledger, vec![announced(1, 10)]).unwrap();
         // A handle that cannot write stands for a disk that fails.
-        log.file = File::open(&path).unwrap();
+        log.paper = Paper::new(File::open(&path).unwrap(), &path, OPENING_WAIT).unwrap();
         assert!(log.append(&mut ledger, vec![announced(2, 20)]).is_err());
         assert_eq!((ledger.revision(), log.entries().len()), (1, 1));
         log.append(&mut ledger, vec![announced(2, 30)]).unwrap();
         log.append(&mut ledger, vec![announced(3, 40)]).unwrap();
         let (_, read) = Log::open(&path, "demo").unwrap();
         assert_eq!((read.revision(), read.records()[1].plan.start), (3, 30));
+    }
+
+    #[test]
+    fn a_write_that_hangs_is_not_in_force_whenever_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut log, mut ledger) = Log::open(&path, "demo").unwrap();
+        log.append(&mut ledger, vec![announced(1, 10)]).unwrap();
+        log.wait_at_most(Duration::from_millis(20));
+        let disk = std::sync::Arc::clone(&log.paper.disk);
+        let hangs = disk.lock().unwrap();
+        for _ in 0..2 {
+            let error = log.append(&mut ledger, vec![announced(2, 20)]).unwrap_err();
+            assert!(error.to_string().contains("the disk does not answer"), "{error}");
+        }
+        assert_eq!((ledger.revision(), log.entries().len()), (1, 1));
+        drop(hangs);
+        log.wait_at_most(OPENING_WAIT);
+        // What hung is still to end.
+        while log.append(&mut ledger, vec![announced(2, 30)]).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (_, read) = Log::open(&path, "demo").unwrap();
+        assert_eq!((read.revision(), read.records()[1].plan.start), (2, 30));
     }
 }

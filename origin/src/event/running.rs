@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde::Serialize;
 use sightscreen_core::document::{self, Dimension, Pods};
@@ -30,6 +31,11 @@ use crate::documents::publish::{PublishError, Publisher};
 use crate::encode::budget::Budget;
 use crate::encode::encoder::Chosen;
 use crate::ingest::{Input, Publishers};
+
+/// A write of the ledger is waited for so many times as long as one of media: without it a whole
+/// break is lost.
+const LEDGER_WAITS: u32 = 5;
+const LEDGER_WAIT: Duration = Duration::from_millis(500);
 
 /// What an event is started with.
 #[derive(Debug, Clone)]
@@ -164,7 +170,8 @@ impl RunningEvent {
         let ledger = settings.live.data.with_file_name("ledger.jsonl");
         let board = Board::open(settings.live.data.with_file_name("score.json"));
         let desk = Desk::open(&ledger, &name, settings.live.dvr_s, Arc::new(decide))?;
-        let desk = Arc::new(desk);
+        let wait = LEDGER_WAIT.max(settings.live.disk.wait * LEDGER_WAITS);
+        let desk = Arc::new(desk.waiting_at_most(wait));
         let breaks = Arc::<Desk>::clone(&desk);
         let live = Live::start(settings.live.clone(), breaks, &publishers).await?;
         desk.resume_at(live.position().next_msn);
