@@ -4,7 +4,7 @@
 //! life.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::LiveConfig;
 use super::error::StartError;
-use super::media::{Media, show_inits, shown_init};
+use super::media::Media;
 use super::newest::Newest;
 use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
@@ -36,6 +36,7 @@ use crate::ingest::{
     self, Input, InputState, Intake, Publishers, Receiver, Slot, Steps, publisher,
 };
 use crate::package::end::End;
+use crate::package::inits::Inits;
 use crate::package::packager::{Counters, Packager, Setup};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
@@ -49,6 +50,9 @@ const EPOCH_BYTES: usize = 4;
 
 /// A new event's grid begins this far ahead, so that its first picture is frame 0.
 const HEAD_START_MS: u64 = 200;
+
+/// How often it is looked whether the processor took a card's place.
+const FALLBACK_LOOK: Duration = Duration::from_secs(1);
 
 /// What of an event never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,18 +254,16 @@ impl LiveEvent {
         store.disk().belongs_to(&self.name);
         let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
         furthest.into_iter().for_each(|msn| clock::hold_to(&self.name, grid.start_ms(msn)));
-        let paths: Vec<PathBuf> = plan
-            .tracks()
-            .iter()
-            .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
-            .collect();
+        let tracks = plan.tracks();
+        let inits = Inits::open(folder, tracks.iter().map(|(id, _)| id.as_str()));
+        let inits = Arc::new(inits.map_err(|error| at(&folder.join("changes.json"), error))?);
         let media = Arc::new(Media {
             epoch: Arc::clone(&self.epoch),
             grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
-            inits: paths.iter().map(|path| shown_init(path)).collect(),
-            playlists: paths.iter().map(|_| Newest::default()).collect(),
+            inits: Arc::clone(&inits),
+            playlists: tracks.iter().map(|_| Newest::default()).collect(),
             window_segments,
             listed_from,
             end: Arc::clone(&end),
@@ -276,8 +278,7 @@ impl LiveEvent {
             store,
             breaks: Arc::clone(&self.breaks),
             counters: Arc::clone(&self.counters),
-            on_header: show_inits(Arc::clone(&media), paths.clone()),
-            inits: paths,
+            inits,
             end,
             patience: self.config.patience,
         };
@@ -301,13 +302,19 @@ impl LiveEvent {
 impl LiveEvent {
     /// Has the slate and the silence of the ladder coded, once.
     async fn send_fillers(self, packager: WeakSink) {
-        let encoder = self.config.ladder.encoder.current();
-        if encoder != Encoder::X264 {
+        let encoder = || self.config.ladder.encoder.current();
+        if encoder() != Encoder::X264 {
             // Creatives are made by the processor, and so is the slate: its init segment is not
             // the card's.
-            let (event, encoder) = (&self.name, encoder.name());
+            let (event, encoder) = (&self.name, encoder().name());
             tracing::warn!(event, encoder, "no slate for this encoder: what is missing is a gap");
-            return;
+        }
+        // The processor may take a card's place later.
+        while encoder() != Encoder::X264 {
+            if packager.is_closed() {
+                return;
+            }
+            tokio::time::sleep(FALLBACK_LOOK).await;
         }
         match self.library.fillers(self.config.slate.as_deref()).await {
             Ok(fillers) => packager.fill_with(fillers),
