@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod end;
 pub mod filler;
+pub mod inits;
 pub mod message;
 pub mod packager;
 pub mod queue;

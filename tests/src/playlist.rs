@@ -29,6 +29,9 @@ pub struct ContentSpec {
     pub epoch: Option<String>,
     /// Media sequence numbers without media.
     pub gaps: Vec<u64>,
+    /// Media sequence numbers with which the content has another init, in order: from the first on
+    /// `init-1.mp4`, and so on.
+    pub changes: Vec<u64>,
     /// Durations of segments in milliseconds, by media sequence number modulo their count.
     pub durations_ms: Vec<u64>,
     /// Other renditions to report on.
@@ -50,6 +53,7 @@ impl Default for ContentSpec {
             ledger: Some(1),
             epoch: None,
             gaps: Vec::new(),
+            changes: Vec::new(),
             durations_ms: vec![2000],
             reports: Vec::new(),
             dateranges: Vec::new(),
@@ -81,6 +85,10 @@ impl ContentSpec {
             self.part_lines(&mut out, end, self.open_parts);
         }
         if self.parts > 0 {
+            if self.open_parts == 0 && self.changes.contains(&end) {
+                let init = self.init(end);
+                let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{init}\"");
+            }
             let _ = writeln!(
                 out,
                 "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{epoch}{end}.{}.m4s\"",
@@ -102,17 +110,41 @@ impl ContentSpec {
             );
             let _ = writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part));
         }
-        let _ =
-            writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:0", self.first);
+        let gone = self.changes.iter().filter(|msn| **msn < self.first).count();
+        let _ = writeln!(
+            out,
+            "#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{gone}",
+            self.first
+        );
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         if let Some(ledger) = self.ledger {
             let epoch = self.epoch_before(".");
             let _ = writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}{ledger}");
         }
+        self.named_changes(out);
         for line in &self.dateranges {
             let _ = writeln!(out, "{line}");
         }
-        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}init.mp4\"", self.epoch_before("-"));
+        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}\"", self.init(self.first));
+    }
+
+    /// All of the event, as far as the playlist has come.
+    fn named_changes(&self, out: &mut String) {
+        let end = self.first + self.segments;
+        let named = self.changes.iter().filter(|msn| **msn < end + u64::from(!self.ended));
+        let named: Vec<String> = named.map(u64::to_string).collect();
+        if !named.is_empty() {
+            let _ = writeln!(out, "#EXT-X-SIGHTSCREEN-MAPS:{}", named.join(","));
+        }
+    }
+
+    /// The init that holds for a segment.
+    fn init(&self, msn: u64) -> String {
+        let epoch = self.epoch_before("-");
+        match self.changes.iter().filter(|change| **change <= msn).count() {
+            0 => format!("{epoch}init.mp4"),
+            number => format!("{epoch}init-{number}.mp4"),
+        }
     }
 
     /// The epoch and what stands between it and a name, or nothing.
@@ -121,6 +153,9 @@ impl ContentSpec {
     }
 
     fn tags(&self, out: &mut String, msn: u64) {
+        if self.changes.contains(&msn) {
+            let _ = writeln!(out, "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{}\"", self.init(msn));
+        }
         if self.gaps.contains(&msn) {
             out.push_str("#EXT-X-GAP\n");
         }

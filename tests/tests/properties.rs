@@ -21,6 +21,12 @@ fn ledger() -> impl Strategy<Value = Vec<BreakShape>> {
     vec((1_u64..8, slots, 0_u64..4), 0..5)
 }
 
+/// Where the content's init changes, before the first window and in it.
+fn changes() -> impl Strategy<Value = Vec<u64>> {
+    let changes = prop::collection::btree_set(BASE - 20..BASE + 90, 0..12);
+    changes.prop_map(|changes| changes.into_iter().collect())
+}
+
 /// The pods of one cohort, by the rules of the ledger.
 fn pods(shapes: &[BreakShape], before: u64) -> Pods {
     let (mut breaks, mut at, mut count) = (Vec::new(), BASE, before);
@@ -50,7 +56,14 @@ fn pods(shapes: &[BreakShape], before: u64) -> Pods {
         at = one.end() + 1;
         breaks.push(one);
     }
-    Pods { event: "e".into(), revision: 1, cohort: "x".into(), discontinuities: count, breaks }
+    Pods {
+        event: "e".into(),
+        revision: 1,
+        cohort: "x".into(),
+        discontinuities: count,
+        changes_hidden: 0,
+        breaks,
+    }
 }
 
 fn fill(mut slots: Vec<Slot>, length: u64) -> Vec<Slot> {
@@ -93,10 +106,11 @@ proptest! {
     /// R1, R2: reloads of a sliding window only append and remove, and nothing that was published
     /// changes.
     #[test]
-    fn reloads_never_rewrite(shapes in ledger(), before in 0_u64..9, segments in 3_u64..9, first in BASE..BASE + 60) {
+    fn reloads_never_rewrite(shapes in ledger(), before in 0_u64..9, segments in 3_u64..9, first in BASE..BASE + 60, changes in changes()) {
         let pods = pods(&shapes, before);
         prop_assert!(pods.is_sound());
-        let read = |first, open| Media::parse(&stitched(&video(first, segments, open), &pods, "v720", 1, Latency::Low)).unwrap();
+        let content = |first, open| ContentSpec { changes: changes.clone(), ..video(first, segments, open) };
+        let read = |first, open| Media::parse(&stitched(&content(first, open), &pods, "v720", 1, Latency::Low)).unwrap();
         let mut earlier = read(first, 0);
         for step in 1..40_u64 {
             let later = read(first + step / 4, step % 4);
@@ -142,11 +156,12 @@ proptest! {
     /// R3: the discontinuity sequence at a media sequence number is the same in every rendition and
     /// window.
     #[test]
-    fn discontinuity_sequence_is_equal_across_renditions(shapes in ledger(), before in 0_u64..9, first in BASE..BASE + 60, shift in 0_u64..5) {
+    fn discontinuity_sequence_is_equal_across_renditions(shapes in ledger(), before in 0_u64..9, first in BASE..BASE + 60, shift in 0_u64..5, changes in changes()) {
         let pods = pods(&shapes, before);
-        let picture = Media::parse(&stitched(&video(first, 8, 0), &pods, "v720", 1, Latency::Low)).unwrap();
-        let sound = Media::parse(&stitched(&audio(first + shift, 8), &pods, "a-en", 4, Latency::Low)).unwrap();
-        let standard = Media::parse(&stitched(&video(first, 8, 2), &pods, "v720", 1, Latency::Standard)).unwrap();
+        let changed = |content| ContentSpec { changes: changes.clone(), ..content };
+        let picture = Media::parse(&stitched(&changed(video(first, 8, 0)), &pods, "v720", 1, Latency::Low)).unwrap();
+        let sound = Media::parse(&stitched(&changed(audio(first + shift, 8)), &pods, "a-en", 4, Latency::Low)).unwrap();
+        let standard = Media::parse(&stitched(&changed(video(first, 8, 2)), &pods, "v720", 1, Latency::Standard)).unwrap();
         for segment in picture.all() {
             for other in [sound.at(segment.sequence), standard.at(segment.sequence)].into_iter().flatten() {
                 prop_assert_eq!(segment.discontinuities, other.discontinuities);
@@ -181,10 +196,11 @@ proptest! {
 
     /// L4: a delta on top of the playlist before it is the playlist itself.
     #[test]
-    fn delta_over_the_previous_is_the_whole(shapes in ledger(), first in BASE..BASE + 60, segments in 3_u64..20, open in 0_u64..4) {
+    fn delta_over_the_previous_is_the_whole(shapes in ledger(), first in BASE..BASE + 60, segments in 3_u64..20, open in 0_u64..4, changes in changes()) {
         let pods = pods(&shapes, 0);
-        let previous = Media::parse(&stitched(&video(first, segments, 0), &pods, "v720", 1, Latency::Low)).unwrap();
-        let text = stitched(&video(first + 1, segments, open), &pods, "v720", 1, Latency::Low);
+        let content = |first, open| ContentSpec { changes: changes.clone(), ..video(first, segments, open) };
+        let previous = Media::parse(&stitched(&content(first, 0), &pods, "v720", 1, Latency::Low)).unwrap();
+        let text = stitched(&content(first + 1, open), &pods, "v720", 1, Latency::Low);
         let short = String::from_utf8(delta(text.as_bytes())).unwrap();
         let short_read = Media::parse(&short).unwrap();
         if short_read.skipped > 0 {
@@ -300,6 +316,11 @@ fn hostile_line() -> impl Strategy<Value = String> {
         "#EXT-X-MAP:",
         "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"1004.0.m4s\"",
         "#EXT-X-SIGHTSCREEN-LEDGER:1",
+        "#EXT-X-SIGHTSCREEN-MAPS:1003",
+        "#EXT-X-SIGHTSCREEN-MAPS:2,1003,1004",
+        "#EXT-X-SIGHTSCREEN-MAPS:,",
+        "#EXT-X-MAP:URI=\"init-1.mp4\"",
+        "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"init-1.mp4\"",
         "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=12",
         "#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=\"",
         "#EXT-X-ENDLIST",

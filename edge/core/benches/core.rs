@@ -152,6 +152,7 @@ fn pods() -> Pods {
         revision: 17,
         cohort: "18-34.f.metro.mobile.hi".into(),
         discontinuities: 6,
+        changes_hidden: 0,
         breaks: vec![one],
     }
 }

@@ -7,6 +7,7 @@ mod delta;
 mod lines;
 mod position;
 mod stitch;
+mod timeline;
 
 pub use delta::delta;
 pub use position::{Asked, Position};

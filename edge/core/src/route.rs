@@ -166,7 +166,8 @@ fn live(rest: &str) -> Option<Route<'_>> {
         Some((epoch, name)) if is_epoch(epoch) => name,
         _ => object,
     };
-    is_object(name).then_some(Route::Object { event, pass, rendition, path })
+    let is_one = is_object(name) || is_later_init(name) || is_later_init(object);
+    is_one.then_some(Route::Object { event, pass, rendition, path })
 }
 
 /// Whether `text` may name an event, a rendition, a creative, a cohort or a plan.
@@ -203,6 +204,12 @@ fn is_object(name: &str) -> bool {
         None => is_number(stem),
     };
     name == "init.mp4" || name.strip_suffix(".m4s").is_some_and(numbers)
+}
+
+/// `init-{number}.mp4`: the content's, from a change of its encoder on.
+fn is_later_init(name: &str) -> bool {
+    let stem = name.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4"));
+    stem.is_some_and(|number| is_number(number) && number != "0")
 }
 
 /// Decimal digits without leading zeros, so that one number has one name.
@@ -350,6 +357,8 @@ mod tests {
         has("/live/e/PASS/720p/12.3.m4s", "Object");
         has("/live/e/PASS/720p/1a2b-12.3.m4s", "Object");
         has("/live/e/PASS/720p/1a2b-init.mp4", "Object");
+        has("/live/e/PASS/720p/1a2b-init-1.mp4", "Object");
+        has("/live/e/PASS/720p/init-12.mp4", "Object");
         has("/live/e/PASS/ads/c/720p/0/init.mp4", "Object");
         has("/api/events", "Api");
         has("/", "Page(\"index.html\")");
@@ -367,6 +376,11 @@ mod tests {
             "/live/e/P/ads/c/720p/0/1a2b-0.m4s",
             "/live/e/P/ads/c/720p/init.mp4",
             "/live/e/P/ads/c/720p/0/x/init.mp4",
+            "/live/e/P/ads/c/720p/0/init-1.mp4",
+            "/live/e/P/720p/1a2b-init-0.mp4",
+            "/live/e/P/720p/1a2b-init-01.mp4",
+            "/live/e/P/720p/1a2b-init-.mp4",
+            "/live/e/P/720p/1a2b-init-1.m4s",
             "/api",
             "/page/.env",
             "/pages",

@@ -223,15 +223,16 @@ impl Desk {
         self.seen().ledger.clone()
     }
 
-    /// The pods document of a revision, however old; `None` when there is no such revision yet.
+    /// The pods document of a revision, however old; `None` when there is no such revision yet. See
+    /// [`Ledger::pods`] for `changes`.
     #[must_use]
-    pub fn pods(&self, revision: u64, cohort: &str) -> Option<Pods> {
+    pub fn pods(&self, revision: u64, cohort: &str, changes: &[u64]) -> Option<Pods> {
         let seen = self.seen();
         // Since then no pods changed.
         if (seen.ledger.pods_revision()..=seen.ledger.revision()).contains(&revision) {
-            return Some(Pods { revision, ..seen.ledger.pods(&self.event, cohort) });
+            return Some(Pods { revision, ..seen.ledger.pods(&self.event, cohort, changes) });
         }
-        Some(self.folded(&seen.entries, revision)?.pods(&self.event, cohort))
+        Some(self.folded(&seen.entries, revision)?.pods(&self.event, cohort, changes))
     }
 
     /// The ledger as it stood at an earlier revision. Doors ask for one for every cohort in a row.

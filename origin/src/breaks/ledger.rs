@@ -273,21 +273,29 @@ impl Ledger {
     }
 
     /// The pods document of `cohort` at this revision: every frozen break that a playlist may still
-    /// touch.
+    /// touch. `changes` are the segments with which the content's init changes. What a break that
+    /// is not listed hides is out for good, so that later changes make no difference.
     #[must_use]
-    pub fn pods(&self, event: &str, cohort: &str) -> Pods {
-        let (mut breaks, mut discontinuities) = (Vec::new(), 0);
+    pub fn pods(&self, event: &str, cohort: &str, changes: &[u64]) -> Pods {
+        let (mut breaks, mut discontinuities, mut changes_hidden) = (Vec::new(), 0, 0);
         if cohort != NONE {
             let window_start = self.window_start();
-            let listed = self.records.iter().filter(|record| record.end() >= window_start);
-            breaks.extend(listed.filter_map(|record| record.for_cohort(cohort)));
+            let of_cohort = |record: &Record| record.for_cohort(cohort);
+            let (gone, listed): (Vec<_>, Vec<_>) =
+                self.records.iter().partition(|record| record.end() < window_start);
+            breaks.extend(listed.into_iter().filter_map(of_cohort));
             discontinuities = self.discontinuities(cohort);
+            for one in gone.into_iter().filter_map(of_cohort) {
+                let hidden = changes.iter().filter(|change| one.hides_change(**change));
+                changes_hidden += hidden.count() as u64;
+            }
         }
         Pods {
             event: event.to_owned(),
             revision: self.revision,
             cohort: cohort.to_owned(),
             discontinuities,
+            changes_hidden,
             breaks,
         }
     }

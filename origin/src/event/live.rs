@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::error::StartError;
@@ -163,6 +164,17 @@ impl Live {
         self.media().map(Media::renditions).unwrap_or_default()
     }
 
+    /// The segments with which the content's init segment changes.
+    pub(crate) fn changes(&self) -> Vec<u64> {
+        let changes = self.media().map(|media| media.inits.changes()).unwrap_or_default();
+        changes.into_iter().map(|change| change.msn).collect()
+    }
+
+    /// Follows them; `None` before the first picture.
+    pub(crate) fn follow_changes(&self) -> Option<watch::Receiver<usize>> {
+        self.media().map(|media| media.inits.watch())
+    }
+
     /// How far publishing has come.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -183,11 +195,11 @@ impl Live {
             return std::future::pending().await;
         };
         for media in media.iter() {
-            for (track, init) in media.tracks.iter().zip(&media.inits) {
+            for (at, track) in media.tracks.iter().enumerate() {
                 // Looked at outside of the watch's lock, which the store takes while it holds the
                 // segments'.
                 let mut cursor = track.watch();
-                while !can_play(track, init) {
+                while !can_play(track, &media.inits, at) {
                     if cursor.changed().await.is_err() {
                         return std::future::pending().await;
                     }

@@ -1,9 +1,7 @@
 //! What an event has once its ladder is known: its tracks, and what viewers can choose of them.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::newest::Newest;
@@ -11,9 +9,8 @@ use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
 use crate::encode::ladder::{AUDIO_BITRATE, Plan, audio_id};
 use crate::grid::{Grid, Kind};
-use crate::mp4::write::codec;
 use crate::package::end::End;
-use crate::package::packager::kept_init;
+use crate::package::inits::Inits;
 use crate::store::{Disk, Track};
 
 /// One track that viewers can choose; fixed for the event's life.
@@ -53,7 +50,7 @@ pub(crate) struct Media {
     pub(crate) grid: Grid,
     pub(crate) plan: Plan,
     pub(crate) tracks: Vec<Arc<Track>>,
-    pub(crate) inits: Vec<OnceLock<Bytes>>,
+    pub(crate) inits: Arc<Inits>,
     /// The newest playlist of each track.
     pub(crate) playlists: Vec<Newest>,
     pub(crate) window_segments: u64,
@@ -69,34 +66,14 @@ pub(crate) struct Media {
 const LEAST_SEGMENTS: usize = 3;
 
 /// Whether a player could begin with this track. Its init segment is there before its first media.
-pub(super) fn can_play(track: &Track, init: &OnceLock<Bytes>) -> bool {
-    init.get().is_some_and(|init| codec(init).is_some()) && track.whole_segments() >= LEAST_SEGMENTS
-}
-
-/// Puts a track's init segment before the viewers once its file is written.
-pub(super) fn show_inits(media: Arc<Media>, paths: Vec<PathBuf>) -> Box<dyn Fn(usize) + Send> {
-    Box::new(move |track| {
-        if let (Some(slot), Some(path)) = (media.inits.get(track), paths.get(track))
-            && let Ok(Some(bytes)) = kept_init(path)
-        {
-            // Set at the first run; later runs write the same.
-            let _ = slot.set(bytes);
-        }
-    })
-}
-
-/// A file that cannot be read now is shown with the first run.
-pub(super) fn shown_init(path: &Path) -> OnceLock<Bytes> {
-    match kept_init(path) {
-        Ok(Some(bytes)) => OnceLock::from(bytes),
-        Ok(None) | Err(_) => OnceLock::new(),
-    }
+pub(super) fn can_play(track: &Track, inits: &Inits, at: usize) -> bool {
+    inits.codecs(at).is_some() && track.whole_segments() >= LEAST_SEGMENTS
 }
 
 impl Media {
     pub(super) fn renditions(self: Arc<Self>) -> Vec<Rendition> {
         let codecs: Option<Vec<String>> =
-            self.inits.iter().map(|init| init.get().and_then(|init| codec(init))).collect();
+            (0..self.tracks.len()).map(|track| self.inits.codecs(track)).collect();
         let Some(codecs) = codecs else {
             return Vec::new();
         };

@@ -4,7 +4,7 @@
 //! life.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::LiveConfig;
 use super::error::StartError;
-use super::media::{Media, show_inits, shown_init};
+use super::media::Media;
 use super::newest::Newest;
 use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
@@ -36,6 +36,7 @@ use crate::ingest::{
     self, Input, InputState, Intake, Publishers, Receiver, Slot, Steps, publisher,
 };
 use crate::package::end::End;
+use crate::package::inits::Inits;
 use crate::package::packager::{Counters, Packager, Setup};
 use crate::package::queue::{Sink, WeakSink, queue};
 use crate::store::Store;
@@ -49,6 +50,9 @@ const EPOCH_BYTES: usize = 4;
 
 /// A new event's grid begins this far ahead, so that its first picture is frame 0.
 const HEAD_START_MS: u64 = 200;
+
+/// How often it is looked whether the processor took a card's place.
+const FALLBACK_LOOK: Duration = Duration::from_secs(1);
 
 /// What of an event never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,18 +254,16 @@ impl LiveEvent {
         store.disk().belongs_to(&self.name);
         let furthest = store.tracks().iter().map(|track| track.cursor().msn).max();
         furthest.into_iter().for_each(|msn| clock::hold_to(&self.name, grid.start_ms(msn)));
-        let paths: Vec<PathBuf> = plan
-            .tracks()
-            .iter()
-            .map(|(id, _)| folder.join("media").join(id).join("init.mp4"))
-            .collect();
+        let tracks = plan.tracks();
+        let inits = Inits::open(folder, tracks.iter().map(|(id, _)| id.as_str()));
+        let inits = Arc::new(inits.map_err(|error| at(&folder.join("changes.json"), error))?);
         let media = Arc::new(Media {
             epoch: Arc::clone(&self.epoch),
             grid,
             plan: plan.clone(),
             tracks: store.tracks().to_vec(),
-            inits: paths.iter().map(|path| shown_init(path)).collect(),
-            playlists: paths.iter().map(|_| Newest::default()).collect(),
+            inits: Arc::clone(&inits),
+            playlists: tracks.iter().map(|_| Newest::default()).collect(),
             window_segments,
             listed_from,
             end: Arc::clone(&end),
@@ -276,8 +278,7 @@ impl LiveEvent {
             store,
             breaks: Arc::clone(&self.breaks),
             counters: Arc::clone(&self.counters),
-            on_header: show_inits(Arc::clone(&media), paths.clone()),
-            inits: paths,
+            inits,
             end,
             patience: self.config.patience,
         };
@@ -301,13 +302,19 @@ impl LiveEvent {
 impl LiveEvent {
     /// Has the slate and the silence of the ladder coded, once.
     async fn send_fillers(self, packager: WeakSink) {
-        let encoder = self.config.ladder.encoder.current();
-        if encoder != Encoder::X264 {
+        let encoder = || self.config.ladder.encoder.current();
+        if encoder() != Encoder::X264 {
             // Creatives are made by the processor, and so is the slate: its init segment is not
             // the card's.
-            let (event, encoder) = (&self.name, encoder.name());
+            let (event, encoder) = (&self.name, encoder().name());
             tracing::warn!(event, encoder, "no slate for this encoder: what is missing is a gap");
-            return;
+        }
+        // The processor may take a card's place later.
+        while encoder() != Encoder::X264 {
+            if packager.is_closed() {
+                return;
+            }
+            tokio::time::sleep(FALLBACK_LOOK).await;
         }
         match self.library.fillers(self.config.slate.as_deref()).await {
             Ok(fillers) => packager.fill_with(fillers),
@@ -413,148 +420,4 @@ fn input_error(input: &Input, reason: &str) -> StartError {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    use crate::breaks::on_air::NoBreaks;
-    use crate::creative::MEMORY_BYTES;
-    use crate::encode::ladder::LadderLimits;
-    use crate::encode::ladder::Rung;
-    use crate::grid::Kind;
-    use crate::ingest::TsLimits;
-    use crate::package::packager::Patience;
-    use crate::store::{DiskLimits, Part};
-
-    #[test]
-    fn a_longer_window_brings_nothing_back() {
-        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        let saved =
-            |window, listed_from| Saved { epoch: None, grid, plan: None, window, listed_from };
-        let from = |before: Option<Saved>, window| listed_from(before.as_ref(), window, 1001);
-        assert_eq!(from(None, 30), 0);
-        assert_eq!(from(Some(saved(Some(30), 0)), 30), 0);
-        assert_eq!(from(Some(saved(Some(30), 0)), 300), 971);
-        // Soon after it grew once, before it is full, and after it shrank.
-        assert_eq!(from(Some(saved(Some(300), 971)), 300), 971);
-        assert_eq!(from(Some(saved(Some(300), 971)), 20), 971);
-        assert_eq!(from(Some(saved(Some(20), 971)), 600), 981);
-        assert_eq!(from(Some(saved(None, 0)), 600), 0);
-    }
-
-    fn plan() -> Plan {
-        let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
-        Plan { video: vec![rung], audio: vec!["en".to_owned()] }
-    }
-
-    fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {
-        let config = LiveConfig {
-            event: "demo".to_owned(),
-            data: data.to_owned(),
-            input: Input::TestMatch,
-            languages: vec!["en".to_owned()],
-            ladder: LadderLimits::default(),
-            frame_rate: None,
-            deinterlace: Deinterlace::Frame,
-            segment_ms: 2000,
-            part_ms: 200,
-            window_s,
-            dvr_s: 600,
-            patience: Patience::default(),
-            picture_wait: Duration::from_secs(5),
-            ts: TsLimits::default(),
-            slate: None,
-            disk: DiskLimits::default(),
-            creative_bytes: MEMORY_BYTES,
-        };
-        LiveEvent {
-            name: config.event.clone(),
-            epoch: "1a2b".into(),
-            grid: watch::Sender::new(grid),
-            counters: Arc::default(),
-            input: Arc::default(),
-            library: Library::new(data.join("creatives"), MEMORY_BYTES),
-            media: watch::Sender::new(None),
-            packager: Arc::default(),
-            claim: Arc::new(config.ladder.budget.claim()),
-            config: Arc::new(config),
-            breaks: Arc::new(NoBreaks),
-        }
-    }
-
-    fn publish_until(store: &mut Store, grid: &Grid, end: u64) {
-        for (track, kind) in [Kind::Video, Kind::Audio].into_iter().enumerate() {
-            for msn in 0..end {
-                for index in 0..grid.parts(kind, msn) {
-                    let part = Part {
-                        msn,
-                        index,
-                        independent: index == 0,
-                        data: Some(Bytes::from_static(b"media")),
-                    };
-                    store.publish(track, &part);
-                }
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn an_epoch_lasts_as_long_as_the_data() {
-        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let open = async |folder: &tempfile::TempDir| {
-            let grid = Grid::new(0, (30, 1), 2000, 200).unwrap();
-            let config = LiveConfig {
-                input: Input::Publisher(ingest::StreamKey::of("a-stream-key")),
-                ..LiveConfig::clone(&event(folder.path(), grid, 60).config)
-            };
-            let (event, _) =
-                LiveEvent::open(config, Arc::new(NoBreaks), &Publishers::default()).await.unwrap();
-            event.adopt(plan()).unwrap();
-            event.epoch.to_string()
-        };
-        let first = open(&one).await;
-        assert!(is_epoch(&first), "{first}");
-        assert_eq!(open(&one).await, first);
-        assert_ne!(open(&other).await, first);
-        // A folder from before there were epochs gets one, and keeps it.
-        let file = one.path().join("event.json");
-        let text = std::fs::read_to_string(&file).unwrap();
-        let older = text.replace("zero_ms", "epoch_ms").replace("\"epoch\"", "\"unknown\"");
-        std::fs::write(&file, older).unwrap();
-        let second = open(&one).await;
-        assert!(is_epoch(&second) && second != first, "{second}");
-        assert_eq!(open(&one).await, second);
-    }
-
-    #[tokio::test]
-    async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_window() {
-        let folder = tempfile::tempdir().unwrap();
-        // It ended long ago.
-        let grid = Grid::new(now_ms() - 3_600_000, (25, 1), 2000, 200).unwrap();
-        let mut store =
-            Store::open(folder.path(), grid, &plan().tracks(), 300, DiskLimits::default()).unwrap();
-        publish_until(&mut store, &grid, 40);
-        End::open(folder.path()).unwrap().settle(40).unwrap();
-        drop(store);
-        for (window_s, first) in [(60, 10), (600, 10), (20, 30), (60, 30)] {
-            let event = event(folder.path(), grid, window_s);
-            event.adopt(plan()).unwrap();
-            let media = event.media.borrow().clone().unwrap();
-            let listing = media.listing(0).unwrap();
-            assert_eq!((listing.first, listing.cursor.msn), (first, 40));
-            assert!(listing.ended);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_damaged_is_named_with_its_remedy_and_not_taken_for_other_settings() {
-        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
-        for (file, bytes) in [("event.json", &b"{\"gri"[..]), ("end", b"soon")] {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join(file), bytes).unwrap();
-            let said = event(folder.path(), grid, 60).adopt(plan());
-            let said = said.err().unwrap().to_string();
-            assert!(said.contains(file) && said.contains("restore it"), "{said}");
-        }
-    }
-}
+mod tests;

@@ -228,6 +228,7 @@ impl RunningEvent {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.spawn(Arc::clone(&self.keys).follow_the_file());
         jobs.spawn(Arc::clone(self).go_live());
+        jobs.spawn(Arc::clone(self).follow_codecs());
     }
 
     /// Has the creatives of the table made ready from now on.
@@ -347,7 +348,7 @@ impl RunningEvent {
         {
             return None;
         }
-        self.desk.pods(number, cohort)
+        self.desk.pods(number, cohort, &self.live.changes())
     }
 
     /// How the match stands, if anybody says so. The test match knows it.
@@ -380,6 +381,21 @@ impl RunningEvent {
             tokio::select! {
                 () = kept => {}
                 changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Tells the edges when another encoder codes otherwise: players are promised all codecs.
+    async fn follow_codecs(self: Arc<Self>) {
+        if self.ready.subscribe().wait_for(|ready| *ready).await.is_err() {
+            return;
+        }
+        let Some(mut changes) = self.live.follow_changes() else { return };
+        // What is published already is not published again.
+        loop {
+            self.publish_document().await;
+            if changes.changed().await.is_err() {
+                return;
             }
         }
     }

@@ -30,6 +30,10 @@ pub struct Assembler {
     /// Whether the last part had nothing of the input's.
     lacking: bool,
     filler: Option<Arc<Filler>>,
+    /// Before this segment, neither the input nor the filler fits the init segment that holds.
+    from: u64,
+    /// The filler that does.
+    before: Option<Arc<Filler>>,
 }
 
 impl Assembler {
@@ -45,12 +49,36 @@ impl Assembler {
             broken: kind.is_picture(),
             lacking: false,
             filler: None,
+            from: 0,
+            before: None,
         }
     }
 
     /// What stands in for missing parts from now on.
     pub fn fill_with(&mut self, filler: Arc<Filler>) {
         self.filler = Some(filler);
+    }
+
+    /// Another init segment holds from segment `msn` on: what comes from now on fits that one, and
+    /// is missing before it.
+    pub fn fit_from(&mut self, msn: u64) {
+        if msn <= self.msn {
+            if self.msn < self.from {
+                self.filler = self.before.take();
+            }
+            self.from = 0;
+        } else if msn != self.from {
+            match self.msn < self.from {
+                true => self.filler = None,
+                false => self.before = self.filler.take(),
+            }
+            self.from = msn;
+        }
+    }
+
+    /// What fills the part that is due.
+    fn due_filler(&self) -> Option<&Arc<Filler>> {
+        if self.msn < self.from { self.before.as_ref() } else { self.filler.as_ref() }
     }
 
     /// Whether the last part was not the input's: the filler's, or a gap.
@@ -69,7 +97,7 @@ impl Assembler {
     /// missing.
     pub fn push(&mut self, index: u64, sync: bool, data: Bytes) -> Vec<Part> {
         let mut parts = self.advance(index);
-        if index == self.next_sample() {
+        if index == self.next_sample() && self.msn >= self.from {
             self.samples.push((sync, data));
             let (first, count) = self.grid.part(self.kind, self.msn, self.part);
             if self.samples.len() as u64 == count {
@@ -97,9 +125,10 @@ impl Assembler {
 
     /// The segment before which whole ones are stepped over on the way to `msn`.
     fn filled_from(&self, msn: u64) -> u64 {
-        match self.filler {
-            Some(_) => msn.saturating_sub(FILLED_SEGMENTS),
-            None => msn,
+        match (self.due_filler(), &self.filler) {
+            (Some(_), _) => msn.saturating_sub(FILLED_SEGMENTS),
+            (None, Some(_)) => msn.min(self.from),
+            (None, None) => msn,
         }
     }
 
@@ -134,7 +163,7 @@ impl Assembler {
     /// The part that is due, without the input's media.
     fn missing(&mut self) -> Part {
         let (first, count) = self.grid.part(self.kind, self.msn, self.part);
-        let part = match &self.filler {
+        let part = match self.due_filler() {
             Some(filler) => self.part_of(first, true, &filler.part(self.kind, first, count)),
             None => Part { msn: self.msn, index: self.part, independent: false, data: None },
         };

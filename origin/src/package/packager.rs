@@ -3,30 +3,28 @@
 //! Nothing of a sequence number is visible before the ledger has frozen it. While an input is lost
 //! the timeline goes on without it; see [`Patience`].
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use prometheus::{Histogram, HistogramOpts};
 
 use crate::breaks::on_air::Breaks;
 use crate::clock::now_ms;
-use crate::disk::write_whole;
 use crate::grid::{Grid, Kind};
-use crate::mp4::read::{Header, Item, Reader};
-use crate::mp4::write::{InitTrack, codec, init};
 use crate::package::assemble::Assembler;
 use crate::package::end::{End, EndError};
 use crate::package::filler::Filler;
+use crate::package::inits::Inits;
 use crate::package::message::Message;
 use crate::package::queue::Queue;
 use crate::store::{Cursor, Part, Store, Track};
 use crate::told::Told;
 
+mod change;
 mod fill;
 
+use change::Coding;
 pub use fill::Patience;
 
 /// How often a failed freeze or write is tried again.
@@ -102,10 +100,8 @@ pub struct Setup {
     pub breaks: Arc<dyn Breaks>,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// Files of the init segments.
-    pub inits: Vec<PathBuf>,
-    /// Called when one is written.
-    pub on_header: Box<dyn Fn(usize) + Send>,
+    /// The init segments.
+    pub inits: Arc<Inits>,
     /// Where the event ends.
     pub end: Arc<End>,
     /// How long parts are waited for.
@@ -119,14 +115,16 @@ pub struct Packager {
     store: Store,
     breaks: Arc<dyn Breaks>,
     assemblers: Vec<Option<Assembler>>,
-    /// What is not with its assembler yet.
-    fillers: Vec<Option<Arc<Filler>>>,
+    /// What stands in for missing parts, once it is coded.
+    fillers: Vec<Arc<Filler>>,
     /// Tracks of which nothing came since a part was missing.
     silent: Vec<bool>,
     frozen: Option<u64>,
     counters: Arc<Counters>,
-    inits: Vec<PathBuf>,
-    on_header: Box<dyn Fn(usize) + Send>,
+    inits: Arc<Inits>,
+    coding: Vec<Coding>,
+    /// The first whole segment of the newest run.
+    run_from: u64,
     end: Arc<End>,
     patience: Patience,
 }
@@ -142,48 +140,21 @@ fn insist<E>(mut attempt: impl FnMut() -> Result<(), E>, tell: impl Fn(&E)) {
     }
 }
 
-/// The init segment that is kept there. One that no player could read was never any use, and is
-/// none.
-///
-/// # Errors
-/// When the file is there and cannot be read.
-pub(crate) fn kept_init(path: &Path) -> std::io::Result<Option<Bytes>> {
-    let kept = match std::fs::read(path) {
-        Ok(bytes) => Bytes::from(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let items = Reader::default().push(&kept);
-    let whole = items.is_ok_and(|items| matches!(items.as_slice(), [Item::Header(_)]));
-    Ok((whole && codec(&kept).is_some()).then_some(kept))
-}
-
-/// Keeps the first init segment of a track.
-fn keep_init(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    match kept_init(path)? {
-        None => write_whole(path, bytes).map(drop),
-        Some(kept) if kept == bytes => Ok(()),
-        Some(_) => {
-            tracing::error!(
-                path = %path.display(),
-                "the encoder's settings changed during the event: players may fail until it is \
-                 restarted with a new data folder"
-            );
-            Ok(())
-        }
-    }
-}
-
 impl Packager {
     /// A packager that goes on where the store ends.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { event, grid, store, breaks, counters, inits, on_header, end, patience } = setup;
-        let resume = |cursor: Cursor, kind| Assembler::new(grid, kind, cursor.msn, cursor.part);
+        let Setup { event, grid, store, breaks, counters, inits, end, patience } = setup;
+        let resume = |at: usize, cursor: Cursor, kind| {
+            let mut assembler = Assembler::new(grid, kind, cursor.msn, cursor.part);
+            assembler.fit_from(inits.since(at));
+            assembler
+        };
         let assemblers: Vec<Option<Assembler>> = store
             .tracks()
             .iter()
-            .map(|track| track.oldest().map(|_| resume(track.cursor(), track.kind)))
+            .enumerate()
+            .map(|(at, track)| track.oldest().map(|_| resume(at, track.cursor(), track.kind)))
             .collect();
         let mut packager = Self {
             event,
@@ -191,12 +162,13 @@ impl Packager {
             store,
             breaks,
             silent: assemblers.iter().map(|_| false).collect(),
+            coding: assemblers.iter().map(|_| Coding::default()).collect(),
             assemblers,
             fillers: Vec::new(),
             frozen: None,
             counters,
             inits,
-            on_header,
+            run_from: 0,
             end,
             patience,
         };
@@ -234,6 +206,7 @@ impl Packager {
             }
             Message::Header { track, header } => self.header(track, header),
             Message::Sample { track, index, sync, data, came } => {
+                self.change_again(track);
                 let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
                     return;
                 };
@@ -288,6 +261,7 @@ impl Packager {
     /// next whole segment.
     fn start(&mut self, frame: u64) {
         let ms = self.grid.sample_ms(Kind::Video, frame);
+        self.run_from = frame.div_ceil(u64::from(self.grid.segment_frames));
         // Its encoder has only begun, and is waited for.
         self.silent.iter_mut().for_each(|silent| *silent = false);
         for track in 0..self.assemblers.len() {
@@ -304,13 +278,14 @@ impl Packager {
                     assembler.advance(index)
                 }
                 None => {
-                    let msn = frame.div_ceil(u64::from(self.grid.segment_frames));
-                    *slot = Some(Assembler::new(self.grid, kind, msn, 0));
+                    let msn = self.run_from;
+                    let assembler = slot.insert(Assembler::new(self.grid, kind, msn, 0));
+                    assembler.fit_from(self.inits.since(track));
                     self.skip_to(track, msn);
                     Vec::new()
                 }
             };
-            self.arm(track, false);
+            self.arm(track);
             self.publish(track, &parts);
             self.follow(track);
         }
@@ -373,26 +348,6 @@ impl Packager {
         }
         self.breaks.before_publish(msn);
         self.frozen = Some(msn);
-    }
-
-    /// Keeps the first init segment of a track for the event's life.
-    fn header(&mut self, track: usize, header: Header) {
-        let kind = self.store_kind(track);
-        let timescale = self.grid.timescale(kind);
-        let Header { stsd, width, height, .. } = header;
-        self.settle_init(track, &init(&InitTrack { kind, timescale, stsd, width, height }));
-        self.arm(track, false);
-    }
-
-    fn settle_init(&self, track: usize, bytes: &[u8]) {
-        let Some(path) = self.inits.get(track) else {
-            return;
-        };
-        insist(
-            || keep_init(path, bytes),
-            |error| tracing::error!(path = %path.display(), %error, "an init segment cannot be written: trying again"),
-        );
-        (self.on_header)(track);
     }
 }
 

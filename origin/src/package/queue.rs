@@ -82,6 +82,12 @@ impl Sink {
 }
 
 impl WeakSink {
+    /// Whether nothing comes any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.upgrade().is_none_or(|sender| sender.is_closed())
+    }
+
     /// Hands over what stands in for missing parts, by track.
     pub fn fill_with(&self, fillers: Vec<Filler>) {
         if let Some(sender) = self.0.upgrade() {

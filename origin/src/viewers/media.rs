@@ -15,6 +15,7 @@ use crate::event::media::Media;
 use crate::event::newest::Text;
 use crate::grid::{Grid, Kind};
 use crate::http::problem;
+use crate::package::inits;
 use crate::store::{Cursor, Found, Track};
 use crate::viewers::playlist::{Listing, render};
 
@@ -74,12 +75,13 @@ async fn route(media: &Media, request: &Request<()>, path: &str) -> Outcome {
 /// this event's media for that of an earlier one.
 async fn content(media: &Media, track: usize, request: &Request<()>, object: &str) -> Outcome {
     let name = object.strip_prefix(media.epoch.as_ref()).and_then(|rest| rest.strip_prefix('-'));
-    match name.ok_or(not_found(0))? {
-        "init.mp4" => {
-            let init = media.inits.get(track).and_then(|init| init.get()).cloned();
+    let name = name.ok_or(not_found(0))?;
+    match inits::number(name) {
+        Some(number) => {
+            let init = media.inits.get(track, number);
             object_response(request, object, init.ok_or(not_found(1))?)
         }
-        name => segment_or_part(media, track, request, name).await,
+        None => segment_or_part(media, track, request, name).await,
     }
 }
 
@@ -313,6 +315,7 @@ impl Media {
             segments,
             reports,
             breaks,
+            changes: self.inits.of_track(index),
             ended: self.end.is_reached(cursor),
         })
     }

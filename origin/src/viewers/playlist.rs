@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::breaks::on_air::{BreaksView, DateRange};
 use crate::grid::{Grid, Kind};
+use crate::package::inits;
 use crate::store::{Cursor, Segment};
 
 /// Target durations at the end in which parts are listed.
@@ -40,6 +41,9 @@ pub struct Listing {
     pub reports: Vec<(String, Kind, Cursor)>,
     /// What the ledger says.
     pub breaks: BreaksView,
+    /// Where the init segment changes, and to which number. The playlist tells of those whose
+    /// segment it has come to.
+    pub changes: Vec<(u64, usize)>,
     /// Whether nothing comes after the cursor.
     pub ended: bool,
 }
@@ -80,20 +84,47 @@ fn write_header(out: &mut String, listing: &Listing) -> std::fmt::Result {
         seconds(3 * part.0, part.1),
     )?;
     writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part.0, part.1))?;
+    let gone = listing.changes.iter().filter(|(msn, _)| *msn < first).count();
     writeln!(
         out,
-        "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-INDEPENDENT-SEGMENTS"
+        "#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:{gone}\n#EXT-X-INDEPENDENT-SEGMENTS"
     )?;
-    writeln!(
-        out,
-        "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}.{revision}\n#EXT-X-MAP:URI=\"{epoch}-init.mp4\""
-    )
+    writeln!(out, "#EXT-X-SIGHTSCREEN-LEDGER:{epoch}.{revision}")?;
+    write_changes(out, listing)?;
+    let number = gone.checked_sub(1).and_then(|last| listing.changes.get(last));
+    write_map(out, listing, number.map_or(0, |(_, number)| *number))
+}
+
+/// Every segment of the event so far from which on another init segment holds: what has left the
+/// window counts for some viewers and was hidden by a break for others.
+fn write_changes(out: &mut String, listing: &Listing) -> std::fmt::Result {
+    let end = listing.cursor.msn + u64::from(!listing.ended);
+    let mut before = "#EXT-X-SIGHTSCREEN-MAPS:";
+    for (msn, _) in listing.changes.iter().filter(|(msn, _)| *msn < end) {
+        write!(out, "{before}{msn}")?;
+        before = ",";
+    }
+    out.push_str(if before == "," { "\n" } else { "" });
+    Ok(())
+}
+
+fn write_map(out: &mut String, listing: &Listing, number: usize) -> std::fmt::Result {
+    writeln!(out, "#EXT-X-MAP:URI=\"{}-{}\"", listing.epoch, inits::name(number))
+}
+
+/// The number of the init segment that begins with this segment, if one does.
+fn change_at(listing: &Listing, msn: u64) -> Option<usize> {
+    listing.changes.iter().find(|(at, _)| *at == msn).map(|(_, number)| *number)
 }
 
 /// The hint, the reports and the end.
 fn write_tail(out: &mut String, listing: &Listing) -> std::fmt::Result {
     let Cursor { msn, part } = listing.cursor;
     if !listing.ended {
+        if let Some(number) = change_at(listing, msn).filter(|_| part == 0) {
+            let (epoch, init) = (&listing.epoch, inits::name(number));
+            writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{epoch}-{init}\"")?;
+        }
         writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}-{msn}.{part}.m4s\"", listing.epoch)?;
     }
     for (id, kind, cursor) in &listing.reports {
@@ -114,6 +145,10 @@ fn write_segment(out: &mut String, listing: &Listing, msn: u64) -> std::fmt::Res
     let Listing { epoch, grid, kind, cursor, .. } = listing;
     let segment = listing.segments.get(&msn);
     let whole = msn < cursor.msn;
+    if let Some(number) = change_at(listing, msn) {
+        writeln!(out, "#EXT-X-DISCONTINUITY")?;
+        write_map(out, listing, number)?;
+    }
     if segment.is_none_or(|segment| segment.gap()) {
         writeln!(out, "#EXT-X-GAP")?;
     }
@@ -259,6 +294,7 @@ mod tests {
                 ("a-en".to_owned(), Kind::Audio, Cursor { msn: 5, part: 2 }),
             ],
             breaks: BreaksView { revision: 7, version: 7, dateranges: vec![past, range] },
+            changes: Vec::new(),
             ended: false,
         }
     }
@@ -274,6 +310,69 @@ mod tests {
     #[test]
     fn the_playlist_is_written_by_the_rules() {
         assert_eq!(render(&listing()), include_str!("playlist.golden.m3u8"));
+    }
+
+    /// The lines that tell of changes, and the segments.
+    fn changed(first: u64, cursor: (u64, u64), changes: &[(u64, usize)]) -> String {
+        let (cursor, changes) = (Cursor { msn: cursor.0, part: cursor.1 }, changes.to_vec());
+        let text = render(&Listing { first, cursor, changes, ..listing() });
+        let told = ["-SEQUENCE:", "-MAPS:", "-MAP:", "DISCONTINUITY", "=MAP", ".m4s"];
+        let lines = text.lines().filter(|line| told.iter().any(|told| line.contains(told)));
+        let plain = lines.filter(|line| !line.contains("-PART") && !line.contains("=PART"));
+        plain.map(|line| line.trim_start_matches("#EXT-X-")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_change_is_told_with_its_segment_and_counted_when_that_has_left() {
+        let changes = [(3, 1), (5, 2)];
+        let shown = |first, cursor| changed(first, cursor, &changes);
+        assert_eq!(
+            shown(2, (4, 1)),
+            "MEDIA-SEQUENCE:2 DISCONTINUITY-SEQUENCE:0 SIGHTSCREEN-MAPS:3 \
+             MAP:URI=\"1a2b-init.mp4\" 1a2b-2.m4s DISCONTINUITY MAP:URI=\"1a2b-init-1.mp4\" \
+             1a2b-3.m4s"
+        );
+        assert_eq!(
+            shown(3, (5, 0)),
+            "MEDIA-SEQUENCE:3 DISCONTINUITY-SEQUENCE:0 SIGHTSCREEN-MAPS:3,5 \
+             MAP:URI=\"1a2b-init.mp4\" DISCONTINUITY MAP:URI=\"1a2b-init-1.mp4\" 1a2b-3.m4s \
+             1a2b-4.m4s PRELOAD-HINT:TYPE=MAP,URI=\"1a2b-init-2.mp4\""
+        );
+        assert_eq!(
+            shown(4, (5, 1)),
+            "MEDIA-SEQUENCE:4 DISCONTINUITY-SEQUENCE:1 SIGHTSCREEN-MAPS:3,5 \
+             MAP:URI=\"1a2b-init-1.mp4\" 1a2b-4.m4s DISCONTINUITY \
+             MAP:URI=\"1a2b-init-2.mp4\""
+        );
+        assert_eq!(
+            shown(6, (7, 0)),
+            "MEDIA-SEQUENCE:6 DISCONTINUITY-SEQUENCE:2 SIGHTSCREEN-MAPS:3,5 \
+             MAP:URI=\"1a2b-init-2.mp4\" 1a2b-6.m4s"
+        );
+        let over = Listing {
+            ended: true,
+            cursor: Cursor { msn: 5, part: 0 },
+            changes: changes.to_vec(),
+            ..listing()
+        };
+        assert!(render(&over).contains("-MAPS:3\n") && !render(&over).contains("init-2"));
+    }
+
+    #[test]
+    fn what_the_origin_writes_of_changes_is_what_the_core_reads() {
+        use sightscreen_core::playlist::{Latency, Stitch, stitch};
+        let how = Stitch { rendition: "v", phases: 1, pods: None, latency: Latency::Low };
+        for (first, part) in (0..5).flat_map(|first| [(first, 0), (first, 1)]) {
+            let (cursor, changes) = (Cursor { msn: 5, part }, vec![(1, 1), (3, 0), (5, 2)]);
+            let text = render(&Listing { first, cursor, changes, ..listing() });
+            let mut out = Vec::new();
+            assert_eq!(stitch(text.as_bytes(), how, &mut out), Ok(()), "{text}");
+            let out = String::from_utf8(out).unwrap();
+            for tag in ["-SEQUENCE:", "#EXT-X-DISCONTINUITY\n", "TYPE=MAP"] {
+                let count = |text: &str| text.matches(tag).count();
+                assert_eq!(count(&out), count(&text), "{tag} {text} {out}");
+            }
+        }
     }
 
     #[test]

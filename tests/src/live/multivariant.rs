@@ -14,6 +14,8 @@ pub(super) struct Rendition {
     pub(super) url: Url,
     /// All codecs of the variants that it is part of.
     pub(super) codecs: Vec<String>,
+    /// The multivariant playlist that names it.
+    pub(super) entry: Url,
 }
 
 impl Rendition {
@@ -22,6 +24,18 @@ impl Rendition {
     pub(super) fn is_content(&self, init: &str) -> bool {
         let url = self.url.join(init);
         url.is_ok_and(|url| url.is_beside(&self.url))
+    }
+
+    /// Whether its variants promised this codec.
+    pub(super) fn promises(&self, codec: &str) -> bool {
+        self.codecs.iter().any(|promised| promised.to_ascii_lowercase().starts_with(codec))
+    }
+
+    /// The rendition as who enters now is told of it, if it is still there. Its pass is another.
+    pub(super) fn as_of_now(&self) -> Option<Self> {
+        let text = self.entry.body().ok()?;
+        let all = renditions(&self.entry, &String::from_utf8_lossy(&text)).ok()?;
+        all.into_iter().find(|rendition| rendition.name == self.name)
     }
 }
 
@@ -64,7 +78,10 @@ pub(super) fn renditions(url: &Url, text: &str) -> Result<Vec<Rendition>, String
         let target = url.join(&uri)?;
         match found.iter_mut().find(|rendition| rendition.url == target) {
             Some(rendition) => rendition.codecs.extend(codecs),
-            None => found.push(Rendition { name: folder(&target.target), url: target, codecs }),
+            None => {
+                let (name, entry) = (folder(&target.target), url.clone());
+                found.push(Rendition { name, url: target, codecs, entry });
+            }
         }
     }
     if found.is_empty() { Err("it names no rendition".into()) } else { Ok(found) }

@@ -173,6 +173,18 @@ impl<'a> Objects<'a> {
         body.ok()
     }
 
+    /// An encoder that changed since the entry may have another codec, of which those who enter now
+    /// are told. That may take a moment.
+    fn is_promised(&self, codec: &str) -> bool {
+        let Source { rendition, plan, .. } = self.source;
+        let now = || rendition.as_of_now().is_some_and(|now| now.promises(codec));
+        let again = || {
+            std::thread::sleep(plan.retry);
+            now()
+        };
+        rendition.promises(codec) || now() || again() || again()
+    }
+
     fn span(&mut self, segment: &Segment, bytes: &[u8], line: usize) -> Option<(Init, Span)> {
         let map = segment.map.clone()?;
         if !self.inits.contains_key(&map) {
@@ -184,12 +196,7 @@ impl<'a> Objects<'a> {
                 .ok()
             });
             if let Some(codec) = init.as_ref().and_then(|init| init.codec.as_ref()) {
-                let promised = self
-                    .source
-                    .rendition
-                    .codecs
-                    .iter()
-                    .any(|c| c.to_ascii_lowercase().starts_with(codec));
+                let promised = self.is_promised(codec);
                 self.source.notes.must(promised, "R9", segment.line, || {
                     format!("{map} is {codec}, CODECS has {:?}", self.source.rendition.codecs)
                 });

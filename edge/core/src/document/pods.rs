@@ -18,9 +18,17 @@ pub struct Pods {
     pub cohort: String,
     /// Discontinuities of all breaks so far, through the last one listed.
     pub discontinuities: u64,
+    /// Changes of the content's init that earlier breaks hid, those that are no longer listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub changes_hidden: u64,
     /// The breaks that a playlist of this revision can touch, in order, none overlapping or
     /// adjoining another.
     pub breaks: Vec<Break>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One break as one cohort sees it.
@@ -95,6 +103,15 @@ impl Pods {
         }
     }
 
+    /// Whether a listed break hides that the content's init changes at `sequence`. At either edge of
+    /// a break it is one with the break's own discontinuity.
+    #[must_use]
+    pub fn hides_change(&self, sequence: u64) -> bool {
+        let started = self.breaks.partition_point(|b| b.start <= sequence);
+        let last = started.checked_sub(1).and_then(|index| self.breaks.get(index));
+        last.is_some_and(|b| b.hides_change(sequence))
+    }
+
     /// Whether breaks and slots are in order and within bounds, identifiers plain, and every sum
     /// small enough to compute with.
     #[must_use]
@@ -128,6 +145,13 @@ impl Break {
             self.slots.iter().map(|slot| slot.offset).filter(|&offset| offset < self.length);
         let back = (!self.slots.is_empty()).then_some(self.length);
         starts.chain(back).map(|offset| self.start + offset)
+    }
+
+    /// Whether it hides that the content's init changes at `sequence`: one that shows content does
+    /// not.
+    #[must_use]
+    pub fn hides_change(&self, sequence: u64) -> bool {
+        !self.slots.is_empty() && (self.start..=self.end()).contains(&sequence)
     }
 
     fn is_sound(&self) -> bool {
@@ -183,6 +207,7 @@ mod tests {
             revision: 9,
             cohort: "x".into(),
             discontinuities: 8,
+            changes_hidden: 0,
             breaks: vec![one, content, early],
         }
     }
@@ -208,6 +233,14 @@ mod tests {
         }
         let none = Pods { breaks: vec![], ..pods };
         assert_eq!(none.discontinuity_sequence(500), 8);
+    }
+
+    #[test]
+    fn a_break_hides_changes_from_its_start_to_its_return_unless_it_shows_content() {
+        let pods = pods();
+        let hidden: Vec<u64> = (0..200).filter(|&n| pods.hides_change(n)).collect();
+        let expected: Vec<u64> = (100..=110).chain(140..=143).collect();
+        assert_eq!(hidden, expected);
     }
 
     #[test]

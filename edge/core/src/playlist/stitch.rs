@@ -5,6 +5,7 @@
 //! the source of the segments does.
 
 use super::lines::{Line, Lines, attribute, number};
+use super::timeline::{MAPS_TAG, Timeline};
 use crate::document::{Playing, Pods};
 use crate::route::is_epoch;
 
@@ -42,8 +43,11 @@ pub enum PlaylistError {
     NotAPlaylist,
     /// A segment comes before a whole `EXT-X-MEDIA-SEQUENCE`, or sequence numbers end.
     MediaSequence,
-    /// No `EXT-X-MAP` before the first segment.
+    /// No `EXT-X-MAP` before the first segment, or before one with which the content's init changes.
     Map,
+    /// The content has a discontinuity or a hinted init where it names no change, or names its
+    /// changes out of order.
+    Change,
     /// A URI is not of the form `[{epoch}-]{sequence}[.{part}].m4s` with the sequence number of its
     /// place.
     Uri,
@@ -96,7 +100,9 @@ pub fn stitch(playlist: &[u8], how: Stitch<'_>, out: &mut Vec<u8>) -> Result<(),
         out,
         copied: 0,
         sequence: None,
+        timeline: Timeline::new(how.pods),
         map: None,
+        is_mapped: false,
         segment: None,
         first: true,
     };
@@ -115,8 +121,11 @@ struct Writer<'a, 'o> {
     copied: usize,
     /// Media sequence number of the segment that the next segment tag belongs to.
     sequence: Option<u64>,
-    /// The content's `EXT-X-MAP` line.
-    map: Option<Line<'a>>,
+    timeline: Timeline<'a>,
+    /// The URI of the content's init that holds here, with its quotes.
+    map: Option<&'a [u8]>,
+    /// Whether the content has said so since the last segment.
+    is_mapped: bool,
     /// The segment whose tags are being read.
     segment: Option<Segment<'a>>,
     /// No segment has been opened yet.
@@ -156,18 +165,40 @@ impl<'a> Writer<'a, '_> {
         self.header(line)
     }
 
-    /// Tags of the playlist as a whole. The core writes the discontinuity sequence and the init
-    /// itself, at the first segment.
+    /// Tags of the playlist as a whole, and those that the core writes itself, where a segment
+    /// begins: the discontinuity sequence, discontinuities and inits.
     fn header(&mut self, line: Line<'a>) -> Result<(), PlaylistError> {
         if line.after("#EXT-X-DISCONTINUITY-SEQUENCE:").is_some() {
             self.drop(line);
-        } else if line.after("#EXT-X-MAP:").is_some() {
-            self.map = Some(line);
+        } else if let Some(list) = line.after("#EXT-X-MAP:") {
+            self.content_map(list)?;
             self.drop(line);
+        } else if line.text == b"#EXT-X-DISCONTINUITY" {
+            self.must_change()?;
+            self.drop(line);
+        } else if let Some(changes) = line.after(MAPS_TAG) {
+            self.timeline.read_changes(changes)?;
         } else if self.how.latency == Latency::Standard {
             self.standard_header(line);
         }
         Ok(())
+    }
+
+    /// The content's init from here on. Another one than before comes with a change alone.
+    fn content_map(&mut self, list: &'a [u8]) -> Result<(), PlaylistError> {
+        let map = attribute(list, "URI=").ok_or(PlaylistError::Map)?;
+        if self.map.is_some_and(|before| before != map) {
+            self.must_change()?;
+        }
+        self.map = Some(map);
+        self.is_mapped = true;
+        Ok(())
+    }
+
+    fn must_change(&self) -> Result<(), PlaylistError> {
+        let sequence = self.sequence.ok_or(PlaylistError::MediaSequence)?;
+        let is_between = self.segment.is_none() && self.timeline.is_change(sequence);
+        is_between.then_some(()).ok_or(PlaylistError::Change)
     }
 
     fn standard_header(&mut self, line: Line<'a>) {
@@ -227,11 +258,18 @@ impl<'a> Writer<'a, '_> {
             return Ok(());
         }
         let sequence = self.sequence.ok_or(PlaylistError::MediaSequence)?;
-        let Some(pods) = self.how.pods else {
+        let list = line.after("#EXT-X-PRELOAD-HINT:").unwrap_or_default();
+        if attribute(list, "TYPE=") == Some(b"MAP") {
+            self.must_change()?;
+            self.content_map(list)?;
+            self.drop(line);
             return Ok(());
-        };
-        let playing = pods.playing(sequence);
-        let other_init = self.segment.is_none() && pods.is_discontinuous(sequence);
+        }
+        let playing = self.timeline.playing(sequence);
+        let other_init = self.segment.is_none() && self.timeline.is_discontinuous(sequence);
+        if other_init && self.timeline.is_change(sequence) && !self.is_mapped {
+            return Err(PlaylistError::Map);
+        }
         if playing.is_none() && !other_init {
             return Ok(());
         }
@@ -269,8 +307,11 @@ impl<'a> Writer<'a, '_> {
         }
         let sequence = self.sequence.ok_or(PlaylistError::MediaSequence)?;
         self.copy_to(line.start);
-        let playing = self.how.pods.and_then(|pods| pods.playing(sequence));
-        let discontinuous = self.how.pods.is_some_and(|pods| pods.is_discontinuous(sequence));
+        let playing = self.timeline.playing(sequence);
+        let discontinuous = self.timeline.is_discontinuous(sequence);
+        if !std::mem::take(&mut self.is_mapped) && self.timeline.is_change(sequence) {
+            return Err(PlaylistError::Map);
+        }
         if self.first {
             self.discontinuity_sequence(sequence);
         }
@@ -290,7 +331,7 @@ impl<'a> Writer<'a, '_> {
     }
 
     fn discontinuity_sequence(&mut self, sequence: u64) {
-        let count = self.how.pods.map_or(0, |pods| pods.discontinuity_sequence(sequence));
+        let count = self.timeline.discontinuity_sequence(sequence);
         self.out.extend_from_slice(b"#EXT-X-DISCONTINUITY-SEQUENCE:");
         push_number(self.out, count);
         self.out.push(b'\n');
@@ -305,11 +346,7 @@ impl<'a> Writer<'a, '_> {
                 self.out.extend_from_slice(b"init.mp4\"");
             }
             None => {
-                let map = self
-                    .map
-                    .and_then(|map| map.after("#EXT-X-MAP:URI="))
-                    .ok_or(PlaylistError::Map)?;
-                self.out.extend_from_slice(map);
+                self.out.extend_from_slice(self.map.ok_or(PlaylistError::Map)?);
             }
         }
         Ok(())

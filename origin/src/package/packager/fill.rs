@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Packager, kept_init};
+use super::Packager;
 use crate::clock::now_ms;
 use crate::package::filler::Filler;
 use crate::store::Part;
@@ -71,7 +71,7 @@ impl Packager {
         if index <= assembler.next_sample() {
             return;
         }
-        self.arm(track, true);
+        self.prepare_to_fill(track);
         let parts = self.advance(track, index);
         if let Some(silent) = self.silent.get_mut(track) {
             *silent = true;
@@ -97,44 +97,30 @@ impl Packager {
 
     /// Takes what stands in for missing parts.
     pub(super) fn fill_with(&mut self, fillers: Vec<Filler>) {
-        self.fillers = fillers.into_iter().map(|filler| Some(Arc::new(filler))).collect();
-        (0..self.fillers.len()).for_each(|track| self.arm(track, false));
+        self.fillers = fillers.into_iter().map(Arc::new).collect();
+        (0..self.fillers.len()).for_each(|track| self.arm(track));
     }
 
-    /// Gives a track its filler once both are there. Players are told one init segment: a filler
-    /// that has another is no use. Where there is none yet, `settle` makes it the filler's.
-    pub(super) fn arm(&mut self, track: usize, settle: bool) {
-        let (Some(slot), Some(path)) = (self.fillers.get_mut(track), self.inits.get(track)) else {
-            return;
-        };
-        let Some(filler) = slot.clone() else { return };
-        let kept = match kept_init(path) {
-            Ok(None) if !settle => return,
-            Ok(kept) => kept,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "an init segment cannot be read");
-                return;
-            }
-        };
-        if !matches!(self.assemblers.get(track), Some(Some(_))) {
-            return;
+    /// Gives a track its filler, if it fits the init segment that players are told last.
+    pub(super) fn arm(&mut self, track: usize) {
+        let Some(filler) = self.fillers.get(track) else { return };
+        let fits = self.inits.newest(track).is_some_and(|init| init == filler.init());
+        if let (true, Some(Some(assembler))) = (fits, self.assemblers.get_mut(track)) {
+            assembler.fill_with(Arc::clone(filler));
         }
-        *slot = None;
-        match kept {
-            Some(kept) if kept != filler.init() => {
-                let (event, path) = (&self.event, path.display());
-                tracing::warn!(
-                    event, %path,
-                    "this encoder's slate does not fit the event's init segment: what is missing \
-                     stays a gap"
-                );
-                return;
-            }
-            Some(_) => {}
-            None => self.settle_init(track, filler.init()),
+    }
+
+    /// Sees to it that a track can be filled. Where players were told no init segment yet, it is
+    /// the filler's; where it was another encoder's, of an earlier start, it changes.
+    fn prepare_to_fill(&mut self, track: usize) {
+        if self.inits.newest(track).is_none()
+            && let Some(filler) = self.fillers.get(track).cloned()
+        {
+            self.settle_init(track, filler.init());
         }
-        if let Some(Some(assembler)) = self.assemblers.get_mut(track) {
-            assembler.fill_with(filler);
+        // All that change do so at the same segment, of which nothing may be out.
+        for track in 0..self.fillers.len() {
+            self.change_to_filler(track);
         }
     }
 

@@ -5,6 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::breaks::on_air::{BreaksView, FreezeError};
+use crate::mp4::read::Header;
+use crate::mp4::write::{InitTrack, init};
 use crate::store::DiskLimits;
 
 /// A ledger that knows what is visible: nothing of a sequence number may be, its hint included,
@@ -62,8 +64,21 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let grid = Grid::new(now_ms(), (25, 1), 2000, 200).unwrap();
+        Self::over(tempfile::tempdir().unwrap(), grid)
+    }
+
+    /// What a killed process leaves, in another one.
+    fn restart(self) -> Self {
+        let Self { packager, grid, folder, .. } = self;
+        drop(packager);
+        // What was frozen is not looked at again.
+        let stage = Self::over(folder, grid);
+        stage.ledger.tracks.lock().unwrap().clear();
+        stage
+    }
+
+    fn over(folder: tempfile::TempDir, grid: Grid) -> Self {
         let renditions = [("v".to_owned(), Kind::Video), ("a".to_owned(), Kind::Audio)];
         let store =
             Store::open(folder.path(), grid, &renditions, 30, DiskLimits::default()).unwrap();
@@ -75,8 +90,7 @@ impl Stage {
             store,
             breaks: Arc::<Watching>::clone(&ledger),
             counters: Arc::default(),
-            inits: ["v", "a"].map(|id| folder.path().join(format!("media/{id}/init.mp4"))).into(),
-            on_header: Box::new(|_| {}),
+            inits: Arc::new(Inits::open(folder.path(), ["v", "a"].into_iter()).unwrap()),
             end: Arc::new(End::open(folder.path()).unwrap()),
             patience: Patience::default(),
         });
@@ -96,6 +110,13 @@ impl Stage {
                 came: Instant::now(),
             });
             self.ledger.check();
+        }
+    }
+
+    /// Samples of both tracks, each as far as the other.
+    fn feed_both(&mut self, from_ms: u64, until_ms: u64) {
+        for from in (from_ms..until_ms).step_by(200) {
+            (0..2).for_each(|track| self.feed(track, from, from + 200));
         }
     }
 
@@ -120,9 +141,10 @@ impl Stage {
     fn shown(&self, track: usize) -> String {
         let (_, segments) = self.packager.store.tracks()[track].window(0);
         let letter = |part: &crate::store::StoredPart| match &part.data {
-            None => '-',
+            None if part.gap => '-',
             Some(data) if data.ends_with(b"slate") => 's',
-            Some(_) => 'm',
+            // Not in memory after a restart.
+            Some(_) | None => 'm',
         };
         let segment = |segment: &Arc<crate::store::Segment>| {
             segment.parts.iter().map(letter).collect::<String>()
@@ -199,6 +221,141 @@ fn an_event_ends_with_the_segment_that_is_being_made_in_every_track() {
     assert_eq!(stage.ledger.frozen.lock().unwrap().last(), Some(&3));
 }
 
+/// Where the picture's and the sound's init segments change.
+fn changes(stage: &Stage) -> [Vec<(u64, usize)>; 2] {
+    [0, 1].map(|track| stage.packager.inits.of_track(track))
+}
+
+/// How sound is decoded.
+fn sound_header() -> Message {
+    let stsd = Bytes::from_static(SOUND);
+    let header = Header { timescale: 48_000, stsd, width: 0, height: 0 };
+    Message::Header { track: 1, header }
+}
+
+#[test]
+fn another_encoder_begins_with_the_next_whole_segment_in_all_tracks() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.packager.take(sound_header());
+    stage.fill(100);
+    stage.feed_both(0, 2400);
+    // A card failed; what takes its place begins in the middle of the second segment.
+    stage.packager.take(Message::End);
+    stage.packager.take(Message::Start { frame: 70 });
+    stage.packager.take(header(66));
+    stage.packager.take(sound_header());
+    assert_eq!(changes(&stage), [vec![(2, 1)], vec![(2, 0)]]);
+    stage.feed_both(2800, 6000);
+    // Until then its pictures do not fit, and the old encoder's slate does.
+    assert_eq!(stage.shown(0), "mmmmmmmmmm mmssssssss mmmmmmmmmm");
+    // The sound is coded as before.
+    assert_eq!(stage.shown(1), "mmmmmmmmmmm mmsssmmmmmm mmmmmmmmmmm");
+    // Its slate is no use any more, and the new one's is.
+    stage.feed(1, 6000, 9000);
+    assert!(stage.shown(0).ends_with(" --"), "{}", stage.shown(0));
+    stage.fill(66);
+    stage.feed(1, 9000, 10_000);
+    assert!(stage.shown(0).ends_with(" --sssss"), "{}", stage.shown(0));
+    assert_eq!(changes(&stage)[0], [(2, 1)]);
+}
+
+#[test]
+fn slate_of_the_new_encoder_is_for_its_own_segments_alone() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.fill(100);
+    stage.feed(0, 0, 2400);
+    stage.feed(1, 0, 2400);
+    stage.packager.take(header(66));
+    stage.fill(66);
+    // Nothing comes of the picture: both slates are used, each where it fits.
+    let old = stage.packager.fillers[0].clone();
+    assert_ne!(Some(old.init().clone()), stage.packager.inits.get(0, 0));
+    stage.feed(1, 2400, 9000);
+    let shown = stage.shown(0);
+    assert!(shown.starts_with("mmmmmmmmmm mmssssssss ssssssssss"), "{shown}");
+}
+
+#[test]
+fn an_encoder_of_an_earlier_start_gives_way_to_slate_of_this_one() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.feed(0, 0, 2400);
+    stage.feed(1, 0, 2400);
+    let mut stage = stage.restart();
+    let ago = stage.grid.zero_ms.saturating_sub(8000);
+    stage.grid = Grid { zero_ms: ago, ..stage.grid };
+    stage.packager.grid = stage.grid;
+    // Nobody publishes, and the slate is another encoder's than the picture was.
+    stage.fill(66);
+    stage.packager.fill_by_clock();
+    assert_eq!(changes(&stage), [vec![(2, 1)], vec![(2, 0)]]);
+    assert!(stage.shown(0).starts_with("mmmmmmmmmm mm-------- ssssssssss s"), "{}", stage.shown(0));
+    // Who publishes then is coded as the slate is.
+    stage.packager.take(header(66));
+    assert_eq!(changes(&stage)[0], [(2, 1)]);
+    // A restart before anything comes makes no other change, and neither does slate against an
+    // encoder that was heard.
+    stage.packager.take(header(77));
+    stage.packager.fill_by_clock();
+    assert_eq!(changes(&stage)[0].len(), 2);
+}
+
+#[test]
+fn a_change_of_which_nothing_was_visible_holds_after_a_restart() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.feed(0, 0, 2400);
+    stage.feed(1, 0, 2400);
+    stage.packager.take(header(66));
+    let mut stage = stage.restart();
+    assert_eq!(changes(&stage)[0], [(2, 1)]);
+    stage.packager.take(Message::Start { frame: 60 });
+    stage.packager.take(header(66));
+    stage.feed(0, 2400, 6000);
+    assert_eq!(stage.shown(0), "mmmmmmmmmm mm-------- mmmmmmmmmm");
+    assert_eq!(changes(&stage)[0], [(2, 1)]);
+}
+
+#[test]
+fn a_change_that_the_disk_does_not_take_is_tried_again_and_nothing_that_does_not_fit_is_shown() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.feed(0, 0, 2400);
+    stage.feed(1, 0, 2400);
+    let beside = stage.folder.path().join("changes.json.new");
+    std::fs::create_dir(&beside).unwrap();
+    stage.packager.take(header(66));
+    stage.feed(0, 2400, 6400);
+    assert_eq!(changes(&stage)[0], []);
+    assert_eq!(stage.shown(0), "mmmmmmmmmm mm-------- ---------- --");
+    std::fs::remove_dir(&beside).unwrap();
+    std::thread::sleep(RETRY);
+    stage.feed(0, 6400, 10_000);
+    assert_eq!(changes(&stage)[0], [(4, 1)]);
+    assert!(stage.shown(0).ends_with(" mmmmmmmmmm"), "{}", stage.shown(0));
+}
+
+#[test]
+fn an_event_that_ends_changes_nothing_any_more() {
+    let mut stage = Stage::new();
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.feed(0, 0, 2400);
+    stage.feed(1, 0, 2400);
+    stage.packager.end.settle(2).unwrap();
+    stage.packager.take(header(66));
+    stage.feed(0, 2400, 9000);
+    assert_eq!(changes(&stage)[0], []);
+    assert_eq!(stage.shown(0), "mmmmmmmmmm mm--------");
+}
+
 /// How sound is decoded, as far as an init segment is concerned.
 const SOUND: &[u8] = b"\0\0\0\x14stsd\0\0\0\0\0\0\0\0mp4a";
 
@@ -240,10 +397,10 @@ fn sound_that_never_came_is_silence_with_an_init_segment() {
     stage.packager.take(Message::Start { frame: 0 });
     stage.packager.take(header(100));
     stage.fill(100);
-    let sound = stage.folder.path().join("media/a/init.mp4");
-    assert_eq!(kept_init(&sound).unwrap(), None);
+    let sound = |stage: &Stage| stage.packager.inits.newest(1);
+    assert_eq!(sound(&stage), None);
     stage.feed(0, 0, 6000);
-    assert!(kept_init(&sound).unwrap().is_some());
+    assert!(sound(&stage).is_some());
     assert!(!stage.shown(1).contains(['m', '-']), "{}", stage.shown(1));
     // It begins, and is heard from its next part on.
     stage.feed(1, 5000, 8000);
@@ -317,23 +474,6 @@ fn a_publisher_that_says_nothing_for_too_long_is_followed_up_to_the_clock() {
 }
 
 #[test]
-fn the_first_init_segment_is_kept_and_one_that_nobody_can_read_is_replaced() {
-    let mut stage = Stage::new();
-    let path = stage.folder.path().join("media/v/init.mp4");
-    // What a full disk left.
-    std::fs::write(&path, b"").unwrap();
-    stage.packager.take(header(100));
-    let first = kept_init(&path).unwrap().unwrap();
-    assert_eq!(codec(&first).as_deref(), Some("avc1.64001f"));
-    stage.packager.take(header(66));
-    assert_eq!(kept_init(&path).unwrap(), Some(first.clone()));
-    std::fs::write(&path, &first[..first.len() - 1]).unwrap();
-    assert_eq!(kept_init(&path).unwrap(), None);
-    stage.packager.take(header(66));
-    assert_ne!(kept_init(&path).unwrap(), Some(first));
-}
-
-#[test]
 fn an_init_segment_that_cannot_be_written_is_tried_until_it_is() {
     let mut stage = Stage::new();
     let folder = stage.folder.path().join("media/v");
@@ -345,5 +485,5 @@ fn an_init_segment_that_cannot_be_written_is_tried_until_it_is() {
     });
     stage.packager.take(header(100));
     mended.join().unwrap();
-    assert!(kept_init(&path).unwrap().is_some());
+    assert!(path.exists() && stage.packager.inits.newest(0).is_some());
 }

@@ -1,11 +1,10 @@
-use std::sync::OnceLock;
-
 use super::*;
 use crate::breaks::on_air::NoBreaks;
 use crate::creative::{Library, MEMORY_BYTES};
 use crate::encode::ladder::Plan;
 use crate::event::newest::Newest;
 use crate::package::end::End;
+use crate::package::inits::Inits;
 use crate::store::{DiskLimits, Part, Store};
 
 fn blocks(msn: Option<u64>, part: Option<u64>) -> Result<Option<(u64, u64)>, &'static str> {
@@ -71,7 +70,7 @@ impl Stage {
             grid,
             plan: Plan { video: Vec::new(), audio: Vec::new() },
             tracks: store.tracks().to_vec(),
-            inits: vec![OnceLock::new()],
+            inits: Arc::new(Inits::open(folder.path(), ["v"].into_iter()).unwrap()),
             playlists: vec![Newest::default()],
             window_segments: 8,
             listed_from: 0,
@@ -171,18 +170,24 @@ async fn objects_of_another_epoch_are_not_there() {
     let mut stage = Stage::new();
     stage.publish(7);
     let media = &stage.media;
-    media.inits[0].set(Bytes::from_static(b"init")).unwrap();
+    media.inits.settle(0, b"init").unwrap();
+    media.inits.change(0, b"other", 9).unwrap();
     let status = async |object: &str| {
         let request = Request::get(format!("/live/demo/v/{object}")).body(()).unwrap();
         answer(media, &request, &format!("v/{object}")).await.status().as_u16()
     };
-    for object in ["1a2b-7.m4s", "1a2b-7.0.m4s", "1a2b-init.mp4"] {
+    for object in ["1a2b-7.m4s", "1a2b-7.0.m4s", "1a2b-init.mp4", "1a2b-init-1.mp4"] {
         assert_eq!(status(object).await, 200, "{object}");
     }
     for object in [
         "7.m4s",
         "7.0.m4s",
         "init.mp4",
+        "init-1.mp4",
+        "1a2b-init-0.mp4",
+        "1a2b-init-01.mp4",
+        "1a2b-init-+1.mp4",
+        "1a2b-init-2.mp4",
         "-7.m4s",
         "3c4d-7.m4s",
         "1a2-7.m4s",

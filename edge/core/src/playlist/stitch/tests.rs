@@ -37,6 +37,7 @@ fn pods(start: u64, length: u64, slots: &[(u64, &str, u64)]) -> Pods {
         revision: 4,
         cohort: "c".into(),
         discontinuities: 0,
+        changes_hidden: 0,
         breaks: vec![one],
     }
 }
