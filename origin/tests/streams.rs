@@ -293,6 +293,33 @@ fn an_origin_starts_without_its_database_and_takes_it_when_it_comes() {
     wait("its event", || platform.health().1 == json!({"a": "ready", "house": "ready"}));
 }
 
+#[test]
+fn a_stream_for_which_the_machine_has_no_room_says_so() {
+    let mut platform = Platform::start(None);
+    let file = platform.folder.path().join("origin.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("cpu-percent = 1\n{text}")).unwrap();
+    platform.restart();
+    let no_room = "the machine has no room for another event";
+    let mut more = 0..100;
+    let refused = more.find_map(|_| {
+        let asked = json!({"title": "a test match", "input": "test"});
+        let (status, said) = platform.call("POST", "streams", &asked);
+        (status != 201).then_some((status, said))
+    });
+    let (status, said) = refused.expect("room for each of a hundred streams");
+    assert!(status == 503 && said.to_string().contains(no_room), "{status} {said}");
+
+    // What a publisher needs is known when it sends.
+    let (status, made) = platform.call("POST", "streams", &json!({"id": "a", "title": "a"}));
+    assert_eq!((status, &made["cause"]), (201, &json!("nobody has published yet")));
+    let publisher = publish(platform.rtmp, made["stream_key"].as_str().unwrap());
+    let cause = || platform.call("GET", "streams/a", &Value::Null).1["cause"].to_string();
+    wait("the refusal", || cause().contains(no_room));
+    drop(publisher);
+    wait("the end of it", || cause() == "\"nobody has published yet\"");
+}
+
 fn problem(answer: &(u16, Value)) -> (u16, &str) {
     let kind = answer.1["type"].as_str().unwrap_or_default();
     (answer.0, kind.strip_prefix("urn:sightscreen:problem:").unwrap_or(kind))

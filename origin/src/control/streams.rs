@@ -177,6 +177,8 @@ impl Control {
         let mut shown = row.settings.clone();
         shown["id"] = json!(row.id);
         shown["status"] = json!(row.status);
+        let running = self.events.get(&row.id);
+        shown["cause"] = json!(running.and_then(|event| event.live.status().cause));
         shown["source"] = json!(row.source.name());
         shown["created_ms"] = json!(row.created_ms);
         shown["changed_ms"] = json!(row.changed_ms);

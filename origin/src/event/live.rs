@@ -231,13 +231,14 @@ impl Live {
         let tracks = media.iter().flat_map(|media| media.tracks.iter().enumerate());
         let lacking = tracks.filter(|(at, _)| counters.is_lacking(*at)).map(|(_, track)| track);
         let lacking: Vec<&Arc<Track>> = lacking.collect();
+        let input = &self.inner.event.input;
+        let or = |absence: &str| Some(input.fault().unwrap_or_else(|| absence.to_owned()));
         let (state, cause) = match (counters.running.load(Ordering::Relaxed), starts) {
             _ if self.is_over() => ("ended", None),
             (1, _) => of_a_run(&lacking, media.iter().map(|media| media.tracks.len()).sum()),
-            (_, 0) => ("waiting", Some("nobody has published yet".to_owned())),
-            _ => ("interrupted", Some("nobody publishes".to_owned())),
+            (_, 0) => ("waiting", or("nobody has published yet")),
+            _ => ("interrupted", or("nobody publishes")),
         };
-        let input = &self.inner.event.input;
         Status {
             state,
             cause,

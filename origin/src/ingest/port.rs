@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::encode::EncodeError;
@@ -58,9 +59,22 @@ impl Input {
 pub struct InputState {
     clock_offset_us: AtomicI64,
     clock_drift_ppb: AtomicI64,
+    /// Why what comes cannot be encoded.
+    fault: Mutex<Option<String>>,
 }
 
 impl InputState {
+    /// What comes cannot be encoded, for this reason; `None`: it can.
+    pub(crate) fn note_fault(&self, fault: Option<String>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// Why what comes cannot be encoded; `None` where it can, or nothing comes.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The publisher's clock has fallen behind by so many milliseconds since it began, and goes on
     /// to by so many millionths.
     pub(crate) fn note_clock(&self, offset_ms: f64, drift_ppm: f64) {

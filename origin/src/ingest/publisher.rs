@@ -146,6 +146,7 @@ impl<E: Intake> Feed<E> {
     /// Forgets the publisher; the run ends with its pipe.
     fn reset(&mut self, number: Option<u64>) {
         let (event, sink) = (self.event.clone(), self.sink.take());
+        event.input().note_fault(None);
         let encoders = std::mem::take(&mut self.encoders);
         *self = Self { number, encoders, ..Self::new(event, sink) };
     }
@@ -366,12 +367,14 @@ impl<E: Intake> Feed<E> {
                     .as_ref()
                     .is_none_or(|clock| group.all(|piece| run.send(piece, clock)));
                 self.run = Some(run);
+                self.event.input().note_fault(None);
                 if !taken {
                     self.lose_run();
                 }
             }
             Err(reason) => {
                 tracing::error!(event = self.event.name(), reason, "the encoder cannot be started");
+                self.event.input().note_fault(Some(reason));
                 self.pace.failed(Duration::ZERO, Instant::now());
             }
         }
