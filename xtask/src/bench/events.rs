@@ -2,9 +2,10 @@
 //! by RTMP, and at the end each followed by the live check through a break, all at once.
 //!
 //! Everything shares the machine: origin, encoders, edge, checks, and the publishers, who send a
-//! clip that is encoded already. Each event is measured from its POST to its first part, at the
-//! origin, while those before it run. Streams are added until one gets no room, an encoder falls
-//! below real time, or there are enough.
+//! clip that is encoded already. Each event is measured from its POST on, while those before it
+//! run: to the first part that the origin has, its publisher's start included, and to the first that
+//! a viewer gets through the edge, who is let in when there is enough for a player. Streams are
+//! added until one gets no room, an encoder falls below real time, or there are enough.
 
 mod checks;
 
@@ -44,41 +45,50 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let origin = stage.servers.pid("origin").context("there is no origin")?;
     let empty = resident(origin)?;
     stage.fill()?;
-    let before = stage.encoded_s()?;
-    let began = Instant::now();
+    let (before, began) = (stage.encoded_s()?, Instant::now());
     let whole = checks::run(&check, &stage)?;
-    let speeds = stage.speeds(&before, began)?;
+    let slowest = stage.slowest(&before, began)?;
     let count = f64::from(u32::try_from(stage.events.len())?);
-    let encoders = stage.servers.encoders()?.into_iter().map(proportional);
-    let encoders = encoders.sum::<Result<f64>>()?;
-    let first_parts = || stage.events.iter().map(|event| event.first_part.as_secs_f64());
-    Ok(vec![
+    let of_origin = resident(origin)? - empty;
+    let of_encoders = stage.servers.encoders()?.into_iter().map(proportional);
+    let of_encoders: f64 = of_encoders.sum::<Result<_>>()?;
+    let mut figures = vec![
         Figure::new("events that ran", count, ""),
         Figure::new("events with nothing broken", whole, "").at_least(count),
-        Figure::new("POST to the first part, median", median(first_parts()), "s"),
-        Figure::new("POST to the first part, longest", first_parts().fold(0.0, f64::max), "s"),
-        Figure::new(
-            "origin's memory, of an event",
-            (resident(origin)? - empty) / count / MIB,
-            "MiB",
-        ),
-        Figure::new("encoder's memory, of an event", encoders / count / MIB, "MiB"),
-        Figure::new("slowest encoder", speeds.into_iter().fold(f64::MAX, f64::min), "of real time"),
-    ])
+        Figure::new("origin's memory, of an event", of_origin / count / MIB, "MiB"),
+        Figure::new("encoder's memory, of an event", of_encoders / count / MIB, "MiB"),
+        Figure::new("slowest encoder", slowest, "of real time"),
+    ];
+    figures.extend(waits("POST to the first part", stage.events.iter().map(|e| e.first_part)));
+    figures.extend(waits("POST to a viewer's part", stage.events.iter().map(|e| e.viewers_part)));
+    Ok(figures)
+}
+
+/// How long one waits, usually and at most.
+fn waits(name: &str, all: impl Iterator<Item = Duration>) -> [Figure; 2] {
+    let all: Vec<f64> = all.map(|wait| wait.as_secs_f64()).collect();
+    let longest = all.iter().copied().fold(0.0, f64::max);
+    [
+        Figure::new(format!("{name}, median"), median(all), "s"),
+        Figure::new(format!("{name}, longest"), longest, "s"),
+    ]
 }
 
 /// What runs.
 struct Stage {
+    /// Before the servers, so that publishers end first.
+    events: Vec<Event>,
     servers: Servers,
     clip: PathBuf,
     origin_log: PathBuf,
-    events: Vec<Event>,
 }
 
 struct Event {
     id: String,
-    /// From its POST on.
+    /// From its POST to the first part at the origin.
     first_part: Duration,
+    /// From its POST to the first part that a viewer gets.
+    viewers_part: Duration,
     _publisher: Group,
 }
 
@@ -95,7 +105,7 @@ impl Stage {
         let mut servers = Servers::start(plan)?;
         servers.answers_for_us()?;
         let origin_log = scratch.join("origin.log");
-        Ok(Self { servers, clip: clip()?, origin_log, events: Vec::new() })
+        Ok(Self { events: Vec::new(), servers, clip: clip()?, origin_log })
     }
 
     /// Adds events while they fit.
@@ -104,16 +114,18 @@ impl Stage {
             let Some(event) = self.add()? else {
                 break;
             };
-            let took = event.first_part.as_secs_f64();
+            let (first, viewers) =
+                (event.first_part.as_secs_f64(), event.viewers_part.as_secs_f64());
             self.events.push(event);
             // The conditioning of its creatives takes what the encoders leave, and ends.
             self.servers.prepared()?;
             let (before, began) = (self.encoded_s()?, Instant::now());
             sleep(TRIAL);
-            let slowest = self.speeds(&before, began)?.into_iter().fold(f64::MAX, f64::min);
-            let count = self.events.len();
+            let slowest = self.slowest(&before, began)?;
             println!(
-                "  {count} events: first part after {took:.2} s, slowest encoder {slowest:.2}"
+                "  {}: first part after {first:.2} s, a viewer's after {viewers:.2} s, \
+                 then the slowest encoder of all {slowest:.2} of real time",
+                self.events.last().map_or("", |event| &event.id)
             );
             if slowest < REAL_TIME {
                 let last = self.events.pop();
@@ -138,11 +150,24 @@ impl Stage {
         let made = self.servers.control("/api/v1/streams", &stream)?;
         let key = made["stream_key"].as_str().context("the stream was made without a key")?;
         let publisher = self.publish(key)?;
-        while !self.has_part(&id) {
-            if self.is_refused(&id) {
-                println!("  {id}: no room for it");
-                drop(publisher);
-                return self.delete(&id).map(|()| None);
+        let playlist = format!("{}/live/{id}/v360/index.m3u8", self.servers.origin_url());
+        if !self.comes(&id, posted, || has_part(&playlist))? {
+            println!("  {id}: no room for it");
+            drop(publisher);
+            return self.delete(&id).map(|()| None);
+        }
+        let first_part = posted.elapsed();
+        let entry = self.servers.signed_entry_of(&id)?;
+        self.comes(&id, posted, || first_playlist(&entry).is_some_and(|url| has_part(&url)))?;
+        let viewers_part = posted.elapsed();
+        Ok(Some(Event { id, first_part, viewers_part, _publisher: publisher }))
+    }
+
+    /// Waits until it is there; whether it came before the event was refused.
+    fn comes(&mut self, id: &str, posted: Instant, is_there: impl Fn() -> bool) -> Result<bool> {
+        while !is_there() {
+            if self.is_refused(id) {
+                return Ok(false);
             }
             if posted.elapsed() > FIRST_PART_WITHIN {
                 bail!("{id} has no part within {} s", FIRST_PART_WITHIN.as_secs());
@@ -150,7 +175,7 @@ impl Stage {
             self.servers.tend()?;
             sleep(POLL);
         }
-        Ok(Some(Event { id, first_part: posted.elapsed(), _publisher: publisher }))
+        Ok(true)
     }
 
     fn publish(&self, key: &str) -> Result<Group> {
@@ -162,15 +187,6 @@ impl Stage {
             .arg(format!("{}/{key}", self.servers.ingest_url()))
             .stdin(Stdio::null());
         Group::spawn(&mut ffmpeg, AtSignal::Stops)
-    }
-
-    /// Whether the origin lists a part that can be fetched.
-    fn has_part(&self, id: &str) -> bool {
-        let folder = format!("{}/live/{id}/v360", self.servers.origin_url());
-        let playlist = live::get(&format!("{folder}/index.m3u8")).unwrap_or_default();
-        let part = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-PART:"));
-        let name = part.and_then(|part| part.split("URI=\"").nth(1)?.split('"').next());
-        name.is_some_and(|name| live::status(&format!("{folder}/{name}")) == Some(200))
     }
 
     /// The log alone tells, and the publisher stays connected.
@@ -196,11 +212,33 @@ impl Stage {
         self.events.iter().map(of).collect()
     }
 
-    /// Seconds of picture in a second, of each encoder.
-    fn speeds(&self, before: &[f64], began: Instant) -> Result<Vec<f64>> {
+    /// Seconds of picture in a second, of the slowest encoder since then.
+    fn slowest(&self, before: &[f64], began: Instant) -> Result<f64> {
         let (after, took) = (self.encoded_s()?, began.elapsed().as_secs_f64());
-        Ok(after.iter().zip(before).map(|(after, before)| (after - before) / took).collect())
+        let speeds = after.iter().zip(before).map(|(after, before)| (after - before) / took);
+        Ok(speeds.fold(f64::INFINITY, f64::min))
     }
+}
+
+/// Whether a media playlist lists a part that can be fetched.
+fn has_part(playlist: &str) -> bool {
+    let listed = live::get(playlist).unwrap_or_default();
+    let part = listed.lines().find_map(|line| line.strip_prefix("#EXT-X-PART:"));
+    let name = part.and_then(|part| part.split("URI=\"").nth(1)?.split('"').next());
+    name.is_some_and(|name| live::status(&beside(playlist, name)) == Some(200))
+}
+
+/// The first media playlist that a viewer with this entry URL is given.
+fn first_playlist(entry: &str) -> Option<String> {
+    let multivariant = live::get(entry).ok()?;
+    let is_playlist = |line: &&str| line.contains("index.m3u8") && !line.starts_with('#');
+    multivariant.lines().find(is_playlist).map(|line| beside(entry, line))
+}
+
+/// Where a relative URL leads.
+fn beside(url: &str, relative: &str) -> String {
+    let base = url.rsplit_once('/').map_or(url, |(base, _)| base);
+    format!("{base}/{relative}")
 }
 
 /// What every publisher sends, encoded once.
