@@ -3,9 +3,9 @@
 //!
 //! Everything shares the machine: origin, encoders, edge, checks, and the publishers, who send a
 //! clip that is encoded already. Each event is measured from its POST on, while those before it
-//! run: to the first part that the origin has, its publisher's start included, and to the first that
-//! a viewer gets through the edge, who is let in when there is enough for a player. Streams are
-//! added until one gets no room, an encoder falls below real time, or there are enough.
+//! run: to the first part that the origin has, its publisher's start included, and to the first
+//! that a viewer gets through the edge, who is let in when there is enough for a player. Streams
+//! are added until one gets no room, an encoder falls below real time, or there are enough.
 
 mod checks;
 

@@ -1,5 +1,5 @@
-//! What the origin's ladder costs over bare ffmpeg that makes the same outputs of the same clip: the
-//! processor time of one second of media, by turns, each alone on the machine.
+//! What the origin's ladder costs over bare ffmpeg that makes the same outputs of the same clip:
+//! the processor time of one second of media, by turns, each alone on the machine.
 //!
 //! The origin's: its whole process and its encoder, from one whole segment to another, without
 //! viewers, edge or breaks, and with its creatives prepared before. So it has in it the playlists,
