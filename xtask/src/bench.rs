@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, what
-//! waiting viewers cost the origin, how soon it is back after a kill, and latency in a browser.
+//! waiting viewers cost the origin, how soon it is back after a kill, how many events it holds, its
+//! ladder beside bare ffmpeg, and latency in a browser.
 //!
 //! Every number that is printed was measured in this run.
 
@@ -8,10 +9,13 @@ mod cold;
 mod collapse;
 mod core;
 mod descriptors;
+mod events;
 mod host;
 mod idle;
 mod kills;
+mod ladder;
 mod nginx;
+mod process;
 mod recording;
 pub(crate) mod sizes;
 
@@ -74,13 +78,15 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 7] = [
+const SECTIONS: [(&str, Measure); 9] = [
     ("core", core::measure),
     ("host", host::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
     ("collapse", collapse::measure),
     ("kills", kills::measure),
+    ("events", events::measure),
+    ("ladder", ladder::measure),
     ("browser", browser::measure),
 ];
 
@@ -112,6 +118,14 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The middle one, or halfway between the two in the middle; 0 of none.
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = |at: usize| values.get(at).copied().unwrap_or_default();
+    f64::midpoint(middle(values.len().saturating_sub(1) / 2), middle(values.len() / 2))
 }
 
 fn short(value: f64) -> String {

@@ -224,6 +224,11 @@ impl Servers {
         self.signed(ENTRY_TTL, &[])
     }
 
+    /// The same for another event than the one of the plan.
+    pub(crate) fn signed_entry_of(&self, event: &str) -> Result<String> {
+        self.signed(ENTRY_TTL, &["--event", event])
+    }
+
     /// The same by a URL key of that name, for so long.
     pub(crate) fn signed_by(&self, kid: &str, ttl: &str) -> Result<String> {
         self.signed(ttl, &["--kid", kid])
@@ -268,8 +273,7 @@ impl Servers {
 
     /// The same for the encoder, which the origin starts again.
     pub(crate) fn kill_encoder(&self) -> Result<()> {
-        let origin = self.pid("origin").context("there is no origin")?;
-        let encoders = ffmpegs(origin, true)?;
+        let encoders = self.encoders()?;
         if encoders.is_empty() {
             bail!("the origin runs no encoder");
         }
@@ -293,6 +297,12 @@ impl Servers {
             std::thread::sleep(POLL);
         }
         Ok(())
+    }
+
+    /// Process ids of the origin's live encoders.
+    pub(crate) fn encoders(&self) -> Result<Vec<u32>> {
+        let origin = self.pid("origin").context("there is no origin")?;
+        ffmpegs(origin, true)
     }
 
     /// Whether an encoder runs.
@@ -329,9 +339,9 @@ impl Servers {
         self.answers_for_us()
     }
 
-    /// Whether what answers is what was started here: another instance's origin does not know the
-    /// token.
-    fn answers_for_us(&mut self) -> Result<()> {
+    /// Waits until both answer, on the air or not, and are what was started here: another
+    /// instance's origin does not know the token.
+    pub(crate) fn answers_for_us(&mut self) -> Result<()> {
         self.answers(&format!("{}/page/index.html", self.edge_url()), Some(READY_WITHIN))?;
         self.state().with_context(|| {
             format!(

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::process::cpu_s;
 use super::recording::Recording;
-use super::{Figure, descriptors, idle, nginx};
+use super::{Figure, descriptors, idle, median, nginx};
 use crate::servers::{Plan, Servers};
 use crate::{artifacts, live, paths, run, up};
 
@@ -76,13 +77,6 @@ fn in_turns(url: &str, pid: u32, playlist: &str) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Of an odd number of values.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// What a server did under load. Its processor time is also right where the core had other work.
 #[derive(Clone, Copy)]
 struct Served {
@@ -129,18 +123,6 @@ fn load(url: &str, pid: u32) -> Result<Served> {
         .zip(number(rate))
         .with_context(|| format!("wrk printed no rate:\n{log}"))?;
     Ok(Served { per_second, cpu_us: cpu_s * 1e6 / count })
-}
-
-/// Seconds of processor time that a process has had: fields 14 and 15 of `/proc/PID/stat`, in
-/// hundredths of seconds on every Linux.
-fn cpu_s(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may have spaces.
-    let fields: Vec<&str> =
-        stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    let (user, system) = ticks(11).zip(ticks(12)).context("/proc has no times of the server")?;
-    Ok((user + system) / 100.0)
 }
 
 /// A video playlist with a creative in it, and its URL with the pass.

@@ -1,15 +1,14 @@
 //! Memory of connections that have been served and now wait.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use anyhow::{Context, Result, bail};
 
 use super::Figure;
+use super::process::{MIB, resident};
 
 pub(super) const CONNECTIONS: usize = 10_000;
-const MIB: f64 = 1024.0 * 1024.0;
 
 pub(super) fn measure(edge: &str, pid: u32) -> Result<Vec<Figure>> {
     let address = edge.trim_start_matches("http://");
@@ -33,15 +32,4 @@ fn connection(address: &str) -> Result<TcpStream> {
         bail!("answered {}", String::from_utf8_lossy(&start));
     }
     Ok(stream)
-}
-
-/// Bytes of memory that a process holds.
-fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("the process has no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024.0)
 }

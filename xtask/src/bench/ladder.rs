@@ -1,0 +1,210 @@
+//! What the origin's ladder costs over bare ffmpeg that makes the same outputs of the same clip:
+//! the processor time of one second of media, by turns, each alone on the machine.
+//!
+//! The origin's: its whole process and its encoder, from one whole segment to another, without
+//! viewers, edge or breaks, and with its creatives prepared before. So it has in it the playlists,
+//! the index, the synced files and the snapshots. Bare ffmpeg's: what a person would type. It reads
+//! the clip in real time in a loop, scales once for each rung by the same scaler, and has the
+//! encoders' options word for word from the running encoder's command line. Its own muxer writes
+//! HLS with segments of the same length in fMP4. It makes no parts, and neither's start is counted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::process::{cpu_s, cpu_s_with_children};
+use super::{Figure, median};
+use crate::children::{AtSignal, Group};
+use crate::servers::{Plan, Servers};
+use crate::{live, paths, run, up};
+
+const PAIRS: usize = 3;
+/// Of two seconds, as the origin's are unless set.
+const SEGMENT: Duration = Duration::from_secs(2);
+/// Over which the time is taken: 30 s of media.
+const SEGMENTS: u32 = 15;
+/// Before that, for what only a start costs.
+const FIRST: u32 = 2;
+const POLL: Duration = Duration::from_millis(10);
+/// What 360 lines at most have: 360p and 160p.
+const FLAGS: [&str; 6] = ["--languages", "en", "--max-height", "360", "--cpu-percent", "75"];
+
+pub(super) fn measure() -> Result<Vec<Figure>> {
+    println!("the ladder beside bare ffmpeg, processor time of a second of media:");
+    up::build()?;
+    let scratch = tempfile::tempdir()?;
+    let clip = clip()?;
+    let mut turns = Vec::new();
+    for _ in 0..PAIRS {
+        let (origin, command) = origin(&clip, scratch.path())?;
+        let bare = bare(&clip, &command)?;
+        let (of_it, ratio) = (origin.encoder, origin.all() / bare);
+        println!(
+            "  origin {:.4} s ({of_it:.4} s of it its ffmpeg), bare ffmpeg {bare:.4} s: {ratio:.3}",
+            origin.all()
+        );
+        turns.push((origin, bare));
+    }
+    let of = |cost: fn(&(Cost, f64)) -> f64| median(turns.iter().map(cost));
+    Ok(vec![
+        Figure::new("origin and its ffmpeg", of(|(origin, _)| origin.all()), "s"),
+        Figure::new("its ffmpeg alone", of(|(origin, _)| origin.encoder), "s"),
+        Figure::new("bare ffmpeg", of(|(_, bare)| *bare), "s"),
+        Figure::new("ratio of the two", of(|(origin, bare)| origin.all() / bare), "").at_most(1.05),
+    ])
+}
+
+/// Seconds of processor time for a second of media.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// The origin's own process.
+    process: f64,
+    encoder: f64,
+}
+
+impl Cost {
+    fn all(self) -> f64 {
+        self.process + self.encoder
+    }
+}
+
+/// What the origin takes, and the command line of its encoder. Its folder is kept for the next
+/// turn, so that creatives are prepared once.
+fn origin(clip: &Path, data: &Path) -> Result<(Cost, Vec<String>)> {
+    let mut plan = Plan::fresh(data, &format!("file:{}", clip.display()))?;
+    plan.scheduled = false;
+    plan.origin_flags = FLAGS.map(str::to_owned).into();
+    let mut servers = Servers::start(plan)?;
+    servers.ready()?;
+    servers.prepared()?;
+    servers.stop("edge");
+    let process = servers.pid("origin").context("there is no origin")?;
+    let encoder = match servers.encoders()?[..] {
+        [encoder] => encoder,
+        ref others => bail!("expected one encoder of the origin, found {}", others.len()),
+    };
+    let playlist = format!("{}/live/demo/v360/index.m3u8", servers.origin_url());
+    let first = next_sequence(&live::get(&playlist)?)? + u64::from(FIRST);
+    segment_is_whole(&playlist, first, FIRST)?;
+    let before = (cpu_s_with_children(process)?, cpu_s(encoder)?);
+    segment_is_whole(&playlist, first + u64::from(SEGMENTS), SEGMENTS - 1)?;
+    let after = (cpu_s_with_children(process)?, cpu_s(encoder)?);
+    servers.tend()?;
+    let media_s = (SEGMENT * SEGMENTS).as_secs_f64();
+    let (process, encoding) = ((after.0 - before.0) / media_s, (after.1 - before.1) / media_s);
+    Ok((Cost { process, encoder: encoding }, command_line(encoder)?))
+}
+
+/// The first sequence number that a media playlist does not list as whole.
+fn next_sequence(playlist: &str) -> Result<u64> {
+    let first = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    let first: u64 = first.context("no media sequence in the origin's playlist")?.parse()?;
+    Ok(first + u64::try_from(playlist.matches("#EXTINF:").count())?)
+}
+
+/// Sleeps for so many segments, and then waits in a single request, which costs the origin least.
+fn segment_is_whole(playlist: &str, sequence: u64, asleep: u32) -> Result<()> {
+    sleep(SEGMENT * asleep);
+    live::get(&format!("{playlist}?_HLS_msn={sequence}")).map(drop)
+}
+
+fn command_line(pid: u32) -> Result<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).context("the encoder is gone")?;
+    let text = String::from_utf8(bytes).context("the encoder's command line is no text")?;
+    Ok(text.trim_end_matches('\0').split('\0').map(str::to_owned).collect())
+}
+
+/// What bare ffmpeg takes for the outputs of the origin's encoder.
+fn bare(clip: &Path, encoder: &[String]) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-hide_banner", "-nostdin", "-y", "-v", "warning"])
+        .args(["-re", "-stream_loop", "-1", "-i"])
+        .arg(clip)
+        .args(["-filter_complex", &filters(encoder)?])
+        .stdin(Stdio::null());
+    for (at, options) in outputs(encoder).into_iter().enumerate() {
+        let folder = folder.path().join(at.to_string());
+        fs::create_dir(&folder)?;
+        ffmpeg
+            .args(options)
+            .args(["-f", "hls", "-hls_segment_type", "fmp4", "-hls_list_size", "0"])
+            .args(["-hls_time", &SEGMENT.as_secs().to_string()])
+            .arg(folder.join("index.m3u8"));
+    }
+    let ffmpeg = Group::spawn(&mut ffmpeg, AtSignal::Stops)?;
+    let playlist = folder.path().join("0/index.m3u8");
+    segments_are_written(&playlist, FIRST)?;
+    let before = cpu_s(ffmpeg.id())?;
+    segments_are_written(&playlist, FIRST + SEGMENTS)?;
+    let took = cpu_s(ffmpeg.id())? - before;
+    Ok(took / (SEGMENT * SEGMENTS).as_secs_f64())
+}
+
+/// The picture of the clip at each size of the origin's graph, `[v0]` and so on.
+fn filters(encoder: &[String]) -> Result<String> {
+    let graph = encoder.iter().find(|arg| arg.contains(",split=")).context("no split picture")?;
+    let scales = graph.split(',').filter_map(|filter| {
+        let (_, scale) = filter.split_once("scale=")?;
+        scale.split_once(":force_original").map(|(size_and_scaler, _)| size_and_scaler)
+    });
+    let scales: Vec<_> = scales.collect();
+    let mut filters = format!("[0:v]split={}", scales.len());
+    (0..scales.len()).for_each(|at| filters.push_str(&format!("[s{at}]")));
+    for (at, scale) in scales.iter().enumerate() {
+        filters.push_str(&format!(";[s{at}]scale={scale}[v{at}]"));
+    }
+    Ok(filters)
+}
+
+/// For each output its source and its encoder's options, without those of the muxer. Sound is the
+/// clip's own.
+fn outputs(encoder: &[String]) -> Vec<Vec<String>> {
+    let mut outputs = Vec::new();
+    for group in encoder.split(|arg| arg == "-map").skip(1) {
+        let muxer = group.iter().position(|arg| arg == "-output_ts_offset");
+        let mut output = vec!["-map".to_owned()];
+        output.extend_from_slice(&group[..muxer.unwrap_or(group.len())]);
+        if let Some(sound) = output.iter_mut().find(|arg| arg.starts_with("[a")) {
+            "0:a".clone_into(sound);
+        }
+        if let Some(at) = output.iter().position(|arg| arg == "-video_track_timescale") {
+            output.drain(at..output.len().min(at + 2));
+        }
+        outputs.push(output);
+    }
+    outputs
+}
+
+fn segments_are_written(playlist: &Path, count: u32) -> Result<()> {
+    let deadline = Instant::now() + SEGMENT * (count + 5);
+    let wanted = usize::try_from(count)?;
+    let written = || fs::read_to_string(playlist).unwrap_or_default().matches("#EXTINF:").count();
+    while written() < wanted {
+        if Instant::now() > deadline {
+            bail!("bare ffmpeg did not write {count} segments in time");
+        }
+        sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Something between a camera and a drawing: a moving picture with noise, and sound.
+fn clip() -> Result<PathBuf> {
+    let file = paths::work("bench")?.join("match-720p.mp4");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-y", "-v", "error"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30,noise=alls=10:allf=t"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
+        .args(["-t", "40", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"])
+        .args(["-b:v", "6M", "-g", "60", "-sc_threshold", "0", "-c:a", "aac", "-ac", "2"])
+        .arg(&file);
+    run::logged("make a clip of 720p", &mut ffmpeg)?;
+    Ok(file)
+}
