@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, what
-//! waiting viewers cost the origin, and latency in a browser.
+//! waiting viewers cost the origin, requests that it holds, and latency in a browser.
 //!
 //! Every number that is printed was measured in this run.
 
@@ -8,6 +8,7 @@ mod cold;
 mod collapse;
 mod core;
 mod descriptors;
+mod held;
 mod host;
 mod idle;
 mod nginx;
@@ -73,12 +74,13 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 6] = [
+const SECTIONS: [(&str, Measure); 7] = [
     ("core", core::measure),
     ("host", host::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
     ("collapse", collapse::measure),
+    ("held", held::measure),
     ("browser", browser::measure),
 ];
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::Figure;
 
 pub(super) const CONNECTIONS: usize = 10_000;
-const MIB: f64 = 1024.0 * 1024.0;
+pub(super) const MIB: f64 = 1024.0 * 1024.0;
 
 pub(super) fn measure(edge: &str, pid: u32) -> Result<Vec<Figure>> {
     let address = edge.trim_start_matches("http://");
@@ -36,7 +36,7 @@ fn connection(address: &str) -> Result<TcpStream> {
 }
 
 /// Bytes of memory that a process holds.
-fn resident(pid: u32) -> Result<f64> {
+pub(super) fn resident(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()
