@@ -1,8 +1,9 @@
 //! 5,000 playlist requests that wait at the origin for one part: how long after it the answers are
-//! whole, and what they cost. Beside it, nginx has the same bytes as a file for as many connections.
+//! whole, and what they cost. Beside it, nginx has the same bytes as a file, for as many
+//! connections. And how soon a part can be fetched, while nobody asks and while all do.
 //!
-//! This is the origin alone, without an edge that would ask once for all. Client, origin and encoder
-//! share the machine; the event is small, so that the encoder leaves room.
+//! This is the origin alone, without an edge, which would ask once for all. Client, origin and
+//! encoder share the machine; the event is small, so that the encoder leaves room.
 
 mod crowd;
 mod event;
@@ -79,22 +80,20 @@ fn released(servers: &Servers, event: &Event) -> Result<Vec<Figure>> {
     let playlist = event.playlist()?;
     let nginx = nginx::plain(PLAYLIST, &playlist, &compressed(&playlist)?)?;
     let address = nginx.url.trim_start_matches("http://").trim_end_matches(PLAYLIST).parse()?;
-    let mut beside = Crowd::connect(address, CONNECTIONS)?;
-    let mut crowd = Crowd::connect(event.address, CONNECTIONS)?;
-
+    let now = event.request(None, "");
+    let mut beside = Crowd::connect(address, CONNECTIONS, &now)?;
+    let mut crowd = Crowd::connect(event.address, CONNECTIONS, &now)?;
     let (crowds, pids) = ([&mut crowd, &mut beside], [origin, nginx.pid()]);
     let mut turns = Turns { event, crowds, pids };
-    // What a connection keeps is made with its first answer.
-    turns.take(1, "")?;
     let plain = turns.take(RELEASES, "")?;
     let gzip = turns.take(GZIP_RELEASES, GZIP)?;
-    let (rate, busy) = load(event, &mut crowd)?;
+    let (rate, busy) = load(event, &mut crowd, origin)?;
 
     let mut figures = figures::of(&plain, "");
     figures.extend(memory(plain.resident, &servers.encoder_pids()?)?);
     figures.extend(figures::of(&gzip, "gzip: "));
     figures.push(Figure::new("parts that all waited for, in a row", rate, "parts/s"));
-    figures.push(part_figure("all waiting", &busy)?);
+    figures.push(part_figure("busy", &busy)?);
     Ok(figures)
 }
 
@@ -116,13 +115,13 @@ fn memory(origin: f64, encoder: &[u32]) -> Result<[Figure; 2]> {
 
 /// All wait for one part after the other, as players do. Returns how many parts a second that were,
 /// and what the origin tells of the parts of that time.
-fn load(event: &Event, crowd: &mut Crowd) -> Result<(f64, Histogram)> {
+fn load(event: &Event, crowd: &mut Crowd, origin: u32) -> Result<(f64, Histogram)> {
     let end = End::of(&event.playlist()?)?;
     let before = event.metrics()?.part_seconds()?;
     let (begun, mut parts) = (Instant::now(), 0_u32);
     while begun.elapsed() < LOAD {
-        crowd.ask(&event.request(end.ahead(parts.into()), ""))?;
-        crowd.answers()?;
+        crowd.ask(&event.request(Some(end.ahead(parts.into())), ""))?;
+        crowd.answers(origin)?;
         parts += 1;
     }
     let rate = f64::from(parts) / begun.elapsed().as_secs_f64();
@@ -132,6 +131,6 @@ fn load(event: &Event, crowd: &mut Crowd) -> Result<(f64, Histogram)> {
 /// From a part's last byte out of the encoder to its publication, by the origin's own histogram.
 fn part_figure(when: &str, parts: &Histogram) -> Result<Figure> {
     println!("  {} parts, {when}", parts.count());
-    let name = format!("part fetchable, bound of p99's bucket, {when}");
+    let name = format!("part fetchable, p99's bucket bound, {when}");
     Ok(Figure::new(name, parts.bound(0.99)? * 1e3, "ms").at_most(50.0))
 }

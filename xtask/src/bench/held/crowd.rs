@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::time::ClockId;
+use nix::unistd::Pid;
 
 use crate::children;
 
@@ -37,7 +38,9 @@ pub(super) struct Answers {
     pub(super) first: Instant,
     /// When the last byte of each was read.
     pub(super) whole: Vec<Instant>,
-    /// Processor time of this thread from the first byte on.
+    /// Processor time of the server from then on.
+    pub(super) server: Duration,
+    /// Processor time of this thread from then on.
     pub(super) client: Duration,
     /// Bytes of the last answer's body.
     pub(super) body: usize,
@@ -57,41 +60,44 @@ struct Known {
 }
 
 impl Crowd {
-    /// Opens so many connections.
-    pub(super) fn connect(address: SocketAddr, size: usize) -> Result<Self> {
+    /// Opens so many connections, one after the other. Each asks this once, so that the server has
+    /// accepted it, and has made what it keeps for a connection.
+    pub(super) fn connect(address: SocketAddr, size: usize, request: &str) -> Result<Self> {
         let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut viewers = Vec::with_capacity(size);
-        for number in 0..size {
-            let viewer =
-                Viewer::connect(address).with_context(|| format!("connection {number}"))?;
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::try_from(number)?);
-            ready.add(&viewer.stream, event)?;
-            viewers.push(viewer);
-        }
         let (events, buffer) = (vec![EpollEvent::empty(); AT_ONCE], vec![0; READ]);
-        Ok(Self { ready, viewers, events, buffer, known: Known::default() })
+        let viewers = Vec::with_capacity(size);
+        let mut crowd = Self { ready, viewers, events, buffer, known: Known::default() };
+        for number in 0..size {
+            crowd.enter(address, request).with_context(|| format!("connection {number}"))?;
+        }
+        Ok(crowd)
+    }
+
+    /// One more comes in.
+    fn enter(&mut self, address: SocketAddr, request: &str) -> Result<()> {
+        let mut viewer = Viewer { stream: TcpStream::connect(address)?, missing: None };
+        viewer.stream.set_nodelay(true)?;
+        viewer.ask(request)?;
+        while !viewer.is_answered(&mut self.buffer, &mut self.known)? {}
+        viewer.stream.set_nonblocking(true)?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::try_from(self.viewers.len())?);
+        self.ready.add(&viewer.stream, event)?;
+        self.viewers.push(viewer);
+        Ok(())
     }
 
     /// All ask this.
     pub(super) fn ask(&mut self, request: &str) -> Result<()> {
-        for viewer in &mut self.viewers {
-            viewer.missing = None;
-            // It does not wait, and need not: a socket takes more than a request.
-            viewer.stream.write_all(request.as_bytes()).context("a request cannot be sent")?;
-        }
-        Ok(())
+        self.viewers.iter_mut().try_for_each(|viewer| viewer.ask(request))
     }
 
-    /// Waits until all have their answer, which must be 200.
-    pub(super) fn answers(&mut self) -> Result<Answers> {
+    /// Waits until all have their answer, which must be 200, from that process.
+    pub(super) fn answers(&mut self, server: u32) -> Result<Answers> {
         let mut whole = Vec::with_capacity(self.viewers.len());
-        let mut begun = None;
-        while whole.len() < self.viewers.len() {
-            let count = self.wait(whole.len())?;
-            let (first, used) = match begun {
-                Some(begun) => begun,
-                None => *begun.insert((Instant::now(), thread_time()?)),
-            };
+        let mut count = self.wait(0)?;
+        let first = Instant::now();
+        let before = (processor_time(server)?, own_time()?);
+        loop {
             for event in &self.events[..count] {
                 let viewer = usize::try_from(event.data())?;
                 if self.viewers[viewer].is_answered(&mut self.buffer, &mut self.known)? {
@@ -99,11 +105,13 @@ impl Crowd {
                 }
             }
             if whole.len() == self.viewers.len() {
-                let client = thread_time()? - used;
-                return Ok(Answers { first, whole, client, body: self.known.body });
+                break;
             }
+            count = self.wait(whole.len())?;
         }
-        bail!("nobody asked")
+        let client = own_time()? - before.1;
+        let server = processor_time(server)? - before.0;
+        Ok(Answers { first, whole, server, client, body: self.known.body })
     }
 
     /// How many can read something; they are the first in `events`.
@@ -120,11 +128,10 @@ impl Crowd {
 }
 
 impl Viewer {
-    fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        Ok(Self { stream, missing: None })
+    fn ask(&mut self, request: &str) -> Result<()> {
+        self.missing = None;
+        // It does not wait, and need not: a socket takes more than a request.
+        self.stream.write_all(request.as_bytes()).context("a request cannot be sent")
     }
 
     /// Reads what is there, and says whether that was the last of the answer.
@@ -164,7 +171,15 @@ fn head_and_body(start: &[u8]) -> Result<(Vec<u8>, usize)> {
     Ok((start[..end].to_vec(), length.with_context(|| format!("no length in {head}"))?))
 }
 
-fn thread_time() -> Result<Duration> {
+/// Processor time that a process has had, all its threads.
+pub(super) fn processor_time(pid: u32) -> Result<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?));
+    let time = clock.and_then(ClockId::now);
+    Ok(time.with_context(|| format!("process {pid} has no processor time"))?.into())
+}
+
+/// The same of this thread.
+fn own_time() -> Result<Duration> {
     Ok(ClockId::CLOCK_THREAD_CPUTIME_ID.now()?.into())
 }
 

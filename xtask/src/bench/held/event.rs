@@ -71,20 +71,26 @@ impl Event {
         live::get(&format!("{}{PLAYLIST}", self.origin))
     }
 
+    /// Where the playlist ends just after a part has appeared.
+    pub(super) fn next_end(&self) -> Result<End> {
+        let next = End::of(&self.playlist()?)?.ahead(0);
+        End::of(&live::get(&format!("{}{}", self.origin, target(next)))?)
+    }
+
     pub(super) fn metrics(&self) -> Result<Metrics> {
         Ok(Metrics(live::get_as(&format!("{}/metrics", self.control), &self.token)?))
     }
 
-    /// Asks for the playlist with a part in it; `headers` are whole lines.
-    pub(super) fn request(&self, part: Part, headers: &str) -> String {
-        let (Part { msn, index }, host) = (part, self.address);
-        let query = format!("_HLS_msn={msn}&_HLS_part={index}");
-        format!("GET {PLAYLIST}?{query} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n")
+    /// Asks for the playlist, as it is now or as soon as it has a part; `headers` are whole lines.
+    pub(super) fn request(&self, part: Option<Part>, headers: &str) -> String {
+        let target = part.map_or_else(|| PLAYLIST.to_owned(), target);
+        let host = self.address;
+        format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n")
     }
 
     /// Waits for a part from now on.
     pub(super) fn watch(&self, part: Part) -> Lookout {
-        let (address, request) = (self.address, self.request(part, "connection: close\r\n"));
+        let (address, request) = (self.address, self.request(Some(part), "connection: close\r\n"));
         Lookout(thread::spawn(move || {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -125,7 +131,7 @@ impl End {
     }
 
     /// Whether that part is the last one.
-    fn ends_with(&self, part: Part) -> bool {
+    pub(super) fn ends_with(&self, part: Part) -> bool {
         let Part { msn, index } = self.next;
         let last = match index.checked_sub(1) {
             Some(index) => Some(Part { msn, index }),
@@ -142,12 +148,11 @@ impl Lookout {
 }
 
 impl Seen {
-    /// Checks that this is the answer for a part, which ends the playlist.
-    pub(super) fn end(&self, part: Part) -> Result<End> {
-        ensure!(self.playlist.starts_with("TTP/1.1 200 "), "the answer was {}", self.playlist);
-        let end = End::of(&self.playlist)?;
-        ensure!(end.ends_with(part), "asked for {part:?}, answered with {end:?}");
-        Ok(end)
+    /// Where the playlist ends that it was answered with.
+    pub(super) fn end(&self) -> Result<End> {
+        let status = self.playlist.lines().next().unwrap_or_default();
+        ensure!(status.starts_with("HTTP/1.1 200 "), "the lookout was answered {status}");
+        End::of(&self.playlist)
     }
 
     /// When the origin's own clock says that the part was there. It reads the clock after it has
@@ -210,6 +215,11 @@ impl Histogram {
             None => bail!("no part came"),
         }
     }
+}
+
+/// The playlist as soon as it has a part.
+fn target(part: Part) -> String {
+    format!("{PLAYLIST}?_HLS_msn={}&_HLS_part={}", part.msn, part.index)
 }
 
 /// The part that a tag names.

@@ -1,30 +1,30 @@
-//! Releases at the origin and questions to nginx, by turns: what a shared machine gives changes from
-//! minute to minute.
+//! Releases at the origin and questions to nginx, by turns: what a shared machine gives changes
+//! from minute to minute.
 //!
 //! When does a part appear? Nobody outside is told, so three look: the crowd, by the first byte of
 //! its first answer; a single request on a thread of its own; and the origin's metrics, which tell
 //! how long after its end on the grid the part was published. The earliest counts, so that a
 //! release that begins slowly is not measured as a fast one.
 //!
-//! nginx is stopped while all ask it, and goes on: as with a part, there is one moment from which on
-//! all can be answered. Unlike the origin, it has yet to read the requests then.
+//! nginx is stopped while all ask it, and goes on: as with a part, there is one moment from which
+//! on all can be answered. Unlike the origin, it has yet to read the requests then.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::signal::{Signal, kill};
-use nix::time::ClockId;
 use nix::unistd::Pid;
 
 use super::CONNECTIONS;
-use super::crowd::{Answers, Crowd};
-use super::event::{End, Event, Lookout, Part};
+use super::crowd::{Answers, Crowd, processor_time};
+use super::event::{Event, Lookout, Part};
 use crate::bench::idle::resident;
 
-/// Parts from the next one to the one that is waited for: time for all to have asked.
-const AHEAD: u64 = 8;
-const HELD_WITHIN: Duration = Duration::from_millis(1200);
+/// Parts between the one after which all ask and the one that they wait for: a busy machine needs
+/// more than the time of one.
+const BETWEEN: u64 = 4;
+const HELD_WITHIN: Duration = Duration::from_millis(900);
 const POLL: Duration = Duration::from_millis(20);
 /// So long after a part, the metrics still tell about it and not about the next.
 const STILL_NEWEST: Duration = Duration::from_millis(150);
@@ -53,7 +53,7 @@ pub(super) struct Round {
     pub(super) waits: Vec<f64>,
     /// Processor time of the server until all had asked, as far as it ran then.
     pub(super) asked: Duration,
-    /// Processor time of the server from then on.
+    /// Processor time of the server from the first answer on.
     pub(super) answered: Duration,
     /// Processor time of the client for taking the answers.
     pub(super) client: Duration,
@@ -74,20 +74,20 @@ impl Turns<'_> {
 
     /// All wait for a part, and it comes.
     fn release(&mut self, headers: &str, taken: &mut Taken) -> Result<()> {
-        let part = End::of(&self.event.playlist()?)?.ahead(AHEAD);
+        // Just after a part, so that none comes while all ask.
+        let part = self.event.next_end()?.ahead(BETWEEN);
         let lookout = self.event.watch(part);
         let origin = self.pids[0];
         let before = processor_time(origin)?;
-        self.crowds[0].ask(&self.event.request(part, headers))?;
+        self.crowds[0].ask(&self.event.request(Some(part), headers))?;
         self.held()?;
         taken.resident = taken.resident.max(resident(origin)?);
-        let held = processor_time(origin)?;
-        let answers = self.crowds[0].answers()?;
-        let after = processor_time(origin)?;
+        let asked = processor_time(origin)? - before;
+        let answers = self.crowds[0].answers(origin)?;
         let first = answers.first;
         let (appeared, published) = self.appeared(part, lookout, first)?;
         taken.first.extend(published.map(|published| ms_between(published, first)));
-        taken.origin.push(Round::of(answers, appeared, held - before, after - held));
+        taken.origin.push(Round::of(answers, appeared, asked));
         Ok(())
     }
 
@@ -113,10 +113,12 @@ impl Turns<'_> {
         first: Instant,
     ) -> Result<(Instant, Option<Instant>)> {
         let metrics = self.event.metrics()?;
-        let in_time = first.elapsed() < STILL_NEWEST;
+        let told = first.elapsed() < STILL_NEWEST;
         let seen = lookout.seen()?;
-        let end = seen.end(part)?;
-        let published = if in_time { Some(seen.published(&end, &metrics)?) } else { None };
+        let end = seen.end()?;
+        // A busy machine may have come to the next part meanwhile.
+        let told = told && end.ends_with(part);
+        let published = if told { Some(seen.published(&end, &metrics)?) } else { None };
         let appeared = first.min(seen.at);
         Ok((published.map_or(appeared, |published| appeared.min(published)), published))
     }
@@ -125,32 +127,25 @@ impl Turns<'_> {
     fn question(&mut self, headers: &str, taken: &mut Taken) -> Result<()> {
         let pid = self.pids[1];
         let nginx = Pid::from_raw(i32::try_from(pid)?);
-        // The same request as at the origin: to nginx the query says nothing.
-        let request = self.event.request(End::of(&self.event.playlist()?)?.ahead(AHEAD), headers);
+        // The same request as at the origin, as long after a part. To nginx the query says nothing.
+        let part = self.event.next_end()?.ahead(BETWEEN);
+        let request = self.event.request(Some(part), headers);
         kill(nginx, Signal::SIGSTOP)?;
         self.crowds[1].ask(&request)?;
-        let before = processor_time(pid)?;
         let goes_on = Instant::now();
         kill(nginx, Signal::SIGCONT)?;
-        let answers = self.crowds[1].answers()?;
-        let answered = processor_time(pid)? - before;
-        taken.nginx.push(Round::of(answers, goes_on, Duration::ZERO, answered));
+        let answers = self.crowds[1].answers(pid)?;
+        taken.nginx.push(Round::of(answers, goes_on, Duration::ZERO));
         Ok(())
     }
 }
 
 impl Round {
-    fn of(answers: Answers, from: Instant, asked: Duration, answered: Duration) -> Self {
-        let Answers { whole, client, body, .. } = answers;
+    fn of(answers: Answers, from: Instant, asked: Duration) -> Self {
+        let Answers { whole, server: answered, client, body, .. } = answers;
         let waits = whole.into_iter().map(|at| ms_between(from, at)).collect();
         Self { waits, asked, answered, client, body }
     }
-}
-
-/// Processor time that a process has had, all its threads.
-fn processor_time(pid: u32) -> Result<Duration> {
-    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?))?;
-    Ok(clock.now().context("the server's processor time is not known")?.into())
 }
 
 /// Milliseconds; negative where the second comes first.
