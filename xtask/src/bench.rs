@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, what
-//! waiting viewers cost the origin, how soon it is back after a kill, how many events it holds, its
-//! ladder beside bare ffmpeg, and latency in a browser.
+//! waiting viewers cost the origin, requests that it holds, how soon it is back after a kill, how many
+//! events it holds, its ladder beside bare ffmpeg, and latency in a browser.
 //!
 //! Every number that is printed was measured in this run.
 
@@ -10,6 +10,7 @@ mod collapse;
 mod core;
 mod descriptors;
 mod events;
+mod held;
 mod host;
 mod idle;
 mod kills;
@@ -78,12 +79,13 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 9] = [
+const SECTIONS: [(&str, Measure); 10] = [
     ("core", core::measure),
     ("host", host::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
     ("collapse", collapse::measure),
+    ("held", held::measure),
     ("kills", kills::measure),
     ("events", events::measure),
     ("ladder", ladder::measure),

@@ -41,7 +41,7 @@ enum Command {
     /// Runs the cases of a folder at a door.
     Cases(cases::Options),
     /// Measures the core, the host beside nginx, sizes, cold starts, what waiting viewers cost the
-    /// origin, and latency in a browser.
+    /// origin, requests that it holds, and latency in a browser.
     Bench(bench::Options),
     /// Builds one thing or everything.
     Build(artifacts::Options),
