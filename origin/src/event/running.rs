@@ -228,7 +228,6 @@ impl RunningEvent {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.spawn(Arc::clone(&self.keys).follow_the_file());
         jobs.spawn(Arc::clone(self).go_live());
-        jobs.spawn(Arc::clone(self).follow_codecs());
     }
 
     /// Has the creatives of the table made ready from now on.
@@ -365,12 +364,23 @@ impl RunningEvent {
     /// Waits for the first segments, tells everyone, and keeps the schedule from then on.
     async fn go_live(self: Arc<Self>) {
         self.live.ready().await;
+        let codecs = self.live.follow_changes();
         self.publish_document().await;
         self.ready.send_replace(true);
         // Those from before say that the event is not live yet.
         self.snapshots.take_apart(self.name()).await;
         let renditions = self.live.renditions().len();
         tracing::info!(event = self.name(), renditions, "the event is live");
+        let codecs = async {
+            if let Some(changes) = codecs {
+                self.follow_codecs(changes).await;
+            }
+        };
+        tokio::join!(self.keep_schedule(), codecs);
+    }
+
+    /// Has breaks come by the schedule as it is set.
+    async fn keep_schedule(&self) {
         let mut changes = self.schedule.subscribe();
         loop {
             let schedule = *changes.borrow_and_update();
@@ -386,17 +396,9 @@ impl RunningEvent {
     }
 
     /// Tells the edges when another encoder codes otherwise: players are promised all codecs.
-    async fn follow_codecs(self: Arc<Self>) {
-        if self.ready.subscribe().wait_for(|ready| *ready).await.is_err() {
-            return;
-        }
-        let Some(mut changes) = self.live.follow_changes() else { return };
-        // What is published already is not published again.
-        loop {
+    async fn follow_codecs(&self, mut changes: watch::Receiver<usize>) {
+        while changes.changed().await.is_ok() {
             self.publish_document().await;
-            if changes.changed().await.is_err() {
-                return;
-            }
         }
     }
 
