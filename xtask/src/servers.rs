@@ -311,11 +311,6 @@ impl Servers {
         origin.map_or(Ok(false), |origin| Ok(!ffmpegs(origin, true)?.is_empty()))
     }
 
-    /// Process ids of the encoder, for measurements.
-    pub(crate) fn encoder_pids(&self) -> Result<Vec<u32>> {
-        ffmpegs(self.pid("origin").context("there is no origin")?, true)
-    }
-
     /// Process id of a server, for measurements.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         let found = self.running.iter().find(|running| running.name == name);

@@ -90,7 +90,7 @@ fn released(servers: &Servers, event: &Event) -> Result<Vec<Figure>> {
     let (rate, busy) = load(event, &mut crowd, origin)?;
 
     let mut figures = figures::of(&plain, "");
-    figures.extend(memory(plain.resident, &servers.encoder_pids()?)?);
+    figures.extend(memory(plain.resident, &servers.encoders()?)?);
     figures.extend(figures::of(&gzip, "gzip: "));
     figures.push(Figure::new("parts that all waited for, in a row", rate, "parts/s"));
     figures.push(part_figure("busy", &busy)?);
