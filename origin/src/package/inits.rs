@@ -218,7 +218,7 @@ impl Inits {
             None => {}
         }
         self.write(track, number, bytes)?;
-        state.put(track, number, Bytes::copy_from_slice(bytes));
+        state.put(track, number, bytes);
         self.show(state);
         Ok(Settled::First)
     }
@@ -248,7 +248,7 @@ impl Inits {
             None if known > CHANGES_MAX => return Ok(Changed::Refused),
             None => {
                 self.write(track, known, bytes)?;
-                state.put(track, known, Bytes::copy_from_slice(bytes));
+                state.put(track, known, bytes);
                 known
             }
         };
@@ -286,12 +286,12 @@ impl State {
         last.copied().unwrap_or(0)
     }
 
-    fn put(&mut self, track: usize, number: usize, bytes: Bytes) {
+    fn put(&mut self, track: usize, number: usize, bytes: &[u8]) {
         let Some(inits) = self.inits.get_mut(track) else { return };
-        if inits.len() <= number {
-            inits.resize(number + 1, None);
+        inits.resize(inits.len().max(number + 1), None);
+        if let Some(slot) = inits.get_mut(number) {
+            *slot = Some(Bytes::copy_from_slice(bytes));
         }
-        inits.get_mut(number).into_iter().for_each(|slot| *slot = Some(bytes.clone()));
     }
 }
 

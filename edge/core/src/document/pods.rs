@@ -103,8 +103,8 @@ impl Pods {
         }
     }
 
-    /// Whether a listed break hides that the content's init changes at `sequence`. At either edge of
-    /// a break it is one with the break's own discontinuity.
+    /// Whether a listed break hides that the content's init changes at `sequence`. At either edge
+    /// of a break it is one with the break's own discontinuity.
     #[must_use]
     pub fn hides_change(&self, sequence: u64) -> bool {
         let started = self.breaks.partition_point(|b| b.start <= sequence);

@@ -43,7 +43,8 @@ pub enum PlaylistError {
     NotAPlaylist,
     /// A segment comes before a whole `EXT-X-MEDIA-SEQUENCE`, or sequence numbers end.
     MediaSequence,
-    /// No `EXT-X-MAP` before the first segment, or before one with which the content's init changes.
+    /// No `EXT-X-MAP` before the first segment, or before one with which the content's init
+    /// changes.
     Map,
     /// The content has a discontinuity or a hinted init where it names no change, or names its
     /// changes out of order.

@@ -36,7 +36,10 @@ impl Packager {
         let mut settled = Settled::Same;
         insist(
             || self.inits.settle(track, bytes).map(|is| settled = is),
-            |error| tracing::error!(event = self.event, %error, "an init segment cannot be written: trying again"),
+            |error| {
+                let event = &self.event;
+                tracing::error!(event, %error, "an init segment cannot be written: trying again");
+            },
         );
         match settled {
             Settled::First | Settled::Same => self.fit(track, self.inits.since(track)),
