@@ -104,10 +104,11 @@ impl Ports {
     /// The newest part of an event, by segment and place; (0, 0) where there is none.
     fn newest_part(self, event: &str) -> (u64, u64) {
         let playlist = self.playlist(event, "v160");
-        let parts = playlist
+        let mut parts = playlist
             .lines()
             .filter(|line| line.starts_with("#EXT-X-PART:") && !line.contains("GAP=YES"));
-        let uri = parts.last().and_then(|line| line.split('"').find(|uri| uri.ends_with(".m4s")));
+        let last = parts.next_back();
+        let uri = last.and_then(|line| line.split('"').find(|uri| uri.ends_with(".m4s")));
         let Some(uri) = uri else { return (0, 0) };
         let (segment, place) = uri.rsplit_once('.').unwrap().0.rsplit_once('.').unwrap();
         (number(segment), place.parse().unwrap())
