@@ -40,8 +40,8 @@ enum Command {
     Test(test::Options),
     /// Runs the cases of a folder at a door.
     Cases(cases::Options),
-    /// Measures the core, the host beside nginx, sizes, cold starts, what waiting viewers cost the
-    /// origin, requests that it holds, and latency in a browser.
+    /// Measures the core, the host beside nginx, sizes, cold starts, what waiting viewers cost,
+    /// kills, events, the ladder, and latency in a browser.
     Bench(bench::Options),
     /// Builds one thing or everything.
     Build(artifacts::Options),
