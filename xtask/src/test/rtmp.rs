@@ -35,7 +35,8 @@ pub(super) fn run() -> Result<Outcome> {
     let scratch = tempfile::tempdir()?;
     let mut plan = Plan::fresh(scratch.path(), "rtmp")?;
     let srt = format!("127.0.0.1:{}", free_udp_port()?);
-    plan.origin_flags = ["--srt", &srt].map(str::to_owned).into();
+    // Small, because the machine has two to encode and two to play.
+    plan.origin_flags = ["--srt", &srt, "--max-height", "160"].map(str::to_owned).into();
     let mut servers = Servers::start(plan)?;
     let _publisher = by_rtmp(&footage.file, &servers)?;
     let _other = by_srt(&footage.file, &servers, &srt)?;
@@ -105,11 +106,9 @@ fn by_rtmp(footage: &Path, servers: &Servers) -> Result<Group> {
     publish(footage, "flv", &url)
 }
 
-/// Into a stream that is made for it, of one small rung: the machine has two to encode.
+/// Into a stream that is made for it.
 fn by_srt(footage: &Path, servers: &Servers, address: &str) -> Result<Group> {
-    let asked = json!({
-        "id": OTHER, "title": "The other match", "languages": ["en"], "ladder": {"max_height": 160},
-    });
+    let asked = json!({"id": OTHER, "title": "The other match", "languages": ["en"]});
     let made = live::post_as(
         &format!("{}/api/v1/streams", servers.control_url()),
         &servers.token,
