@@ -9,13 +9,26 @@ use sightscreen_core::{Object, Source, Want};
 
 use crate::instance::stamp;
 use crate::platform::Platform;
+use crate::time::within;
 use crate::{Document, Lifetime};
 
 /// Milliseconds that a copy may lie in a cache: 30 days, longer than any event.
 const CACHED_MS: u64 = 30 * 24 * 3600 * 1000;
 
+/// Longest look for a copy, in milliseconds. A store that does not answer has none: what the origin
+/// would say must not wait for it.
+const FIND_MS: u32 = 1000;
+
 /// The copy of the document that `want` names.
 pub(crate) async fn find<P: Platform>(
+    platform: &P,
+    want: &Want,
+    keyring: Option<&Keyring>,
+) -> Option<Document> {
+    within(platform, FIND_MS, look(platform, want, keyring)).await.flatten()
+}
+
+async fn look<P: Platform>(
     platform: &P,
     want: &Want,
     keyring: Option<&Keyring>,
@@ -61,4 +74,24 @@ pub(crate) async fn keep<P: Platform>(
 
 fn key(want: &Want) -> String {
     format!("copy/{}", want.key)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Fake};
+
+    #[test]
+    fn a_store_that_hangs_has_no_copy() {
+        let text = format!(r#"{{"roots":{{"r1":"{}"}}}}"#, "01".repeat(32));
+        let keyring = Keyring::parse(text.as_bytes());
+        let source = Source::Document("events/demo".to_owned());
+        let want = Want { source, ..testing::want() };
+        let fake = Fake::new(0);
+        fake.hang_store();
+        let begun_ms = fake.now_ms();
+        assert!(fake.run(find(&fake, &want, Some(&keyring.unwrap()))).is_none());
+        assert_eq!(fake.now_ms(), begun_ms + u64::from(FIND_MS));
+    }
 }

@@ -47,6 +47,8 @@ struct Inner {
     /// How often the origin was asked.
     asked: Cell<usize>,
     cache: RefCell<HashMap<String, (Stamp, Vec<u8>)>>,
+    /// Whether the store never answers.
+    store_hangs: Cell<bool>,
     tasks: RefCell<Vec<Task>>,
 }
 
@@ -59,8 +61,14 @@ impl Fake {
             origin_ms,
             asked: Cell::new(0),
             cache: RefCell::default(),
+            store_hangs: Cell::default(),
             tasks: RefCell::default(),
         }))
+    }
+
+    /// From now on the store never answers.
+    pub(crate) fn hang_store(&self) {
+        self.0.store_hangs.set(true);
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -161,6 +169,9 @@ impl Platform for Fake {
     }
 
     async fn load(&self, _: &str, _: u32) -> Option<Vec<u8>> {
+        if self.0.store_hangs.get() {
+            std::future::pending::<()>().await;
+        }
         None
     }
 
