@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Running, TOKEN, ask, binary, free_port, get, wait};
+use common::{Running, TOKEN, ask, binary, check_decoded, free_port, get, kill_encoder, wait};
 use serde_json::Value;
 
 const RENDITIONS: [&str; 2] = ["v160", "a-en"];
@@ -82,11 +82,7 @@ impl Origin {
     }
 
     fn kill_encoder(&self) {
-        let parent = self.process.0.id().to_string();
-        let found = Command::new("pgrep").args(["-P", &parent, "-f", "unix:"]).output().unwrap();
-        let found = String::from_utf8(found.stdout).unwrap();
-        let newest = found.lines().last().expect("an encoder");
-        assert!(Command::new("kill").args(["-KILL", newest]).status().unwrap().success());
+        kill_encoder(&self.process, "unix:");
     }
 
     /// Waits for so many changes, and for some segments after the last.
@@ -116,14 +112,7 @@ impl Origin {
             let media = uris.flat_map(|uri| self.object(&format!("{rendition}/{uri}")));
             let file = self.folder.join("stretch.mp4");
             std::fs::write(&file, media.collect::<Vec<u8>>()).unwrap();
-            let decode = Command::new("ffmpeg")
-                .args(["-v", "warning", "-xerror", "-i"])
-                .arg(&file)
-                .args(["-f", "null", "-"])
-                .output()
-                .unwrap();
-            let said = String::from_utf8_lossy(&decode.stderr);
-            assert!(decode.status.success() && said.trim().is_empty(), "{stretch:?}: {said}");
+            check_decoded(&file, &format!("{stretch:?}"));
         }
         stretches
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::loudest_of;
+use common::{check_decoded, loudest_of};
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
 use sightscreen_origin::creative::{Card, Clip, CreativeError, MEMORY_BYTES};
@@ -113,14 +113,7 @@ async fn bytes(live: &Live, path: &str) -> Bytes {
 
 /// Decodes with ffmpeg, any complaint is a failure, and returns the number of packets.
 fn decode(file: &Path) -> u64 {
-    let decoded = Command::new("ffmpeg")
-        .args(["-v", "warning", "-xerror", "-i"])
-        .arg(file)
-        .args(["-f", "null", "-"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&decoded.stderr);
-    assert!(decoded.status.success() && said.trim().is_empty(), "{}: {said}", file.display());
+    check_decoded(file, &file.display().to_string());
     let counted = Command::new("ffprobe")
         .args(["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets"])
         .args(["-of", "csv=p=0"])

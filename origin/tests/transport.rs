@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Running, TOKEN, ask, binary, free_port, get, loudest_of, wait};
+use common::{Running, TOKEN, ask, binary, check_decoded, free_port, get, loudest_of, wait};
 use serde_json::Value;
 use sightscreen_wire::ts::{Demux, Event, Mux, Packets, Stream, TICKS, Unit};
 
@@ -103,14 +103,7 @@ impl Origin {
 
     /// The picture decodes without a complaint, and these languages are heard.
     fn check(&self, languages: &[&str]) {
-        let decoded = Command::new("ffmpeg")
-            .args(["-v", "warning", "-xerror", "-i"])
-            .arg(self.listed("v160"))
-            .args(["-f", "null", "-"])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&decoded.stderr);
-        assert!(decoded.status.success() && said.trim().is_empty(), "{said}");
+        check_decoded(&self.listed("v160"), "the picture");
         for language in languages {
             let loudest = loudest_of(&self.listed(&format!("a-{language}")));
             assert!(loudest > -40.0, "{language} is silence: {loudest} dB\n{}", self.log());

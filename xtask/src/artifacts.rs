@@ -181,11 +181,18 @@ pub(crate) fn native(program: &str) -> Result<PathBuf> {
 }
 
 fn native_build() -> Command {
-    let mut build = run::cargo();
+    let mut build = native_cargo("build");
+    build.arg("--bins");
     build
-        .args(["build", "--release", "--bins"])
-        .args(PACKAGES.map(|package| format!("--package={package}")));
-    build
+}
+
+/// Cargo for the native packages, always all of them: another selection would compile wasmtime once
+/// more.
+pub(crate) fn native_cargo(what: &str) -> Command {
+    let mut cargo = run::cargo();
+    cargo.args([what, "--release"]);
+    cargo.args(PACKAGES.map(|package| format!("--package={package}")));
+    cargo
 }
 
 /// What runs the Spin component where there is no `spin`; a package apart, for it brings a WASI

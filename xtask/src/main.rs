@@ -10,6 +10,7 @@ mod bench;
 mod browser;
 mod cases;
 mod children;
+mod clip;
 mod live;
 mod paths;
 mod ports;

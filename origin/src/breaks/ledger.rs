@@ -285,7 +285,12 @@ impl Ledger {
                 self.records.iter().partition(|record| record.end() < window_start);
             breaks.extend(listed.into_iter().filter_map(of_cohort));
             discontinuities = self.discontinuities(cohort);
-            for one in gone.into_iter().filter_map(of_cohort) {
+            // Few breaks have a change in them, so few are looked at closely.
+            let holds = |record: &&&Record| {
+                let range = record.plan.start..=record.end();
+                changes.iter().any(|change| range.contains(change))
+            };
+            for one in gone.iter().filter(holds).filter_map(|record| of_cohort(record)) {
                 let hidden = changes.iter().filter(|change| one.hides_change(**change));
                 changes_hidden += hidden.count() as u64;
             }

@@ -52,8 +52,8 @@ pub(crate) fn ask_with(
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\nconnection: \
-         close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: origin\r\nauthorization: Bearer {TOKEN}\r\n\
+         connection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
     )
     .ok()?;
     let mut answer = Vec::new();
@@ -74,6 +74,27 @@ pub(crate) fn loudest_of(file: &std::path::Path) -> f64 {
     let said = String::from_utf8(output.stderr).unwrap();
     let (_, rest) = said.split_once("max_volume: ").unwrap_or_else(|| panic!("{said}"));
     rest.split_once(" dB").unwrap().0.parse().unwrap()
+}
+
+/// Decodes a file, of which ffmpeg may complain of nothing.
+pub(crate) fn check_decoded(file: &std::path::Path, what: &str) {
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "warning", "-xerror", "-i"])
+        .arg(file)
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&decoded.stderr);
+    assert!(decoded.status.success() && said.trim().is_empty(), "{what}: {said}");
+}
+
+/// Kills the newest encoder of an origin, which reads from inputs of this kind.
+pub(crate) fn kill_encoder(origin: &Running, input: &str) {
+    let parent = origin.0.id().to_string();
+    let found = Command::new("pgrep").args(["-P", &parent, "-f", input]).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let newest = found.lines().last().expect("an encoder");
+    assert!(Command::new("kill").args(["-KILL", newest]).status().unwrap().success());
 }
 
 /// A process that ends with its value.

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Running, TOKEN, ask, binary, free_port, get, loudest_of, wait};
+use super::{
+    Running, TOKEN, ask, binary, check_decoded, free_port, get, kill_encoder, loudest_of, wait,
+};
 
 pub(crate) const KEY: &str = "key-of-the-right-camera";
 
@@ -73,11 +75,7 @@ impl Stage {
 
     /// Kills what encodes now.
     pub(crate) fn kill_encoder(&self) {
-        let parent = self.origin.0.id().to_string();
-        let found = Command::new("pgrep").args(["-P", &parent, "-f", "pipe:0"]).output().unwrap();
-        let found = String::from_utf8(found.stdout).unwrap();
-        let newest = found.lines().last().expect("an encoder");
-        assert!(Command::new("kill").args(["-KILL", newest]).status().unwrap().success());
+        kill_encoder(&self.origin, "pipe:0");
     }
 
     /// How often the log says this.
@@ -162,14 +160,7 @@ impl Stage {
         assert!(segments >= 4, "{playlist}");
         let file = self.folder.path().join("all.mp4");
         std::fs::write(&file, stream).unwrap();
-        let decoded = Command::new("ffmpeg")
-            .args(["-v", "warning", "-xerror", "-i"])
-            .arg(&file)
-            .args(["-f", "null", "-"])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&decoded.stderr);
-        assert!(decoded.status.success() && said.trim().is_empty(), "{rendition}: {said}");
+        check_decoded(&file, rendition);
     }
 
     /// The same of picture and sound.

@@ -21,7 +21,7 @@ use super::process::{MIB, proportional, resident};
 use super::{Figure, median};
 use crate::children::{AtSignal, Group};
 use crate::servers::{Plan, Servers};
-use crate::{live, paths, run, up};
+use crate::{clip, live, paths, up};
 
 const EVENTS_MAX: usize = 8;
 /// Below it an encoder falls behind for good, as docs/operate.md says.
@@ -244,14 +244,6 @@ fn beside(url: &str, relative: &str) -> String {
 /// What every publisher sends, encoded once.
 fn clip() -> Result<PathBuf> {
     let file = paths::work("bench")?.join("match-360p.flv");
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg
-        .args(["-y", "-v", "error"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-t", "60", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"])
-        .args(["-b:v", "2M", "-g", "60", "-sc_threshold", "0", "-c:a", "aac", "-ac", "2"])
-        .arg(&file);
-    run::logged("make a clip of 360p", &mut ffmpeg)?;
-    Ok(file)
+    let coding = ["-preset", "ultrafast", "-b:v", "2M"];
+    clip::make(file, "testsrc2=size=640x360:rate=30", "60", &coding)
 }

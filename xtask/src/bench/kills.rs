@@ -11,9 +11,7 @@ const KILLS: &str = "20";
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
     println!("{KILLS} kills of the origin, two publishers:");
-    let mut test = run::cargo();
-    test.args(["test", "--release"]);
-    test.args(artifacts::PACKAGES.map(|package| format!("--package={package}")));
+    let mut test = artifacts::native_cargo("test");
     test.args(["--test", "kills", "--", "--nocapture"]).env("SIGHTSCREEN_KILLS", KILLS);
     let log = run::logged("kills", &mut test)?;
     let lines = log.lines().filter_map(told);

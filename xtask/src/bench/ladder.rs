@@ -20,7 +20,7 @@ use super::process::{cpu_s, cpu_s_with_children};
 use super::{Figure, median};
 use crate::children::{AtSignal, Group};
 use crate::servers::{Plan, Servers};
-use crate::{live, paths, run, up};
+use crate::{clip, live, paths, up};
 
 const PAIRS: usize = 3;
 /// Of two seconds, as the origin's are unless set.
@@ -197,14 +197,6 @@ fn segments_are_written(playlist: &Path, count: u32) -> Result<()> {
 /// Something between a camera and a drawing: a moving picture with noise, and sound.
 fn clip() -> Result<PathBuf> {
     let file = paths::work("bench")?.join("match-720p.mp4");
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg
-        .args(["-y", "-v", "error"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30,noise=alls=10:allf=t"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-t", "40", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"])
-        .args(["-b:v", "6M", "-g", "60", "-sc_threshold", "0", "-c:a", "aac", "-ac", "2"])
-        .arg(&file);
-    run::logged("make a clip of 720p", &mut ffmpeg)?;
-    Ok(file)
+    let coding = ["-preset", "veryfast", "-b:v", "6M"];
+    clip::make(file, "testsrc2=size=1280x720:rate=30,noise=alls=10:allf=t", "40", &coding)
 }

@@ -28,7 +28,7 @@ struct Program {
 pub(super) fn units() -> Result<Outcome> {
     let others = compiled()?.into_iter().filter(|program| !program.is_of_the_origin);
     let mut log = passed(others)?;
-    log.push_str(&run::built("tests of documents", cargo_test().arg("--doc"))?);
+    log.push_str(&run::built("tests of documents", artifacts::native_cargo("test").arg("--doc"))?);
     // As it runs: nothing of it is for production.
     let xtask = run::built("tests of xtask", run::cargo().args(["test", "--package", "xtask"]))?;
     log.push_str(&xtask);
@@ -63,9 +63,10 @@ fn passed(programs: impl Iterator<Item = Program>) -> Result<String> {
 }
 
 fn compiled() -> Result<Vec<Program>> {
-    run::built("tests", cargo_test().arg("--no-run"))?;
+    run::built("tests", artifacts::native_cargo("test").arg("--no-run"))?;
     // All is fresh now, and what it says is for programs.
-    let said = cargo_test().args(["--no-run", "--message-format=json"]).output()?;
+    let said =
+        artifacts::native_cargo("test").args(["--no-run", "--message-format=json"]).output()?;
     let said = String::from_utf8(said.stdout)?;
     let mut programs: Vec<Program> = said.lines().filter_map(program).collect();
     // Cargo names them as it is done with them; the last is taken first.
@@ -74,14 +75,6 @@ fn compiled() -> Result<Vec<Program>> {
         bail!("cargo names no program with tests");
     }
     Ok(programs)
-}
-
-/// One selection of packages: another one would compile wasmtime once more.
-fn cargo_test() -> Command {
-    let mut cargo = run::cargo();
-    cargo.args(["test", "--release"]);
-    cargo.args(artifacts::PACKAGES.map(|package| format!("--package={package}")));
-    cargo
 }
 
 /// The program that a line of cargo's tells of.

@@ -14,7 +14,7 @@ use super::Outcome;
 use super::steps::PLAY_S;
 use crate::children::{AtSignal, Group};
 use crate::servers::{Plan, Servers};
-use crate::{browser, live, paths, run, up};
+use crate::{browser, clip, live, paths, up};
 
 const NAMED: &str = "SIGHTSCREEN_FOOTAGE";
 /// Longest until the origin listens for a publisher.
@@ -74,20 +74,10 @@ fn footage() -> Result<Footage> {
     Ok(Footage { file, word })
 }
 
-/// What a camera's encoder would send: a key frame every two seconds, picture and sound.
 fn made() -> Result<PathBuf> {
     let file = paths::work("footage")?.join("made.mp4");
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg
-        .args(["-y", "-v", "error"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-        .args(["-t", "20", "-c:v", "libx264", "-preset", "veryfast"])
-        .args(["-pix_fmt", "yuv420p", "-g", "60", "-sc_threshold", "0"])
-        .args(["-c:a", "aac", "-ac", "2", "-b:a", "96k"])
-        .arg(&file);
-    run::logged("make a clip", &mut ffmpeg)?;
-    Ok(file)
+    let coding = ["-preset", "veryfast", "-b:a", "96k"];
+    clip::make(file, "testsrc2=size=640x360:rate=30", "20", &coding)
 }
 
 fn free_udp_port() -> Result<u16> {
