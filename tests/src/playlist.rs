@@ -74,6 +74,9 @@ impl ContentSpec {
             if msn + self.with_parts >= end {
                 self.part_lines(&mut out, msn, self.parts);
             }
+            if self.gaps.contains(&msn) {
+                out.push_str("#EXT-X-GAP\n");
+            }
             let _ = writeln!(out, "#EXTINF:{},\n{epoch}{msn}.m4s", seconds(self.duration_ms(msn)));
         }
         if self.ended {
@@ -155,9 +158,6 @@ impl ContentSpec {
     fn tags(&self, out: &mut String, msn: u64) {
         if self.changes.contains(&msn) {
             let _ = writeln!(out, "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{}\"", self.init(msn));
-        }
-        if self.gaps.contains(&msn) {
-            out.push_str("#EXT-X-GAP\n");
         }
         let _ =
             writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(EPOCH_MS + self.start_ms(msn)));

@@ -48,6 +48,24 @@ fn a_sound_playlist_and_its_reload_break_nothing() {
     assert_eq!(broken_by(&content(1200, 3), &content(1201, 0)), Vec::<&str>::new());
 }
 
+/// RFC 8216bis 6.2.1: lines are appended. `EXT-X-GAP` need not stand before the parts (4.4.4.9).
+#[test]
+fn a_segment_that_becomes_a_gap_is_told_so_after_its_parts() {
+    let open = content(1200, 2);
+    let part = with(&content(1200, 3), "\"1206.2.m4s\"", "\"1206.2.m4s\",GAP=YES");
+    assert_eq!(broken_by(&open, &part), Vec::<&str>::new());
+    let whole = content(1201, 0);
+    let appended = with(&whole, "#EXTINF:2.000,\n1206", "#EXT-X-GAP\n#EXTINF:2.000,\n1206");
+    assert_eq!(broken_by(&open, &appended), Vec::<&str>::new());
+    let before = with(
+        &whole,
+        "#EXT-X-PART:DURATION=0.500,URI=\"1206.0",
+        "#EXT-X-GAP\n\
+         #EXT-X-PART:DURATION=0.500,URI=\"1206.0",
+    );
+    assert_eq!(broken_by(&open, &before), ["R1"]);
+}
+
 /// RFC 8216bis 4.4.5.1: tags of one ID are one range.
 #[test]
 fn the_two_ends_of_a_break_may_be_two_tags_of_one_range() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -20,8 +20,16 @@ pub struct Track {
     pub kind: Kind,
     pub(super) grid: Grid,
     objects: Arc<dyn Objects>,
-    segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
-    cursor: watch::Sender<Cursor>,
+    published: RwLock<Published>,
+    /// Told of the cursor once the lock is free again: thousands may wait for it, and each looks.
+    moved: watch::Sender<Cursor>,
+}
+
+#[derive(Debug, Default)]
+struct Published {
+    segments: BTreeMap<u64, Arc<Segment>>,
+    /// The first part that is not.
+    cursor: Cursor,
 }
 
 impl fmt::Debug for Track {
@@ -66,43 +74,41 @@ impl Track {
                 false => Cursor { msn: *msn, part },
             }
         });
-        let (segments, cursor) = (RwLock::new(segments), watch::Sender::new(cursor));
-        Self { id, kind, grid, objects, segments, cursor }
+        let published = RwLock::new(Published { segments, cursor });
+        Self { id, kind, grid, objects, published, moved: watch::Sender::new(cursor) }
     }
 
     /// The first part that is not published.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        *self.cursor.borrow()
+        self.read().cursor
     }
 
     /// Follows the cursor.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Cursor> {
-        self.cursor.subscribe()
+        self.moved.subscribe()
     }
 
     /// The segments from `first` up to the cursor with the cursor itself, as one consistent
     /// picture. Absent ones are gaps.
     #[must_use]
     pub fn window(&self, first: u64) -> (Cursor, BTreeMap<u64, Arc<Segment>>) {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let window =
-            segments.range(first..).map(|(msn, segment)| (*msn, Arc::clone(segment))).collect();
-        (*self.cursor.borrow(), window)
+        let Published { segments, cursor } = &*self.read();
+        let window = segments.range(first..).map(|(msn, segment)| (*msn, Arc::clone(segment)));
+        (*cursor, window.collect())
     }
 
     /// The oldest segment that is kept.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
+        self.read().segments.keys().next().copied()
     }
 
     /// How many segments are whole and have media throughout.
     #[must_use]
     pub fn whole_segments(&self) -> usize {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let cursor = self.cursor();
+        let Published { segments, cursor } = &*self.read();
         let whole = segments.range(..cursor.msn);
         whole.filter(|(_, segment)| !segment.gap()).count()
     }
@@ -121,7 +127,7 @@ impl Track {
         };
         let media = match segment.in_memory() {
             Some(parts) => Some(parts.concat().into()),
-            None => self.read(&names::whole(&self.id, msn)).await?.map(|opened| opened.media),
+            None => self.opened(&names::whole(&self.id, msn)).await?.map(|opened| opened.media),
         };
         Ok(media.map_or(Found::Never, Found::Bytes))
     }
@@ -149,12 +155,12 @@ impl Track {
             false if part.is_some_and(|part| !part.gap) => (names::part(&self.id, msn, index), 0),
             false => return Ok(Found::Never),
         };
-        let opened = self.read(&name).await?;
+        let opened = self.opened(&name).await?;
         Ok(opened.and_then(|opened| opened.part(at)).map_or(Found::Never, Found::Bytes))
     }
 
     /// An object that is what was written.
-    async fn read(&self, name: &str) -> io::Result<Option<sealed::Opened>> {
+    async fn opened(&self, name: &str) -> io::Result<Option<sealed::Opened>> {
         let object = self.objects.get(name).await?;
         let opened = object.as_ref().and_then(sealed::open);
         if object.is_some() && opened.is_none() {
@@ -164,32 +170,39 @@ impl Track {
     }
 
     pub(super) fn one(&self, msn: u64) -> (Cursor, Option<Arc<Segment>>) {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        (*self.cursor.borrow(), segments.get(&msn).cloned())
+        let published = self.read();
+        (published.cursor, published.segments.get(&msn).cloned())
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Arc<Segment>>> {
-        self.segments.write().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Published> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn show(&self, part: &Part) {
-        let mut segments = self.write();
         let stored = StoredPart {
             length: part.data.as_ref().map_or(0, |data| data.len() as u32),
             independent: part.independent,
             gap: part.data.is_none(),
             data: part.data.clone(),
         };
-        Arc::make_mut(segments.entry(part.msn).or_default()).parts.push(stored);
-        if let Some(cold) = part.msn.checked_sub(HOT_SEGMENTS) {
-            cool(&mut segments, cold, false);
-        }
         let last = part.index + 1 == self.grid.parts(self.kind, part.msn);
         let next = match last {
             true => Cursor { msn: part.msn + 1, part: 0 },
             false => Cursor { msn: part.msn, part: part.index + 1 },
         };
-        self.cursor.send_replace(next);
+        let mut published = self.write();
+        let segment = published.segments.entry(part.msn).or_default();
+        Arc::make_mut(segment).parts.push(stored);
+        if let Some(cold) = part.msn.checked_sub(HOT_SEGMENTS) {
+            cool(&mut published.segments, cold, false);
+        }
+        published.cursor = next;
+        drop(published);
+        self.moved.send_replace(next);
     }
 
     /// A segment will never be an object: there is no room for it to wait. Memory holds it no
@@ -200,30 +213,32 @@ impl Track {
 
     /// A segment is an object now: memory need not hold it for long.
     pub(super) fn stored(&self, msn: u64) {
-        let mut segments = self.write();
-        if let Some(segment) = segments.get_mut(&msn) {
+        let mut published = self.write();
+        if let Some(segment) = published.segments.get_mut(&msn) {
             Arc::make_mut(segment).stored = true;
         }
-        let cursor = self.cursor();
-        if msn + HOT_SEGMENTS <= cursor.msn {
-            cool(&mut segments, msn, true);
+        if msn + HOT_SEGMENTS <= published.cursor.msn {
+            cool(&mut published.segments, msn, true);
         }
     }
 
     /// Moves the cursor over whole segments without media.
     pub(super) fn skip_to(&self, msn: u64) {
-        self.cursor.send_if_modified(|cursor| {
-            let ahead = msn > cursor.msn;
-            if ahead {
-                *cursor = Cursor { msn, part: 0 };
-            }
-            ahead
-        });
+        let next = Cursor { msn, part: 0 };
+        let mut published = self.write();
+        let is_ahead = msn > published.cursor.msn;
+        if is_ahead {
+            published.cursor = next;
+        }
+        drop(published);
+        if is_ahead {
+            self.moved.send_replace(next);
+        }
     }
 
     /// Forgets what lies before a segment, and returns which.
     pub(super) fn forget_before(&self, msn: u64) -> Vec<u64> {
-        forget_before(&mut self.write(), msn)
+        forget_before(&mut self.write().segments, msn)
     }
 }
 

@@ -149,9 +149,6 @@ fn write_segment(out: &mut String, listing: &Listing, msn: u64) -> std::fmt::Res
         writeln!(out, "#EXT-X-DISCONTINUITY")?;
         write_map(out, listing, number)?;
     }
-    if segment.is_none_or(|segment| segment.gap()) {
-        writeln!(out, "#EXT-X-GAP")?;
-    }
     writeln!(
         out,
         "#EXT-X-PROGRAM-DATE-TIME:{}",
@@ -177,6 +174,11 @@ fn write_segment(out: &mut String, listing: &Listing, msn: u64) -> std::fmt::Res
         }
     }
     if whole {
+        // Not before the parts: those may be listed already, and lines are appended alone. What
+        // must stand before them is named in RFC 8216bis 4.4.4.9, and this is not.
+        if segment.is_none_or(|segment| segment.gap()) {
+            writeln!(out, "#EXT-X-GAP")?;
+        }
         let length = length(grid, *kind, grid.samples(*kind, msn));
         writeln!(out, "#EXTINF:{length},\n{epoch}-{msn}.m4s")?;
     }
@@ -310,6 +312,25 @@ mod tests {
     #[test]
     fn the_playlist_is_written_by_the_rules() {
         assert_eq!(render(&listing()), include_str!("playlist.golden.m3u8"));
+    }
+
+    #[test]
+    fn a_part_that_is_missing_rewrites_nothing_before_it() {
+        let open = |parts: u64| Listing {
+            segments: [(3, segment(parts, Some(1)))].into(),
+            first: 3,
+            cursor: Cursor { msn: 3, part: parts },
+            ..listing()
+        };
+        let told = |listing: &Listing| {
+            let text = render(listing);
+            let (_, of_segments) = text.split_once("#EXT-X-PROGRAM").unwrap();
+            of_segments.split_once("#EXT-X-PRELOAD").unwrap().0.to_owned()
+        };
+        let (one, two) = (told(&open(1)), told(&open(2)));
+        let whole = told(&Listing { cursor: Cursor { msn: 4, part: 0 }, ..open(2) });
+        assert!(two.starts_with(&one) && whole.starts_with(&two), "{one}\n{two}\n{whole}");
+        assert!(whole.contains("GAP=YES\n#EXT-X-GAP\n#EXTINF"), "{whole}");
     }
 
     /// The lines that tell of changes, and the segments.

@@ -128,7 +128,7 @@ impl<'a> Objects<'a> {
 
     fn whole(&mut self, segment: &Segment) {
         let parts = self.parts.remove(&segment.sequence).unwrap_or_default();
-        if segment.gap {
+        if segment.gap.is_some() {
             self.clock = None;
             return;
         }

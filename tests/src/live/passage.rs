@@ -34,7 +34,7 @@ impl Passage {
     }
 
     fn pass(&mut self, rendition: &Rendition, segment: &Segment) {
-        let Some(init) = segment.map.as_ref().filter(|_| !segment.gap) else {
+        let Some(init) = segment.map.as_ref().filter(|_| segment.gap.is_none()) else {
             return;
         };
         self.stage = match (self.stage, rendition.is_content(init)) {

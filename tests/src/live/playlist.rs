@@ -72,8 +72,8 @@ pub struct Segment {
     pub maps: bool,
     /// `EXT-X-PROGRAM-DATE-TIME`.
     pub date: Option<String>,
-    /// Whether there is no media.
-    pub gap: bool,
+    /// Line of `EXT-X-GAP`, where there is no media.
+    pub gap: Option<usize>,
     /// Parts.
     pub parts: Vec<Part>,
 }
@@ -239,7 +239,7 @@ impl Reader {
         match tag {
             "#EXTINF" => self.info = Some(seconds(value.split(',').next().unwrap_or_default())?),
             "#EXT-X-DISCONTINUITY" => self.next.discontinuous = true,
-            "#EXT-X-GAP" => self.next.gap = true,
+            "#EXT-X-GAP" => self.next.gap = Some(at),
             "#EXT-X-PROGRAM-DATE-TIME" => self.next.date = Some(value.to_owned()),
             "#EXT-X-MAP" => {
                 self.next.maps = true;
@@ -383,7 +383,7 @@ mod tests {
         let media = Media::parse(&spec.render()).unwrap();
         assert_eq!((media.sequence, media.next(), media.segments.len()), (1200, 1206, 6));
         assert_eq!(media.open.as_ref().unwrap().parts.len(), 2);
-        assert!(media.at(1202).unwrap().gap && !media.at(1203).unwrap().gap);
+        assert!(media.at(1202).unwrap().gap.is_some() && media.at(1203).unwrap().gap.is_none());
         assert_eq!(media.at(1205).unwrap().map.as_deref(), Some("init.mp4"));
     }
 

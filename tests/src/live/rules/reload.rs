@@ -47,10 +47,16 @@ fn kept(earlier: &Media, later: &Media, notes: Notes<'_>) {
         notes.must(!whole || new.duration == old.duration, "R1", new.line, || {
             format!("segment {} changed its duration", old.sequence)
         });
-        let same = (&new.map, &new.date, new.gap, new.discontinuous)
-            == (&old.map, &old.date, old.gap, old.discontinuous);
+        let same =
+            (&new.map, &new.date, new.discontinuous) == (&old.map, &old.date, old.discontinuous);
         notes.must(same, "R1", new.line, || {
-            format!("segment {} changed its init, date, gap or discontinuity", old.sequence)
+            format!("segment {} changed its init, date or discontinuity", old.sequence)
+        });
+        // A part that is missing makes a gap of a segment that is open. Its tag is appended.
+        let listed = new.parts.get(old.parts.len().wrapping_sub(1)).map_or(0, |part| part.line);
+        let appended = !whole && new.gap.is_none_or(|line| line > listed);
+        notes.must(new.gap.is_some() == old.gap.is_some() || appended, "R1", new.line, || {
+            format!("segment {} became a gap, or is none any more", old.sequence)
         });
         for (now, then) in new.parts.iter().zip(&old.parts) {
             notes.must(
