@@ -15,9 +15,9 @@ use crate::{Document, Lifetime};
 /// Milliseconds that a copy may lie in a cache: 30 days, longer than any event.
 const CACHED_MS: u64 = 30 * 24 * 3600 * 1000;
 
-/// Longest look for a copy, in milliseconds. A store that does not answer has none: what the origin
-/// would say must not wait for it.
-const FIND_MS: u32 = 1000;
+/// Longest look into a cache or a store, in milliseconds. One that does not answer has nothing:
+/// what the origin would say must not wait for it.
+pub(crate) const FIND_MS: u32 = 1000;
 
 /// The copy of the document that `want` names.
 pub(crate) async fn find<P: Platform>(
@@ -89,7 +89,7 @@ mod tests {
         let source = Source::Document("events/demo".to_owned());
         let want = Want { source, ..testing::want() };
         let fake = Fake::new(0);
-        fake.hang_store();
+        fake.hang();
         let begun_ms = fake.now_ms();
         assert!(fake.run(find(&fake, &want, Some(&keyring.unwrap()))).is_none());
         assert_eq!(fake.now_ms(), begun_ms + u64::from(FIND_MS));

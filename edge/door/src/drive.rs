@@ -9,8 +9,8 @@ use sightscreen_core::{Core, Failure, Got, Object, Or, Request, Response, Serve,
 use crate::flights::Pulse;
 use crate::instance::stamp;
 use crate::platform::{Answer, Body, Entry, Outcome, Platform, Turn};
-use crate::time::together;
-use crate::{Lifetime, Stamp, Use, wants};
+use crate::time::{together, within};
+use crate::{Lifetime, Stamp, Use, copies, wants};
 
 /// Milliseconds between two writes of a result under one key into the store.
 const SAVE_EVERY_MS: u64 = 1000;
@@ -111,7 +111,8 @@ impl<P: Platform> Exchange<'_, P> {
 
     /// The last good response in place of those that this exchange leads.
     async fn stand_in(&mut self, serve: &Serve, hold_ms: u32) -> Result<Answer<P::Stream>, Got> {
-        let (object, left_ms) = self.last_good(serve).await.ok_or(Got::Missing)?;
+        let found = within(self.platform, copies::FIND_MS, self.last_good(serve)).await.flatten();
+        let (object, left_ms) = found.ok_or(Got::Missing)?;
         let lifetime = Lifetime::of_stand_in(hold_ms, left_ms);
         let shared = Rc::new(object.clone());
         for (_, lead) in self.leads.drain(..) {

@@ -47,8 +47,8 @@ struct Inner {
     /// How often the origin was asked.
     asked: Cell<usize>,
     cache: RefCell<HashMap<String, (Stamp, Vec<u8>)>>,
-    /// Whether the store never answers.
-    store_hangs: Cell<bool>,
+    /// Whether the store never answers, and nothing comes of a kept body.
+    hangs: Cell<bool>,
     tasks: RefCell<Vec<Task>>,
 }
 
@@ -61,14 +61,14 @@ impl Fake {
             origin_ms,
             asked: Cell::new(0),
             cache: RefCell::default(),
-            store_hangs: Cell::default(),
+            hangs: Cell::default(),
             tasks: RefCell::default(),
         }))
     }
 
-    /// From now on the store never answers.
-    pub(crate) fn hang_store(&self) {
-        self.0.store_hangs.set(true);
+    /// From now on the store never answers, and nothing comes of a kept body.
+    pub(crate) fn hang(&self) {
+        self.0.hangs.set(true);
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -106,7 +106,8 @@ impl Fake {
 }
 
 impl Platform for Fake {
-    type Stream = Vec<u8>;
+    /// `None` never comes.
+    type Stream = Option<Vec<u8>>;
     type Lead = InstanceLead;
 
     const CACHE_IS_SHARED: bool = true;
@@ -136,23 +137,30 @@ impl Platform for Fake {
         None
     }
 
-    async fn ask(&self, _: &Want, _: &[(String, String)]) -> Result<Arrival<Vec<u8>>, Failure> {
+    async fn ask(
+        &self,
+        _: &Want,
+        _: &[(String, String)],
+    ) -> Result<Arrival<Self::Stream>, Failure> {
         self.0.asked.set(self.asked() + 1);
         self.wait(self.0.origin_ms).await;
-        Ok(Arrival { status: 200, headers: Vec::new(), stream: b"new".to_vec() })
+        Ok(Arrival { status: 200, headers: Vec::new(), stream: Some(b"new".to_vec()) })
     }
 
-    async fn read(&self, stream: Vec<u8>, _: u32) -> Result<Vec<u8>, Failure> {
+    async fn read(&self, stream: Self::Stream, _: u32) -> Result<Vec<u8>, Failure> {
+        match stream {
+            Some(body) => Ok(body),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn bounded(&self, stream: Self::Stream, _: u32) -> Result<Self::Stream, Self::Stream> {
         Ok(stream)
     }
 
-    fn bounded(&self, stream: Vec<u8>, _: u32) -> Result<Vec<u8>, Vec<u8>> {
-        Ok(stream)
-    }
-
-    async fn get(&self, key: &str) -> Option<Entry<Vec<u8>>> {
+    async fn get(&self, key: &str) -> Option<Entry<Self::Stream>> {
         let (stamp, body) = self.0.cache.borrow().get(key)?.clone();
-        Some(Entry { stamp, body: Body::Whole(body) })
+        Some(Entry { stamp, body: Body::Stream((!self.0.hangs.get()).then_some(body)) })
     }
 
     async fn put(&self, key: &str, stamp: &Stamp, body: &[u8], _: u64, _: Option<&str>) {
@@ -169,7 +177,7 @@ impl Platform for Fake {
     }
 
     async fn load(&self, _: &str, _: u32) -> Option<Vec<u8>> {
-        if self.0.store_hangs.get() {
+        if self.0.hangs.get() {
             std::future::pending::<()>().await;
         }
         None

@@ -42,9 +42,10 @@ pub(crate) async fn get<P: Platform>(
             if let Some(lead) = lead {
                 refresh(platform, want, lead, pulse);
             }
-            match entry.object(platform, want.max_bytes).await {
+            let object = entry.object(platform, want.max_bytes);
+            match within(platform, copies::FIND_MS, object).await.flatten() {
                 Some(object) => Got::Object(object),
-                // Its body is broken: as if there were none.
+                // Its body is broken, or does not come: as if there were none.
                 None => fetch(platform, &rest(), None).await.got(),
             }
         }
@@ -198,6 +199,18 @@ mod tests {
         assert_eq!(fake.asked(), 1);
         fake.pass(ORIGIN_MS);
         assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"new");
+    }
+
+    #[test]
+    fn a_kept_body_that_never_comes_is_as_good_as_none() {
+        let (fake, want) = (Fake::new(0), want());
+        let kept = stamp(&fake, &Object::whole(Vec::new()), Lifetime::fresh(60_000));
+        fake.run(fake.put(&want.key, &kept, b"old", 60_000, None));
+        assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"old");
+        fake.hang();
+        let begun_ms = fake.now_ms();
+        assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"new");
+        assert_eq!(fake.now_ms(), begun_ms + u64::from(copies::FIND_MS));
     }
 
     #[test]
