@@ -95,7 +95,7 @@ async fn get(live: &Live, path: &str) -> (StatusCode, Bytes) {
     let request = Request::get(format!("/live/demo/{path}")).body(()).unwrap();
     // What is asked is told from the query.
     let path = path.split('?').next().unwrap();
-    let answer = handle(live, &request, path).await;
+    let answer = handle(live, request, path).await;
     (answer.status(), answer.into_body())
 }
 

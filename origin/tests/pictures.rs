@@ -215,7 +215,7 @@ fn of_the_field(media: &Path) -> Vec<Sample> {
 
 async fn get(live: &Live, path: &str) -> (StatusCode, Vec<u8>) {
     let request = Request::get(format!("/live/demo/{path}")).body(()).unwrap();
-    let answer = handle(live, &request, path.split('?').next().unwrap()).await;
+    let answer = handle(live, request, path.split('?').next().unwrap()).await;
     (answer.status(), answer.into_body().to_vec())
 }
 

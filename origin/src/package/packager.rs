@@ -186,6 +186,7 @@ impl Packager {
 
     /// Works until all senders are gone or the event has ended. Blocks: give it a thread.
     pub fn work(mut self, mut messages: Queue, runtime: &tokio::runtime::Handle) {
+        let _entered = runtime.enter();
         while !self.is_over() {
             let next = async { tokio::time::timeout(TICK, messages.next()).await };
             match runtime.block_on(next) {

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::{Cursor, HOT_SEGMENTS, Objects, Part, Segment, StoredPart, names, sealed};
@@ -21,7 +22,7 @@ pub struct Track {
     pub(super) grid: Grid,
     objects: Arc<dyn Objects>,
     published: RwLock<Published>,
-    /// Told of the cursor once the lock is free again: thousands may wait for it, and each looks.
+    /// Told of the cursor once the lock is free again: who waits for it looks at once.
     moved: watch::Sender<Cursor>,
 }
 
@@ -202,7 +203,24 @@ impl Track {
         }
         published.cursor = next;
         drop(published);
-        self.moved.send_replace(next);
+        self.tell(next);
+    }
+
+    /// Thousands may wait for the cursor. To wake one of them costs a worker of the runtime a
+    /// fraction of what it costs another thread, such as the packager's.
+    fn tell(&self, next: Cursor) {
+        let moved = self.moved.clone();
+        let tell = move || {
+            moved.send_if_modified(|told| {
+                let is_news = next > *told;
+                *told = next.max(*told);
+                is_news
+            })
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move { tell() })),
+            Err(_) => drop(tell()),
+        }
     }
 
     /// A segment will never be an object: there is no room for it to wait. Memory holds it no
@@ -232,7 +250,7 @@ impl Track {
         }
         drop(published);
         if is_ahead {
-            self.moved.send_replace(next);
+            self.tell(next);
         }
     }
 

@@ -59,7 +59,8 @@ impl Handler for Front {
             let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
             let Some(event) = self.events.get(name) else { return Some(not_found()) };
             let path = path.to_owned();
-            return Some(media::handle(&event.live, &Request::from_parts(head, ()), &path).await);
+            let request = Request::from_parts(head, ());
+            return Some(media::handle(&event.live, request, &path).await);
         }
         let file = if path == "/" { Some("") } else { path.strip_prefix("/page/") };
         match (&self.page, file) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::time::timeout;
 
 use crate::event::Live;
@@ -33,38 +33,63 @@ struct Refusal {
 
 type Outcome = Result<Response<Bytes>, Refusal>;
 
+/// Of a request, what its answer depends on beside its path. Thousands may wait, and all else of
+/// theirs is gone meanwhile.
+#[derive(Debug)]
+struct Asked {
+    reads: bool,
+    /// `None` where a delivery directive is malformed.
+    directives: Option<Directives>,
+    gzip: bool,
+    range: Option<String>,
+}
+
+impl Asked {
+    fn of(request: &Request<()>) -> Self {
+        let range = request.headers().get(header::RANGE).and_then(|value| value.to_str().ok());
+        Self {
+            reads: matches!(*request.method(), Method::GET | Method::HEAD),
+            directives: directives(request.uri().query().unwrap_or_default()),
+            gzip: accepts_gzip(request),
+            range: range.map(str::to_owned),
+        }
+    }
+}
+
 /// Answers GET and HEAD of everything below `/live/{event}/`; `path` is what follows that. Holds
 /// blocking playlist requests and hinted parts. The body of an answer to HEAD is for the server to
 /// drop.
-pub async fn handle(live: &Live, request: &Request<()>, path: &str) -> Response<Bytes> {
+pub async fn handle(live: &Live, request: Request<()>, path: &str) -> Response<Bytes> {
+    let asked = Asked::of(&request);
+    drop(request);
     match live.media() {
-        Some(media) => answer(&media, request, path).await,
+        Some(media) => answer(&media, &asked, path).await,
         None => not_found(1).response(),
     }
 }
 
 /// Answers one request; `path` is what follows `/live/{event}/`.
-async fn answer(media: &Media, request: &Request<()>, path: &str) -> Response<Bytes> {
-    let result = match *request.method() {
-        Method::GET | Method::HEAD => route(media, request, path).await,
-        _ => Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET and HEAD", 0)),
+async fn answer(media: &Media, asked: &Asked, path: &str) -> Response<Bytes> {
+    let result = match asked.reads {
+        true => route(media, asked, path).await,
+        false => Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET and HEAD", 0)),
     };
     result.unwrap_or_else(|refusal| refusal.response())
 }
 
-async fn route(media: &Media, request: &Request<()>, path: &str) -> Outcome {
+async fn route(media: &Media, asked: &Asked, path: &str) -> Outcome {
     let mut names = path.split('/');
     match (names.next(), names.next(), names.next(), names.next(), names.next(), names.next()) {
         (Some("ads"), Some(creative), Some(rendition), Some(phase), Some(object), None) => {
             let found = media.library.object(creative, rendition, phase, object).await;
-            object_response(request, object, found.ok_or(not_found(0))?)
+            object_response(asked, object, found.ok_or(not_found(0))?)
         }
         (Some(rendition), Some(object), None, ..) => {
             let track =
                 media.tracks.iter().position(|track| track.id == rendition).ok_or(not_found(0))?;
             match object {
-                "index.m3u8" => playlist(media, track, request).await,
-                _ => content(media, track, request, object).await,
+                "index.m3u8" => playlist(media, track, asked).await,
+                _ => content(media, track, asked, object).await,
             }
         }
         _ => Err(not_found(0)),
@@ -73,25 +98,20 @@ async fn route(media: &Media, request: &Request<()>, path: &str) -> Outcome {
 
 /// `{epoch}-` and the object's name. Of another epoch there is nothing here: caches must not take
 /// this event's media for that of an earlier one.
-async fn content(media: &Media, track: usize, request: &Request<()>, object: &str) -> Outcome {
+async fn content(media: &Media, track: usize, asked: &Asked, object: &str) -> Outcome {
     let name = object.strip_prefix(media.epoch.as_ref()).and_then(|rest| rest.strip_prefix('-'));
     let name = name.ok_or(not_found(0))?;
     match inits::number(name) {
         Some(number) => {
             let init = media.inits.get(track, number);
-            object_response(request, object, init.ok_or(not_found(1))?)
+            object_response(asked, object, init.ok_or(not_found(1))?)
         }
-        None => segment_or_part(media, track, request, name).await,
+        None => segment_or_part(media, track, asked, name).await,
     }
 }
 
 /// `{msn}.m4s` or `{msn}.{part}.m4s`. What comes next is held until it is whole.
-async fn segment_or_part(
-    media: &Media,
-    track: usize,
-    request: &Request<()>,
-    object: &str,
-) -> Outcome {
+async fn segment_or_part(media: &Media, track: usize, asked: &Asked, object: &str) -> Outcome {
     let track = media.tracks.get(track).ok_or(not_found(0))?;
     let name = object.strip_suffix(".m4s").ok_or(not_found(0))?;
     let (msn, part) = match name.split_once('.') {
@@ -116,7 +136,7 @@ async fn segment_or_part(
         None => track.segment(msn).await,
     };
     match found.map_err(|error| failed(&error))? {
-        Found::Bytes(bytes) => object_response(request, object, bytes),
+        Found::Bytes(bytes) => object_response(asked, object, bytes),
         Found::Later | Found::Never => Err(not_found(media.grid.target_duration_s() / 2)),
     }
 }
@@ -128,14 +148,13 @@ struct Directives {
     part: Option<u64>,
 }
 
-async fn playlist(media: &Media, index: usize, request: &Request<()>) -> Outcome {
-    let query = request.uri().query().unwrap_or_default();
+async fn playlist(media: &Media, index: usize, asked: &Asked) -> Outcome {
     let target = media.grid.target_duration_s();
     let track = media.tracks.get(index).ok_or(not_found(0))?;
-    let asked = directives(query).ok_or(bad("a delivery directive is malformed", target))?;
+    let directives = asked.directives.ok_or(bad("a delivery directive is malformed", target))?;
     let wanted = match media.end.is_reached(track.cursor()) {
         true => Ok(None),
-        false => wanted(&media.grid, track.kind, track.cursor(), asked),
+        false => wanted(&media.grid, track.kind, track.cursor(), directives),
     };
     let cache = match wanted.map_err(|title| bad(title, 4 * target))? {
         Some(until) => {
@@ -159,15 +178,13 @@ async fn playlist(media: &Media, index: usize, request: &Request<()>) -> Outcome
         0,
     ))?;
     let kind = "application/vnd.apple.mpegurl";
-    let mut answer = match accepts_gzip(request) {
-        true => {
-            let mut answer = response(StatusCode::OK, kind, &cache, text.gzip());
-            insert(&mut answer, header::CONTENT_ENCODING, "gzip");
-            answer
-        }
-        false => response(StatusCode::OK, kind, &cache, text.plain()),
-    };
-    insert(&mut answer, header::VARY, "accept-encoding");
+    let body = if asked.gzip { text.gzip() } else { text.plain() };
+    let mut answer = response(StatusCode::OK, kind, cache, body);
+    let headers = answer.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if asked.gzip {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     Ok(answer)
 }
 
@@ -321,22 +338,21 @@ impl Media {
     }
 }
 
-fn object_response(request: &Request<()>, object: &str, bytes: Bytes) -> Outcome {
+fn object_response(asked: &Asked, object: &str, bytes: Bytes) -> Outcome {
     // A player that reads the type cares about the container alone.
     let kind = if object.ends_with(".mp4") { "video/mp4" } else { "video/iso.segment" };
     let whole = bytes.len();
-    let range = request.headers().get(header::RANGE).and_then(|value| value.to_str().ok());
-    let mut answer = match range.and_then(|range| byte_range(range, whole)) {
-        None => response(StatusCode::OK, kind, FOREVER, bytes),
+    let mut answer = match asked.range.as_deref().and_then(|range| byte_range(range, whole)) {
+        None => response(StatusCode::OK, kind, FOREVER.to_owned(), bytes),
         Some(Some((start, end))) => {
-            let mut part =
-                response(StatusCode::PARTIAL_CONTENT, kind, FOREVER, bytes.slice(start..end));
+            let bytes = bytes.slice(start..end);
+            let mut part = response(StatusCode::PARTIAL_CONTENT, kind, FOREVER.to_owned(), bytes);
             insert(&mut part, header::CONTENT_RANGE, &format!("bytes {start}-{}/{whole}", end - 1));
             part
         }
         Some(None) => {
-            let mut part =
-                response(StatusCode::RANGE_NOT_SATISFIABLE, kind, "no-store", Bytes::new());
+            let (status, cache) = (StatusCode::RANGE_NOT_SATISFIABLE, "no-store".to_owned());
+            let mut part = response(status, kind, cache, Bytes::new());
             insert(&mut part, header::CONTENT_RANGE, &format!("bytes */{whole}"));
             part
         }
@@ -398,11 +414,14 @@ fn failed(error: &std::io::Error) -> Refusal {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "storage", "the object cannot be read", 0)
 }
 
-fn response(status: StatusCode, kind: &str, cache: &str, body: Bytes) -> Response<Bytes> {
+fn response(status: StatusCode, kind: &'static str, cache: String, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    insert(&mut response, header::CONTENT_TYPE, kind);
-    insert(&mut response, header::CACHE_CONTROL, cache);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Ok(cache) = HeaderValue::try_from(cache) {
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
     response
 }
 

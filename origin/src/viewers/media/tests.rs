@@ -115,7 +115,7 @@ fn after_an_outage_longer_than_the_disk_keeps_the_whole_window_is_listed() {
 /// Status, `cache-control`, `retry-after` and body of a playlist request.
 async fn ask(media: &Media, query: &str) -> (u16, String, Option<String>, String) {
     let request = Request::get(format!("/live/demo/v/index.m3u8{query}"));
-    let answer = answer(media, &request.body(()).unwrap(), "v/index.m3u8").await;
+    let answer = answer(media, &Asked::of(&request.body(()).unwrap()), "v/index.m3u8").await;
     let header = |name: &str| {
         let value = answer.headers().get(name)?;
         Some(value.to_str().unwrap().to_owned())
@@ -174,7 +174,7 @@ async fn objects_of_another_epoch_are_not_there() {
     media.inits.change(0, b"other", 9).unwrap();
     let status = async |object: &str| {
         let request = Request::get(format!("/live/demo/v/{object}")).body(()).unwrap();
-        answer(media, &request, &format!("v/{object}")).await.status().as_u16()
+        answer(media, &Asked::of(&request), &format!("v/{object}")).await.status().as_u16()
     };
     for object in ["1a2b-7.m4s", "1a2b-7.0.m4s", "1a2b-init.mp4", "1a2b-init-1.mp4"] {
         assert_eq!(status(object).await, 200, "{object}");
@@ -208,7 +208,7 @@ async fn a_playlist_is_made_once_for_all_and_compressed_for_those_who_accept_it(
         if let Some(accepts) = accepts {
             request = request.header("accept-encoding", accepts);
         }
-        answer(&stage.media, &request.body(()).unwrap(), "v/index.m3u8").await
+        answer(&stage.media, &Asked::of(&request.body(()).unwrap()), "v/index.m3u8").await
     };
     let first = ask(&stage, None).await;
     // The very same bytes, not equal ones.

@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +21,8 @@ use crate::children;
 const AT_ONCE: usize = 512;
 /// More than a playlist, which then comes in one read.
 const READ: usize = 128 << 10;
+/// Between two looks. Who is woken for each answer costs the server, and itself, a switch for each.
+const LOOK: Duration = Duration::from_millis(1);
 /// Milliseconds for the next answer to come.
 const PATIENCE_MS: u16 = 10_000;
 
@@ -107,6 +110,7 @@ impl Crowd {
             if whole.len() == self.viewers.len() {
                 break;
             }
+            sleep(LOOK);
             count = self.wait(whole.len())?;
         }
         let client = own_time()? - before.1;
