@@ -30,6 +30,10 @@ pub use fill::Patience;
 /// How often a failed freeze or write is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Longest wait for slate and silence after a restart. They are there much sooner, unless they have
+/// to be coded anew: what was lost is a gap then.
+const FILLERS_WAIT: Duration = Duration::from_millis(500);
+
 /// For so long nothing may come before the clock is looked at: half of the shortest part.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -172,14 +176,10 @@ impl Packager {
             end,
             patience,
         };
-        // There are no fillers yet: nothing was recorded while this process was not there.
-        match packager.end.msn() {
-            // It was killed on its way to the end.
-            Some(end) => {
-                packager.close_breaks(end);
-                packager.fill_until(packager.grid.start_ms(end + 1));
-            }
-            None => packager.fill_by_clock(),
+        // It was killed on its way to the end.
+        if let Some(end) = packager.end.msn() {
+            packager.close_breaks(end);
+            packager.fill_until(packager.grid.start_ms(end + 1));
         }
         packager
     }
@@ -187,6 +187,7 @@ impl Packager {
     /// Works until all senders are gone or the event has ended. Blocks: give it a thread.
     pub fn work(mut self, mut messages: Queue, runtime: &tokio::runtime::Handle) {
         let _entered = runtime.enter();
+        self.catch_up(&mut messages, runtime);
         while !self.is_over() {
             let next = async { tokio::time::timeout(TICK, messages.next()).await };
             match runtime.block_on(next) {
@@ -196,6 +197,30 @@ impl Packager {
                 Err(_) => self.fill_by_clock(),
             }
         }
+    }
+
+    /// Fills what was lost with the process before, if there was one. What fills it is on disk and
+    /// comes at once; all else waits for it.
+    fn catch_up(&mut self, messages: &mut Queue, runtime: &tokio::runtime::Handle) {
+        if self.assemblers.iter().all(Option::is_none) {
+            return;
+        }
+        let mut early = Vec::new();
+        let fillers = async {
+            while let Some(message) = messages.next().await {
+                match message {
+                    Message::Fillers(fillers) => return Some(fillers),
+                    other => early.push(other),
+                }
+            }
+            None
+        };
+        let came = runtime.block_on(async { tokio::time::timeout(FILLERS_WAIT, fillers).await });
+        if let Ok(Some(fillers)) = came {
+            self.fill_with(fillers);
+        }
+        self.fill_by_clock();
+        early.into_iter().for_each(|message| self.take(message));
     }
 
     fn take(&mut self, message: Message) {

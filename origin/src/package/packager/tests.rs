@@ -7,6 +7,7 @@ use super::*;
 use crate::breaks::on_air::{BreaksView, FreezeError};
 use crate::mp4::read::Header;
 use crate::mp4::write::{InitTrack, init};
+use crate::package::queue::queue;
 use crate::store::DiskLimits;
 
 /// A ledger that knows what is visible: nothing of a sequence number may be, its hint included,
@@ -120,8 +121,13 @@ impl Stage {
         }
     }
 
-    /// Slate and silence whose samples are `slate`, with the init segment of [`header`].
     fn fill(&mut self, profile: u8) {
+        let fillers = self.fillers(profile);
+        self.packager.take(Message::Fillers(fillers));
+    }
+
+    /// Slate and silence whose samples are `slate`, with the init segment of [`header`].
+    fn fillers(&self, profile: u8) -> Vec<Filler> {
         let coded = |kind: Kind| -> Vec<(bool, Bytes)> {
             let key = |at| kind == Kind::Audio || at % 5 == 0;
             (0..18).map(|at| (key(at), Bytes::from_static(b"slate"))).collect()
@@ -133,7 +139,7 @@ impl Stage {
         };
         let video = filler(Kind::Video, stsd(profile), (284, 160));
         let audio = filler(Kind::Audio, Bytes::from_static(SOUND), (0, 0));
-        self.packager.take(Message::Fillers(vec![video, audio]));
+        vec![video, audio]
     }
 
     /// What was published of a track, by part: `s` for slate or silence, `m` for media, `-` for a
@@ -303,6 +309,33 @@ fn an_encoder_of_an_earlier_start_gives_way_to_slate_of_this_one() {
     stage.packager.take(header(77));
     stage.packager.fill_by_clock();
     assert_eq!(changes(&stage)[0].len(), 2);
+}
+
+#[test]
+fn what_was_lost_with_a_process_is_slate_where_that_is_there_at_once() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for fillers in [true, false] {
+        let grid = Grid::new(now_ms() - 5000, (25, 1), 2000, 200).unwrap();
+        let mut stage = Stage::over(tempfile::tempdir().unwrap(), grid);
+        stage.packager.take(Message::Start { frame: 0 });
+        stage.packager.take(header(100));
+        stage.feed_both(0, 1400);
+        let mut stage = stage.restart();
+        let (sink, mut messages) = queue();
+        // The next run's encoder may be faster than the disk.
+        let run = sink.begin();
+        run.send(Message::Start { frame: 100 }).unwrap();
+        if fillers {
+            sink.downgrade().fill_with(stage.fillers(100));
+        }
+        stage.packager.catch_up(&mut messages, runtime.handle());
+        let shown = stage.shown(0);
+        match fillers {
+            true => assert!(shown.starts_with("mmmmmmmsss ssssssssss"), "{shown}"),
+            false => assert!(shown.starts_with("mmmmmmm---"), "{shown}"),
+        }
+        assert_eq!(stage.packager.run_from, 2);
+    }
 }
 
 #[test]
