@@ -202,7 +202,7 @@ impl Plan {
             add(&format!("-b:v {bitrate} -maxrate {bitrate} -bufsize {}", bitrate / 2));
             add(&format!("-g {} -force_key_frames {keys} -r {num}/{den}", segment * 2));
             add(&format!("-video_track_timescale {}", grid.timescale(rung.kind())));
-            add(&format!("{} {}", muxer(), url(i)));
+            add(&format!("{} {}", muxer(&pieces(grid)), url(i)));
         }
         for j in 0..self.audio.len() {
             let url = url(self.video.len() + j);
@@ -214,14 +214,23 @@ impl Plan {
 
 /// Arguments for an output of sound, but for what goes in and where it goes.
 fn sound_output(rate: u32) -> String {
-    format!("-c:a aac -b:a {AUDIO_BITRATE} -ar {rate} -ac 2 {}", muxer())
+    format!("-c:a aac -b:a {AUDIO_BITRATE} -ar {rate} -ac 2 {}", muxer("+frag_every_frame"))
 }
 
-/// Every sample comes as a fragment of its own, at once; the packager makes the parts.
-fn muxer() -> String {
+/// Pictures come as fragments as long as a part, or up to a key picture: a fragment for each would
+/// come no sooner, for ffmpeg writes one with the picture after it. The packager makes the parts,
+/// however they come. The limit is half a frame below a part, for times are rounded.
+fn pieces(grid: &Grid) -> String {
+    let (num, den) = (u64::from(grid.fps.0), u64::from(grid.fps.1));
+    let half_frames = 2 * u64::from(grid.part_frames) - 1;
+    format!("+frag_keyframe -frag_duration {}", half_frames * den * 1_000_000 / (2 * num))
+}
+
+/// Sound comes frame by frame: its parts differ in length. `cut` ends the flags of the muxer.
+fn muxer(cut: &str) -> String {
     format!(
-        "-output_ts_offset {OFFSET_S} -f mp4 -movflags \
-         +empty_moov+default_base_moof+cmaf+frag_discont+frag_every_frame -flush_packets 1"
+        "-output_ts_offset {OFFSET_S} -flush_packets 1 -f mp4 \
+         -movflags +empty_moov+default_base_moof+cmaf+frag_discont{cut}"
     )
 }
 
