@@ -153,8 +153,10 @@ impl Origin {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
+                // Here, so that none is unknown where the port closes.
+                let Ok(id) = register(&stream, &state) else { continue };
                 let state = Arc::clone(&state);
-                thread::spawn(move || drop(hold(stream, &state)));
+                thread::spawn(move || drop(hold(stream, id, &state)));
             }
         });
         *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -172,15 +174,17 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn register(stream: &TcpStream, state: &Mutex<State>) -> io::Result<u64> {
+    let stream = stream.try_clone()?;
+    let mut state = lock(state);
+    state.connections += 1;
+    let id = state.connections;
+    state.open.insert(id, stream);
+    Ok(id)
+}
+
 /// Serves one connection and forgets it, so that the last handle to it closes here.
-fn hold(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
-    let id = {
-        let mut state = lock(state);
-        state.connections += 1;
-        let id = state.connections;
-        state.open.insert(id, stream.try_clone()?);
-        id
-    };
+fn hold(stream: TcpStream, id: u64, state: &Mutex<State>) -> io::Result<()> {
     let keeper = stream.try_clone()?;
     let served = serve(stream, state);
     lock(state).open.remove(&id);
