@@ -448,7 +448,9 @@ fn changed(cache: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
         let entries = std::fs::read_dir(folder).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect()
     };
-    let folders = list(cache).into_iter().filter(|path| path.is_dir());
+    // Slate and silence may be coded at the same time.
+    let is_filler = |path: &Path| path.to_string_lossy().contains("/filler-");
+    let folders = list(cache).into_iter().filter(|path| path.is_dir() && !is_filler(path));
     let mut files: Vec<_> = folders
         .flat_map(|folder| list(&folder))
         .map(|file| {
