@@ -202,7 +202,7 @@ impl Packager {
     /// Fills what was lost with the process before, if there was one. What fills it is on disk and
     /// comes at once; all else waits for it.
     fn catch_up(&mut self, messages: &mut Queue, runtime: &tokio::runtime::Handle) {
-        if self.assemblers.iter().all(Option::is_none) {
+        if self.assemblers.iter().all(Option::is_none) || self.is_over() {
             return;
         }
         let mut early = Vec::new();
