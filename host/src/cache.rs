@@ -133,9 +133,9 @@ impl Cache {
         }
     }
 
-    /// The answer under the want's key, however old it is.
-    pub(crate) fn known(&self, want: &Want) -> Option<Arc<Entry>> {
-        self.get(Kind::Object, &want.key)
+    /// The answer under `key`, however old it is.
+    pub(crate) fn known(&self, key: &str) -> Option<Arc<Entry>> {
+        self.get(Kind::Object, key)
     }
 
     /// The result under `key`, by its own time.
@@ -197,16 +197,18 @@ impl Cache {
         entry
     }
 
-    /// Asking for the want failed just now: what may stand in does, for the next moment without
-    /// asking.
+    /// Asking for the want failed just now. A document stands in, for the next moment without
+    /// asking; anything else only within its own time.
     pub(crate) fn failed(&self, want: &Want) -> Option<Arc<Entry>> {
-        match self.object(want) {
-            Found::IfFailed(entry) | Found::Fresh(entry) | Found::Stale(entry) => {
-                self.hold(&entry, want);
-                Some(entry)
-            }
-            Found::Nothing => None,
+        let (Found::IfFailed(entry) | Found::Fresh(entry) | Found::Stale(entry)) =
+            self.object(want)
+        else {
+            return None;
+        };
+        if matches!(want.source, Source::Document(_)) {
+            self.hold(&entry, want);
         }
+        Some(entry)
     }
 
     /// Uses `entry` without asking for a moment, and after it while another asks.

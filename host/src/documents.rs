@@ -10,17 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::cache::Entry;
 use crate::stored::Stored;
 use sightscreen_core::route::decode;
 use sightscreen_core::{document, keyring};
+use sightscreen_door::store_life;
 
-/// Copies of pods are of one ledger revision and useless after their event; they are swept after
-/// this.
-const PODS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longer than any write takes: a file that is still new after this was left over.
 const WRITING: Duration = Duration::from_secs(60);
 const LONGEST_NAME: usize = 200;
@@ -31,13 +28,14 @@ const KEYRING_LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Documents {
     folder: PathBuf,
+    writer: Arc<Mutex<()>>,
 }
 
 impl Documents {
     /// Opens the folder, making it where it is absent, and sweeps old copies of pods.
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let documents = Self { folder };
+        let documents = Self { folder, writer: Arc::default() };
         documents.sweep(SystemTime::now())?;
         Ok(documents)
     }
@@ -48,11 +46,12 @@ impl Documents {
             let file = file?;
             let name = file.file_name();
             let name = name.to_string_lossy();
-            let kept = match name.as_ref() {
-                name if name.ends_with(".new") => WRITING,
-                name if name.starts_with("pods%2F") => PODS_KEPT,
-                _ => continue,
+            let kept = match decode(&name) {
+                _ if name.ends_with(".new") => Some(WRITING),
+                Some(name) => store_life(&name),
+                None => None,
             };
+            let Some(kept) = kept else { continue };
             let written = file.metadata().and_then(|data| data.modified());
             let age = written.ok().and_then(|at| now.duration_since(at).ok());
             if age.is_some_and(|age| age > kept) {
@@ -89,16 +88,23 @@ impl Documents {
         Some(Stored { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into() })
     }
 
-    /// Replaces the copy where it differs. Blocks.
-    pub(crate) fn save(&self, name: &str, body: &Bytes) -> io::Result<()> {
+    /// Replaces the copy, if there is none or `is_newer` says that this one is newer than it.
+    /// Blocks.
+    pub(crate) fn save(
+        &self,
+        name: &str,
+        body: &[u8],
+        is_newer: impl FnOnce(Stored) -> bool,
+    ) -> io::Result<()> {
         let Some(path) = self.path(name) else {
             return Ok(());
         };
-        if fs::read(&path).is_ok_and(|old| old == *body) {
+        // Documents change seldom. So one writer at a time is enough, between look and rename.
+        let _writes = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.load(name).is_some_and(|old| !is_newer(old)) {
             return Ok(());
         }
-        // Two writers of one name would be two origins' answers within one write; the random part
-        // keeps them apart.
+        // The random part keeps apart what another process writes into the same folder.
         let new = path.with_extension(format!("{:016x}.new", fastrand::u64(..)));
         let written = write_synced(&new, body).and_then(|()| fs::rename(&new, &path));
         if written.is_err() {
@@ -196,8 +202,9 @@ mod tests {
         let folder = crate::testing::folder("documents");
         let documents = Documents::open(folder.clone()).unwrap();
         for name in ["events/demo", "../../etc/passwd", "pods/demo/17/18-34.f", ".hidden"] {
-            documents.save(name, &Bytes::from_static(b"one")).unwrap();
-            documents.save(name, &Bytes::from_static(b"two")).unwrap();
+            documents.save(name, b"one", |_| true).unwrap();
+            documents.save(name, b"two", |old| old.body == "one").unwrap();
+            documents.save(name, b"zero", |_| false).unwrap();
             assert_eq!(documents.load(name).unwrap().body, "two");
         }
         let files = fs::read_dir(&folder).unwrap().count();
@@ -214,7 +221,7 @@ mod tests {
         let of_it = ["events/demo", "pods/demo/17/18-34.f", "snapshots/api/events/demo/score"];
         let others = ["events/demo2", "flags/site", "snapshots/page/demo"];
         for name in of_it.iter().chain(&others) {
-            documents.save(name, &Bytes::from_static(b"one")).unwrap();
+            documents.save(name, b"one", |_| true).unwrap();
         }
         assert_eq!(documents.remove("demo").unwrap(), of_it.len());
         assert!(of_it.iter().all(|name| documents.load(name).is_none()));

@@ -74,3 +74,13 @@ pub(crate) fn header_map(headers: &[(String, String)]) -> HeaderMap {
     }
     map
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_all_doors_keep() {
+        assert_eq!(KEPT, sightscreen_door::headers::KEPT);
+    }
+}

@@ -1,4 +1,4 @@
-//! What the unit tests share.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::PathBuf;

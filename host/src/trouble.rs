@@ -6,20 +6,23 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+
 /// Time between two lines about one cause.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// What was told, and when.
 #[derive(Default)]
 pub(crate) struct Troubles {
-    told: Mutex<HashMap<&'static str, Instant>>,
+    /// By base URL and cause: beside the origin there may be media bases, a few.
+    told: Mutex<HashMap<(String, &'static str), Instant>>,
 }
 
 impl Troubles {
     /// A connection to `origin` failed with `error`.
     pub(crate) fn tell(&self, origin: &str, error: &(dyn Error + 'static)) {
         let cause = cause(error);
-        if self.is_new(cause) {
+        if self.is_new(origin, cause) {
             let detail = chain(error);
             tracing::warn!(origin, cause, detail, "the origin does not answer");
         } else {
@@ -34,18 +37,24 @@ impl Troubles {
         } else {
             "does the origin ask for an edge-secret? set it here as origin-secret"
         };
-        if self.is_new("refused by the origin") {
+        if self.is_new(origin, "refused by the origin") {
             tracing::warn!(origin, "the origin refused a request (403); {remedy}");
         }
     }
 
-    fn is_new(&self, cause: &'static str) -> bool {
+    /// The origin answered with a status that is a failure, 429 for a document among them.
+    pub(crate) fn failed(&self, origin: &str, status: StatusCode) {
+        if self.is_new(origin, "an answer that is a failure") {
+            let status = status.as_u16();
+            tracing::warn!(origin, status, "the origin fails; what is kept stands in for it");
+        }
+    }
+
+    fn is_new(&self, origin: &str, cause: &'static str) -> bool {
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match told.get(cause) {
-            Some(last) if now.duration_since(*last) < QUIET => false,
-            _ => told.insert(cause, now).is_none_or(|last| last < now),
-        }
+        told.retain(|_, last| now.duration_since(*last) < QUIET);
+        told.insert((origin.to_owned(), cause), now).is_none()
     }
 }
 
@@ -100,11 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once_a_minute_and_each_cause_for_itself() {
+    fn a_cause_is_told_once_a_minute_and_each_for_itself() {
         let troubles = Troubles::default();
-        assert!(troubles.is_new("a"));
-        assert!(!troubles.is_new("a"));
-        assert!(troubles.is_new("b"));
+        assert!(troubles.is_new("http://a", "x"));
+        assert!(!troubles.is_new("http://a", "x"));
+        assert!(troubles.is_new("http://a", "y"));
+        assert!(troubles.is_new("http://b", "x"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use sightscreen_core::{Class, Failure, Source, Want};
 use sightscreen_door::{self as door, Lifetime};
 
 /// In which the origin is told that an edge of its own asks.
-const SECRET: HeaderName = HeaderName::from_static("sightscreen-edge-secret");
+const SECRET: HeaderName = HeaderName::from_static(door::headers::SECRET);
 /// A document that every origin has, if only to say that there is none.
 const PROBE: &str = "flags/site";
 
@@ -129,11 +129,7 @@ impl Upstream {
             outcome.as_ref().map_err(|failure| *failure).map(|(response, _)| response.status());
         self.metrics.upstream(class, status, start.elapsed());
         let (response, permit) = outcome?;
-        let is_for_edges = matches!(class, Class::Document | Class::Playlist | Class::Object);
-        if is_for_edges && response.status() == StatusCode::FORBIDDEN {
-            let url = door::url_of(&want.source, &self.origin).unwrap_or_default();
-            self.troubles.refused(base(&url), self.secret.is_some());
-        }
+        self.tell(want, response.status());
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
         let mut cache_control =
@@ -145,6 +141,20 @@ impl Upstream {
             Head { status: parts.status, headers: parts.headers, length, private },
             Arriving { body, stall: self.stall, _permit: permit },
         ))
+    }
+
+    /// Says where an answer is a failure.
+    fn tell(&self, want: &Want, status: StatusCode) {
+        if !want.class.is_failure(status.as_u16()) {
+            return;
+        }
+        let is_for_edges = matches!(want.class, Class::Document | Class::Playlist | Class::Object);
+        let url = door::url_of(&want.source, &self.origin).unwrap_or_default();
+        if is_for_edges && status == StatusCode::FORBIDDEN {
+            self.troubles.refused(base(&url), self.secret.is_some());
+        } else {
+            self.troubles.failed(base(&url), status);
+        }
     }
 
     async fn send(&self, want: &Want, headers: HeaderMap) -> Result<Response<Incoming>, Failure> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cache::{Entry, Found};
@@ -17,9 +17,10 @@ use crate::node::Worker;
 use crate::stored::{Stored, header_map};
 use crate::transfer::{Head, Transfer};
 use crate::upstream::Limits;
+use sightscreen_core::document::key as key_of_document;
 use sightscreen_core::keyring::Keyring;
 use sightscreen_core::{Failure, Object, Sharing, Source, Want};
-use sightscreen_door::{Came, Document, headers};
+use sightscreen_door::{Came, Document, Lifetime, headers};
 
 /// The most that an answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -302,15 +303,12 @@ impl Worker {
         if let Source::Document(name) = &want.source {
             return self.land_document(want, name, stored).await;
         }
-        let kept_ms = match stored.status {
-            StatusCode::OK => want.fresh_ms,
-            StatusCode::NOT_FOUND | StatusCode::GONE => want.missing_ms,
-            _ => 0,
-        };
-        if kept_ms == 0 {
-            return Ok(Arc::new(Entry::unkept(stored)));
+        match Lifetime::of(want, stored.status.as_u16(), None) {
+            Some(lifetime) if lifetime.end_ms() > 0 => {
+                Ok(self.node.cache.keep_object(want, stored, false))
+            }
+            _ => Ok(Arc::new(Entry::unkept(stored))),
         }
-        Ok(self.node.cache.keep_object(want, stored, false))
     }
 
     /// Keeps a document that is signed and not older than the copy; whatever else came is none.
@@ -325,14 +323,14 @@ impl Worker {
         match Came::of(want, Ok(object(&stored)), Some(&keyring), copy.clone()) {
             Came::Document(document) => {
                 if document.is_news(copy.as_ref()) {
-                    self.save(name.to_owned(), stored.body.clone());
+                    self.save(want.clone(), name.to_owned(), document.clone());
                 }
                 Ok(self.node.cache.keep_object(want, stored, document.is_absence))
             }
+            _ if want.class.is_failure(stored.status.as_u16()) => Err(Failure::Unreachable),
             _ => {
                 tracing::error!(
                     document = name,
-                    status = stored.status.as_u16(),
                     "the origin's answer is no document that a key of the keyring signed under \
                      this name, or one that is older than the copy; are origin and edge given the \
                      same keys?"
@@ -342,22 +340,34 @@ impl Worker {
         }
     }
 
-    /// The document that this node has: in memory, else on disk.
+    /// The newest document of that name that this node has: in memory, else on disk. In memory
+    /// there may be two, for a want that looks for a newer document has a key of its own.
     async fn copy(&self, want: &Want, name: &str, keyring: &Keyring) -> Option<Document> {
-        let known = self.node.cache.known(want).map(|entry| object(&entry.stored));
-        if let Some(copy) = known.and_then(|object| Document::genuine(want, object, keyring)) {
-            return Some(copy);
+        let document_key = key_of_document(name);
+        let known = [want.key.as_str(), &document_key].map(|key| {
+            let entry = self.node.cache.known(key)?;
+            Document::genuine(want, object(&entry.stored), keyring)
+        });
+        let newest = known.into_iter().flatten().max_by_key(|document| document.version);
+        if newest.is_some() {
+            return newest;
         }
         let (documents, name) = (self.node.documents.clone(), name.to_owned());
         let stored = tokio::task::spawn_blocking(move || documents.load(&name)).await.ok()??;
         Document::genuine(want, object(&stored), keyring)
     }
 
-    /// Writes the copy while those who wait have the answer: no viewer waits for a disk.
-    fn save(&self, name: String, body: bytes::Bytes) {
+    /// Writes the copy while those who wait have the answer: no viewer waits for a disk. A copy
+    /// there of the same version or a later one stays.
+    fn save(&self, want: Want, name: String, document: Document) {
         let documents = self.node.documents.clone();
+        let keyring = self.node.keyring.parsed();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = documents.save(&name, &body) {
+            let is_newer = |old: Stored| {
+                Document::genuine(&want, object(&old), &keyring)
+                    .is_none_or(|old| old.version < document.version)
+            };
+            if let Err(error) = documents.save(&name, &document.object.body, is_newer) {
                 tracing::error!(
                     document = name, %error,
                     "copy of a document not written; is the data folder full or read-only?"

@@ -11,8 +11,10 @@ use wasm_encoder::{
     Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection, ComponentValType,
 };
 
-use common::{Origin, config, fixture, folder, get, ms, node, reply, send, signed, slow};
-use sightscreen_host::{EMBEDDED, start};
+use common::{
+    Origin, config, fixture, folder, get, ms, node, reply, send, signed, signed_as, slow,
+};
+use sightscreen_host::{EMBEDDED, Running, start};
 
 const FAILED: &str =
     r#"{"type":"urn:sightscreen:problem:edge-failed","title":"The edge failed","status":500}"#;
@@ -93,6 +95,34 @@ fn documents_survive_a_restart_without_an_origin() {
     let second = start(&config(nobody, &data, Some(fixture()))).unwrap();
     assert_eq!(get(second.listen, target).text(), expected);
     assert_eq!(get(second.listen, "/get?document=events/other&key=o").text(), "unreachable");
+    second.stop();
+}
+
+#[test]
+fn an_older_document_never_takes_the_place_of_the_copy_on_disk() {
+    let data = folder();
+    let keys = |version| signed_as("keys/demo", version, "{}");
+    let answers = AtomicUsize::new(0);
+    let origin = Origin::new(move |_, _| {
+        let version = [2, 5, 3][answers.fetch_add(1, Ordering::Relaxed).min(2)];
+        reply(200, "", &keys(version))
+    });
+    let ask = |node: &Running, key: &str| {
+        let target = format!("/get?document=keys/demo&key={key}&fresh=100&timeout=500");
+        get(node.listen, &target).text()
+    };
+    let (usual, newer) = ("document/keys/demo", "document/keys/demo/newer");
+    let first = start(&config(origin.address, &data, Some(fixture()))).unwrap();
+    assert_eq!(ask(&first, newer), format!("200 {}", keys(2)));
+    assert_eq!(ask(&first, usual), format!("200 {}", keys(5)));
+    sleep(ms(200));
+    // Another origin behind the same name, or a cache before it, has the version of before.
+    assert_ne!(ask(&first, newer), format!("200 {}", keys(3)));
+    assert_eq!(origin.asked("/documents/keys/demo"), 3);
+    first.stop();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let second = start(&config(nobody, &data, Some(fixture()))).unwrap();
+    assert_eq!(ask(&second, usual), format!("200 {}", keys(5)));
     second.stop();
 }
 

@@ -16,8 +16,6 @@ use crate::{cache, upstream};
 
 /// The KV namespace, where it is bound.
 const STORE: &str = "DOCUMENTS";
-/// Seconds: pods are of one ledger revision, and of no use after their event.
-const PODS_LIFE_S: u64 = 7 * 24 * 3600;
 
 /// The platform, as one request sees it.
 #[derive(Clone)]
@@ -112,7 +110,10 @@ impl Platform for Cloudflare {
         if let Ok(store) = self.0.env.kv(STORE)
             && let Ok(put) = store.put_bytes(name, value)
         {
-            let put = if name.starts_with("pods/") { put.expiration_ttl(PODS_LIFE_S) } else { put };
+            let put = match door::store_life(name) {
+                Some(life) => put.expiration_ttl(life.as_secs()),
+                None => put,
+            };
             // A failure leaves the old value.
             let _ = put.execute().await;
         }

@@ -99,8 +99,8 @@ pub(crate) fn response(answer: Answer<Stream>) -> Result<Response> {
     for (name, value) in &headers {
         fields.append(name, value)?;
     }
-    // The platform refuses a body, even an empty one, where the status has none.
-    let body = if matches!(status, 204 | 304) { ResponseBody::Empty } else { body };
+    // The platform refuses a body, even an empty one, with 204.
+    let body = if status == 204 { ResponseBody::Empty } else { body };
     let mut builder = ResponseBuilder::new().with_status(status).with_headers(fields);
     // The bytes are in their encoding already; the platform would encode them once more.
     if headers.iter().any(|(name, _)| name == "content-encoding") {

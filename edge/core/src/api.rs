@@ -9,6 +9,7 @@ use crate::context::{Context, Flow, Found, is_missing, refuse};
 use crate::document::{Snapshot, event_of_api};
 use crate::exchange::{Class, Got, Object, Response, Sharing, Source, Want, forbids_sharing};
 use crate::flags::{PANIC, SNAPSHOTS, Subject};
+use crate::keyring::sha256_hex;
 use crate::live::header;
 use crate::problem::Problem;
 
@@ -21,6 +22,8 @@ const API_BYTES_MAX: u32 = 1 << 20;
 const PERSONAL_TIMEOUT_MS: u32 = 10_000;
 /// Longest query of a shared API answer.
 const QUERY_BYTES_MAX: usize = 1024;
+/// Longest target that is a key as it is.
+const KEY_BYTES_MAX: usize = 128;
 /// Stands for no event: the flags of all.
 const SITE: &str = "site";
 
@@ -95,7 +98,7 @@ fn personal(cx: &Context<'_>, path: &str, target: String) -> Flow<Response> {
 
 fn shared_want(path: &str, target: String) -> Want {
     Want {
-        key: format!("origin{target}"),
+        key: key(&target),
         source: Source::Origin(target),
         event: event_of_api(path).map(str::to_owned),
         class: Class::Api,
@@ -106,6 +109,15 @@ fn shared_want(path: &str, target: String) -> Want {
         timeout_ms: API_BUDGET_MS,
         max_bytes: API_BYTES_MAX,
     }
+}
+
+/// Under what the answer is kept. A long target stands there by its digest, so that what a viewer
+/// writes makes no key longer.
+fn key(target: &str) -> String {
+    if target.len() <= KEY_BYTES_MAX {
+        return format!("origin{target}");
+    }
+    format!("origin#{}", sha256_hex(target.as_bytes()))
 }
 
 /// What is kept beyond the edge: an answer, and that there is none. Not a refusal, which may end at

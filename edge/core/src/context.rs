@@ -631,7 +631,7 @@ fn document_want(name: &str) -> Want {
     let immutable = name.starts_with("pods/");
     Want {
         source: Source::Document(name.to_owned()),
-        key: format!("document/{name}"),
+        key: document::key(name),
         event: document::event_of(name).map(str::to_owned),
         class: Class::Document,
         sharing: Sharing::Everyone,

@@ -117,6 +117,12 @@ pub fn read_json<T: DeserializeOwned>(
     serde_json::from_slice(document.payload).map_err(|_| DocumentError::Payload)
 }
 
+/// Under what the document of that name is kept in a cache.
+#[must_use]
+pub fn key(name: &str) -> String {
+    format!("document/{name}")
+}
+
 /// The event that the document of that name belongs to; `None` belongs to all.
 #[must_use]
 pub fn event_of(name: &str) -> Option<&str> {

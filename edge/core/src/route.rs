@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use crate::page::INDEX;
+
 /// Longest target that is looked at, in bytes.
 pub const TARGET_BYTES_MAX: usize = 4096;
 /// Visible characters that no target has unescaped (RFC 3986, section 2), and of which platforms
@@ -101,7 +103,7 @@ impl<'a> Target<'a> {
     pub fn route(&self) -> Option<Route<'_>> {
         let path = self.path.strip_prefix('/')?;
         if path.is_empty() {
-            return Some(Route::Page("index.html"));
+            return Some(Route::Page(INDEX));
         }
         let (area, rest) = cut(path, b'/')?;
         match area {

@@ -13,7 +13,7 @@ pub const READ: [&str; 6] =
 pub const SECRET: &str = "sightscreen-edge-secret";
 
 /// Those that become part of an [`Object`](sightscreen_core::Object), and are stored with it.
-const KEPT: [&str; 4] = ["cache-control", "content-type", "etag", "retry-after"];
+pub const KEPT: [&str; 4] = ["cache-control", "content-type", "etag", "retry-after"];
 
 /// Those that a relay passes on, unless the core sets them.
 const RELAYED: [&str; 4] = ["content-type", "content-length", "content-range", "etag"];
@@ -48,12 +48,6 @@ pub fn length(headers: &[(String, String)]) -> Option<u64> {
 #[must_use]
 pub fn kept(headers: &[(String, String)]) -> Headers {
     headers.iter().filter(|(name, _)| KEPT.contains(&name.as_str())).cloned().collect()
-}
-
-/// Whether a header is kept with an object.
-#[must_use]
-pub fn is_kept(name: &str) -> bool {
-    KEPT.contains(&name)
 }
 
 /// The headers of a relayed answer: the origin's few, then the core's, which win.

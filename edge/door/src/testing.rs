@@ -10,7 +10,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use sightscreen_core::{Class, Failure, Sharing, Source, Want};
+use sightscreen_core::keyring::{Keyring, Purpose};
+use sightscreen_core::{Class, Failure, Sharing, Source, Want, document};
 
 use crate::{
     Arrival, Body, Entry, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn, settle, turn,
@@ -34,9 +35,26 @@ pub(crate) fn want() -> Want {
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The platform. Work goes on where a viewer leaves, as it does at Cloudflare.
+/// The key that signs what [`document`] makes.
+pub(crate) const KEYRING: &[u8] = br#"{"document":{"d1":"00112233445566778899aabbccddeeff"},
+"pass":{"k1":"00112233445566778899aabbccddeeff"},"url":{"u1":"00112233445566778899aabbccddeeff"}}"#;
+
+/// A signed document that says nothing.
+pub(crate) fn document(name: &str, version: u64) -> Vec<u8> {
+    let keyring = Keyring::parse(KEYRING).expect("a keyring");
+    document::write(name, version, b"{}", keyring.first(Purpose::Document))
+}
+
+/// A platform whose cache all instances share. Work goes on where a viewer leaves, as it does at
+/// Cloudflare.
+pub(crate) type Fake = InMemory<true>;
+
+/// A platform where each instance has a cache of its own, as at Spin.
+pub(crate) type Alone = InMemory<false>;
+
+/// One instance of the platform.
 #[derive(Clone)]
-pub(crate) struct Fake(Rc<Inner>);
+pub(crate) struct InMemory<const CACHE_IS_SHARED: bool>(Rc<Inner>);
 
 struct Inner {
     now_ms: Cell<u64>,
@@ -44,26 +62,57 @@ struct Inner {
     next_ms: Cell<u64>,
     /// Milliseconds that the origin takes.
     origin_ms: u32,
+    /// The body that the origin answers with.
+    answer: RefCell<Vec<u8>>,
     /// How often the origin was asked.
     asked: Cell<usize>,
     cache: RefCell<HashMap<String, (Stamp, Vec<u8>)>>,
     /// Whether the store never answers, and nothing comes of a kept body.
     hangs: Cell<bool>,
+    store: Rc<Store>,
     tasks: RefCell<Vec<Task>>,
 }
 
-impl Fake {
+/// What outlives an instance.
+#[derive(Default)]
+struct Store {
+    values: RefCell<HashMap<String, Vec<u8>>>,
+    saves: Cell<usize>,
+}
+
+impl<const CACHE_IS_SHARED: bool> InMemory<CACHE_IS_SHARED> {
     /// With an origin that answers 200 and `new` after so many milliseconds.
     pub(crate) fn new(origin_ms: u32) -> Self {
+        Self::with(origin_ms, Rc::default())
+    }
+
+    fn with(origin_ms: u32, store: Rc<Store>) -> Self {
         Self(Rc::new(Inner {
             now_ms: Cell::new(1_700_000_000_000),
             next_ms: Cell::new(0),
             origin_ms,
+            answer: RefCell::new(b"new".to_vec()),
             asked: Cell::new(0),
             cache: RefCell::default(),
             hangs: Cell::default(),
+            store,
             tasks: RefCell::default(),
         }))
+    }
+
+    /// Another instance, elsewhere, with the same store.
+    pub(crate) fn sibling(&self) -> Self {
+        Self::with(self.0.origin_ms, Rc::clone(&self.0.store))
+    }
+
+    /// What the origin answers from now on.
+    pub(crate) fn origin_has(&self, body: Vec<u8>) {
+        self.0.answer.replace(body);
+    }
+
+    /// How often the store was written.
+    pub(crate) fn saves(&self) -> usize {
+        self.0.store.saves.get()
     }
 
     /// From now on the store never answers, and nothing comes of a kept body.
@@ -105,13 +154,13 @@ impl Fake {
     }
 }
 
-impl Platform for Fake {
+impl<const CACHE_IS_SHARED: bool> Platform for InMemory<CACHE_IS_SHARED> {
     /// `None` never comes.
     type Stream = Option<Vec<u8>>;
     type Lead = InstanceLead;
 
-    const CACHE_IS_SHARED: bool = true;
-    const SAVES_SPREAD_MS: u32 = 0;
+    const CACHE_IS_SHARED: bool = CACHE_IS_SHARED;
+    const SAVES_SPREAD_MS: u32 = if CACHE_IS_SHARED { 3000 } else { 0 };
 
     fn now_ms(&self) -> u64 {
         self.0.now_ms.get()
@@ -134,7 +183,7 @@ impl Platform for Fake {
     }
 
     async fn secret(&self) -> Option<Vec<u8>> {
-        None
+        Some(KEYRING.to_vec())
     }
 
     async fn ask(
@@ -144,7 +193,8 @@ impl Platform for Fake {
     ) -> Result<Arrival<Self::Stream>, Failure> {
         self.0.asked.set(self.asked() + 1);
         self.wait(self.0.origin_ms).await;
-        Ok(Arrival { status: 200, headers: Vec::new(), stream: Some(b"new".to_vec()) })
+        let body = self.0.answer.borrow().clone();
+        Ok(Arrival { status: 200, headers: Vec::new(), stream: Some(body) })
     }
 
     async fn read(&self, stream: Self::Stream, _: u32) -> Result<Vec<u8>, Failure> {
@@ -176,14 +226,18 @@ impl Platform for Fake {
         settle(self, lead, outcome, event);
     }
 
-    async fn load(&self, _: &str, _: u32) -> Option<Vec<u8>> {
+    async fn load(&self, name: &str, _: u32) -> Option<Vec<u8>> {
         if self.0.hangs.get() {
             std::future::pending::<()>().await;
         }
-        None
+        self.0.store.values.borrow().get(name).cloned()
     }
 
-    async fn save(&self, _: &str, _: &[u8]) {}
+    async fn save(&self, name: &str, value: &[u8]) {
+        let store = &self.0.store;
+        store.saves.set(store.saves.get() + 1);
+        store.values.borrow_mut().insert(name.to_owned(), value.to_vec());
+    }
 
     fn later(&self, work: impl Future<Output = ()> + 'static) {
         self.0.tasks.borrow_mut().push(Box::pin(work));

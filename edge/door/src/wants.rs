@@ -8,6 +8,7 @@ use sightscreen_core::keyring::Keyring;
 use sightscreen_core::{Failure, Got, Object, Sharing, Source, Want};
 
 use crate::flights::Pulse;
+use crate::instance::stamp;
 use crate::platform::{Outcome, Platform, Turn};
 use crate::time::within;
 use crate::{Came, Document, Parsed, copies, headers};
@@ -46,7 +47,7 @@ pub(crate) async fn get<P: Platform>(
             match within(platform, copies::FIND_MS, object).await.flatten() {
                 Some(object) => Got::Object(object),
                 // Its body is broken, or does not come: as if there were none.
-                None => fetch(platform, &rest(), None).await.got(),
+                None => fetch_instead(platform, &rest()).await.got(),
             }
         }
         Turn::Came(Ok(object)) => Got::Object((*object).clone()),
@@ -76,6 +77,21 @@ async fn fetch_for_all<P: Platform>(
     let fetched =
         async move { Rc::new(pulse.during(&this, fetch(&this, &want, Some(lead))).await) };
     platform.see_through(fetched).await
+}
+
+/// Asks for what takes the place of an entry that is of no use.
+async fn fetch_instead<P: Platform>(platform: &P, want: &Want) -> Came {
+    let came = fetch(platform, want, None).await;
+    if let Outcome::Object(object, lifetime) = outcome(want, &came)
+        && lifetime.end_ms() > 0
+    {
+        let (this, want) = (platform.clone(), want.clone());
+        platform.later(async move {
+            let (stamp, event) = (stamp(&this, &object, lifetime), want.event.as_deref());
+            this.put(&want.key, &stamp, &object.body, lifetime.end_ms(), event).await;
+        });
+    }
+    came
 }
 
 /// Asks the origin, and hands what came to those who wait, if this one leads.
@@ -171,8 +187,7 @@ fn left(want: &Want, begun_ms: u64, now_ms: u64) -> Want {
 mod tests {
     use super::*;
     use crate::Lifetime;
-    use crate::instance::stamp;
-    use crate::testing::{self, Fake};
+    use crate::testing::{self, Alone, Fake};
     use crate::time::first;
 
     /// Longer than a leader without a pulse is waited for.
@@ -211,6 +226,36 @@ mod tests {
         let begun_ms = fake.now_ms();
         assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"new");
         assert_eq!(fake.now_ms(), begun_ms + u64::from(copies::FIND_MS));
+    }
+
+    #[test]
+    fn a_kept_body_that_broke_is_replaced() {
+        let (fake, want) = (Fake::new(0), want());
+        let kept = stamp(&fake, &Object::whole(Vec::new()), Lifetime::fresh(60_000));
+        // Longer than the want allows, it cannot be read.
+        let broken = vec![0; 1 + want.max_bytes as usize];
+        fake.run(fake.put(&want.key, &kept, &broken, 60_000, None));
+        for _ in 0..2 {
+            assert_eq!(body(fake.run(get(&fake, &want, &[]))), b"new");
+            fake.pass(10);
+        }
+        assert_eq!(fake.asked(), 1);
+    }
+
+    #[test]
+    fn what_never_changes_is_asked_for_and_written_once_for_all_instances() {
+        const NAME: &str = "pods/demo/e1.1/generic";
+        let source = Source::Document(NAME.to_owned());
+        let want = Want { source, fresh_ms: u32::MAX, stale_ms: 0, ..want() };
+        let signed = testing::document(NAME, 1);
+        let first = Alone::new(0);
+        first.origin_has(signed.clone());
+        assert_eq!(body(first.run(get(&first, &want, &[]))), signed);
+        first.pass(10);
+        let second = first.sibling();
+        assert_eq!(body(second.run(get(&second, &want, &[]))), signed);
+        second.pass(10);
+        assert_eq!((first.asked(), second.asked(), second.saves()), (1, 0, 1));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use fastly::KVStore;
 use sightscreen_core::{Failure, Got, Relay, Want};
-use sightscreen_door::{Answer, Arrival, Body, Entry, Outcome, Platform, Pulse, Stamp, Turn};
+use sightscreen_door::{
+    Answer, Arrival, Body, Entry, Outcome, Platform, Pulse, Stamp, Turn, store_life,
+};
 
 use crate::cache::{self, Kept, Lead, Looked};
 use crate::relay::{self, Stream};
@@ -16,8 +18,6 @@ use crate::{task, upstream};
 
 /// The KV store, where the service is linked to one.
 const STORE: &str = "sightscreen-documents";
-/// Pods are of one ledger revision, and of no use after their event.
-const PODS_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The platform.
 #[derive(Clone)]
@@ -105,8 +105,10 @@ impl Platform for Fastly {
     async fn save(&self, name: &str, value: &[u8]) {
         if let Ok(Some(store)) = KVStore::open(STORE) {
             let insert = store.build_insert();
-            let insert =
-                if name.starts_with("pods/") { insert.time_to_live(PODS_LIFE) } else { insert };
+            let insert = match store_life(name) {
+                Some(life) => insert.time_to_live(life),
+                None => insert,
+            };
             // A failure leaves the old value.
             let _ = insert.execute(name, value);
         }

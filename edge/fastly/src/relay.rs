@@ -14,7 +14,7 @@ use fastly::handle::BodyHandle;
 use fastly::http::body::StreamingBody;
 use sightscreen_core::{Failure, Got, Object, Relay, Want};
 use sightscreen_door::{
-    Answer, Body as Whose, Cut, Lifetime, Outcome, Platform, headers, relay as pass,
+    Answer, Body as Whose, Cut, Lifetime, Outcome, Platform, Stamp, headers, relay as pass,
 };
 
 use crate::cache::{self, Kept, Lead, Looked};
@@ -227,14 +227,15 @@ impl Arriving {
             }
         }
         if self.writer.finish().is_ok() {
-            last(&want, self.lifetime);
+            last(&want, &self.kept.stamp, self.lifetime);
         }
     }
 }
 
-/// Writes the entry anew, with its own life.
-fn last(want: &Want, lifetime: Lifetime) {
-    let Some(kept) = cache::get(&want.key) else { return };
+/// Writes the entry of that stamp anew, with its own life. Where another has taken its place, which
+/// may not be whole yet, that one is left alone.
+fn last(want: &Want, written: &Stamp, lifetime: Lifetime) {
+    let Some(kept) = cache::get(&want.key).filter(|kept| kept.stamp == *written) else { return };
     let mut stamp = kept.stamp.clone();
     stamp.headers.push((WHOLE.to_owned(), "1".to_owned()));
     stamp.lifetime = lifetime;

@@ -19,7 +19,6 @@
 //! - A trap fails the requests of its instance with the platform's own 500.
 #![forbid(unsafe_code)]
 
-mod memory;
 mod platform;
 mod upstream;
 mod viewer;

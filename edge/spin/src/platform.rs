@@ -1,18 +1,24 @@
 //! What the driver asks of Spin.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sightscreen_core::{Failure, Want};
+use sightscreen_core::{Failure, Want, document};
 use sightscreen_door::{
-    self as door, Arrival, Body, Entry, InstanceLead, Outcome, Platform, Pulse, Stamp, Turn,
+    self as door, Arrival, Body, Entry, InstanceLead, Memory, Outcome, Platform, Pulse, Stamp, Turn,
 };
 use spin_sdk::key_value::Store;
 use spin_sdk::wasip3;
 
+use crate::upstream;
 use crate::viewer::{entropy, now_ms, setting};
-use crate::{memory, upstream};
+
+thread_local! {
+    /// In place of a cache.
+    static MEMORY: RefCell<Memory> = RefCell::default();
+}
 
 /// The platform, with the settings that each request to the origin needs.
 #[derive(Clone)]
@@ -74,12 +80,13 @@ impl Platform for Spin {
     }
 
     async fn get(&self, key: &str) -> Option<Entry<upstream::Stream>> {
-        let (stamp, body) = memory::get(key)?;
+        let (stamp, body) = MEMORY.with_borrow_mut(|memory| memory.get(key))?;
         Some(Entry { stamp, body: Body::Whole(body.to_vec()) })
     }
 
     async fn put(&self, key: &str, stamp: &Stamp, body: &[u8], life_ms: u64, _: Option<&str>) {
-        memory::put(key, stamp, body, now_ms().saturating_add(life_ms));
+        let end_ms = now_ms().saturating_add(life_ms);
+        MEMORY.with_borrow_mut(|memory| memory.put(key, stamp, body, end_ms));
     }
 
     async fn turn(&self, key: &str, patience_ms: u32, pulse: &Pulse) -> Turn<Self> {
@@ -112,13 +119,16 @@ impl Platform for Spin {
     }
 }
 
-/// The key in the store. Of a cohort's pods it is the newest alone: nothing here ends by itself,
-/// and what a revision decided is asked for while it is the newest. The copy of another revision is
-/// no copy, for a document is read under its whole name.
+/// The key in the store. Of a cohort's pods there are two, for even and odd revisions: nothing here
+/// ends by itself, and while viewers go from one revision to the next, both are asked for. The copy
+/// of another revision is no copy, for a document is read under its whole name.
 fn key(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {
-        ["pods", event, _, cohort] => format!("document/pods/{event}/{cohort}"),
-        _ => format!("document/{name}"),
+        ["pods", event, revision, cohort] => {
+            let is_odd = revision.ends_with(['1', '3', '5', '7', '9']);
+            format!("document/pods/{event}/{cohort}/{}", u8::from(is_odd))
+        }
+        _ => document::key(name),
     }
 }

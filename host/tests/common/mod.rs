@@ -58,9 +58,14 @@ const KEYRING: &str = r#"{"document":{"d1":"00112233445566778899aabbccddeeff"},
 
 /// `payload` as the document `name`, signed by the keyring's key.
 pub fn signed(name: &str, payload: &str) -> String {
+    signed_as(name, 1, payload)
+}
+
+/// The same of another version.
+pub fn signed_as(name: &str, version: u64, payload: &str) -> String {
     let keyring = Keyring::parse(KEYRING.as_bytes()).unwrap();
     let key = keyring.first(Purpose::Document);
-    String::from_utf8(document::write(name, 1, payload.as_bytes(), key)).unwrap()
+    String::from_utf8(document::write(name, version, payload.as_bytes(), key)).unwrap()
 }
 
 /// A new empty folder.
