@@ -13,8 +13,8 @@ use flate2::read::GzDecoder;
 use similar::{ChangeTag, TextDiff};
 
 use crate::case::{Count, Expander, Loaded, StepSpec, now_ms, passes_in, secret_texts};
-use crate::doors::Door;
-use crate::run::{CANARY, counted, read};
+use crate::doors::{Door, EDGE_SECRET};
+use crate::run::{CANARIES, counted, read};
 use crate::wire::{Headers, Reply, Request, header};
 
 /// Seconds by which a time in a pass may differ: the clock ran between making and checking.
@@ -281,11 +281,27 @@ impl Checked<'_> {
     }
 }
 
+/// Every request proves that an edge asks, wherever it went: the header is there once, with the
+/// door's own secret. A door without one sends none, and what a viewer says there counts for nothing.
+pub(crate) fn of_an_edge(seen: &[Request], secret: Option<&str>) -> Result<(), String> {
+    let (name, expected) = (EDGE_SECRET.0, Vec::from_iter(secret));
+    for Request { method, target, headers } in seen {
+        let named = headers.iter().filter(|(known, _)| known == name);
+        let got: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
+        if got != expected {
+            return Err(format!(
+                "  upstream: {method} {target}: {name}: expected {expected:?}, got {got:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Nothing secret and nothing of the viewer's reached the origin; `made` are passes and signatures.
 pub(crate) fn no_secrets(seen: &[Request], made: &[String]) -> Result<(), String> {
     let mut secrets = made.to_vec();
     secrets.extend(secret_texts().map(ToOwned::to_owned));
-    secrets.push(CANARY.1.to_owned());
+    secrets.extend(CANARIES.map(|(_, value)| value.to_owned()));
     for request in seen {
         let text = format!("{} {}\n{:?}", request.method, request.target, request.headers);
         if let Some(secret) = secrets.iter().find(|secret| text.contains(secret.as_str())) {
@@ -392,4 +408,28 @@ fn problem_title(code: &str) -> Option<&'static str> {
         ("edge-overloaded", "The edge is overloaded"),
     ];
     TITLES.iter().find(|(known, _)| *known == code).map(|(_, title)| *title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_proves_itself_once_and_by_its_own_secret() {
+        let good = |values: &[&str], secret| {
+            let header = |value: &&str| (EDGE_SECRET.0.to_owned(), (*value).to_owned());
+            let headers = values.iter().map(header).collect();
+            of_an_edge(&[Request { headers, ..Request::default() }], secret).is_ok()
+        };
+        assert!(good(&["a"], Some("a")) && good(&[], None));
+        for (values, secret) in [
+            (&[][..], Some("a")),
+            (&["b"], Some("a")),
+            (&["a", "a"], Some("a")),
+            (&["b", "a"], Some("a")),
+            (&["b"], None),
+        ] {
+            assert!(!good(values, secret), "{values:?} {secret:?}");
+        }
+    }
 }

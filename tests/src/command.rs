@@ -9,11 +9,10 @@ use std::thread;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
-use crate::case::{Case, Loaded, envelope, keyring_json, load_all, now_ms};
+use crate::case::{Case, DoorSpec, Loaded, envelope, keyring_json, load_all, now_ms};
 use crate::doors::{Door, NAMES, Running, Surroundings};
 use crate::origin::Origin;
 use crate::run::Runner;
-use crate::wire::Request;
 
 /// Lines of a door's own output that a failure shows.
 const LOG_LINES: usize = 15;
@@ -99,13 +98,13 @@ fn run_door(
     options: &Options,
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
-    origin.otherwise(absence);
+    let origin = origin()?;
     let with = Surroundings {
         root: options.root.clone(),
         origin: origin.addr(),
         keyring: keyring_json(),
         geo_header: true,
+        edge_secret: true,
         spin: options.spin.clone(),
         one_instance: true,
     };
@@ -118,11 +117,12 @@ fn run_door(
             return Ok(());
         }
     };
-    drop(asked_at_start(&origin));
+    forget_probe(&origin);
     let (events, made) = (format!("ev-{}-", base36(now_ms().unsigned_abs())), Mutex::default());
     let runner = Runner {
         door,
         addr: running.addr,
+        edge_secret: with.edge_secret(),
         origin: &origin,
         cases: folder,
         bless: options.bless,
@@ -138,14 +138,7 @@ fn run_door(
         let skipped = skipped(&loaded.case, door);
         let outcome = match &loaded.case.door {
             _ if skipped.is_some() => Ok(()),
-            Some(own) => {
-                let with = with.of(own);
-                let door = door.within(&with);
-                door.start(&with).and_then(|running| {
-                    drop(asked_at_start(&origin));
-                    Runner { door, addr: running.addr, ..runner }.run(loaded, event)
-                })
-            }
+            Some(own) => at_own_door(own, &with, &runner, loaded, event),
             None => runner.run(loaded, event),
         };
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,15 +165,41 @@ fn run_door(
     Ok(())
 }
 
+/// Runs a case at a door of its own. It has an origin of its own too: what comes late at either
+/// origin is of a door with known surroundings.
+fn at_own_door(
+    own: &DoorSpec,
+    with: &Surroundings,
+    runner: &Runner<'_>,
+    loaded: &Loaded,
+    event: String,
+) -> Result<(), String> {
+    let origin = &origin()?;
+    let with = Surroundings { origin: origin.addr(), ..with.of(own) };
+    let (door, edge_secret) = (runner.door.within(&with), with.edge_secret());
+    let running = door.start(&with)?;
+    forget_probe(origin);
+    let runner = Runner { door, addr: running.addr, edge_secret, origin, ..*runner };
+    runner.run(loaded, event)?;
+    runner.rest()
+}
+
+fn origin() -> Result<Origin, String> {
+    let origin = Origin::start().map_err(|e| format!("scripted origin: {e}"))?;
+    origin.otherwise(absence);
+    Ok(origin)
+}
+
 /// Why the door does not run the case.
 fn skipped(case: &Case, door: &Door) -> Option<String> {
     let lacks = || Some(format!("it needs {}", door.lacks(&case.needs)?));
     case.not_at.get(door.name).cloned().or_else(lacks)
 }
 
-/// Viceroy looks whether its backends answer before it listens: that is no case's.
-fn asked_at_start(origin: &Origin) -> Vec<Request> {
-    origin.take_seen(|_| true)
+/// Viceroy looks whether its backends answer before it listens: that is no door's request. No door
+/// asks the origin for this target.
+fn forget_probe(origin: &Origin) {
+    drop(origin.take_seen(|target| target == "/"));
 }
 
 impl Tally {

@@ -103,6 +103,7 @@ fn start(options: &Options, origin: &Origin) -> Result<Vec<Running>, String> {
         origin: origin.addr(),
         keyring: keyring_json(),
         geo_header: true,
+        edge_secret: true,
         spin: None,
         one_instance: false,
     };

@@ -1,8 +1,5 @@
-//! Tests of the whole: cases through every door, and a live check of a running event.
-//!
-//! Owns the case format, the scripted origin, the launching of doors and the HLS rules as seen from
-//! outside. Holds no behaviour of the product. Invariant: expectations come from the contract's
-//! text, so tokens, documents and playlists are written here anew.
+//! Tests of the whole: cases through every door, and a live check of a running event. They use none
+//! of the product's code for tokens, documents and playlists, so that they follow the contract.
 #![forbid(unsafe_code)]
 
 pub mod case;

@@ -17,7 +17,7 @@ use crate::case::{
     envelope, passes_in,
 };
 use crate::check::{self, Checked};
-use crate::doors::{Door, GEO_HEADER};
+use crate::doors::{Door, EDGE_SECRET, GEO_HEADER};
 use crate::origin::{Answer, Fault, Origin};
 use crate::wire::{self, Reply, Request};
 
@@ -25,8 +25,10 @@ use crate::wire::{self, Reply, Request};
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// For requests that a door makes after it answered.
 const SETTLE: Duration = Duration::from_millis(40);
-/// A header that no door may pass on, with a value that no case has.
-pub(crate) const CANARY: (&str, &str) = ("x-canary", "canary-5c1f0a");
+/// Headers that the runner sends with every request and no door may pass on, with values that no
+/// case has. The second is by which a viewer could pose as an edge.
+pub(crate) const CANARIES: [(&str, &str); 2] =
+    [("x-canary", "canary-5c1f0a"), (EDGE_SECRET.0, "forged-by-the-viewer-93b7")];
 
 /// Documents that every case has unless it says otherwise, by name and fixture.
 pub(crate) const DOCUMENTS: [(&str, &str); 5] = [
@@ -41,9 +43,11 @@ pub(crate) const DOCUMENTS: [(&str, &str); 5] = [
 #[derive(Debug, Clone, Copy)]
 pub struct Runner<'a> {
     /// The kind of door.
-    pub door: &'a Door,
+    pub door: &'static Door,
     /// Where it listens.
     pub addr: std::net::SocketAddr,
+    /// What it was given to prove itself to the origin by.
+    pub edge_secret: Option<&'a str>,
     /// The origin behind it.
     pub origin: &'a Origin,
     /// The folder of all cases.
@@ -74,13 +78,21 @@ impl Runner<'_> {
     /// event. Nothing runs meanwhile.
     ///
     /// # Errors
-    /// A secret in any of it, or a request for which no case has an answer.
+    /// A secret in any of it, a request that no edge can have made, or one for which no case has an
+    /// answer.
     pub fn rest(&self) -> Result<(), String> {
         thread::sleep(SETTLE);
         let rest = self.origin.take_seen(|_| true);
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        check::no_secrets(&rest, &made)?;
+        self.proper(&rest, &made)?;
         self.no_stray(&rest)
+    }
+
+    /// What holds for every request that the origin gets, whoever set it off; `made` are passes and
+    /// signatures.
+    fn proper(&self, seen: &[Request], made: &[String]) -> Result<(), String> {
+        check::of_an_edge(seen, self.edge_secret)?;
+        check::no_secrets(seen, made)
     }
 
     /// Nothing was asked that tells no event and that no case has an answer for, but for documents.
@@ -196,7 +208,7 @@ impl Runner<'_> {
         // What the step before set off may come late: it is not this one's, and is no place for a
         // secret either.
         let late = self.origin.take_seen(|target| target.contains(&expander.event));
-        check::no_secrets(&late, &expander.secrets())?;
+        self.proper(&late, &expander.secrets())?;
         let replies = match step.leaves_after_ms {
             Some(ms) => self.leave(&request, Duration::from_millis(ms), step.at_the_same_time)?,
             None => self.send_all(&request, step.at_the_same_time),
@@ -211,7 +223,7 @@ impl Runner<'_> {
         }
         let seen = self.take_seen(loaded, &expander.event);
         if step.leaves_after_ms.is_some() {
-            check::no_secrets(&seen, &expander.secrets())?;
+            self.proper(&seen, &expander.secrets())?;
             return self.no_stray(&seen);
         }
         check::spread(step, replies.iter().filter_map(|(reply, _)| reply.as_ref().ok()))?;
@@ -226,7 +238,7 @@ impl Runner<'_> {
                 expander.minted = (*pass).to_owned();
             }
         }
-        check::no_secrets(&seen, &expander.secrets())?;
+        self.proper(&seen, &expander.secrets())?;
         self.no_stray(&seen)
     }
 
@@ -284,7 +296,7 @@ fn request(step: &StepSpec, expander: &Expander) -> Result<Request, String> {
             n => return Err(format!("alter: {find:?} is {n} times in {target}")),
         }
     }
-    let mut headers = vec![(CANARY.0.to_owned(), CANARY.1.to_owned())];
+    let mut headers = CANARIES.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     for (name, value) in &step.headers {
         headers.push((name.to_ascii_lowercase(), expander.expand(value)?));
     }

@@ -1,7 +1,5 @@
-//! Signed documents, written by the contract's text and not by the core's code.
-//!
-//! Owns an envelope writer of its own, so that a change of the core's is seen, and the flaws that
-//! cases ask for.
+//! Signed documents, written by the contract's text and not by the core's code, so that a change in
+//! the core is noticed; and the flaws that cases ask for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

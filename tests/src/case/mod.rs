@@ -59,6 +59,9 @@ pub struct DoorSpec {
     pub geo_header: bool,
     /// Its secret, in place of the run's keyring.
     pub keyring: Option<String>,
+    /// Whether it is given the secret by which the origin knows its edges.
+    #[serde(default = "yes")]
+    pub edge_secret: bool,
     /// Whether the Spin door is one instance; else requests come to several, each of which ends
     /// after a second without any.
     #[serde(default = "yes")]

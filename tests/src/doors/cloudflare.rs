@@ -17,7 +17,10 @@ pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
     let (addr, dir) = (free_addr()?, new_dir("cloudflare")?);
     let config = dir.path().join("wrangler.toml");
     fs::write(&config, configuration(with)?).map_err(|e| e.to_string())?;
-    let secrets = format!("KEYRING='{}'\n", with.keyring);
+    let mut secrets = format!("KEYRING='{}'\n", with.keyring);
+    if let Some(secret) = with.edge_secret() {
+        secrets.push_str(&format!("ORIGIN_SECRET='{secret}'\n"));
+    }
     fs::write(dir.path().join(".dev.vars"), secrets).map_err(|e| e.to_string())?;
     let mut command = Command::new(wrangler);
     command.args(["dev", "--local", "--ip", "127.0.0.1", "--inspector-port", "0"]);
@@ -50,5 +53,18 @@ fn configuration(with: &Surroundings) -> Result<String, String> {
         .ok_or("wrangler.toml: there is no table vars")?;
     vars.insert("ORIGIN".into(), Value::String(format!("http://{}", with.origin)));
     vars.insert("GEO_HEADER".into(), Value::String(with.geo_header().into()));
+    if with.edge_secret {
+        require(&mut config, "ORIGIN_SECRET")?;
+    }
     toml::to_string(&config).map_err(|e| e.to_string())
+}
+
+/// Wrangler reads no secret from `.dev.vars` but those that are required.
+fn require(config: &mut Table, secret: &str) -> Result<(), String> {
+    config
+        .get_mut("secrets")
+        .and_then(|secrets| secrets.get_mut("required")?.as_array_mut())
+        .ok_or("wrangler.toml: there is no list secrets.required")?
+        .push(secret.into());
+    Ok(())
 }

@@ -21,6 +21,8 @@ pub(super) fn start(with: &Surroundings) -> Result<Running, String> {
         command.arg("--geo-header").arg(GEO_HEADER);
     }
     command.arg("--data").arg(dir.path().join("data"));
+    // A secret belongs in no process list.
+    command.envs(with.edge_secret().map(|secret| ("SIGHTSCREEN_ORIGIN_SECRET", secret)));
     let process = Process::start(command, addr, dir, START)?;
     Ok(Running { addr, process: Some(process) })
 }

@@ -1,6 +1,6 @@
 //! The doors, each launched for real, and the one table of what they can do.
 //!
-//! Every door is given the same origin, keyring and geo header, and nothing else.
+//! Every door is given the same origin, edge secret, keyring and geo header, and nothing else.
 
 mod cloudflare;
 mod fastly;
@@ -21,6 +21,9 @@ use crate::case::DoorSpec;
 pub const NAMES: [&str; 5] = ["native", "host", "fastly", "cloudflare", "spin"];
 /// The header in which cases say where a viewer is.
 pub const GEO_HEADER: &str = "x-geo";
+/// The header in which an edge proves itself to the origin, and the secret that doors are given for
+/// it.
+pub const EDGE_SECRET: (&str, &str) = ("sightscreen-edge-secret", "edge-secret-of-the-run-4d07e1");
 /// A cold start with a compiler in it, on a busy machine.
 const START: Duration = Duration::from_secs(90);
 
@@ -72,6 +75,8 @@ pub struct Surroundings {
     pub keyring: String,
     /// Whether the door is told of [`GEO_HEADER`].
     pub geo_header: bool,
+    /// Whether the door is given the value of [`EDGE_SECRET`].
+    pub edge_secret: bool,
     /// The `spin` to use in place of the one on PATH.
     pub spin: Option<PathBuf>,
     /// Whether all requests at the Spin door go to one instance. Spin itself cannot do that.
@@ -93,6 +98,7 @@ impl Surroundings {
         Self {
             keyring: door.keyring.clone().unwrap_or_else(|| self.keyring.clone()),
             geo_header: door.geo_header,
+            edge_secret: door.edge_secret,
             one_instance: door.one_instance,
             ..self.clone()
         }
@@ -101,6 +107,12 @@ impl Surroundings {
     /// The setting; empty is none.
     fn geo_header(&self) -> &'static str {
         if self.geo_header { GEO_HEADER } else { "" }
+    }
+
+    /// What the door proves itself by.
+    #[must_use]
+    pub fn edge_secret(&self) -> Option<&'static str> {
+        self.edge_secret.then_some(EDGE_SECRET.1)
     }
 }
 
@@ -142,8 +154,8 @@ impl Running {
 }
 
 fn start_native(with: &Surroundings) -> Result<Running, String> {
-    let addr =
-        native::start(with.origin, &with.keyring).map_err(|e| format!("native door: {e}"))?;
+    let addr = native::start(with.origin, &with.keyring, with.edge_secret())
+        .map_err(|e| format!("native door: {e}"))?;
     Ok(Running { addr, process: None })
 }
 

@@ -32,14 +32,18 @@ type Stream = Box<dyn Read + Send>;
 type Asked = (Request, oneshot::Sender<Answer<Stream>>);
 
 /// Starts the door on a free port; it serves until the process ends.
-pub(super) fn start(origin: SocketAddr, keyring: &str) -> io::Result<SocketAddr> {
+pub(super) fn start(
+    origin: SocketAddr,
+    keyring: &str,
+    secret: Option<&'static str>,
+) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
     let (sender, receiver) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let keyring = keyring.to_owned();
     thread::spawn(move || {
-        let native = Native { origin, keyring: keyring.into(), kept: Rc::default() };
+        let native = Native { origin, secret, keyring: keyring.into(), kept: Rc::default() };
         LocalSet::new().block_on(&runtime, native.run(receiver));
     });
     thread::spawn(move || {
@@ -56,6 +60,8 @@ pub(super) fn start(origin: SocketAddr, keyring: &str) -> io::Result<SocketAddr>
 #[derive(Clone)]
 struct Native {
     origin: SocketAddr,
+    /// Says to the origin that an edge asks.
+    secret: Option<&'static str>,
     keyring: Rc<str>,
     kept: Rc<RefCell<Kept>>,
 }
@@ -107,7 +113,9 @@ impl Platform for Native {
     ) -> Result<Arrival<Stream>, Failure> {
         let url = door::url_of(&want.source, &format!("http://{}", self.origin));
         let (origin, target) = url.as_deref().and_then(place).ok_or(Failure::Unreachable)?;
-        let request = wire::Request { method: "GET".into(), target, headers: forwarded.to_vec() };
+        let secret = self.secret.map(|secret| (headers::SECRET.to_owned(), secret.to_owned()));
+        let headers = forwarded.iter().cloned().chain(secret).collect();
+        let request = wire::Request { method: "GET".into(), target, headers };
         let opened = spawn_blocking(move || wire::open(origin, &request, ORIGIN_TIMEOUT)).await;
         let (body, reply) =
             opened.map_err(|_| Failure::Unreachable)?.map_err(|_| Failure::Unreachable)?;

@@ -37,6 +37,7 @@ fn up(program: PathBuf, own: &[&str], with: &Surroundings) -> Result<Running, St
     }
     // A secret belongs in no process list.
     command.env("SPIN_VARIABLE_KEYRING", &with.keyring);
+    command.envs(with.edge_secret().map(|secret| ("SPIN_VARIABLE_ORIGIN_SECRET", secret)));
     let process = Process::start(command, addr, dir, START)?;
     Ok(Running { addr, process: Some(process) })
 }

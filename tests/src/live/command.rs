@@ -1,4 +1,4 @@
-//! The command line of `sightscreen-live-check`.
+//! `sightscreen-live-check`: its options, and what it prints.
 #![allow(clippy::print_stdout, reason = "the output of a command line tool")]
 
 use std::fs;

@@ -1,7 +1,4 @@
-//! A case: one fault, and the rules that it breaks.
-//!
-//! Owns the words in which faults are written. Invariant: a case breaks exactly the rules that it
-//! names.
+//! A case: one fault, and exactly the rules that it breaks.
 
 use sightscreen_tests::live::check::Plan;
 

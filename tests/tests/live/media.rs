@@ -1,7 +1,4 @@
-//! Media of the scripted event: inits and parts whose samples hold nothing.
-//!
-//! Owns their bytes. Invariant: a part lasts from its place on the event's one time line to the
-//! next part's.
+//! Media of the scripted event: inits and parts whose samples are empty.
 
 use mp4_atom::{
     Audio, Avc1, Avcc, Codec, Encode, Esds, Moof, Moov, Mp4a, Mvex, Tfdt, Tfhd, Traf, Trak, Trex,
