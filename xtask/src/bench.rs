@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: the core, the host beside nginx, idle connections, sizes, cold starts, what
-//! waiting viewers cost the origin, requests that it holds, how soon it is back after a kill, how many
-//! events it holds, its ladder beside bare ffmpeg, and latency in a browser.
+//! `cargo xtask bench`: the core, the host beside nginx, idle connections, viewers who do not read,
+//! sizes, cold starts, what waiting viewers cost the origin, requests that it holds, how soon it is
+//! back after a kill, how many events it holds, its ladder beside bare ffmpeg, and latency in a
+//! browser.
 //!
 //! Every number that is printed was measured in this run.
 
@@ -19,6 +20,7 @@ mod nginx;
 mod process;
 mod recording;
 pub(crate) mod sizes;
+mod slow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,9 +81,10 @@ impl Figure {
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-const SECTIONS: [(&str, Measure); 10] = [
+const SECTIONS: [(&str, Measure); 11] = [
     ("core", core::measure),
     ("host", host::measure),
+    ("slow-readers", slow::measure),
     ("sizes", sizes::measure),
     ("cold", cold::measure),
     ("collapse", collapse::measure),

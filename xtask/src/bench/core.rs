@@ -30,6 +30,9 @@ fn figures(line: &Value) -> Vec<Figure> {
     let Some(name) = line["name"].as_str() else {
         return Vec::new();
     };
+    if line["anew_ns"].is_number() {
+        return ways_to_wait(name, line);
+    }
     let mut figures = Vec::new();
     if let Some(ns) = line["ns"].as_f64() {
         let time = Figure::new(name, ns / 1000.0, "us");
@@ -47,4 +50,17 @@ fn figures(line: &Value) -> Vec<Figure> {
         });
     }
     figures
+}
+
+/// Of an exchange that is kept while it waits, and of one that is begun anew whenever something
+/// came. Who keeps none must give it every body once more.
+fn ways_to_wait(name: &str, line: &Value) -> Vec<Figure> {
+    let number = |key: &str| line[key].as_f64().unwrap_or_default();
+    let (resumed, anew) = (number("resumed_ns"), number("anew_ns"));
+    vec![
+        Figure::new(format!("{name}, exchange kept"), resumed / 1000.0, "us"),
+        Figure::new(format!("{name}, begun anew"), anew / 1000.0, "us"),
+        Figure::new(format!("{name}, ratio"), anew / resumed, ""),
+        Figure::new(format!("{name}, given again"), number("bytes_again") / 1024.0, "KiB"),
+    ]
 }

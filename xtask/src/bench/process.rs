@@ -38,6 +38,17 @@ pub(super) fn resident(pid: u32) -> Result<f64> {
     bytes(pid, "status", "VmRSS:")
 }
 
+/// The most that it has held since the last [`forget_peak`].
+pub(super) fn peak(pid: u32) -> Result<f64> {
+    bytes(pid, "status", "VmHWM:")
+}
+
+/// From now on the peak is counted anew: to compile the component takes more than it.
+pub(super) fn forget_peak(pid: u32) -> Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+        .with_context(|| format!("the peak of process {pid} cannot be counted anew"))
+}
+
 /// The same, but of what it shares with other processes, such as libraries, only its part.
 pub(super) fn proportional(pid: u32) -> Result<f64> {
     bytes(pid, "smaps_rollup", "Pss:")

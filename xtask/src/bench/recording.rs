@@ -20,6 +20,8 @@ pub(super) struct Recording {
 
 struct Tape {
     origin: String,
+    /// What every segment is, in place of the origin's own.
+    segment: Option<Answer>,
     frozen: AtomicBool,
     answers: Mutex<HashMap<String, Answer>>,
 }
@@ -28,16 +30,27 @@ struct Tape {
 struct Answer {
     status: u16,
     content_type: String,
-    body: Vec<u8>,
+    /// Shared: hundreds of answers may be on their way.
+    body: Arc<[u8]>,
 }
 
 impl Recording {
     /// Begins to record the origin at an address.
     pub(super) fn start(origin: String) -> Result<Self> {
+        Self::begin(origin, None)
+    }
+
+    /// The same, but whatever is named as a segment is there, and has so many bytes.
+    pub(super) fn with_segments(origin: String, bytes: usize) -> Result<Self> {
+        let content_type = "video/mp4".to_owned();
+        Self::begin(origin, Some(Answer { status: 200, content_type, body: vec![0; bytes].into() }))
+    }
+
+    fn begin(origin: String, segment: Option<Answer>) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let port = listener.local_addr()?.port();
-        let tape =
-            Arc::new(Tape { origin, frozen: AtomicBool::new(false), answers: Mutex::default() });
+        let (frozen, answers) = (AtomicBool::new(false), Mutex::default());
+        let tape = Arc::new(Tape { origin, segment, frozen, answers });
         let shared = Arc::clone(&tape);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -78,11 +91,15 @@ impl Tape {
                 answer.content_type,
                 answer.body.len()
             );
-            writer.write_all(&[head.as_bytes(), &answer.body].concat())?;
+            writer.write_all(head.as_bytes())?;
+            writer.write_all(&answer.body)?;
         }
     }
 
     fn answer(&self, target: &str) -> Answer {
+        if let Some(segment) = self.segment.as_ref().filter(|_| target.ends_with(".m4s")) {
+            return segment.clone();
+        }
         if !self.frozen.load(Ordering::Relaxed)
             && let Ok(answer) = self.ask(target)
         {
@@ -94,7 +111,7 @@ impl Tape {
         answers.get(target).cloned().unwrap_or(Answer {
             status: 503,
             content_type: "text/plain".to_owned(),
-            body: b"not on tape".to_vec(),
+            body: b"not on tape".as_slice().into(),
         })
     }
 
@@ -105,7 +122,7 @@ impl Tape {
         Ok(Answer {
             status: answer.status().as_u16(),
             content_type: content_type.unwrap_or_default().to_owned(),
-            body: answer.body_mut().read_to_vec()?,
+            body: answer.body_mut().read_to_vec()?.into(),
         })
     }
 }
