@@ -19,12 +19,12 @@ pub(crate) enum Buffer {
 impl Buffer {
     /// A copy of `chunks`, one after another. A chunk is a part of its connection's read buffer,
     /// and to keep one would keep the other.
-    pub(crate) fn joined(chunks: &[Bytes]) -> Self {
-        let length = chunks.iter().map(Bytes::len).sum();
+    pub(crate) fn joined<'a>(chunks: impl Iterator<Item = &'a Bytes> + Clone) -> Self {
+        let length = chunks.clone().map(Bytes::len).sum();
         // A system that has no more pages of their own may have memory all the same.
         let pages = (length >= LARGE).then(|| MmapMut::map_anon(length).ok()).flatten();
         let Some(mut pages) = pages else {
-            return Self::Heap(chunks.concat());
+            return Self::Heap(chunks.flatten().copied().collect());
         };
         let mut at = 0;
         for chunk in chunks {
@@ -52,7 +52,7 @@ mod tests {
     fn a_body_is_its_chunks_whatever_its_size() {
         for length in [0, 1, LARGE / 2 - 1, LARGE] {
             let chunks = [vec![1; length], Vec::new(), vec![2; length]].map(Bytes::from);
-            let buffer = Buffer::joined(&chunks);
+            let buffer = Buffer::joined(chunks.iter());
             assert_eq!(buffer.as_ref(), [vec![1; length], vec![2; length]].concat());
             assert_eq!(matches!(buffer, Buffer::Pages(_)), 2 * length >= LARGE);
         }

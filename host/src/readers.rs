@@ -22,6 +22,10 @@ const SLOW: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(20);
 /// What a response takes beside its body: the state of its stream.
 const RESPONSE_BYTES: u64 = 4096;
+/// Longest body that may have the last part of the room.
+const SMALL: u64 = 128 * 1024;
+/// Which part of the room that is.
+const KEPT_FOR_SMALL: u64 = 16;
 /// In place of a time: the reader waits for us.
 const WAITS_FOR_US: u64 = u64::MAX;
 
@@ -110,10 +114,13 @@ impl Memory {
     /// Waits until there is room for a body of `length`. What has room arrives whole: to stop in
     /// the middle would free nothing. The caller sets a deadline.
     pub(crate) async fn room(self: &Arc<Self>, length: u64) -> Room {
-        let most = self.limit - length.min(self.unread);
+        // Playlists and documents do not wait behind segments.
+        let kept = if length > SMALL { self.unread / KEPT_FOR_SMALL } else { 0 };
+        let free = length.saturating_add(kept).min(self.unread);
+        let most = self.limit - free;
         let grow = |bytes: u64| (bytes <= most).then(|| bytes.saturating_add(length));
         while self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_err() {
-            self.close_slow(length);
+            self.close_slow(free);
             sleep(LOOK).await;
         }
         Room { left: length, memory: Arc::clone(self) }

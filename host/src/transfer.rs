@@ -5,6 +5,7 @@
 //! once ended, a transfer does not change.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -43,13 +44,34 @@ impl Head {
 pub(crate) struct Transfer {
     state: Mutex<State>,
     changed: Notify,
+    /// Whether it waits for others to end before it may go on.
+    is_in_line: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     head: Option<Head>,
-    chunks: Vec<Bytes>,
+    chunks: Vec<Chunk>,
+    /// Bytes of all chunks.
+    length: u64,
     end: Option<Result<Arc<Entry>, Failure>>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// Bytes before it.
+    start: u64,
+    bytes: Bytes,
+}
+
+impl State {
+    /// What there is from byte `at` on, to the end of its chunk.
+    fn from(&self, at: u64) -> Option<Bytes> {
+        let after = self.chunks.partition_point(|chunk| chunk.start <= at);
+        let chunk = &self.chunks[after.checked_sub(1)?];
+        let skip = usize::try_from(at - chunk.start).ok()?;
+        (skip < chunk.bytes.len()).then(|| chunk.bytes.slice(skip..))
+    }
 }
 
 impl Transfer {
@@ -58,9 +80,38 @@ impl Transfer {
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn push(&self, chunk: Bytes) {
-        self.state().chunks.push(chunk);
+    pub(crate) fn push(&self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let start = state.length;
+        state.length += bytes.len() as u64;
+        state.chunks.push(Chunk { start, bytes });
+        drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// Puts `bytes` in place of the chunks from that byte on, which say the same.
+    pub(crate) fn replace(&self, start: u64, bytes: Bytes) {
+        let mut state = self.state();
+        let at = state.chunks.partition_point(|chunk| chunk.start < start);
+        let old = state.chunks.split_off(at);
+        state.chunks.push(Chunk { start, bytes });
+        drop(state);
+        drop(old);
+    }
+
+    /// What `wait` comes to. Meanwhile this stands in line.
+    pub(crate) async fn in_line<T>(&self, wait: impl Future<Output = T>) -> T {
+        self.is_in_line.store(true, Ordering::Relaxed);
+        let came = wait.await;
+        self.is_in_line.store(false, Ordering::Relaxed);
+        came
+    }
+
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.is_in_line.load(Ordering::Relaxed)
     }
 
     /// The answer as it stands, for keeping.
@@ -71,7 +122,7 @@ impl Transfer {
         Some(Stored {
             status: head.status,
             headers,
-            body: memory.count(Buffer::joined(&state.chunks)),
+            body: memory.count(Buffer::joined(state.chunks.iter().map(|chunk| &chunk.bytes))),
         })
     }
 
@@ -119,7 +170,7 @@ impl Transfer {
         self: Arc<Self>,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, BrokenStream>> + Send + 'static {
-        let reader = Reader { transfer: self, index: 0, at: 0, range };
+        let reader = Reader { transfer: self, at: range.start, range };
         futures_util::stream::unfold(reader, |mut reader| async move {
             let next = reader.next().await?;
             Some((next, reader))
@@ -147,9 +198,7 @@ impl Transfer {
 /// Where one viewer is in a transfer.
 struct Reader {
     transfer: Arc<Transfer>,
-    /// The next chunk.
-    index: usize,
-    /// Bytes before that chunk.
+    /// Where it reads on.
     at: u64,
     range: Range<u64>,
 }
@@ -157,38 +206,28 @@ struct Reader {
 impl Reader {
     /// The next bytes in the range. After an error hyper asks no more.
     async fn next(&mut self) -> Option<Result<Bytes, BrokenStream>> {
-        while self.at < self.range.end {
-            let index = self.index;
-            let at = self.at;
-            let next = self.transfer.until(|state| match (state.chunks.get(index), &state.end) {
-                (_, Some(Ok(entry))) => {
-                    let body = &entry.stored.body;
-                    let rest = usize::try_from(at).ok().filter(|at| *at < body.len());
-                    Some(Ok(rest.map(|at| body.slice(at..))))
-                }
-                (Some(chunk), _) => Some(Ok(Some(chunk.clone()))),
-                (None, Some(Err(failure))) => Some(Err(broken(*failure))),
-                (None, None) => None,
-            });
-            let chunk = match next.await {
-                Ok(chunk) => chunk?,
-                Err(broken) => return Some(Err(broken)),
-            };
-            let wanted = self.overlap(chunk.len() as u64);
-            self.index += 1;
-            self.at += chunk.len() as u64;
-            if !wanted.is_empty() {
-                return Some(Ok(chunk.slice(wanted)));
-            }
+        if self.at >= self.range.end {
+            return None;
         }
-        None
-    }
-
-    /// What of the next chunk, of `length` bytes, lies in the range.
-    fn overlap(&self, length: u64) -> Range<usize> {
-        let start = self.range.start.saturating_sub(self.at).min(length);
-        let end = self.range.end.saturating_sub(self.at).min(length);
-        start as usize..end as usize
+        let at = self.at;
+        let next = self.transfer.until(|state| match (&state.end, state.from(at)) {
+            (Some(Ok(entry)), _) => {
+                let body = &entry.stored.body;
+                let rest = usize::try_from(at).ok().filter(|at| *at < body.len());
+                Some(Ok(rest.map(|at| body.slice(at..))))
+            }
+            (_, Some(rest)) => Some(Ok(Some(rest))),
+            (Some(Err(failure)), None) => Some(Err(broken(*failure))),
+            (None, None) => None,
+        });
+        let mut bytes = match next.await {
+            Ok(bytes) => bytes?,
+            Err(broken) => return Some(Err(broken)),
+        };
+        let wanted = usize::try_from(self.range.end - at).unwrap_or(usize::MAX);
+        bytes.truncate(wanted);
+        self.at += bytes.len() as u64;
+        Some(Ok(bytes))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The origin, over HTTP: connections, one GET, and what counts as its failure.
+//! The origin, over HTTP: connections, one GET, and its limits of time and bytes.
 //!
 //! A request to the origin says nothing of a viewer but the headers that it is given. Each class of
 //! want has a budget of requests under way, shared by all threads of the node, so that an API that
@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::buffer::Buffer;
 use crate::config::{self, Budgets, Config};
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -33,6 +34,10 @@ use sightscreen_door::{self as door, Lifetime};
 const SECRET: HeaderName = HeaderName::from_static(door::headers::SECRET);
 /// A document that every origin has, if only to say that there is none.
 const PROBE: &str = "flags/site";
+
+/// Most of a body that is read ahead of whoever takes it. A request that waits for room holds so
+/// much.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
@@ -112,16 +117,17 @@ impl Upstream {
     }
 
     /// GET what `want` names with `headers`, until the head.
-    pub(crate) async fn get(
+    async fn get(
         &self,
         want: &Want,
         headers: HeaderMap,
         within: Duration,
+        transfer: &Transfer,
     ) -> Result<(Head, Arriving), Failure> {
         let class = want.class;
         let start = Instant::now();
         let sent = async {
-            let permit = self.room.place(class).await;
+            let permit = transfer.in_line(self.room.place(class)).await;
             Ok((self.send(want, headers).await?, permit))
         };
         let outcome = timeout(within, sent).await.unwrap_or(Err(Failure::Timeout));
@@ -204,23 +210,48 @@ impl Upstream {
         at_head: impl FnOnce(&Head),
     ) -> Result<(), Failure> {
         let work = async {
-            let (head, mut body) = self.get(want, headers, limits.head).await?;
+            let (head, mut body) = self.get(want, headers, limits.head, transfer).await?;
             at_head(&head);
             let too_large = head.length.is_some_and(|length| length > limits.bytes);
             if too_large {
                 return Err(Failure::TooLarge);
             }
-            let room = self.memory.room(head.length.unwrap_or(0));
+            let room = transfer.in_line(self.memory.room(head.length.unwrap_or(0)));
             let mut room = timeout(limits.head, room).await.map_err(|_| Failure::Timeout)?;
             transfer.set_head(head);
             let mut left = limits.bytes;
+            let mut scattered = Scattered::default();
             while let Some(chunk) = next_chunk(&mut body).await? {
                 left = left.checked_sub(chunk.len() as u64).ok_or(Failure::TooLarge)?;
-                transfer.push(room.count(chunk));
+                let chunk = room.count(chunk);
+                transfer.push(chunk.clone());
+                scattered.add(chunk, transfer, &self.memory);
             }
             Ok(())
         };
         timeout(limits.whole, work).await.unwrap_or(Err(Failure::Timeout))
+    }
+}
+
+/// What came last of a body, still in its connection's read buffers. Left there, bodies that arrive
+/// at the same time would leave the allocator with holes that it never gives back.
+#[derive(Default)]
+struct Scattered {
+    start: u64,
+    bytes: u64,
+    chunks: Vec<Bytes>,
+}
+
+impl Scattered {
+    /// One more chunk. If they are enough, they move to memory of their own.
+    fn add(&mut self, chunk: Bytes, transfer: &Transfer, memory: &Arc<Memory>) {
+        self.bytes += chunk.len() as u64;
+        self.chunks.push(chunk);
+        if self.bytes >= READ_BUFFER_BYTES as u64 {
+            let joined = memory.count(Buffer::joined(self.chunks.iter()));
+            transfer.replace(self.start, joined);
+            *self = Self { start: self.start + self.bytes, ..Self::default() };
+        }
     }
 }
 
@@ -237,6 +268,7 @@ fn client(tls: rustls::ClientConfig, limits: &config::Limits) -> HttpClient {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(limits.idle)
+        .http1_max_buf_size(READ_BUFFER_BYTES)
         .build(connector)
 }
 

@@ -1,8 +1,10 @@
 //! Carries out wants: cache, one request upstream for each key, copies for when the origin fails.
 //!
-//! Decides nothing: every time and limit is the want's. A fetch for a shared key runs as a task of
-//! its own, so the viewer for whom it began may leave; each that waits has its own time. Invariant:
-//! an answer marked `no-store` or `private` reaches only the one that asked.
+//! Times and limits are the want's. The node adds three of its own: the most bytes of a shared
+//! answer, how long a relayed object may take, and how long one is fetched that nobody waits for.
+//! A fetch for a shared key runs as a task of its own, so the viewer for whom it began may leave.
+//! Everyone who waits has an own deadline. An answer marked `no-store` or `private` reaches only
+//! the one that asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,9 @@ use sightscreen_door::{Came, Document, Lifetime, headers};
 
 /// The most that an answer may hold, whatever the want allows: it is in memory while it arrives.
 const SHARED_MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long an object stands in line though nobody waits for it.
+const IN_LINE: Duration = Duration::from_millis(250);
 
 /// How a want came out.
 #[derive(Debug, Clone)]
@@ -275,12 +280,14 @@ impl Drop for Landing {
 }
 
 impl Worker {
-    /// Waits until nobody has waited for `transfer` for the settings' time.
+    /// Waits until nobody has waited for `transfer` for the settings' time, or for a moment where
+    /// it stands in line: others, who are waited for, are behind it.
     async fn abandoned(&self, key: &str, transfer: &Arc<Transfer>) {
         let limit = self.node.limits.abandoned;
+        let limit_now = || if transfer.is_in_line() { IN_LINE.min(limit) } else { limit };
         let mut since = Instant::now();
-        while since.elapsed() < limit {
-            tokio::time::sleep(limit / 8).await;
+        while since.elapsed() < limit_now() {
+            tokio::time::sleep(IN_LINE.min(limit / 8)).await;
             // The one that fills it holds it, and so may the table of flights.
             let own = 1 + usize::from(self.node.transfers.is_current(key, transfer));
             if Arc::strong_count(transfer) > own {
