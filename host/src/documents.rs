@@ -1,8 +1,8 @@
-//! The door's own copies of signed documents, as files, and the keyring.
+//! The node's own copies of signed documents, as files, and the keyring.
 //!
-//! A copy is what the origin last said with status 200, whatever its age; the component checks its
-//! signature, so a file that someone changed is found out there. Invariant: a file is whole or
-//! absent (written beside, then renamed).
+//! A copy is the newest document that the origin sent and that a key of the keyring signed. The
+//! component checks the signature again, so a file that someone changed is found out there. A file
+//! is whole or absent: it is written beside the old one, then renamed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,3 @@
-//! The commands beside `serve`.
-
 mod claims;
 pub(crate) mod doctor;
 pub(crate) mod inspect;

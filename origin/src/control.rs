@@ -125,7 +125,7 @@ impl Control {
         let action = clipped(action);
         let noted = self.streams.database().note(actor, action, clipped(target), status).await;
         if let Err(error) = noted {
-            tracing::warn!(%error, action, "this is noted in the log alone");
+            tracing::warn!(%error, action, "audit entry not stored: logged only");
         }
     }
 

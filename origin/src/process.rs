@@ -155,7 +155,9 @@ async fn reload_at_a_signal(streams: Arc<Streams>) {
     };
     while hangup.recv().await.is_some() {
         if let Err(error) = streams.reload().await {
-            tracing::error!(event = "reload", %error, "the configuration before goes on");
+            tracing::error!(
+                event = "reload", %error, "reload failed: keeping the old configuration"
+            );
             if let StreamsError::Reload(faults) = &error {
                 faults.iter().for_each(|fault| tracing::error!(event = "reload", %fault));
             }

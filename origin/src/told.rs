@@ -1,6 +1,4 @@
-//! How often a failure that goes on is told.
-//!
-//! Owns the pause between two lines of the log. Invariant: the first time is told at once.
+//! Limits how often a failure that goes on is logged. The first time is logged at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,5 @@
 //! Publishers who leave, stall, or lose picture or sound, over real sockets: the timeline goes on
 //! without a gap, and what is published decodes from end to end.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

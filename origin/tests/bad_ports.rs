@@ -1,7 +1,5 @@
 //! Garbage and slow peers at the HTTP ports of the real binary: each is answered with a refusal or
 //! let go in time, and the event goes on. Those at the RTMP port are in rtmp.rs.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -1,7 +1,5 @@
 //! Streams that are bent in themselves: their times, their groups of pictures, and settings that
 //! change. Each is told in the log with its event, and viewers go on seeing something.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -2,7 +2,7 @@
 //! cannot be kept is not shown, all of it is told, and what is missing is written once there is
 //! room.
 //!
-//! Needs ffmpeg, as the origin itself does, and a name space of its own for a small disk.
+//! Needs a name space of its own, for a small disk.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! `doctor` at the real binary. Needs ffmpeg, as the origin does.
+//! `doctor` at the real binary.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

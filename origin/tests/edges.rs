@@ -1,6 +1,4 @@
 //! What the real binary tells its edges, and what it tells nobody else.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -1,8 +1,8 @@
 //! The real binary with an encoder that becomes another one, in mid-match and over a restart: the
 //! stream goes on, and what comes before and after a discontinuity plays with its own init segment.
 //!
-//! Needs ffmpeg, as the origin itself does. A script in its place changes a preset, which is what a
-//! card that fails, or an upgrade, does to the init segment.
+//! A script in place of ffmpeg changes a preset, which affects the init segment as a failed card or
+//! an upgrade would.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

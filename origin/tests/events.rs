@@ -1,6 +1,4 @@
 //! Several events in one origin: one port for all publishers, and each event for itself.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -1,7 +1,5 @@
 //! The real binary with real media, killed in the middle of a break: what was said before is said
 //! again, byte for byte.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -2,7 +2,7 @@
 //! byte for byte, and at most the segment that was being made becomes a gap.
 //!
 //! `SIGHTSCREEN_KILLS` says how often. What each took is printed for `cargo xtask bench --only
-//! kills`. Needs ffmpeg, as the origin itself does.
+//! kills`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;

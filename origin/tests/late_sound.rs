@@ -1,7 +1,5 @@
 //! A publisher whose sound announces itself late, over a real socket: the sound is heard all the
 //! same.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

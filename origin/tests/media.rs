@@ -1,5 +1,5 @@
 //! Media for real: ffmpeg makes the test match for a few seconds, and ffmpeg and ffprobe judge what
-//! is served. Needs ffmpeg, as the origin does.
+//! is served.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;

@@ -1,8 +1,8 @@
 //! Pictures and sounds of many kinds, as files that are played and as creatives: what is published
 //! has the right size and rate, no gap, and sound where there is some.
 //!
-//! Needs ffmpeg, as the origin does. The field's own samples are outside of the repository; without
-//! them, the kinds made here are tried alone.
+//! The field's own samples are outside of the repository. Without them, only the kinds made here
+//! are tried.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;

@@ -1,6 +1,4 @@
 //! What a publisher sends is followed: its rate, its shape, and its sound that ends in mid-stream.
-//!
-//! Needs ffmpeg, as the origin does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -1,6 +1,4 @@
 //! What the real binary refuses, and how it says so: one message with its remedy, and no secret.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -1,7 +1,5 @@
 //! Publishers by the letter of RTMP and beside it, over real sockets: whatever they send, the
 //! connection goes on, or its end is told to both sides.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

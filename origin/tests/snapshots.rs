@@ -1,6 +1,4 @@
 //! The API and its snapshots at the real binary: taken on demand, and kept when the API is down.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

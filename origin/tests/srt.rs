@@ -1,7 +1,7 @@
 //! Publishers by SRT, over a real socket: ffmpeg calls with Debian's library, and bytes that are no
 //! SRT come from everywhere.
 //!
-//! Needs ffmpeg, as the origin itself does; one without SRT skips what it calls for.
+//! If ffmpeg has no SRT, what needs it is skipped.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;

@@ -1,6 +1,4 @@
 //! Streams by the API: made, published, ended and deleted in a running origin, on both databases.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -534,7 +532,7 @@ fn a_reload_is_whole_or_not_at_all_and_drops_no_viewer() {
     assert_eq!(answer.1["errors"][0]["pointer"], "window of house");
     std::fs::write(platform.folder.path().join("origin.toml"), "nonsense").unwrap();
     hang_up(&platform);
-    wait("the refusal", || platform.log().contains("the configuration before goes on"));
+    wait("the refusal", || platform.log().contains("keeping the old configuration"));
     assert_eq!(
         (platform.status("third"), platform.status("second")),
         (json!("ready"), json!("live"))

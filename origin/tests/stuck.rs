@@ -1,7 +1,5 @@
 //! A disk that fails under the real binary: it is told once, the event goes on from memory, what is
 //! missing is written when the disk is back, and a signal ends the origin all the same.
-//!
-//! Needs ffmpeg, as the origin itself does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

@@ -2,8 +2,7 @@
 //! binary and real encoders; and sent by the test itself, with what networks and encoders do to
 //! them.
 //!
-//! Needs ffmpeg, as the origin itself does. A broadcast encoder's recording is outside of the
-//! repository; without it, that kind is skipped.
+//! A broadcast encoder's recording is outside of the repository. Without it, that kind is skipped.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;

@@ -1,4 +1,5 @@
-// What every driver shares: its plan, from the command line, and a Chromium that reaches for nothing but the page.
+// What every driver shares: its plan, from the command line, and a Chromium that reaches for
+// nothing but the page.
 
 import { createRequire } from 'node:module';
 
@@ -6,8 +7,14 @@ export const plan = JSON.parse(process.argv[2]);
 
 // No process of the browser may reach for the network, and none needs a screen.
 const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--autoplay-policy=no-user-gesture-required',
 ];
 const DESKTOP = { width: 1440, height: 1000 };
 
@@ -22,18 +29,25 @@ export async function withChromium(use) {
   }
 }
 
-/** What no page of a run may do: throw what nobody catches, or ask any other than the edge and, for an operator, the control address. */
+/**
+ * What no page of a run may do: throw what nobody catches, or ask any other than the edge and, for
+ * an operator, the control address.
+ */
 export const faults = { thrown: [], outside: [] };
 
 /** A page of a viewer who shares nothing with the others, and what it complains of. */
 export async function open(browser, url) {
   const context = await browser.newContext({ viewport: DESKTOP });
   const allowed = addresses(new URL(url));
-  context.on('request', (request) => { if (leaves(request.url(), allowed)) faults.outside.push(request.url()); });
+  context.on('request', (request) => {
+    if (leaves(request.url(), allowed)) faults.outside.push(request.url());
+  });
   const page = await context.newPage();
   const problems = [];
   page.on('pageerror', (error) => faults.thrown.push(String(error?.message ?? error)));
-  page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
+  page.on('console', (message) => {
+    if (message.type() === 'error') problems.push(message.text());
+  });
   const opened = Date.now();
   await page.goto(url, { waitUntil: 'domcontentloaded' });
   return { page, problems, opened };

@@ -1,5 +1,6 @@
 // Plays the page in Chromium for a time and prints, as one line of JSON, what it saw.
-// Usage: node drive.mjs '{"packages":DIR,"chromium":FILE,"url":URL,"beside":URL|null,"seconds":N,"screenshot":FILE|null}'
+// Usage: node drive.mjs
+// '{"packages":DIR,"chromium":FILE,"url":URL,"beside":URL|null,"seconds":N,"screenshot":FILE|null}'
 
 import { faults, measured, open, plan, withChromium } from './chromium.mjs';
 
@@ -48,7 +49,8 @@ function look() {
   if (video.readyState >= 2) {
     pen.drawImage(video, 0, 0, canvas.width, canvas.height);
     picture = 0;
-    for (const value of pen.getImageData(0, 0, canvas.width, canvas.height).data) picture = (picture * 31 + value) >>> 0;
+    for (const value of pen.getImageData(0, 0, canvas.width, canvas.height).data)
+      picture = (picture * 31 + value) >>> 0;
   }
   const measured = window.sightscreen.measure();
   return {

@@ -1,5 +1,7 @@
-// An operator and two viewers of different cohorts: clicks what the page offers and prints, as one line of JSON, what came of it.
-// Usage: node operate.mjs '{"packages":DIR,"chromium":FILE,"page":URL,"operator":FRAGMENT,"query":QUERY,"shots":DIR}'
+// An operator and two viewers of different cohorts: clicks what the page offers and prints, as one
+// line of JSON, what came of it.
+// Usage: node operate.mjs
+// '{"packages":DIR,"chromium":FILE,"page":URL,"operator":FRAGMENT,"query":QUERY,"shots":DIR}'
 
 import { faults, measured, open, operator, plan, withChromium } from './chromium.mjs';
 
@@ -9,7 +11,12 @@ const BREAK_S = '60';
 /** Long enough for creatives to be told apart, and far from the break's end. */
 const WATCH_MS = 7000;
 const PHONE = { width: 390, height: 844 };
-const LABELS = { ads: 'Ads', snapshots: 'Snapshots', 'low-latency': 'Low latency', api: 'Origin API' };
+const LABELS = {
+  ads: 'Ads',
+  snapshots: 'Snapshots',
+  'low-latency': 'Low latency',
+  api: 'Origin API',
+};
 /** What the page says of the moment, and how each reads. */
 const FACTS = {
   'm-latency': /^\d\.\d\d$/,
@@ -30,7 +37,7 @@ await withChromium(async (browser) => {
   const fetched = mediaOf(one.page);
   try {
     await playing(one.page);
-    await pick(other.page, { age: '35+', gender: 'm', metro: 'non-metro' });
+    await pick(other.page, { age: '35-plus', gender: 'm', metro: 'rest' });
     await breakAndReturn(one.page, other.page);
     await apiAway(one.page);
     await menus(one.page, fetched);
@@ -42,7 +49,14 @@ await withChromium(async (browser) => {
     await one.page.screenshot({ path: `${plan.shots}/operator-failed.png` });
   }
   const [first, second] = [await measured(one.page), await measured(other.page)];
-  console.log(JSON.stringify({ checks, viewers: [first, second], problems: [...one.problems, ...other.problems], ...faults }));
+  console.log(
+    JSON.stringify({
+      checks,
+      viewers: [first, second],
+      problems: [...one.problems, ...other.problems],
+      ...faults,
+    }),
+  );
 });
 
 function check(passed, what) {
@@ -67,7 +81,8 @@ async function playing(page) {
 /** By the picker, as a viewer would. */
 async function pick(page, values) {
   await playing(page);
-  for (const [name, value] of Object.entries(values)) await page.selectOption(`#cohort select[name=${name}]`, value);
+  for (const [name, value] of Object.entries(values))
+    await page.selectOption(`#cohort select[name=${name}]`, value);
   const cohort = await until('the picked cohort', async () => {
     const now = await measured(page);
     return now.cohort?.startsWith('35-plus.m.rest.') && now.playing && now.cohort;
@@ -80,12 +95,21 @@ async function facts(page, what, more) {
   const wanted = Object.entries({ ...FACTS, ...more });
   let shown = {};
   const look = async () => {
-    shown = await page.evaluate((ids) => Object.fromEntries(ids.map((id) => [id, document.getElementById(id)?.textContent ?? null])), wanted.map(([id]) => id));
+    shown = await page.evaluate(
+      (ids) =>
+        Object.fromEntries(ids.map((id) => [id, document.getElementById(id)?.textContent ?? null])),
+      wanted.map(([id]) => id),
+    );
     return wanted.every(([id, form]) => shown[id] !== null && form.test(shown[id]));
   };
-  await until(what, look).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(shown)}`); });
+  await until(what, look).catch((error) => {
+    throw new Error(`${error.message}: ${JSON.stringify(shown)}`);
+  });
   const { sequence } = (await measured(page)).now;
-  check(Math.abs(Number(shown['m-sequence']) - sequence) <= 1, `${what} the page said ${JSON.stringify(shown)}`);
+  check(
+    Math.abs(Number(shown['m-sequence']) - sequence) <= 1,
+    `${what} the page said ${JSON.stringify(shown)}`,
+  );
   return shown;
 }
 
@@ -101,16 +125,28 @@ async function breakAndReturn(page, other) {
   await page.waitForTimeout(WATCH_MS);
   await page.screenshot({ path: `${plan.shots}/operator.png` });
   const inside = await facts(page, 'in the break', { 'timeline-text': /^break, sequence \d+$/ });
-  check(Number(inside['m-revision']) > Number(before['m-revision']), 'the page showed a new revision of the ledger in the break');
+  check(
+    Number(inside['m-revision']) > Number(before['m-revision']),
+    'the page showed a new revision of the ledger in the break',
+  );
   const chip = await page.textContent('#chip-ad');
   check(/ · \d+ s left$/.test(chip), `the creative's chip said ${chip}`);
   await page.click('#op-return');
-  await until('the early return for both', async () => !(await inBreak(page)) && !(await inBreak(other)));
+  await until(
+    'the early return for both',
+    async () => !(await inBreak(page)) && !(await inBreak(other)),
+  );
   const lasted = Math.round((Date.now() - begun) / 1000);
-  check(lasted < Number(BREAK_S) - 10, `a break of ${BREAK_S} s was returned from after ${lasted} s`);
+  check(
+    lasted < Number(BREAK_S) - 10,
+    `a break of ${BREAK_S} s was returned from after ${lasted} s`,
+  );
 }
 
-/** Throws a switch on the page; it is thrown when the control API says so, and the page shows what that says. */
+/**
+ * Throws a switch on the page; it is thrown when the control API says so, and the page shows what
+ * that says.
+ */
 async function turn(page, id, on) {
   const input = page.locator('#op-switches label', { hasText: LABELS[id] }).locator('input');
   const word = `${LABELS[id]} ${on ? 'on' : 'off'}`;
@@ -128,21 +164,28 @@ function isOn(state, id) {
 /** What the control API says of the event. */
 async function state() {
   const { address, token } = operator(plan.operator);
-  const answer = await fetch(`${address}/control/events/demo`, { headers: { authorization: `Bearer ${token}` } });
+  const answer = await fetch(`${address}/control/events/demo`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
   if (!answer.ok) throw new Error(`the control API answered ${answer.status}`);
   return answer.json();
 }
 
 async function apiAway(page) {
-  const score = () => page.evaluate(async () => {
-    const answer = await fetch('/api/events/demo/score', { cache: 'no-store' });
-    return { status: answer.status, snapshot: answer.headers.get('sightscreen-snapshot') };
-  });
-  const snapshot = () => until('a snapshot of the score', async () => {
-    const answer = await score();
-    return answer.status === 200 && answer.snapshot !== null && answer.snapshot;
-  });
-  const badge = (...states) => until(`the badge ${states.join(' or ')}`, async () => states.includes(await page.getAttribute('#api-state', 'data-state')));
+  const score = () =>
+    page.evaluate(async () => {
+      const answer = await fetch('/api/events/demo/score', { cache: 'no-store' });
+      return { status: answer.status, snapshot: answer.headers.get('sightscreen-snapshot') };
+    });
+  const snapshot = () =>
+    until('a snapshot of the score', async () => {
+      const answer = await score();
+      return answer.status === 200 && answer.snapshot !== null && answer.snapshot;
+    });
+  const badge = (...states) =>
+    until(`the badge ${states.join(' or ')}`, async () =>
+      states.includes(await page.getAttribute('#api-state', 'data-state')),
+    );
   await turn(page, 'api', false);
   const band = await snapshot();
   await badge('snapshot', 'stale');
@@ -162,7 +205,9 @@ async function apiAway(page) {
 function mediaOf(page) {
   const fetched = [];
   page.on('request', (request) => {
-    const found = /\/([av][a-z0-9-]*)\/(?:\d+\/)?(?:[a-z0-9]+-)?[\d.]+\.m4s$/.exec(new URL(request.url()).pathname);
+    const found = /\/([av][a-z0-9-]*)\/(?:\d+\/)?(?:[a-z0-9]+-)?[\d.]+\.m4s$/.exec(
+      new URL(request.url()).pathname,
+    );
     if (found !== null) fetched.push(found[1]);
   });
   return fetched;
@@ -177,8 +222,14 @@ async function menus(page, fetched) {
   });
   if (language === null) throw new Error('the language menu offers no other one');
   await page.selectOption('#language', language);
-  const after = await until('another audio track', async () => sounds().at(-1) !== before && sounds().at(-1));
-  await until('the menu of the chosen track', async () => await page.inputValue('#language') === language);
+  const after = await until(
+    'another audio track',
+    async () => sounds().at(-1) !== before && sounds().at(-1),
+  );
+  await until(
+    'the menu of the chosen track',
+    async () => (await page.inputValue('#language')) === language,
+  );
   check(true, `the language menu changed the sound from ${before} to ${after}`);
   await quality(page);
 }
@@ -186,12 +237,19 @@ async function menus(page, fetched) {
 async function quality(page) {
   const shown = async () => (await measured(page)).size[1];
   const was = await shown();
-  const levels = await page.evaluate(() => [...document.getElementById('quality').options]
-    .filter((option) => option.value !== '-1').map((option) => ({ value: option.value, height: parseInt(option.textContent, 10) })));
+  const levels = await page.evaluate(() =>
+    [...document.getElementById('quality').options]
+      .filter((option) => option.value !== '-1')
+      .map((option) => ({ value: option.value, height: parseInt(option.textContent, 10) })),
+  );
   const level = levels.find(({ height }) => height !== was) ?? levels[0];
   await page.selectOption('#quality', level.value);
-  await until(`a picture of ${level.height} lines`, async () => await shown() === level.height);
-  check(true, `the quality menu changed the picture from ${was} to ${level.height} lines, ${levels.length} levels`);
+  await until(`a picture of ${level.height} lines`, async () => (await shown()) === level.height);
+  check(
+    true,
+    `the quality menu changed the picture from ${was} to ${level.height} lines, ` +
+      `${levels.length} levels`,
+  );
   await page.selectOption('#quality', '-1');
 }
 
@@ -207,7 +265,10 @@ async function phone(page) {
 
 async function adsOff(browser, page) {
   await turn(page, 'ads', false);
-  await until('cohort none for who comes now', async () => (await newcomer(browser)).cohort === 'none');
+  await until(
+    'cohort none for who comes now',
+    async () => (await newcomer(browser)).cohort === 'none',
+  );
   await turn(page, 'ads', true);
   const cohort = await until('a cohort for who comes now', async () => {
     const found = (await newcomer(browser)).cohort;
@@ -218,9 +279,15 @@ async function adsOff(browser, page) {
 
 async function lowLatencyOff(browser, page) {
   await turn(page, 'low-latency', false);
-  await until('a playlist without parts for who comes now', async () => !(await newcomer(browser)).parts);
+  await until(
+    'a playlist without parts for who comes now',
+    async () => !(await newcomer(browser)).parts,
+  );
   await turn(page, 'low-latency', true);
-  await until('a playlist with parts for who comes now', async () => (await newcomer(browser)).parts);
+  await until(
+    'a playlist with parts for who comes now',
+    async () => (await newcomer(browser)).parts,
+  );
   check(true, 'with low latency off a new viewer was given no parts, with it on he was');
 }
 
@@ -228,7 +295,10 @@ async function lowLatencyOff(browser, page) {
 async function newcomer(browser) {
   const { page } = await open(browser, plan.page);
   try {
-    const request = await page.waitForRequest((asked) => /\/v[a-z0-9-]*\/index\.m3u8$/.test(new URL(asked.url()).pathname), { timeout: PATIENCE_MS });
+    const request = await page.waitForRequest(
+      (asked) => /\/v[a-z0-9-]*\/index\.m3u8$/.test(new URL(asked.url()).pathname),
+      { timeout: PATIENCE_MS },
+    );
     const playlist = await (await fetch(request.url().split('?')[0])).text();
     const cohort = await until('a cohort', async () => (await measured(page)).cohort);
     return { cohort, parts: playlist.includes('#EXT-X-PART:') };

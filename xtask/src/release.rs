@@ -18,6 +18,24 @@ use crate::{artifacts, paths, test};
 /// Checksums of every other file, as `sha256sum --check` reads them.
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
+/// What lies in the folder when everything is released.
+pub(crate) const CONTENTS: [&str; 14] = [
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    SUMS,
+    "cloudflare",
+    "edge.Containerfile",
+    "origin.Containerfile",
+    "page",
+    "sightscreen-component.wasm",
+    "sightscreen-edge",
+    "sightscreen-edge.service",
+    "sightscreen-fastly.tar.gz",
+    "sightscreen-origin",
+    "sightscreen-origin.service",
+    "spin",
+];
+
 type Part = (&'static str, fn(&Path) -> Result<()>);
 
 const PARTS: [Part; 6] = [
@@ -80,21 +98,34 @@ fn into(folder: &Path, parts: &[Part]) -> Result<()> {
     Ok(())
 }
 
-/// The program, and the page that it serves.
+/// The program, the page that it serves, and what runs it.
 fn origin(folder: &Path) -> Result<()> {
     let program = artifacts::timed("origin", artifacts::origin)?;
     put(&program, &folder.join("sightscreen-origin"))?;
-    copy_tree(&artifacts::timed("page", artifacts::page)?, &folder.join("page"))
+    copy_tree(&artifacts::timed("page", artifacts::page)?, &folder.join("page"))?;
+    put_runners("origin", folder)
 }
 
 fn edge(folder: &Path) -> Result<()> {
-    let program = artifacts::timed("host", artifacts::shipped_host)?;
-    put(&program, &folder.join("sightscreen-edge"))
+    put_edge(&artifacts::timed("host", artifacts::shipped_host)?, folder)
 }
 
 fn quick_edge(folder: &Path) -> Result<()> {
-    let program = artifacts::timed("host", artifacts::host)?;
-    put(&program, &folder.join("sightscreen-edge"))
+    put_edge(&artifacts::timed("host", artifacts::host)?, folder)
+}
+
+fn put_edge(program: &Path, folder: &Path) -> Result<()> {
+    put(program, &folder.join("sightscreen-edge"))?;
+    put_runners("edge", folder)
+}
+
+/// The unit and the container file of a program.
+fn put_runners(program: &str, folder: &Path) -> Result<()> {
+    let docs = paths::root().join("docs");
+    let (unit, container) =
+        (format!("sightscreen-{program}.service"), format!("{program}.Containerfile"));
+    put(&docs.join("units").join(&unit), &folder.join(unit))?;
+    put(&docs.join("containers").join(&container), &folder.join(container))
 }
 
 /// The package that `fastly compute deploy --package` uploads.

@@ -69,10 +69,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<Text>,
 
-    /// Shape of log lines: json or plain
-    #[arg(long, value_name = "SHAPE")]
+    /// Format of log lines: plain or json
+    #[arg(long, value_name = "FORMAT")]
     pub(super) log: Option<Text>,
-    /// Least level of log lines: error, warn, info, debug, trace or off
+    /// Lowest level of log lines: error, warn, info, debug, trace or off
     #[arg(long, value_name = "LEVEL", env = "SIGHTSCREEN_LOG")]
     pub(super) log_level: Option<Text>,
     /// One JSON line for each response, to this file or, for -, to standard output
@@ -85,11 +85,11 @@ pub(super) struct Settings {
     /// Bytes of the cache in memory
     #[arg(long, value_name = "N")]
     pub(super) cache_bytes: Option<Text>,
-    /// Bytes of bodies outside of the cache, arriving or kept for slow readers; past it the
+    /// Bytes of bodies outside of the cache, arriving or kept for slow readers; beyond it, the
     /// connections that have read nothing for longest are closed
     #[arg(long, value_name = "N")]
     pub(super) unread_bytes: Option<Text>,
-    /// Connections of viewers; more are closed at once
+    /// Connections of viewers; further ones are closed at once
     #[arg(long, value_name = "N")]
     pub(super) connections: Option<Text>,
     /// Requests under way on one HTTP/2 connection
@@ -98,24 +98,24 @@ pub(super) struct Settings {
     /// Bytes of a request's head; a longer one is answered 431
     #[arg(long, value_name = "N")]
     pub(super) head_bytes: Option<Text>,
-    /// Seconds for a handshake of TLS
+    /// Seconds for a TLS handshake
     #[arg(long, value_name = "N")]
     pub(super) handshake_seconds: Option<Text>,
-    /// Seconds for a request's head, idle time between two requests included
+    /// Seconds for a request's head, including the idle time before it
     #[arg(long, value_name = "N")]
     pub(super) head_seconds: Option<Text>,
-    /// Seconds after which a connection is closed that takes no byte of a response
+    /// Seconds after which a connection is closed if the viewer reads nothing of a response
     #[arg(long, value_name = "N")]
     pub(super) unread_seconds: Option<Text>,
-    /// Seconds after which a silent HTTP/2 connection is asked for a sign of life, and closed
-    /// where none comes in as many
+    /// Seconds of silence after which an HTTP/2 connection is sent a ping; it is closed if no reply
+    /// comes within the same time
     #[arg(long, value_name = "N")]
     pub(super) ping_seconds: Option<Text>,
     /// Seconds that requests under way may take after a stop
     #[arg(long, value_name = "N")]
     pub(super) drain_seconds: Option<Text>,
-    /// Milliseconds of processor time that the component may take at a time; past it the request
-    /// is answered 503
+    /// Milliseconds of processor time that the component may take at a time; beyond it the request
+    /// gets 503
     #[arg(long, value_name = "N")]
     pub(super) compute_ms: Option<Text>,
     /// Bytes of memory of one instance of the component; each thread has one
@@ -143,16 +143,16 @@ pub(super) struct Settings {
     /// Seconds to connect to the origin
     #[arg(long, value_name = "N")]
     pub(super) origin_connect_seconds: Option<Text>,
-    /// Seconds that a body of the origin may stand still
+    /// Longest time without progress in a body from the origin, in seconds
     #[arg(long, value_name = "N")]
     pub(super) origin_stall_seconds: Option<Text>,
     /// Seconds that a segment or part may take to arrive whole
     #[arg(long, value_name = "N")]
     pub(super) origin_object_seconds: Option<Text>,
-    /// Seconds that an idle connection to the origin is kept; less than the origin keeps it
+    /// Seconds that an idle connection to the origin is kept; must be less than the origin keeps it
     #[arg(long, value_name = "N")]
     pub(super) origin_idle_seconds: Option<Text>,
-    /// Seconds after which an object stops arriving whose viewers have all left
+    /// Seconds that an object goes on arriving after all its viewers have left
     #[arg(long, value_name = "N")]
     pub(super) abandoned_seconds: Option<Text>,
 

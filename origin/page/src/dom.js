@@ -18,7 +18,9 @@ export function make(tag, properties = {}, ...children) {
 
 /** An identifier as the edge's routes take it, or null. */
 export function keyed(value) {
-  return value !== null && /^[a-z0-9][a-z0-9.-]{0,63}$/.test(value) && !value.includes('..') ? value : null;
+  return value !== null && /^[a-z0-9][a-z0-9.-]{0,63}$/.test(value) && !value.includes('..')
+    ? value
+    : null;
 }
 
 const PATIENCE_MS = 5000;

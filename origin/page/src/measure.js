@@ -36,19 +36,36 @@ export class Measure {
   /** Follows a new hls.js. */
   watch(hls) {
     hls.on(Hls.Events.FRAG_LOADED, (_, { frag, part }) => {
-      if (frag.type === 'main' && Number.isInteger(frag.sn)) this.#keep(frag.sn, creativeOf(part ?? frag));
+      if (frag.type === 'main' && Number.isInteger(frag.sn))
+        this.#keep(frag.sn, creativeOf(part ?? frag));
     });
     hls.on(Hls.Events.ERROR, (_, { type, details, fatal, response, error }) => {
-      push(this.#errors, { at: Math.round(performance.now()), type, details, fatal, status: response?.code ?? null, reason: error?.message ?? null });
+      push(this.#errors, {
+        at: Math.round(performance.now()),
+        type,
+        details,
+        fatal,
+        status: response?.code ?? null,
+        reason: error?.message ?? null,
+      });
     });
   }
 
   /** Takes what the page shows now. */
   note(now) {
-    if (now.latency !== null && this.#firstPictureMs !== null && !this.#video.paused) push(this.#latencies, now.latency);
+    if (now.latency !== null && this.#firstPictureMs !== null && !this.#video.paused)
+      push(this.#latencies, now.latency);
     if (now.revision !== null) this.#revisions.add(now.revision);
-    if (now.sequence !== null && now.sequence !== this.#played.at(-1)?.sn && this.#loaded.has(now.sequence)) {
-      push(this.#played, { at: Math.round(performance.now()), sn: now.sequence, creative: this.#loaded.get(now.sequence) });
+    if (
+      now.sequence !== null &&
+      now.sequence !== this.#played.at(-1)?.sn &&
+      this.#loaded.has(now.sequence)
+    ) {
+      push(this.#played, {
+        at: Math.round(performance.now()),
+        sn: now.sequence,
+        creative: this.#loaded.get(now.sequence),
+      });
     }
   }
 
@@ -98,7 +115,10 @@ export class Measure {
 
   #strip() {
     const frame = this.clock === null ? null : readStrip(this.#video);
-    this.pictureLatency = frame === null ? null : ageOf(frame, this.clock.epochMs, this.clock.framesPerSecond, Date.now());
+    this.pictureLatency =
+      frame === null
+        ? null
+        : ageOf(frame, this.clock.epochMs, this.clock.framesPerSecond, Date.now());
     if (this.pictureLatency !== null) push(this.#pictures, this.pictureLatency);
   }
 
@@ -112,7 +132,8 @@ export class Measure {
       return;
     }
     const seconds = (this.#still.seen - this.#still.since) / 1000;
-    if (!idle && seconds > STALL_S) push(this.stalls, { at: Math.round(now), seconds: Number(seconds.toFixed(2)) });
+    if (!idle && seconds > STALL_S)
+      push(this.stalls, { at: Math.round(now), seconds: Number(seconds.toFixed(2)) });
     this.#still = { time: video.currentTime, since: now, seen: now };
   }
 }
@@ -126,6 +147,7 @@ function push(list, item) {
 function spread(values) {
   if (values.length === 0) return null;
   const sorted = [...values].sort((a, b) => a - b);
-  const at = (share) => Number(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))].toFixed(3));
+  const at = (share) =>
+    Number(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))].toFixed(3));
   return { samples: sorted.length, min: at(0), median: at(0.5), p95: at(0.95), max: at(1) };
 }

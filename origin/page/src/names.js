@@ -20,7 +20,10 @@ export class Names {
     }
   }
 
-  /** The name, or the identifier. A creative that is not known yet is asked for, but not more often than every few seconds. */
+  /**
+   * The name, or the identifier. A creative that is not known yet is asked for, but not more often
+   * than every few seconds.
+   */
   of(id) {
     const name = this.#known.get(id);
     if (name === undefined) this.#ask();

@@ -1,5 +1,6 @@
 // The operator's buttons: shown only to who opened the page with `#operator=URL&token=TOKEN`.
-// The fragment never leaves the browser, and the token goes only to the control address that came with it.
+// The fragment never leaves the browser, and the token goes only to the control address that came
+// with it.
 
 import { element, json, make, soon, text } from './dom.js';
 import { poll } from './poll.js';
@@ -33,7 +34,8 @@ export class Operator {
 
   start() {
     element('operator').hidden = false;
-    element('op-break').onclick = () => this.#do(`${this.event}/breaks`, { length_s: Number(element('op-length').value) });
+    element('op-break').onclick = () =>
+      this.#do(`${this.event}/breaks`, { length_s: Number(element('op-length').value) });
     element('op-return').onclick = () => this.#do(`${this.event}/breaks/${this.#open}/return`, {});
     this.#switch('api', 'Origin API', (on) => this.#do('/control/api', { up: on }));
     for (const { id, label } of FLAGS) {
@@ -49,7 +51,10 @@ export class Operator {
     element('op-switches').append(make('label', { className: 'switch' }, label, input));
   }
 
-  /** Whether the origin said how things are. An answer that was overtaken by a later question is not shown. */
+  /**
+   * Whether the origin said how things are. An answer that was overtaken by a later question is not
+   * shown.
+   */
   async #refresh() {
     const turn = ++this.#turn;
     try {
@@ -84,7 +89,10 @@ export class Operator {
   async #ask(path, body) {
     const answer = await fetch(this.address + path, {
       method: body === undefined ? 'GET' : 'POST',
-      headers: { authorization: `Bearer ${this.token}`, ...(body && { 'content-type': 'application/json' }) },
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body && { 'content-type': 'application/json' }),
+      },
       body: body && JSON.stringify(body),
       signal: soon(),
     });

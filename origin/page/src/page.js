@@ -1,5 +1,6 @@
-// The demonstration page: wires the player, the timeline, the cohort picker, the score and the operator's buttons.
-// Owns no state but theirs. Everything it shows comes through the edge; only the operator's buttons talk to the origin.
+// The demonstration page: wires the player, the timeline, the cohort picker, the score and the
+// operator's buttons. Owns no state but theirs. Everything it shows comes through the edge; only
+// the operator's buttons talk to the origin.
 
 import { Cohort } from './cohort.js';
 import { Measure } from './measure.js';
@@ -36,12 +37,18 @@ learnClock();
 // Four times a second is what a reader can follow, and costs little beside decoding.
 setInterval(refresh, 250);
 
-/** What the picture's frame numbers count from. Where the API does not answer, it is asked less and less often. */
+/**
+ * What the picture's frame numbers count from. Where the API does not answer, it is asked less and
+ * less often.
+ */
 async function learnClock(wait = CLOCK_MS) {
-  const detail = await fetch(`/api/events/${event}`, { signal: soon() }).then(json).catch(() => null);
+  const detail = await fetch(`/api/events/${event}`, { signal: soon() })
+    .then(json)
+    .catch(() => null);
   names.learn(detail);
   const framesPerSecond = player.framesPerSecond();
-  if (detail?.started_ms > 0 && framesPerSecond > 0) measure.clock = { epochMs: detail.started_ms, framesPerSecond };
+  if (detail?.started_ms > 0 && framesPerSecond > 0)
+    measure.clock = { epochMs: detail.started_ms, framesPerSecond };
   else setTimeout(learnClock, wait, detail === null ? Math.min(wait * 2, CLOCK_MOST_MS) : CLOCK_MS);
 }
 
@@ -101,6 +108,10 @@ function seconds(value) {
 }
 
 window.sightscreen = {
-  measure: () => ({ ...measure.report(), cohort: playing(player.state().details), now: describe(player.state()) }),
+  measure: () => ({
+    ...measure.report(),
+    cohort: playing(player.state().details),
+    now: describe(player.state()),
+  }),
   operator: operator !== null,
 };

@@ -1,5 +1,6 @@
 // The player: hls.js in low-latency mode, its menus and its way back after an error.
-// Invariant: at most one hls.js is attached; a later `enter` wins over an earlier one that is still under way.
+// Invariant: at most one hls.js is attached; a later `enter` wins over an earlier one that is still
+// under way.
 
 import Hls from 'hls.js';
 import { element, make } from './dom.js';
@@ -14,8 +15,10 @@ const JOINING = 'Joining';
 const NATIVE = 'application/vnd.apple.mpegurl';
 
 /**
- * hls.js takes a segment for whole when its playlist says so and all but 0.2 s of it is buffered. In low latency that is one part: when the playlist with
- * the last part comes before the part ahead of it has been appended, the last one is never loaded, and playback stands at the hole for seconds.
+ * hls.js takes a segment for whole when its playlist says so and all but 0.2 s of it is buffered.
+ * In low latency that is one part: when the playlist with the last part comes before the part ahead
+ * of it has been appended, the last one is never loaded, and playback stands at the hole for
+ * seconds.
  */
 const WHOLE_WITHIN_S = 0.02;
 
@@ -30,13 +33,16 @@ class AudioStreamController extends Hls.DefaultConfig.audioStreamController {
 const CONFIG = {
   audioStreamController: AudioStreamController,
   lowLatencyMode: true,
-  // The playlist's own PART-HOLD-BACK is the target; play a little faster to get back to it, never jump while it is near.
+  // The playlist's own PART-HOLD-BACK is the target; play a little faster to get back to it, never
+  // jump while it is near.
   maxLiveSyncPlaybackRate: 1.08,
   liveSyncOnStallIncrease: 0.3,
-  // A guess that starts in the middle of the ladder: the parts of the first seconds are too small to measure a network with.
+  // A guess that starts in the middle of the ladder: the parts of the first seconds are too small
+  // to measure a network with.
   abrEwmaDefaultEstimate: 4_000_000,
   testBandwidth: false,
-  // What was played is the browser's to evict: when hls.js trims it, it forgets which parts of the growing segment it has, and stands for seconds.
+  // What was played is the browser's to evict: when hls.js trims it, it forgets which parts of the
+  // growing segment it has, and stands for seconds.
   backBufferLength: Infinity,
   maxBufferLength: 12,
   workerPath: '/page/hls.worker.js',
@@ -80,14 +86,22 @@ export class Player {
     const { video } = this;
     const ahead = bufferAhead(video);
     const latency = details !== null && ahead !== null && hls.latency > 0 ? hls.latency : null;
-    return { details, playhead: video.currentTime, latency, buffer: ahead, revision: this.#revision, buffered: video.buffered };
+    return {
+      details,
+      playhead: video.currentTime,
+      latency,
+      buffer: ahead,
+      revision: this.#revision,
+      buffered: video.buffered,
+    };
   }
 
   /** Back to the live edge, for who fell so far behind that playing faster would take minutes. */
   keepUp() {
     const { video } = this;
     const live = this.#hls?.liveSyncPosition;
-    if (live && !video.paused && !video.seeking && live - video.currentTime > FAR_BEHIND_S) video.currentTime = live;
+    if (live && !video.paused && !video.seeking && live - video.currentTime > FAR_BEHIND_S)
+      video.currentTime = live;
   }
 
   /** Of the fullest rendition, 0 while none is known. */
@@ -173,7 +187,8 @@ export class Player {
       hls.recoverMediaError();
       return;
     }
-    // A pass that ran out, a restarted edge, a lost network, a decoder that fails again: all begin again at the entry.
+    // A pass that ran out, a restarted edge, a lost network, a decoder that fails again: all begin
+    // again at the entry.
     this.#again('The stream is interrupted.');
   }
 
@@ -197,8 +212,14 @@ export class Player {
     const quality = element('quality');
     const auto = hls.autoLevelEnabled && hls.levels[hls.currentLevel];
     const levels = hls.levels.map((level, index) => [index, `${level.height}p`]).reverse();
-    fill(quality, [[-1, auto ? `Auto (${auto.height}p)` : 'Auto'], ...levels], hls.autoLevelEnabled ? -1 : hls.currentLevel);
-    quality.onchange = () => { hls.nextLevel = Number(quality.value); };
+    fill(
+      quality,
+      [[-1, auto ? `Auto (${auto.height}p)` : 'Auto'], ...levels],
+      hls.autoLevelEnabled ? -1 : hls.currentLevel,
+    );
+    quality.onchange = () => {
+      hls.nextLevel = Number(quality.value);
+    };
     const language = element('language');
     fill(language, hls.audioTracks.map((track, index) => [index, track.name]), hls.audioTrack);
     language.parentElement.hidden = hls.audioTracks.length < 2;
@@ -214,9 +235,15 @@ export class Player {
     element('go-live').onclick = () => this.#resume();
     element('full').onclick = () => this.#fullScreen();
     const show = () => {
-      element('play-path').setAttribute('d', video.paused ? 'M8 5v14l11-7z' : 'M7 5h4v14H7zm6 0h4v14h-4z');
+      element('play-path').setAttribute(
+        'd',
+        video.paused ? 'M8 5v14l11-7z' : 'M7 5h4v14H7zm6 0h4v14h-4z',
+      );
       element('play').setAttribute('aria-label', video.paused ? 'Play' : 'Pause');
-      element('mute-path').setAttribute('d', video.muted ? 'M16 9.5l5 5m0-5l-5 5' : 'M16 8a5 5 0 0 1 0 8');
+      element('mute-path').setAttribute(
+        'd',
+        video.muted ? 'M16 9.5l5 5m0-5l-5 5' : 'M16 8a5 5 0 0 1 0 8',
+      );
       element('mute').setAttribute('aria-label', video.muted ? 'Sound on' : 'Sound off');
       if (!video.paused) element('big-play').hidden = true;
     };
@@ -231,7 +258,9 @@ export class Player {
       this.video.webkitEnterFullscreen?.();
       return;
     }
-    const asked = document.fullscreenElement ? document.exitFullscreen() : screen.requestFullscreen();
+    const asked = document.fullscreenElement
+      ? document.exitFullscreen()
+      : screen.requestFullscreen();
     // A browser may refuse; the page stays as it is then.
     asked?.catch(() => {});
   }
@@ -252,7 +281,8 @@ function say(words) {
 function bufferAhead(video) {
   const { buffered, currentTime } = video;
   for (let i = 0; i < buffered.length; i += 1) {
-    if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i)) return buffered.end(i) - currentTime;
+    if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i))
+      return buffered.end(i) - currentTime;
   }
   return buffered.length === 0 ? null : 0;
 }
@@ -262,7 +292,9 @@ function fill(select, options, chosen) {
   const key = JSON.stringify(options);
   if (select.dataset.key !== key) {
     select.dataset.key = key;
-    select.replaceChildren(...options.map(([value, label]) => make('option', { value, textContent: label })));
+    select.replaceChildren(
+      ...options.map(([value, label]) => make('option', { value, textContent: label })),
+    );
   }
   select.value = String(chosen);
 }

@@ -1,4 +1,5 @@
-// Reads a media playlist as hls.js holds it: where the playhead is, what plays there, and what is announced.
+// Reads a media playlist as hls.js holds it: where the playhead is, what plays there, and what is
+// announced.
 
 const CREATIVE = /\/ads\/([^/]+)\//;
 const REVISION = /^#EXT-X-SIGHTSCREEN-LEDGER:(?:[a-z0-9]+\.)?(\d+)\s*$/m;
@@ -14,7 +15,10 @@ export function revisionOf(details) {
   return found === null ? null : Number(found[1]);
 }
 
-/** The cohort that a media URL's pass names: version, then key, event and cohort, each after its length in one byte. */
+/**
+ * The cohort that a media URL's pass names: version, then key, event and cohort, each after its
+ * length in one byte.
+ */
 export function cohortOf(url) {
   const pass = /\/live\/[^/]+\/([A-Za-z0-9_-]+)\//.exec(url)?.[1];
   if (pass === undefined) return null;
@@ -29,21 +33,35 @@ export function cohortOf(url) {
   return [field(), field(), field()][2];
 }
 
-/** One cell for each media sequence number: the whole segments, then the one that is still being made, from its parts. */
+/**
+ * One cell for each media sequence number: the whole segments, then the one that is still being
+ * made, from its parts.
+ */
 export function cells(details) {
   const all = details.fragments.map((fragment) => cell(fragment, fragment, fragment.end));
   const last = details.fragments.at(-1);
   const growing = (details.partList ?? []).filter((part) => part.fragment.sn > (last?.sn ?? -1));
-  if (growing.length > 0) all.push({ ...cell(growing[0], growing[0].fragment, growing.at(-1).end), partial: true });
+  if (growing.length > 0)
+    all.push({ ...cell(growing[0], growing[0].fragment, growing.at(-1).end), partial: true });
   return all;
 }
 
 function cell(piece, fragment, end) {
   const { sn, cc, gap } = fragment;
-  return { sn, cc, start: piece.start, end, creative: creativeOf(piece), gap: gap === true, partial: false };
+  return {
+    sn,
+    cc,
+    start: piece.start,
+    end,
+    creative: creativeOf(piece),
+    gap: gap === true,
+    partial: false,
+  };
 }
 
-/** Breaks that the playlist announces, as times of the player's timeline; an unknown end is null. */
+/**
+ * Breaks that the playlist announces, as times of the player's timeline; an unknown end is null.
+ */
 export function announced(details) {
   const anchor = details.fragments.find((fragment) => fragment.programDateTime !== null);
   if (anchor === undefined) return [];
@@ -52,7 +70,11 @@ export function announced(details) {
     .filter((range) => range?.startDate)
     .map((range) => {
       const length = range.duration ?? range.plannedDuration;
-      return { id: range.id, start: at(range.startDate), end: length === null ? null : at(range.startDate) + length };
+      return {
+        id: range.id,
+        start: at(range.startDate),
+        end: length === null ? null : at(range.startDate) + length,
+      };
     });
 }
 
@@ -66,7 +88,9 @@ export function describe({ details, playhead, latency, buffer, revision }) {
   if (!details) return NOTHING;
   const here = cells(details).find((one) => playhead >= one.start && playhead < one.end) ?? null;
   const breaks = announced(details);
-  const within = breaks.find((one) => one.start <= playhead && (one.end === null || playhead < one.end));
+  const within = breaks.find(
+    (one) => one.start <= playhead && (one.end === null || playhead < one.end),
+  );
   const next = breaks.filter((one) => one.start > playhead).sort((a, b) => a.start - b.start)[0];
   const creative = here?.creative ?? null;
   return {

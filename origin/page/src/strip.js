@@ -1,5 +1,6 @@
-// Reads the frame number that the test match burns into its top edge, and so when the picture was made.
-// Twenty-four squares, each a thirty-second of the width: white, black, twenty bits from the highest, black, white.
+// Reads the frame number that the test match burns into its top edge, and so when the picture was
+// made. Twenty-four squares, each a thirty-second of the width: white, black, twenty bits from the
+// highest, black, white.
 
 const SQUARES = 24;
 const BITS = 20;
@@ -12,12 +13,27 @@ const SCALE = 3;
 
 let pen = null;
 
-/** The picture's frame number modulo 2^20, or null where the strip is not there: another picture, or none. */
+/**
+ * The picture's frame number modulo 2^20, or null where the strip is not there: another picture, or
+ * none.
+ */
 export function readStrip(video) {
   const { videoWidth: width, videoHeight: height } = video;
   if (width === 0 || height === 0) return null;
-  pen ??= new OffscreenCanvas(SQUARES * SCALE, SCALE).getContext('2d', { willReadFrequently: true });
-  pen.drawImage(video, width * FIRST, 0, width * SIDE * SQUARES, width * SIDE, 0, 0, SQUARES * SCALE, SCALE);
+  pen ??= new OffscreenCanvas(SQUARES * SCALE, SCALE).getContext('2d', {
+    willReadFrequently: true,
+  });
+  pen.drawImage(
+    video,
+    width * FIRST,
+    0,
+    width * SIDE * SQUARES,
+    width * SIDE,
+    0,
+    0,
+    SQUARES * SCALE,
+    SCALE,
+  );
   const { data } = pen.getImageData(0, 1, SQUARES * SCALE, 1);
   const white = (square) => data[(square * SCALE + 1) * 4 + 1] > WHITE;
   if (!white(0) || white(1) || white(SQUARES - 2) || !white(SQUARES - 1)) return null;

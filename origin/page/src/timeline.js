@@ -77,7 +77,9 @@ export class Timeline {
   #slot(view, first, all) {
     const { pen } = this;
     let end = first.end;
-    for (const cell of all) if (cell.start >= first.start && cell.creative === first.creative && cell.start <= end + 0.01) end = Math.max(end, cell.end);
+    for (const cell of all)
+      if (cell.start >= first.start && cell.creative === first.creative && cell.start <= end + 0.01)
+        end = Math.max(end, cell.end);
     const left = Math.max(2, view.x(first.start) + 2);
     const room = view.x(end) - left - 4;
     if (room < 12) return;
@@ -102,7 +104,14 @@ export class Timeline {
       const left = view.x(one.start);
       const right = one.end === null ? view.width : view.x(one.end);
       if (right < 0 || left > view.width) continue;
-      rounded(pen, left + 0.5, CELLS.top - 3.5, Math.max(2, Math.min(right, view.width + 20) - left - 1), CELLS.height + 7, 5);
+      rounded(
+        pen,
+        left + 0.5,
+        CELLS.top - 3.5,
+        Math.max(2, Math.min(right, view.width + 20) - left - 1),
+        CELLS.height + 7,
+        5,
+      );
       pen.stroke();
     }
     pen.restore();
@@ -145,7 +154,11 @@ function shaded(all) {
     if (cell.creative !== null) {
       const same = before?.creative === cell.creative;
       const own = shade(cell.creative);
-      cell.shade = same ? before.shade : own === before?.shade ? CREATIVES[(CREATIVES.indexOf(own) + 1) % CREATIVES.length] : own;
+      cell.shade = same
+        ? before.shade
+        : own === before?.shade
+          ? CREATIVES[(CREATIVES.indexOf(own) + 1) % CREATIVES.length]
+          : own;
     }
     before = cell;
   }

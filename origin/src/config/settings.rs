@@ -34,7 +34,7 @@ pub struct Settings {
     /// The operator's interface; keep it private
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) control: Option<Text>,
-    /// Folder for all that is kept
+    /// Folder for everything that the origin stores
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<Text>,
     /// Identifier of the event
@@ -43,10 +43,10 @@ pub struct Settings {
     /// The event's name, for people
     #[arg(long, value_name = "TEXT")]
     pub(super) title: Option<Text>,
-    /// What kind of event it is, such as football; the list of streams is searched by it
+    /// What kind of event it is, such as football; the list of streams can be searched by it
     #[arg(long, value_name = "WORD")]
     pub(super) category: Option<Text>,
-    /// Words by which the event is found
+    /// Words by which the list of streams finds the event
     #[arg(long, value_name = "WORD,WORD")]
     pub(super) tags: Option<List>,
 
@@ -57,31 +57,30 @@ pub struct Settings {
     /// Where a publisher connects
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) rtmp: Option<Text>,
-    /// Seconds for a connection to name a stream key
+    /// Seconds in which a connection must name a stream key
     #[arg(long, value_name = "N")]
     pub(super) rtmp_admission: Option<Text>,
     /// Seconds without picture and sound after which a publisher's connection is closed
     #[arg(long, value_name = "N")]
     pub(super) rtmp_idle: Option<Text>,
-    /// Connections at a time that have not named a stream key
+    /// Most open connections that have not named a stream key
     #[arg(long, value_name = "N")]
     pub(super) rtmp_strangers: Option<Text>,
     /// MiB that a publisher's unfinished messages may take
     #[arg(long, value_name = "N")]
     pub(super) rtmp_memory: Option<Text>,
-    /// Seconds for which a publisher is refused at first that another with its key replaced; 0: the
-    /// newest always wins
+    /// Seconds for which a publisher is refused after another with its key replaced it, doubling
+    /// per retry; 0: the newest always wins
     #[arg(long, value_name = "N")]
     pub(super) rtmp_rival_pause: Option<Text>,
-    /// Where publishers call in by SRT [default: nowhere]
+    /// Where publishers call in by SRT [default: SRT is off]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) srt: Option<Text>,
-    /// Milliseconds that packets lost on the way have to be sent again by SRT; the caller may ask
-    /// for more
+    /// Milliseconds in which SRT can send lost packets again; the caller may ask for more
     #[arg(long, value_name = "N")]
     pub(super) srt_latency_ms: Option<Text>,
-    /// Secret that a publisher names [default: made and printed]; better in the environment, for a
-    /// flag can be read by all users of the machine
+    /// Secret that a publisher gives [default: made and printed]; better in the environment,
+    /// because every user of the machine can read flags
     #[arg(long, value_name = "SECRET", env = "SIGHTSCREEN_STREAM_KEY", hide_env_values = true)]
     pub(super) stream_key: Option<Text>,
     /// Audio languages, the default first
@@ -102,8 +101,8 @@ pub struct Settings {
     /// Frames a second: source, or 23.976, 24, 25, 29.97, 30, 50, 59.94 or 60
     #[arg(long, value_name = "RATE")]
     pub(super) frame_rate: Option<Text>,
-    /// What the two fields of an interlaced picture become: frame (one picture) or field (two, at
-    /// twice the rate)
+    /// How interlaced pictures are converted: frame (one picture of two fields) or field (one of
+    /// each field, at twice the rate)
     #[arg(long, value_name = "WORD")]
     pub(super) deinterlace: Option<Text>,
     /// Segment duration asked for, in milliseconds; rounded to whole frames [default: 2000 where
@@ -124,29 +123,29 @@ pub struct Settings {
     /// Milliseconds from the end of a part to the slate in its place while nobody publishes
     #[arg(long, value_name = "N")]
     pub(super) slate_after_ms: Option<Text>,
-    /// Milliseconds that a publisher who is connected and sends nothing is waited for
+    /// Milliseconds to wait for a publisher that is connected and sends nothing
     #[arg(long, value_name = "N")]
     pub(super) lateness_ms: Option<Text>,
     /// Milliseconds of sound without any picture after which a publisher goes on the air with slate
     #[arg(long, value_name = "N")]
     pub(super) picture_wait_ms: Option<Text>,
-    /// Milliseconds without a datagram after which a sender of a transport stream is gone
+    /// Milliseconds without a datagram after which their sender is considered gone
     #[arg(long, value_name = "N")]
     pub(super) ts_idle_ms: Option<Text>,
     /// MiB that a transport stream's unfinished pictures and sounds may take
     #[arg(long, value_name = "N")]
     pub(super) ts_memory: Option<Text>,
-    /// KiB that datagrams may take in the system until they are read
+    /// KiB of the system's receive buffer for datagrams
     #[arg(long, value_name = "N")]
     pub(super) udp_buffer_kb: Option<Text>,
     /// Milliseconds that one track may be behind the others before slate or silence takes its place
     #[arg(long, value_name = "N")]
     pub(super) track_lateness_ms: Option<Text>,
-    /// Milliseconds that a publisher's last picture stands while its sound goes on, before slate
+    /// Milliseconds that a publisher's last picture is shown while its sound goes on, before slate
     #[arg(long, value_name = "N")]
     pub(super) picture_hold_ms: Option<Text>,
 
-    /// Milliseconds that a part waits to be written before it is shown from memory
+    /// Milliseconds that a part may wait for the disk before viewers get it from memory
     #[arg(long, value_name = "N")]
     pub(super) disk_wait_ms: Option<Text>,
     /// Megabytes of media that may wait in memory for a disk that is late or fails, for each event
@@ -162,7 +161,7 @@ pub struct Settings {
     /// Token of the operator [default: made and printed]; better in the environment
     #[arg(long, value_name = "SECRET", env = "SIGHTSCREEN_OPERATOR_TOKEN", hide_env_values = true)]
     pub(super) operator_token: Option<Text>,
-    /// Secret that edges send, or two while they change; without one, whoever reaches the port gets
+    /// Secret that edges send, or two during a change; without one, whoever reaches the port gets
     /// media; better in the environment
     #[arg(
         long,
@@ -174,17 +173,16 @@ pub struct Settings {
     /// Whether the API signs entry URLs for whoever asks, without a plan: for demonstrations
     #[arg(long, value_name = "true|false")]
     pub(super) open_playback: Option<Text>,
-    /// Plan of the entry URLs that the API signs for whoever asks [default: none, which is the
-    /// least]
+    /// Plan of the entry URLs that the API signs for whoever asks [default: the lowest]
     #[arg(long, value_name = "PLAN")]
     pub(super) playback_plan: Option<Text>,
-    /// Whether viewers may be told apart who did not say so: required (they may not) or assumed
+    /// Target viewers without explicit consent: required (no) or assumed (yes)
     #[arg(long, value_name = "WORD")]
     pub(super) consent: Option<Text>,
     /// Seconds from entry to the end of a session
     #[arg(long, value_name = "N")]
     pub(super) session: Option<Text>,
-    /// Seconds that a pass lasts; 0 is to the session's end. Native players do not renew one
+    /// Seconds that a pass lasts; 0: to the end of the session. Native players do not renew one
     #[arg(long, value_name = "N")]
     pub(super) pass_ttl: Option<Text>,
     /// Countries (IN) and regions (IN-MH) where the event may be seen [default: all]
@@ -193,7 +191,7 @@ pub struct Settings {
     /// Countries and regions where the event may not be seen [default: none]
     #[arg(long, value_name = "PLACE,PLACE")]
     pub(super) territories_deny: Option<List>,
-    /// What these lists mean for viewers whose place is not known: deny or allow
+    /// Deny or allow viewers whose place is not known
     #[arg(long, value_name = "WORD")]
     pub(super) territories_unknown: Option<Text>,
     /// Base URL at which edges fetch segments and parts, such as a CDN in front of this origin
@@ -203,40 +201,39 @@ pub struct Settings {
     /// Folder of the page
     #[arg(long, value_name = "DIR")]
     pub(super) page: Option<Text>,
-    /// Seconds between two takes of the snapshots
+    /// Seconds between two snapshots of the API
     #[arg(long, value_name = "N")]
     pub(super) snapshot_every: Option<Text>,
 
-    /// Seconds from the first segments to the first break of the schedule; 0 is none
+    /// Seconds from the first segments to the first scheduled break; 0: none
     #[arg(long, value_name = "N")]
     pub(super) first_break: Option<Text>,
-    /// Seconds from one break of the schedule to the next; 0 is none
+    /// Seconds from the start of one scheduled break to that of the next; 0: none
     #[arg(long, value_name = "N")]
     pub(super) break_every: Option<Text>,
-    /// Seconds that a break of the schedule lasts
+    /// Seconds that a scheduled break lasts
     #[arg(long, value_name = "N")]
     pub(super) break_length: Option<Text>,
-    /// Seconds from the announcement of a break to its start, at least [default: 4, with standard
-    /// latency 8]
+    /// Minimum seconds from the announcement of a break to its start [default: two segments]
     #[arg(long, value_name = "N")]
     pub(super) break_lead: Option<Text>,
-    /// Clip that fills what a pod leaves; its first picture is also shown while none comes
-    /// [default: built in]
+    /// Clip for what the creatives leave open in a break; its first picture is also shown while the
+    /// publisher sends none [default: built in]
     #[arg(long, value_name = "FILE")]
     pub(super) slate: Option<Text>,
 
-    /// Where streams, tokens and the audit log are kept: sqlite:FILE, or postgres://... with what
-    /// it takes to connect [default: sqlite:DATA/streams.db]
+    /// Where streams, tokens and the audit log are kept: sqlite:FILE or
+    /// postgres://USER:PASSWORD@HOST/NAME [default: sqlite:DATA/streams.db]
     #[arg(long, value_name = "URL", env = "SIGHTSCREEN_DATABASE", hide_env_values = true)]
     pub(super) database: Option<Text>,
     /// Most streams that have not ended
     #[arg(long, value_name = "N")]
     pub(super) streams_max: Option<Text>,
-    /// Seconds for which a stream's old key is good beside a new one, unless a request says another
-    /// time
+    /// Seconds for which a stream's old key stays valid beside a new one, unless a request says
+    /// another time
     #[arg(long, value_name = "N")]
     pub(super) key_grace: Option<Text>,
-    /// What becomes of an event that a reload no longer finds in the file: end (viewers see its
+    /// What happens to an event that a reload no longer finds in the file: end (viewers see its
     /// end) or stop (it is gone at once)
     #[arg(long, value_name = "WORD")]
     pub(super) when_removed: Option<Text>,
@@ -246,23 +243,23 @@ pub struct Settings {
     /// Base URL that publishers are told for SRT [default: srt://SRT]
     #[arg(long, value_name = "URL")]
     pub(super) srt_url: Option<Text>,
-    /// Base URL of the edges, before playback URLs [default: none, they begin with /]
+    /// Base URL of the edges, which playback URLs begin with [default: none, they begin with /]
     #[arg(long, value_name = "URL")]
     pub(super) playback_url: Option<Text>,
     /// Most attempts to deliver a webhook
     #[arg(long, value_name = "N")]
     pub(super) webhook_attempts: Option<Text>,
-    /// Whether webhooks may lead to private addresses
+    /// Whether webhooks may go to private addresses
     #[arg(long, value_name = "true|false")]
     pub(super) webhook_private: Option<Text>,
     /// Days for which the audit log is kept
     #[arg(long, value_name = "N")]
     pub(super) audit_days: Option<Text>,
 
-    /// Shape of log lines: plain or json
-    #[arg(long, value_name = "SHAPE")]
+    /// Format of log lines: plain or json
+    #[arg(long, value_name = "FORMAT")]
     pub(super) log: Option<Text>,
-    /// Least level of log lines: error, warn, info, debug, trace or off, also by module
+    /// Lowest level of log lines: error, warn, info, debug, trace or off, also by module
     #[arg(long, value_name = "LEVEL", env = "SIGHTSCREEN_LOG", hide_env_values = true)]
     pub(super) log_level: Option<Text>,
 
@@ -270,7 +267,7 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing)]
     pub(super) rungs: Option<Value>,
-    /// Tables of who sees what; in the file alone.
+    /// Tables of who sees what in a break; in the file alone.
     #[arg(skip)]
     #[serde(skip_serializing)]
     pub(super) pods: Option<Value>,

@@ -1,4 +1,4 @@
-//! What answers of the control port have in common.
+//! Helpers for requests and responses of the control port: bodies with limits, common errors.
 
 use std::time::Duration;
 

@@ -157,7 +157,7 @@ impl Chosen {
                     return Self::new(card);
                 }
                 (Err(reason), Some(_)) => {
-                    tracing::error!(encoder, reason, "the set encoder fails: using x264");
+                    tracing::error!(encoder, reason, "the configured encoder failed: using x264");
                 }
                 (Err(reason), None) => tracing::debug!(encoder, reason, "no such card"),
             }

@@ -1,7 +1,4 @@
-//! Breaks that come by themselves.
-//!
-//! Owns when the next one is announced. The desk says where it starts and whether it may.
-//! Invariant: a break that the desk refuses is skipped, never queued.
+//! Scheduled breaks. One that the desk refuses is skipped, never queued.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the packager is told.
+//! The packager's input: messages from the runs of the encoder and from the event.
 
 use std::time::Instant;
 

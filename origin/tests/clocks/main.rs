@@ -1,6 +1,6 @@
 //! Clocks that are wrong: the machine's, which is set anew, and a publisher's, which runs fast.
 //!
-//! Needs ffmpeg, as the origin itself does, and a C compiler.
+//! Needs a C compiler.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../common/mod.rs"]

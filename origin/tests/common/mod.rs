@@ -1,4 +1,4 @@
-//! What the tests of the real binary share.
+//! Starts the real binary for the tests in this folder. They all need ffmpeg, as the origin does.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
 
 pub(crate) mod postgres;

@@ -102,6 +102,12 @@ pub(crate) fn release() -> Result<Outcome> {
     bundle(&folder.join("cloudflare"), out.path())?;
     let sums = std::fs::read_to_string(folder.join(release::SUMS))?;
     ensure!(sums == release::sums(&folder)?, "{} does not match the files", release::SUMS);
+    let mut there = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        there.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    there.sort();
+    ensure!(there == release::CONTENTS, "expected {:?}, found {there:?}", release::CONTENTS);
     Ok(Outcome::Passed(format!("{} files", sums.lines().count())))
 }
 

@@ -38,6 +38,7 @@ fn plain_faults(documents: &[Document]) -> Result<Vec<String>> {
         faults.extend(document.dead_links(documents));
         faults.extend(document.unknown_commands());
         faults.extend(document.unknown_files(&files));
+        faults.extend(document.unreleased_files());
     }
     Ok(faults)
 }

@@ -100,7 +100,7 @@ impl Udp {
             tracing::warn!(
                 given,
                 asked = buffer,
-                "the system gives datagrams less room: raise net.core.rmem_max"
+                "the UDP receive buffer is smaller than requested: raise net.core.rmem_max"
             );
         }
         if address.ip().is_multicast() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
-use crate::{CommandLine, paths};
+use crate::{CommandLine, paths, release};
 
 /// Characters of a line.
 const COLUMNS: usize = 100;
@@ -128,6 +128,22 @@ impl Document {
         faults
     }
 
+    /// Files that are taken from a release, below `dist`, and are not in it.
+    pub(super) fn unreleased_files(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (at, line) in self.text.lines().enumerate() {
+            let words = line.split(|letter: char| !letter.is_ascii() || !is_of_path(letter as u8));
+            let taken = words.filter_map(|word| word.strip_prefix("dist/"));
+            for path in taken.map(|path| path.trim_end_matches('.')) {
+                let name = path.split('/').next().unwrap_or_default();
+                if !name.is_empty() && !release::CONTENTS.contains(&name) {
+                    faults.push(format!("{}: no release has {name}", self.at(at)));
+                }
+            }
+        }
+        faults
+    }
+
     /// The lines of the section that a heading of this text begins.
     pub(super) fn section(&self, title: &str) -> Result<Vec<&str>> {
         let level = |line: &str| line.bytes().take_while(|byte| *byte == b'#').count();
@@ -230,6 +246,14 @@ mod tests {
         let text =
             format!("{}\n{}\nurl {}\n", "é é ".repeat(25), "é é é".repeat(21), "e".repeat(COLUMNS));
         assert_eq!(document(&text).long_lines(), ["docs/a.md:2: is longer than 100 columns"]);
+    }
+
+    #[test]
+    fn what_is_taken_from_a_release_is_in_it() {
+        let good = "In `dist/`.\n`dist/page/page.js`, dist/sightscreen-edge.service. /a/dist/b\n";
+        assert!(document(good).unreleased_files().is_empty());
+        let faults = document("```\ncp dist/edge.service /etc\n```\n").unreleased_files();
+        assert_eq!(faults, ["docs/a.md:2: no release has edge.service"]);
     }
 
     #[test]
