@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
-use crate::readers::Response;
+use crate::readers::Delivery;
 
 /// What a stream ends with when it cannot go on: the connection is then cut, so that no one takes a
 /// part for the whole.
@@ -31,14 +31,14 @@ pub(crate) struct Body {
     /// Bytes of both, where that is known.
     left: Option<u64>,
     /// Whose progress this is.
-    response: Option<Arc<Response>>,
+    delivery: Option<Arc<Delivery>>,
 }
 
 impl Body {
     /// These bytes.
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
         let ready = bytes.into();
-        Self { left: Some(ready.len() as u64), ready, rest: None, response: None }
+        Self { left: Some(ready.len() as u64), ready, rest: None, delivery: None }
     }
 
     /// A stream of `length` bytes, where that is known.
@@ -46,7 +46,7 @@ impl Body {
         chunks: impl Stream<Item = Result<Bytes, BrokenStream>> + Send + 'static,
         length: Option<u64>,
     ) -> Self {
-        Self { ready: Bytes::new(), rest: Some(Box::pin(chunks)), left: length, response: None }
+        Self { ready: Bytes::new(), rest: Some(Box::pin(chunks)), left: length, delivery: None }
     }
 
     /// Bytes, where they are known.
@@ -54,9 +54,9 @@ impl Body {
         self.left
     }
 
-    /// Tells `response` what its viewer takes.
-    pub(crate) fn told_to(&mut self, response: Arc<Response>) {
-        self.response = Some(response);
+    /// Tells `delivery` what its viewer takes.
+    pub(crate) fn told_to(&mut self, delivery: Arc<Delivery>) {
+        self.delivery = Some(delivery);
     }
 
     /// Bytes at hand; none at the end.
@@ -66,8 +66,8 @@ impl Body {
                 Poll::Ready(Some(chunk)) => self.ready = chunk?,
                 Poll::Ready(None) => self.rest = None,
                 Poll::Pending => {
-                    if let Some(response) = &self.response {
-                        response.waits_for_us();
+                    if let Some(delivery) = &self.delivery {
+                        delivery.waits_for_us();
                     }
                     return Poll::Pending;
                 }
@@ -94,8 +94,8 @@ impl http_body::Body for Body {
         let length = self.ready.len().min(PIECE);
         let bytes = self.ready.split_to(length);
         self.left = self.left.map(|left| left.saturating_sub(length as u64));
-        let piece = match &self.response {
-            Some(response) => response.piece(bytes),
+        let piece = match &self.delivery {
+            Some(delivery) => delivery.piece(bytes),
             None => bytes,
         };
         Poll::Ready(Some(Ok(Frame::data(piece))))

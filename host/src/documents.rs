@@ -137,7 +137,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The keyring's file, read again when its last reading is old, so that keys rotate without a
 /// restart.
-pub(crate) struct Keyring {
+pub(crate) struct KeyringFile {
     path: PathBuf,
     last: Mutex<Last>,
 }
@@ -149,7 +149,7 @@ struct Last {
     parsed: Arc<keyring::Keyring>,
 }
 
-impl Keyring {
+impl KeyringFile {
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         let last = Mutex::new(read_keyring(&path)?);
         Ok(Self { path, last })
@@ -239,7 +239,7 @@ mod tests {
         let path = crate::testing::folder("keyring").join("keyring.json");
         let (one, other) = (keyring("01"), keyring("02"));
         fs::write(&path, &one).unwrap();
-        let ring = Keyring::open(path.clone()).unwrap();
+        let ring = KeyringFile::open(path.clone()).unwrap();
         assert!(Arc::ptr_eq(&ring.parsed(), &ring.parsed()));
         fs::write(&path, &other).unwrap();
         assert_eq!(ring.within(Duration::MAX).entry.stored.body, one);
@@ -250,6 +250,6 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert_eq!(ring.within(Duration::ZERO).entry.stored.body, other);
-        assert!(Keyring::open(path).is_err());
+        assert!(KeyringFile::open(path).is_err());
     }
 }

@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// A compiled component, ready to make instances of.
 pub(crate) struct Engine {
-    pre: EdgePre<Limits>,
+    pre: EdgePre<InstanceLimits>,
     allowance: Allowance,
     metrics: Arc<Metrics>,
     ticking: Arc<AtomicBool>,
@@ -96,7 +96,7 @@ pub(crate) struct Seat {
 
 /// An instance.
 struct Instance {
-    store: Store<Limits>,
+    store: Store<InstanceLimits>,
     edge: Edge,
     exchanges: u32,
     /// Exchanges that run in it now.
@@ -110,7 +110,7 @@ pub(crate) struct Begun {
     generation: u64,
 }
 
-struct Limits {
+struct InstanceLimits {
     /// Bytes of memory in use.
     memory: usize,
     memory_max: usize,
@@ -151,7 +151,7 @@ fn computed() -> Option<Duration> {
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
-impl ResourceLimiter for Limits {
+impl ResourceLimiter for InstanceLimits {
     fn memory_growing(
         &mut self,
         _: usize,
@@ -200,7 +200,7 @@ impl Engine {
     /// A new instance.
     fn instance(&self) -> Result<Instance, Fault> {
         let Allowance { memory, call } = self.allowance;
-        let limits = Limits { memory: 0, memory_max: memory, clock: Clock::new(call) };
+        let limits = InstanceLimits { memory: 0, memory_max: memory, clock: Clock::new(call) };
         let mut store = Store::new(self.pre.engine(), limits);
         store.limiter(|limits| limits);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().clock.look(computed())));

@@ -22,7 +22,7 @@ use crate::metrics::{Answered, Lookup};
 use crate::node::Worker;
 use crate::results::{Lead, Pending};
 use crate::stored::{Stored, header_map};
-use crate::wants::Answer;
+use crate::wants::Fetched;
 
 /// Most steps of an exchange; the core's own limit is lower.
 const STEPS_MAX: usize = 64;
@@ -40,12 +40,12 @@ pub(crate) struct Viewer {
 }
 
 /// An exchange in its thread's instance; dropped, it leaves the instance.
-struct Running {
+struct InProgress {
     worker: Arc<Worker>,
     begun: Option<Begun>,
 }
 
-impl Drop for Running {
+impl Drop for InProgress {
     fn drop(&mut self) {
         if let Some(begun) = self.begun.take() {
             self.worker.instance().end(&begun);
@@ -55,7 +55,7 @@ impl Drop for Running {
 
 /// What an exchange keeps while it runs, beginnings included.
 #[derive(Default)]
-struct Memory {
+struct Notes {
     /// The results that it makes while others wait.
     leads: Vec<Lead>,
     /// The result for which it waited in vain.
@@ -78,13 +78,13 @@ enum Served {
     /// Another exchange makes it.
     Follow(Arc<Pending>),
     /// Go on with this.
-    No(Answer),
+    No(Fetched),
 }
 
 impl Worker {
     /// The response to the viewer's request.
     pub(crate) async fn exchange(self: &Arc<Self>, viewer: &Viewer) -> (Answered, Response<Body>) {
-        let mut memory = Memory::default();
+        let mut memory = Notes::default();
         for _ in 0..BEGINNINGS_MAX {
             match self.run(viewer, &mut memory).await {
                 End::Answered(how, response) => return (how, response),
@@ -101,7 +101,7 @@ impl Worker {
         (Answered::Failed, problem(Problem::EdgeOverloaded))
     }
 
-    async fn run(self: &Arc<Self>, viewer: &Viewer, memory: &mut Memory) -> End {
+    async fn run(self: &Arc<Self>, viewer: &Viewer, memory: &mut Notes) -> End {
         // What it led before it began again is another's turn.
         memory.leads.clear();
         let (running, mut step) = match self.begin(viewer) {
@@ -146,7 +146,7 @@ impl Worker {
     pub(crate) async fn keep_up(self: &Arc<Self>, now_ms: u64, entropy: u64) {
         let due = self.instance().upkeep(now_ms, entropy);
         let Ok(Some((begun, mut step))) = due else { return };
-        let running = Running { worker: Arc::clone(self), begun: Some(begun) };
+        let running = InProgress { worker: Arc::clone(self), begun: Some(begun) };
         while let Step::Fetch(wants) = &step {
             let nobody = HeaderMap::new();
             let all = wants.iter().map(|want| self.get(want, &nobody));
@@ -158,7 +158,7 @@ impl Worker {
         }
     }
 
-    fn begin(self: &Arc<Self>, viewer: &Viewer) -> Result<(Running, Step), Fault> {
+    fn begin(self: &Arc<Self>, viewer: &Viewer) -> Result<(InProgress, Step), Fault> {
         let start = std::time::Instant::now();
         let mut instance = self.instance();
         let begun = with_request(viewer, &self.node.geo_header, |request| {
@@ -167,25 +167,25 @@ impl Worker {
         drop(instance);
         self.node.metrics.exchange(start.elapsed());
         let (begun, step) = begun?;
-        Ok((Running { worker: Arc::clone(self), begun: Some(begun) }, step))
+        Ok((InProgress { worker: Arc::clone(self), begun: Some(begun) }, step))
     }
 
-    fn resume(&self, running: &Running, answers: &[Answer]) -> Result<Step, Fault> {
+    fn resume(&self, running: &InProgress, answers: &[Fetched]) -> Result<Step, Fault> {
         let Some(begun) = &running.begun else { return Err(Fault::Gone) };
         with_got(answers, |got| self.instance().advance(begun, got))
     }
 
-    fn serve(self: &Arc<Self>, serve: &Serve, memory: &mut Memory) -> Served {
+    fn serve(self: &Arc<Self>, serve: &Serve, memory: &mut Notes) -> Served {
         match serve.or {
             Or::StandIn { hold_ms } => self.stand_in(serve, hold_ms, memory),
             Or::Lead { .. } => match &memory.failed {
-                Some((key, failure)) if *key == serve.key => Served::No(Answer::Failed(*failure)),
+                Some((key, failure)) if *key == serve.key => Served::No(Fetched::Failed(*failure)),
                 _ => self.in_turn(serve, memory),
             },
         }
     }
 
-    fn in_turn(self: &Arc<Self>, serve: &Serve, memory: &mut Memory) -> Served {
+    fn in_turn(self: &Arc<Self>, serve: &Serve, memory: &mut Notes) -> Served {
         let stale = match self.node.cache.result(&serve.key) {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
@@ -203,7 +203,7 @@ impl Worker {
                     return Served::Kept(entry);
                 }
                 self.node.metrics.lookup(Lookup::Miss);
-                Served::No(Answer::Missing)
+                Served::No(Fetched::Missing)
             }
             // What stood in for a failed origin: the one who leads tries again.
             (Joined::Follow(_), Some(stale)) => {
@@ -218,9 +218,9 @@ impl Worker {
     }
 
     /// The last good response in place of those that this exchange leads.
-    fn stand_in(&self, serve: &Serve, hold_ms: u32, memory: &mut Memory) -> Served {
+    fn stand_in(&self, serve: &Serve, hold_ms: u32, memory: &mut Notes) -> Served {
         let Found::Fresh(entry) = self.node.cache.result(&serve.key) else {
-            return Served::No(Answer::Missing);
+            return Served::No(Fetched::Missing);
         };
         self.node.metrics.lookup(Lookup::StaleOnError);
         let left_ms = self.node.cache.left_ms(&entry);
@@ -258,7 +258,7 @@ impl Worker {
 }
 
 /// Waits for another's result.
-async fn follow(serve: Serve, pending: &Pending, memory: &mut Memory) -> End {
+async fn follow(serve: Serve, pending: &Pending, memory: &mut Notes) -> End {
     let Or::Lead { timeout_ms } = serve.or else { return End::Again };
     let wait = std::time::Duration::from_millis(timeout_ms.into());
     let deadline = *memory.deadline.get_or_insert_with(|| Instant::now() + wait);
@@ -310,19 +310,19 @@ fn with_request<R>(
 }
 
 /// Lends the answers to `work` in the component's shape.
-fn with_got<R>(answers: &[Answer], work: impl FnOnce(&[wit::Got<'_>]) -> R) -> R {
-    let headers: Vec<_> = answers.iter().map(Answer::told_headers).collect();
+fn with_got<R>(answers: &[Fetched], work: impl FnOnce(&[wit::Got<'_>]) -> R) -> R {
+    let headers: Vec<_> = answers.iter().map(Fetched::told_headers).collect();
     let got: Vec<_> = answers
         .iter()
         .zip(&headers)
         .map(|(answer, headers)| match answer {
-            Answer::Object(entry) => wit::Got::Object(wit::Object {
+            Fetched::Object(entry) => wit::Got::Object(wit::Object {
                 status: entry.stored.status.as_u16(),
                 headers,
                 body: &entry.stored.body,
             }),
-            Answer::Missing => wit::Got::Missing,
-            Answer::Failed(failure) => wit::Got::Failed(bindings::failure(*failure)),
+            Fetched::Missing => wit::Got::Missing,
+            Fetched::Failed(failure) => wit::Got::Failed(bindings::failure(*failure)),
         })
         .collect();
     work(&got)

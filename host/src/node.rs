@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::{Config, Limits};
-use crate::documents::{Documents, Keyring};
+use crate::documents::{Documents, KeyringFile};
 use crate::engine::{Allowance, EMBEDDED, Engine, Seat};
 use crate::flights::Flights;
 use crate::metrics::Metrics;
@@ -19,7 +19,7 @@ use crate::readers::Memory;
 use crate::results::Pending;
 use crate::transfer::Transfer;
 use crate::trouble::Troubles;
-use crate::upstream::{Room, Upstream};
+use crate::upstream::{Places, Upstream};
 
 /// Instances beside one for each thread: for a moment a thread may hold one while it throws one
 /// away.
@@ -31,13 +31,13 @@ pub(crate) struct Node {
     pub(crate) transfers: Flights<Transfer>,
     pub(crate) results: Flights<Pending>,
     pub(crate) documents: Documents,
-    pub(crate) keyring: Keyring,
+    pub(crate) keyring: KeyringFile,
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
     /// Bodies in memory.
     pub(crate) memory: Arc<Memory>,
     /// Requests that may be under way at the origin.
-    pub(crate) room: Arc<Room>,
+    pub(crate) places: Arc<Places>,
     /// Why the origin cannot be reached.
     pub(crate) troubles: Arc<Troubles>,
     /// Connections of viewers that may still be opened.
@@ -82,7 +82,7 @@ impl Node {
             transfers: Flights::default(),
             results: Flights::default(),
             documents: Documents::open(config.data.join("documents"))?,
-            keyring: Keyring::open(config.keyring.clone())?,
+            keyring: KeyringFile::open(config.keyring.clone())?,
             engine,
             memory: Memory::new(
                 limits.cache_bytes,
@@ -90,7 +90,7 @@ impl Node {
                 metrics.connections_unread.clone(),
             ),
             metrics,
-            room: Arc::new(Room::new(&limits.requests)),
+            places: Arc::new(Places::new(&limits.requests)),
             troubles: Arc::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),
             access,
@@ -106,7 +106,7 @@ impl Node {
         self.metrics.cache_bytes.set(bytes(self.cache.weight()));
         self.metrics.body_bytes.set(bytes(self.memory.bytes()));
         for class in Class::ALL {
-            self.metrics.upstream_room[class as usize].set(self.room.left(class) as i64);
+            self.metrics.upstream_room[class as usize].set(self.places.left(class) as i64);
         }
         self.metrics.flights.set((self.transfers.len() + self.results.len()) as i64);
         self.metrics.text()

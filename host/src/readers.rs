@@ -20,7 +20,7 @@ use crate::access::Record;
 const SLOW: Duration = Duration::from_millis(250);
 /// Time between two looks for slow readers.
 const LOOK: Duration = Duration::from_millis(20);
-/// What a response takes beside its body: the state of its stream.
+/// What a delivery takes beside its body: the state of its stream.
 const RESPONSE_BYTES: u64 = 4096;
 /// Longest body that may have the last part of the room.
 const SMALL: u64 = 128 * 1024;
@@ -44,14 +44,14 @@ pub(crate) struct Memory {
 /// A viewer's connection.
 pub(crate) struct Connection {
     memory: Arc<Memory>,
-    responses: Mutex<Vec<Weak<Response>>>,
+    deliveries: Mutex<Vec<Weak<Delivery>>>,
     /// Since when its socket takes nothing, in [`Memory::now_ms`], or [`WAITS_FOR_US`].
     blocked_ms: AtomicU64,
     close: Notify,
 }
 
 /// A response on its way to its viewer, from its head until its last byte is taken.
-pub(crate) struct Response {
+pub(crate) struct Delivery {
     connection: Arc<Connection>,
     /// When its viewer last took something, or [`WAITS_FOR_US`].
     read_ms: AtomicU64,
@@ -78,7 +78,7 @@ pub(crate) struct Room {
 /// Bytes that were handed to a connection; dropped when it has written them.
 struct Piece {
     bytes: Bytes,
-    response: Arc<Response>,
+    delivery: Arc<Delivery>,
 }
 
 impl Memory {
@@ -130,7 +130,7 @@ impl Memory {
     pub(crate) fn connection(self: &Arc<Self>) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             memory: Arc::clone(self),
-            responses: Mutex::default(),
+            deliveries: Mutex::default(),
             blocked_ms: AtomicU64::new(WAITS_FOR_US),
             close: Notify::new(),
         });
@@ -211,24 +211,24 @@ impl Drop for Room {
 }
 
 impl Connection {
-    /// A response begins, with a body of `length` bytes where that is known.
-    pub(crate) fn response(
+    /// A delivery begins, with a body of `length` bytes where that is known.
+    pub(crate) fn delivery(
         self: &Arc<Self>,
         length: Option<u64>,
         record: Option<Record>,
-    ) -> Arc<Response> {
+    ) -> Arc<Delivery> {
         self.memory.add(RESPONSE_BYTES);
-        let response = Arc::new(Response {
+        let delivery = Arc::new(Delivery {
             connection: Arc::clone(self),
             read_ms: AtomicU64::new(self.memory.now_ms()),
             taken: AtomicU64::new(0),
             left: AtomicU64::new(length.unwrap_or(0) + RESPONSE_BYTES),
             record,
         });
-        let mut responses = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
-        responses.retain(|response| response.strong_count() > 0);
-        responses.push(Arc::downgrade(&response));
-        response
+        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        deliveries.retain(|delivery| delivery.strong_count() > 0);
+        deliveries.push(Arc::downgrade(&delivery));
+        delivery
     }
 
     /// The socket took bytes, or takes none.
@@ -241,7 +241,7 @@ impl Connection {
     }
 
     /// Waits until this connection must be closed, because its viewer has taken nothing of a
-    /// response for `limit` or because the memory is needed.
+    /// delivery for `limit` or because the memory is needed.
     pub(crate) async fn must_close(&self, limit: Duration) {
         let limit_ms = limit.as_millis() as u64;
         loop {
@@ -258,21 +258,21 @@ impl Connection {
         self.memory.closed.inc();
     }
 
-    /// Since when one of its responses was not read, and how many bytes they hold; `None` where
+    /// Since when one of its deliveries was not read, and how many bytes they hold; `None` where
     /// nothing waits for the viewer.
     fn held(&self) -> Option<(u64, u64)> {
         let mut since = self.blocked_ms.load(Ordering::Relaxed);
         let mut left = 0_u64;
-        let responses = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
-        for response in responses.iter().filter_map(Weak::upgrade) {
-            since = since.min(response.read_ms.load(Ordering::Relaxed));
-            left = left.saturating_add(response.left.load(Ordering::Relaxed));
+        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        for delivery in deliveries.iter().filter_map(Weak::upgrade) {
+            since = since.min(delivery.read_ms.load(Ordering::Relaxed));
+            left = left.saturating_add(delivery.left.load(Ordering::Relaxed));
         }
         (since != WAITS_FOR_US).then_some((since, left))
     }
 }
 
-impl Response {
+impl Delivery {
     /// Nothing is there to be read at the moment.
     pub(crate) fn waits_for_us(&self) {
         self.read_ms.store(WAITS_FOR_US, Ordering::Relaxed);
@@ -281,7 +281,7 @@ impl Response {
     /// `bytes`, for the connection to write.
     pub(crate) fn piece(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         self.is_read();
-        Bytes::from_owner(Piece { bytes, response: Arc::clone(self) })
+        Bytes::from_owner(Piece { bytes, delivery: Arc::clone(self) })
     }
 
     fn is_read(&self) {
@@ -310,14 +310,14 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         let length = self.bytes.len() as u64;
-        self.response.is_read();
-        self.response.taken.fetch_add(length, Ordering::Relaxed);
-        let left = self.response.left.load(Ordering::Relaxed);
-        self.response.left.store(left.saturating_sub(length), Ordering::Relaxed);
+        self.delivery.is_read();
+        self.delivery.taken.fetch_add(length, Ordering::Relaxed);
+        let left = self.delivery.left.load(Ordering::Relaxed);
+        self.delivery.left.store(left.saturating_sub(length), Ordering::Relaxed);
     }
 }
 
-impl Drop for Response {
+impl Drop for Delivery {
     fn drop(&mut self) {
         self.connection.memory.remove(RESPONSE_BYTES);
         if let Some(record) = self.record.take() {
@@ -359,12 +359,12 @@ mod tests {
         let memory = memory(1 << 20);
         let connection = memory.connection();
         assert!(!closes(&connection, limit).await, "nothing was asked for");
-        let response = connection.response(Some(10), None);
-        response.waits_for_us();
+        let delivery = connection.delivery(Some(10), None);
+        delivery.waits_for_us();
         assert!(!closes(&connection, limit).await, "the origin is slow");
-        let piece = response.piece(Bytes::from_static(b"0123456789"));
+        let piece = delivery.piece(Bytes::from_static(b"0123456789"));
         assert!(closes(&connection, limit).await, "the piece is not taken");
-        drop((piece, response));
+        drop((piece, delivery));
         assert!(!closes(&connection, limit).await, "all is taken");
         connection.wrote(true);
         assert!(closes(&connection, limit).await, "the socket takes nothing");
@@ -377,9 +377,9 @@ mod tests {
         let memory = memory(100_000);
         let (slow, quick) = (memory.connection(), memory.connection());
         let body = memory.count(vec![0; 60_000]);
-        let unread = slow.response(Some(60_000), None);
+        let unread = slow.delivery(Some(60_000), None);
         std::thread::sleep(SLOW + LOOK);
-        let read = quick.response(Some(60_000), None);
+        let read = quick.delivery(Some(60_000), None);
         let other = memory.count(vec![0; 60_000]);
         assert!(closes(&slow, Duration::from_secs(60)).await);
         assert!(!closes(&quick, Duration::from_secs(60)).await);

@@ -21,7 +21,7 @@ use crate::metrics::Lookup;
 use crate::node::Worker;
 use crate::stored::{Stored, header_map};
 use crate::transfer::{Head, Transfer};
-use crate::wants::{Answer, Purpose, timeout};
+use crate::wants::{FetchMode, Fetched, timeout};
 
 /// A response, and whether the origin says that it is for one viewer or for no cache.
 struct Passed {
@@ -35,7 +35,7 @@ impl Worker {
         self: &Arc<Self>,
         relay: &Relay,
         viewer: &HeaderMap,
-    ) -> Result<Response<Body>, Answer> {
+    ) -> Result<Response<Body>, Fetched> {
         let want = &relay.want;
         let deadline = Instant::now() + timeout(want);
         let Passed { mut response, is_private } = self.relay_shared(want, viewer, deadline).await?;
@@ -52,7 +52,7 @@ impl Worker {
         want: &Want,
         viewer: &HeaderMap,
         deadline: Instant,
-    ) -> Result<Passed, Answer> {
+    ) -> Result<Passed, Fetched> {
         match self.node.cache.object(want) {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
@@ -60,13 +60,13 @@ impl Worker {
             }
             Found::Stale(entry) => {
                 self.node.metrics.lookup(Lookup::Stale);
-                self.join(want, Purpose::Relay);
+                self.join(want, FetchMode::Relay);
                 return from_entry(&entry, viewer);
             }
             Found::IfFailed(_) | Found::Nothing => {}
         }
         loop {
-            let shared = self.join(want, Purpose::Relay);
+            let shared = self.join(want, FetchMode::Relay);
             let head =
                 timeout_at(deadline, shared.transfer.head()).await.unwrap_or(Err(Failure::Timeout));
             return match head {
@@ -79,7 +79,7 @@ impl Worker {
                 Ok(head) => self.instead(want, refused(&head), viewer).await,
                 // The time of the one that led was over, this one's is not.
                 Err(Failure::Timeout) if !shared.leads && Instant::now() < deadline => continue,
-                Err(failure) => self.instead(want, Answer::Failed(failure), viewer).await,
+                Err(failure) => self.instead(want, Fetched::Failed(failure), viewer).await,
             };
         }
     }
@@ -88,11 +88,11 @@ impl Worker {
     async fn instead(
         &self,
         want: &Want,
-        answer: Answer,
+        answer: Fetched,
         viewer: &HeaderMap,
-    ) -> Result<Passed, Answer> {
+    ) -> Result<Passed, Fetched> {
         match self.or_copy(want, answer).await {
-            Answer::Object(entry) if entry.stored.status == StatusCode::OK => {
+            Fetched::Object(entry) if entry.stored.status == StatusCode::OK => {
                 from_entry(&entry, viewer)
             }
             answer => Err(answer),
@@ -106,7 +106,7 @@ impl Worker {
         want: &Want,
         viewer: &HeaderMap,
         deadline: Instant,
-    ) -> Result<Passed, Answer> {
+    ) -> Result<Passed, Fetched> {
         let transfer = self.fetch_alone(want, viewer);
         let head = timeout_at(deadline, transfer.head()).await.unwrap_or(Err(Failure::Timeout));
         match head {
@@ -114,15 +114,15 @@ impl Worker {
                 from_transfer(transfer, &head, viewer, deadline).await
             }
             Ok(head) => Err(refused(&head)),
-            Err(failure) => Err(Answer::Failed(failure)),
+            Err(failure) => Err(Fetched::Failed(failure)),
         }
     }
 }
 
 /// What the component is told of an answer that is not relayed: no body.
-fn refused(head: &Head) -> Answer {
+fn refused(head: &Head) -> Fetched {
     let headers = Stored::kept_headers(&head.headers);
-    Answer::Object(Arc::new(Entry::unkept(Stored {
+    Fetched::Object(Arc::new(Entry::unkept(Stored {
         status: head.status,
         headers,
         body: Bytes::new(),
@@ -130,7 +130,7 @@ fn refused(head: &Head) -> Answer {
 }
 
 /// What the cache keeps is for everyone.
-fn from_entry(entry: &Entry, viewer: &HeaderMap) -> Result<Passed, Answer> {
+fn from_entry(entry: &Entry, viewer: &HeaderMap) -> Result<Passed, Fetched> {
     let stored = &entry.stored;
     if stored.status != StatusCode::OK {
         return Err(refused(&Head::of(stored)));
@@ -147,7 +147,7 @@ async fn from_transfer(
     head: &Head,
     viewer: &HeaderMap,
     deadline: Instant,
-) -> Result<Passed, Answer> {
+) -> Result<Passed, Fetched> {
     let asks_part = viewer.contains_key(RANGE);
     let passed = |response| Passed { response, is_private: head.private };
     match head.length {
@@ -159,7 +159,7 @@ async fn from_transfer(
             // A range counts from an end that is not known before the last byte is here.
             match timeout_at(deadline, transfer.whole()).await.unwrap_or(Err(Failure::Timeout)) {
                 Ok(entry) => Ok(passed(from_entry(&entry, viewer)?.response)),
-                Err(failure) => Err(Answer::Failed(failure)),
+                Err(failure) => Err(Fetched::Failed(failure)),
             }
         }
         None => {

@@ -338,7 +338,7 @@ async fn answer(
     let length = response.body().length();
     let is_small = length.is_some_and(|length| length <= SMALL);
     if parts.version == Version::HTTP_2 || !is_small || record.is_some() {
-        response.body_mut().told_to(connection.response(length, record));
+        response.body_mut().told_to(connection.delivery(length, record));
     }
     response
 }

@@ -51,7 +51,7 @@ pub(crate) struct Upstream {
     /// Scheme and authority.
     origin: Arc<str>,
     secret: Option<HeaderValue>,
-    room: Arc<Room>,
+    places: Arc<Places>,
     memory: Arc<Memory>,
     metrics: Arc<Metrics>,
     troubles: Arc<Troubles>,
@@ -59,9 +59,9 @@ pub(crate) struct Upstream {
     stall: Duration,
 }
 
-/// Limits of one transfer.
+/// TransferLimits of one transfer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct TransferLimits {
     /// Until the head.
     pub(crate) head: Duration,
     /// Until the last byte.
@@ -71,9 +71,9 @@ pub(crate) struct Limits {
 }
 
 /// Requests that may be under way, for each class.
-pub(crate) struct Room([Arc<Semaphore>; Class::ALL.len()]);
+pub(crate) struct Places([Arc<Semaphore>; Class::ALL.len()]);
 
-impl Room {
+impl Places {
     pub(crate) fn new(budgets: &Budgets) -> Self {
         Self(Class::ALL.map(|class| {
             Arc::new(Semaphore::new(match class {
@@ -108,7 +108,7 @@ impl Upstream {
             media: client(trust::media(&config.origin)?, limits),
             origin: config.origin.url.as_str().into(),
             secret: config.origin.secret.clone(),
-            room: Arc::clone(&node.room),
+            places: Arc::clone(&node.places),
             memory: Arc::clone(&node.memory),
             metrics: Arc::clone(&node.metrics),
             troubles: Arc::clone(&node.troubles),
@@ -127,7 +127,7 @@ impl Upstream {
         let class = want.class;
         let start = Instant::now();
         let sent = async {
-            let permit = transfer.in_line(self.room.place(class)).await;
+            let permit = transfer.in_line(self.places.place(class)).await;
             Ok((self.send(want, headers).await?, permit))
         };
         let outcome = timeout(within, sent).await.unwrap_or(Err(Failure::Timeout));
@@ -205,7 +205,7 @@ impl Upstream {
         &self,
         want: &Want,
         headers: HeaderMap,
-        limits: Limits,
+        limits: TransferLimits,
         transfer: &Transfer,
         at_head: impl FnOnce(&Head),
     ) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use crate::metrics::Lookup;
 use crate::node::Worker;
 use crate::stored::{Stored, header_map};
 use crate::transfer::{Head, Transfer};
-use crate::upstream::Limits;
+use crate::upstream::TransferLimits;
 use sightscreen_core::document::key as key_of_document;
 use sightscreen_core::keyring::Keyring;
 use sightscreen_core::{Failure, Object, Sharing, Source, Want};
@@ -32,7 +32,7 @@ const IN_LINE: Duration = Duration::from_millis(250);
 
 /// How a want came out.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
+pub(crate) enum Fetched {
     Object(Arc<Entry>),
     Missing,
     Failed(Failure),
@@ -40,16 +40,16 @@ pub(crate) enum Answer {
 
 /// What a fetch is for, which says how long it may take as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum FetchMode {
     Whole,
     Relay,
 }
 
-impl Purpose {
+impl FetchMode {
     /// `object` is the longest that a relayed object may take after its head's time.
-    fn limits(self, want: &Want, object: Duration) -> Limits {
+    fn limits(self, want: &Want, object: Duration) -> TransferLimits {
         let head = timeout(want);
-        Limits {
+        TransferLimits {
             head,
             whole: match self {
                 Self::Whole => head,
@@ -68,9 +68,9 @@ pub(crate) struct Shared {
 
 impl Worker {
     /// The answer, where there is one without waiting.
-    pub(crate) fn get_now(self: &Arc<Self>, want: &Want) -> Option<Answer> {
+    pub(crate) fn get_now(self: &Arc<Self>, want: &Want) -> Option<Fetched> {
         if want.source == Source::Keyring {
-            return Some(Answer::Object(self.node.keyring.get(want.fresh_ms)));
+            return Some(Fetched::Object(self.node.keyring.get(want.fresh_ms)));
         }
         if want.sharing == Sharing::OneViewer {
             return None;
@@ -78,19 +78,19 @@ impl Worker {
         match self.node.cache.object(want) {
             Found::Fresh(entry) => {
                 self.node.metrics.lookup(Lookup::Hit);
-                Some(Answer::Object(entry))
+                Some(Fetched::Object(entry))
             }
             Found::Stale(entry) => {
                 self.node.metrics.lookup(Lookup::Stale);
-                self.join(want, Purpose::Whole);
-                Some(Answer::Object(entry))
+                self.join(want, FetchMode::Whole);
+                Some(Fetched::Object(entry))
             }
             Found::IfFailed(_) | Found::Nothing => None,
         }
     }
 
     /// The answer, with waiting. `viewer` is the viewer's headers.
-    pub(crate) async fn get(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Answer {
+    pub(crate) async fn get(self: &Arc<Self>, want: &Want, viewer: &HeaderMap) -> Fetched {
         let deadline = Instant::now() + timeout(want);
         if want.sharing == Sharing::OneViewer {
             return self.get_alone(want, viewer, deadline).await;
@@ -99,10 +99,11 @@ impl Worker {
             if let Some(answer) = self.get_now(want) {
                 return answer;
             }
-            let shared = self.join(want, Purpose::Whole);
+            let shared = self.join(want, FetchMode::Whole);
             match self.await_shared(&shared, want, viewer, deadline).await {
                 // The time of the one that led was over, this one's is not.
-                Answer::Failed(Failure::Timeout) if !shared.leads && Instant::now() < deadline => {}
+                Fetched::Failed(Failure::Timeout) if !shared.leads && Instant::now() < deadline => {
+                }
                 answer => return self.or_copy(want, answer).await,
             }
         }
@@ -114,7 +115,7 @@ impl Worker {
         want: &Want,
         viewer: &HeaderMap,
         deadline: Instant,
-    ) -> Answer {
+    ) -> Fetched {
         let whole = async {
             if !shared.leads && shared.transfer.head().await?.private {
                 return Ok(None);
@@ -122,26 +123,26 @@ impl Worker {
             shared.transfer.whole().await.map(Some)
         };
         match timeout_at(deadline, whole).await {
-            Ok(Ok(Some(entry))) => Answer::Object(entry),
+            Ok(Ok(Some(entry))) => Fetched::Object(entry),
             Ok(Ok(None)) => self.get_alone(want, viewer, deadline).await,
-            Ok(Err(failure)) => Answer::Failed(failure),
-            Err(_) => Answer::Failed(Failure::Timeout),
+            Ok(Err(failure)) => Fetched::Failed(failure),
+            Err(_) => Fetched::Failed(Failure::Timeout),
         }
     }
 
     /// Fetches for this one alone: neither stored nor shared.
-    async fn get_alone(&self, want: &Want, viewer: &HeaderMap, deadline: Instant) -> Answer {
+    async fn get_alone(&self, want: &Want, viewer: &HeaderMap, deadline: Instant) -> Fetched {
         self.node.metrics.lookup(Lookup::Miss);
         let left = deadline.saturating_duration_since(Instant::now());
-        let limits = Limits { head: left, whole: left, bytes: want.max_bytes.into() };
+        let limits = TransferLimits { head: left, whole: left, bytes: want.max_bytes.into() };
         let transfer = Transfer::default();
         match self.upstream.fill(want, forwarded(want, viewer), limits, &transfer, |_| ()).await {
             Ok(()) => transfer
                 .so_far(&self.node.memory)
-                .map_or(Answer::Failed(Failure::Unreachable), |stored| {
-                    Answer::Object(Arc::new(Entry::unkept(stored)))
+                .map_or(Fetched::Failed(Failure::Unreachable), |stored| {
+                    Fetched::Object(Arc::new(Entry::unkept(stored)))
                 }),
-            Err(failure) => Answer::Failed(failure),
+            Err(failure) => Fetched::Failed(failure),
         }
     }
 
@@ -158,7 +159,7 @@ impl Worker {
         let want = want.clone();
         tokio::spawn(async move {
             let Landing { worker, key, transfer } = &landing;
-            let limits = Purpose::Relay.limits(&want, worker.node.limits.object);
+            let limits = FetchMode::Relay.limits(&want, worker.node.limits.object);
             let fill = worker.upstream.fill(&want, headers, limits, transfer, |_| ());
             let filled = tokio::select! {
                 filled = fill => filled,
@@ -175,13 +176,13 @@ impl Worker {
 
     /// In place of a failure: what the cache may still show, else the door's own copy of a
     /// document.
-    pub(crate) async fn or_copy(&self, want: &Want, answer: Answer) -> Answer {
+    pub(crate) async fn or_copy(&self, want: &Want, answer: Fetched) -> Fetched {
         if !answer.is_failure(want) {
             return answer;
         }
         if let Some(old) = self.node.cache.failed(want) {
             self.node.metrics.lookup(Lookup::StaleOnError);
-            return Answer::Object(old);
+            return Fetched::Object(old);
         }
         let Source::Document(name) = &want.source else {
             return answer;
@@ -190,24 +191,24 @@ impl Worker {
         let copy = tokio::task::spawn_blocking(move || documents.load(&name)).await.ok().flatten();
         let Some(copy) = copy else { return answer };
         self.node.metrics.lookup(Lookup::Copy);
-        Answer::Object(self.node.cache.keep_copy(want, copy))
+        Fetched::Object(self.node.cache.keep_copy(want, copy))
     }
 
     /// Joins the transfer of the want's key, starting it where there is none.
-    pub(crate) fn join(self: &Arc<Self>, want: &Want, purpose: Purpose) -> Shared {
+    pub(crate) fn join(self: &Arc<Self>, want: &Want, mode: FetchMode) -> Shared {
         match self.node.transfers.join(&want.key, want.event.as_deref(), Transfer::default) {
             Joined::Follow(transfer) => {
                 self.node.metrics.lookup(Lookup::Collapsed);
                 Shared { transfer, leads: false }
             }
             Joined::Lead(transfer) => {
-                self.lead(want, purpose, Arc::clone(&transfer));
+                self.lead(want, mode, Arc::clone(&transfer));
                 Shared { transfer, leads: true }
             }
         }
     }
 
-    fn lead(self: &Arc<Self>, want: &Want, purpose: Purpose, transfer: Arc<Transfer>) {
+    fn lead(self: &Arc<Self>, want: &Want, mode: FetchMode, transfer: Arc<Transfer>) {
         // Between this one's look-up and its lead, another may have come to an end.
         if let Found::Fresh(entry) = self.node.cache.object(want) {
             self.node.transfers.end(&want.key, &transfer);
@@ -218,13 +219,13 @@ impl Worker {
         }
         self.node.metrics.lookup(Lookup::Miss);
         let landing = Landing { worker: Arc::clone(self), key: want.key.clone(), transfer };
-        tokio::spawn(fetch_shared(landing, want.clone(), purpose));
+        tokio::spawn(fetch_shared(landing, want.clone(), mode));
     }
 }
 
-async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
+async fn fetch_shared(landing: Landing, want: Want, mode: FetchMode) {
     let Landing { worker, key, transfer } = &landing;
-    let limits = purpose.limits(&want, worker.node.limits.object);
+    let limits = mode.limits(&want, worker.node.limits.object);
     let mut private = false;
     let at_head = |head: &Head| {
         private = head.private;
@@ -235,7 +236,9 @@ async fn fetch_shared(landing: Landing, want: Want, purpose: Purpose) {
     let fill = worker.upstream.fill(&want, HeaderMap::new(), limits, transfer, at_head);
     let filled = tokio::select! {
         filled = fill => filled,
-        () = worker.abandoned(key, transfer), if purpose == Purpose::Relay => Err(Failure::Unreachable),
+        () = worker.abandoned(key, transfer), if mode == FetchMode::Relay => {
+            Err(Failure::Unreachable)
+        }
     };
     match filled {
         Ok(()) => {
@@ -384,7 +387,7 @@ impl Worker {
     }
 }
 
-impl Answer {
+impl Fetched {
     /// Whether asking failed: no answer, or one that is none.
     fn is_failure(&self, want: &Want) -> bool {
         match self {

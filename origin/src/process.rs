@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::{Config, Template};
 use crate::control::Control;
 use crate::documents::keys::{self, KeyringFileError};
-use crate::documents::publish::{PublishError, Publisher};
+use crate::documents::publish::{DocumentPublisher, PublishError};
 use crate::encode::budget::Budget;
 use crate::encode::encoder::Chosen;
 use crate::event::snapshots::Snapshots;
@@ -83,7 +83,7 @@ pub async fn run(
         .map_err(|source| RunError::Data { path: config.data.clone(), source })?;
     let _lock = lock(config)?;
     let keyring = keys::read_or_make(&config.keyring)?;
-    let publisher = Arc::new(Publisher::open(&config.data.join("documents"), &keyring)?);
+    let publisher = Arc::new(DocumentPublisher::open(&config.data.join("documents"), &keyring)?);
     let page = config.page.as_deref().map(open_page).transpose()?;
     let events = Registry::default();
     let api = Arc::new(Api::new(events.clone(), config.open_playback));

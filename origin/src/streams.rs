@@ -22,7 +22,7 @@ pub use audit::{Entry, Page};
 pub use database::{Database, DatabaseError};
 pub use hooks::Hook;
 pub use reload::Reloaded;
-pub use rows::{Query, Row, Source};
+pub use rows::{MadeBy, Query, Row};
 pub use service::{Load, Made, Streams, StreamsError};
 pub use tokens::{Actor, Role, Token, same};
 pub use url::{Target, TargetError};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::{Running, TOKEN, ask, binary, check_decoded, free_port, get, loudest_of, wait};
 use serde_json::Value;
-use sightscreen_wire::ts::{Demux, Event, Mux, Packets, Stream, TICKS, Unit};
+use sightscreen_wire::ts::{Demux, DemuxEvent, Mux, Packets, Stream, TICKS, Unit};
 
 /// Bytes of a transport packet, and of the datagrams in which seven of them go.
 const PACKET: usize = 188;
@@ -287,9 +287,9 @@ fn read(clip: &[u8]) -> (Vec<Stream>, Vec<Unit>) {
     let (mut streams, mut units) = (Vec::new(), Vec::new());
     while let Some(event) = demux.next_event() {
         match event {
-            Event::Streams(all) => streams = all,
-            Event::Unit(unit) => units.push(unit),
-            Event::Clock { .. } => {}
+            DemuxEvent::Streams(all) => streams = all,
+            DemuxEvent::Unit(unit) => units.push(unit),
+            DemuxEvent::Clock { .. } => {}
         }
     }
     units.sort_by_key(|unit| unit.dts);

@@ -1,4 +1,4 @@
-//! Keys, and the one way they are used: HMAC-SHA256 over length-prefixed fields.
+//! PurposeKeys, and the one way they are used: HMAC-SHA256 over length-prefixed fields.
 //!
 //! A keyring lists keys, has roots from which keys are derived by name, or both; see
 //! `docs/keys.md`. A key serves one purpose. Comparison takes constant time, and no key is ever
@@ -55,14 +55,14 @@ pub struct Key {
 #[derive(Debug, Clone)]
 pub struct Keyring {
     roots: Vec<Key>,
-    document: Keys,
-    pass: Keys,
-    url: Keys,
+    document: PurposeKeys,
+    pass: PurposeKeys,
+    url: PurposeKeys,
 }
 
 /// The keys of one purpose.
 #[derive(Debug, Clone)]
-struct Keys {
+struct PurposeKeys {
     /// As listed, else the first root's first. Never empty.
     listed: Vec<Key>,
     /// Filled from the front, and never emptied: what finds no room is derived each time.
@@ -125,9 +125,9 @@ impl Keyring {
             text.roots.0.into_iter().map(|(name, hex)| Key::root(name, &hex)).collect();
         let roots = roots?;
         Ok(Self {
-            document: Keys::new(text.document, Purpose::Document, &roots)?,
-            pass: Keys::new(text.pass, Purpose::Pass, &roots)?,
-            url: Keys::new(text.url, Purpose::Url, &roots)?,
+            document: PurposeKeys::new(text.document, Purpose::Document, &roots)?,
+            pass: PurposeKeys::new(text.pass, Purpose::Pass, &roots)?,
+            url: PurposeKeys::new(text.url, Purpose::Url, &roots)?,
             roots,
         })
     }
@@ -168,7 +168,7 @@ impl Keyring {
     /// else the first root's `1`.
     #[must_use]
     pub fn first(&self, purpose: Purpose) -> &Key {
-        // `Keys::new` lets no purpose be empty.
+        // `PurposeKeys::new` lets no purpose be empty.
         &self.of(purpose).listed[0]
     }
 
@@ -177,7 +177,7 @@ impl Keyring {
         self.of(purpose).listed.iter().map(Key::kid)
     }
 
-    fn of(&self, purpose: Purpose) -> &Keys {
+    fn of(&self, purpose: Purpose) -> &PurposeKeys {
         match purpose {
             Purpose::Document => &self.document,
             Purpose::Pass => &self.pass,
@@ -186,7 +186,7 @@ impl Keyring {
     }
 }
 
-impl Keys {
+impl PurposeKeys {
     fn new(entries: Entries, purpose: Purpose, roots: &[Key]) -> Result<Self, KeyringError> {
         let listed: Result<Vec<Key>, _> =
             entries.0.into_iter().map(|(kid, hex)| Key::from_hex(kid, &hex)).collect();

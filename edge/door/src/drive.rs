@@ -27,9 +27,9 @@ thread_local! {
 /// The answer to `request`.
 pub async fn answer<P: Platform>(platform: &P, request: Request) -> Answer<P::Stream> {
     let pulse = Pulse::new(platform.now_ms());
-    let exchange =
-        Exchange { platform, pulse: &pulse, viewer: request.headers.clone(), leads: Vec::new() };
-    let answer = pulse.during(platform, exchange.run(request)).await;
+    let driver =
+        Driver { platform, pulse: &pulse, viewer: request.headers.clone(), leads: Vec::new() };
+    let answer = pulse.during(platform, driver.run(request)).await;
     keep_up(platform);
     answer
 }
@@ -49,7 +49,7 @@ fn keep_up<P: Platform>(platform: &P) {
 }
 
 /// What an exchange has at hand beside the core.
-struct Exchange<'a, P: Platform> {
+struct Driver<'a, P: Platform> {
     platform: &'a P,
     pulse: &'a Pulse,
     /// The viewer's headers.
@@ -58,7 +58,7 @@ struct Exchange<'a, P: Platform> {
     leads: Vec<(String, P::Lead)>,
 }
 
-impl<P: Platform> Exchange<'_, P> {
+impl<P: Platform> Driver<'_, P> {
     async fn run(mut self, request: Request) -> Answer<P::Stream> {
         let (mut inner, mut step) = CORE.with_borrow_mut(|core| core.begin(request));
         loop {

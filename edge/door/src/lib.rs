@@ -32,7 +32,7 @@ pub use flights::Pulse;
 pub use geography::{geography, only};
 pub use instance::{InstanceLead, settle, turn};
 pub use lifetime::{Lifetime, Use};
-pub use memory::Memory;
+pub use memory::InstanceMemory;
 pub use parsed::Parsed;
 pub use platform::{Answer, Arrival, Body, Entry, Outcome, Platform, Turn};
 pub use range::Cut;

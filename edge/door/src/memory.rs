@@ -10,7 +10,7 @@ use crate::Stamp;
 const MAX_BYTES: usize = 8 << 20;
 /// Most entries, however small.
 const MAX_ENTRIES: usize = 512;
-/// Memory of an entry beside its body and its key.
+/// InstanceMemory of an entry beside its body and its key.
 const ENTRY_BYTES: usize = 256;
 
 struct Kept {
@@ -23,12 +23,12 @@ struct Kept {
 
 /// Answers by key.
 #[derive(Default)]
-pub struct Memory {
+pub struct InstanceMemory {
     entries: HashMap<String, Kept>,
     bytes: usize,
 }
 
-impl Memory {
+impl InstanceMemory {
     /// The entry under `key`, whatever its age.
     pub fn get(&mut self, key: &str) -> Option<(Stamp, Rc<[u8]>)> {
         let kept = self.entries.get_mut(key)?;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::Lifetime;
 
-    fn put(memory: &mut Memory, key: &str, now_ms: u64, end_ms: u64) {
+    fn put(memory: &mut InstanceMemory, key: &str, now_ms: u64, end_ms: u64) {
         let stamp = Stamp {
             outcome: Ok(200),
             headers: Vec::new(),
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_once_puts_out_nothing_that_everybody_asks_for() {
-        let mut memory = Memory::default();
+        let mut memory = InstanceMemory::default();
         put(&mut memory, "score", 0, 1_000_000);
         for number in 0..10 * MAX_ENTRIES {
             put(&mut memory, &format!("strange-{number}"), number as u64, 1_000_000);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_over_goes_first() {
-        let mut memory = Memory::default();
+        let mut memory = InstanceMemory::default();
         for number in 0..MAX_ENTRIES / 2 {
             put(&mut memory, &format!("over-{number}"), 0, 10);
             memory.get(&format!("over-{number}"));
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn bytes_are_counted_and_bounded() {
-        let mut memory = Memory::default();
+        let mut memory = InstanceMemory::default();
         let stamp = Stamp {
             outcome: Ok(200),
             headers: Vec::new(),

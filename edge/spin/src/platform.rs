@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sightscreen_core::{Failure, Want, document};
 use sightscreen_door::{
-    self as door, Arrival, Body, Entry, InstanceLead, Memory, Outcome, Platform, Pulse, Stamp, Turn,
+    self as door, Arrival, Body, Entry, InstanceLead, InstanceMemory, Outcome, Platform, Pulse,
+    Stamp, Turn,
 };
 use spin_sdk::key_value::Store;
 use spin_sdk::wasip3;
@@ -17,7 +18,7 @@ use crate::viewer::{entropy, now_ms, setting};
 
 thread_local! {
     /// In place of a cache.
-    static MEMORY: RefCell<Memory> = RefCell::default();
+    static MEMORY: RefCell<InstanceMemory> = RefCell::default();
 }
 
 /// The platform, with the settings that each request to the origin needs.

@@ -12,7 +12,9 @@ use sightscreen_origin::config::{Config, Settings};
 use sightscreen_origin::encode::budget::Budget;
 use sightscreen_origin::encode::encoder::{Chosen, Encoder};
 use sightscreen_origin::encode::ffmpeg::{check_installed, ffmpeg_version};
-use sightscreen_origin::encode::ladder::{LadderLimits, Rung, RungRule, Shape, Source, choose};
+use sightscreen_origin::encode::ladder::{
+    LadderInput, LadderLimits, Rung, RungRule, Shape, choose,
+};
 use sightscreen_origin::encode::speed::measure;
 use sightscreen_origin::ingest::Input;
 
@@ -179,7 +181,7 @@ async fn streams(config: &Config, encoder: Encoder, findings: &mut Findings) {
         while claims.len() < STREAMS_MAX {
             let claim = limits.budget.claim();
             let shape = Shape { width, height };
-            let source = Source { shape, fps: (fps, 1), can_halve: true };
+            let source = LadderInput { shape, fps: (fps, 1), can_halve: true };
             let Ok(rungs) = choose(source, &limits, &claim, &cache).await else { break };
             if claims.is_empty() {
                 first = rungs.iter().map(|rung| rung.height).collect();

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use sightscreen_core::keyring::Purpose;
     use sightscreen_core::pass::Pass;
-    use sightscreen_origin::documents::publish::Publisher;
+    use sightscreen_origin::documents::publish::DocumentPublisher;
 
     const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn claims_that_the_event_does_not_know_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let publisher = Publisher::open(&folder.path().join("documents"), &keyring()).unwrap();
+        let publisher =
+            DocumentPublisher::open(&folder.path().join("documents"), &keyring()).unwrap();
         let event = serde_json::json!({
             "event": "demo", "title": "", "target_duration": 2, "pass": {"session_s": 600},
             "plans": [{"id": "free", "max_height": 480}], "renditions": [],

@@ -160,7 +160,7 @@ fn seconds(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use sightscreen_core::keyring::Keyring;
-    use sightscreen_origin::documents::publish::Publisher;
+    use sightscreen_origin::documents::publish::DocumentPublisher;
 
     const KEY: &str = "00112233445566778899aabbccddeeff";
 
@@ -189,7 +189,8 @@ mod tests {
         let odd = ["ag=18-34", "age=17", "plan=free"];
         assert_eq!(warned(&odd), "", "there is nothing to tell by");
         let keyring = Keyring::parse(text.as_bytes()).unwrap();
-        let publisher = Publisher::open(&folder.path().join("documents"), &keyring).unwrap();
+        let publisher =
+            DocumentPublisher::open(&folder.path().join("documents"), &keyring).unwrap();
         let event = serde_json::json!({
             "event": "demo", "title": "", "target_duration": 2, "pass": {"session_s": 600},
             "plans": [{"id": "free", "max_height": 480}], "renditions": [],

@@ -15,7 +15,7 @@ use crate::breaks::desk::BreakRequest;
 use crate::breaks::ledger::{Record, RuleError, State};
 use crate::breaks::log::LogError;
 use crate::demo::gate::Gate;
-use crate::documents::in_force::{Change, ChangeError};
+use crate::documents::in_force::{ChangeError, KeysChange};
 use crate::documents::publish::PublishError;
 use crate::event::RunningEvent;
 use crate::event::score::{Score, ScoreError};
@@ -141,7 +141,7 @@ async fn return_early(event: &RunningEvent, id: &str) -> Outcome {
     Ok(ok(&shown(&record)))
 }
 
-async fn change_keys(event: &RunningEvent, change: Change) -> Outcome {
+async fn change_keys(event: &RunningEvent, change: KeysChange) -> Outcome {
     let keys = Arc::clone(&event.keys);
     let error = match apart(move || keys.change(change)).await? {
         Ok(told) => return Ok(ok(&json!(told))),

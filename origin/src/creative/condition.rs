@@ -24,7 +24,7 @@ use crate::encode::ffmpeg::{ffmpeg_version, last_line};
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace, SLATE, SLATE_COLOR};
 use crate::encode::ladder::{OFFSET_S, Plan, Rung};
-use crate::encode::probe::{Source, file_url, probe_whole};
+use crate::encode::probe::{Probed, file_url, probe_whole};
 use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::mp4::read::{Item, Reader};
 use crate::mp4::write::{InitTrack, init};
@@ -232,7 +232,7 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
     })
 }
 
-async fn look_at(path: &Path, name: &str) -> Result<Source, CreativeError> {
+async fn look_at(path: &Path, name: &str) -> Result<Probed, CreativeError> {
     probe_whole(path).await.map_err(|error| match error {
         EncodeError::Ffmpeg { .. } | EncodeError::NoRoom { .. } => {
             CreativeError::Failed { name: name.to_owned(), reason: error.to_string() }
@@ -245,7 +245,7 @@ async fn look_at(path: &Path, name: &str) -> Result<Source, CreativeError> {
 
 /// Whole segments, at least one: what is missing is filled with the last picture, a tail below half
 /// a segment is cut.
-fn length(source: &Clip, file: Option<&Source>, grid: &Grid) -> Result<u64, CreativeError> {
+fn length(source: &Clip, file: Option<&Probed>, grid: &Grid) -> Result<u64, CreativeError> {
     let name = source.name();
     let ms = match source {
         Clip::Card(card) => Some(u64::from(card.length_ms)),
@@ -268,7 +268,7 @@ fn whole_segments(ms: u64, grid: &Grid) -> u64 {
 
 async fn encode(
     source: &Clip,
-    file: Option<&Source>,
+    file: Option<&Probed>,
     picture: Picture,
     plan: &Plan,
     grid: &Grid,
@@ -331,7 +331,7 @@ impl EncodeInput {
     }
 }
 
-fn file_input(path: &Path, file: &Source, picture: Picture) -> EncodeInput {
+fn file_input(path: &Path, file: &Probed, picture: Picture) -> EncodeInput {
     let sound = match file.sounds.first() {
         Some(sound) if picture == Picture::Moving => {
             format!("[0:{}]aresample=async=1000:first_pts=0,{LOUDNESS}", sound.stream)

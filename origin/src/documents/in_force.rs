@@ -16,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::disk::{Mark, mark};
 use crate::documents::keys::{self, KeyringFileError};
-use crate::documents::publish::{PublishError, Publisher};
+use crate::documents::publish::{DocumentPublisher, PublishError};
 
 /// Between two looks at the keyring's file.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const KIDS_MAX: usize = 8;
 pub struct InForce {
     event: String,
     file: PathBuf,
-    publisher: Arc<Publisher>,
+    publisher: Arc<DocumentPublisher>,
     keyring: RwLock<Arc<Keyring>>,
     /// Held from reading the document to publishing it: of two changes at once, both count.
     turn: Mutex<()>,
@@ -39,7 +39,7 @@ pub struct InForce {
 /// What an operator asks for. What is left out stays as it is.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct KeysChange {
     /// The pass key that mints.
     pub mint: Option<String>,
     /// Pass keys that are accepted.
@@ -104,7 +104,7 @@ impl InForce {
         event: &str,
         file: PathBuf,
         keyring: Keyring,
-        publisher: Arc<Publisher>,
+        publisher: Arc<DocumentPublisher>,
     ) -> Result<Self, PublishError> {
         let in_force = Self {
             event: event.to_owned(),
@@ -144,7 +144,7 @@ impl InForce {
     ///
     /// # Errors
     /// See [`ChangeError`]; the keys stay as they are.
-    pub fn change(&self, change: Change) -> Result<Told, ChangeError> {
+    pub fn change(&self, change: KeysChange) -> Result<Told, ChangeError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let keyring = self.keyring();
         let before = self.published().unwrap_or_else(|| self.all(&keyring));
@@ -322,7 +322,7 @@ mod tests {
     /// A keyring's file with these document, pass and URL keys, and an origin's keys by it.
     struct Stage {
         folder: tempfile::TempDir,
-        publisher: Arc<Publisher>,
+        publisher: Arc<DocumentPublisher>,
         in_force: InForce,
     }
 
@@ -345,7 +345,7 @@ mod tests {
             std::fs::write(&file, text(&["d1"], pass, &["u1"])).unwrap();
             let keyring = keys::read(&file).unwrap();
             let documents = folder.path().join("documents");
-            let publisher = Arc::new(Publisher::open(&documents, &keyring).unwrap());
+            let publisher = Arc::new(DocumentPublisher::open(&documents, &keyring).unwrap());
             let in_force = InForce::open("demo", file, keyring, Arc::clone(&publisher)).unwrap();
             Self { folder, publisher, in_force }
         }
@@ -443,7 +443,8 @@ mod tests {
         drop((publisher, in_force));
         let file = folder.path().join("keyring.json");
         let keyring = keys::read(&file).unwrap();
-        let publisher = Publisher::open(&folder.path().join("documents"), &keyring).unwrap();
+        let publisher =
+            DocumentPublisher::open(&folder.path().join("documents"), &keyring).unwrap();
         let publisher = Arc::new(publisher);
         let in_force = InForce::open("demo", file, keyring, Arc::clone(&publisher)).unwrap();
         let stage = Stage { folder, publisher, in_force };

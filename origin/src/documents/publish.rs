@@ -25,7 +25,7 @@ const NAME_BYTES_MAX: usize = 256;
 const ABSENT: &str = "null";
 
 /// Documents by name.
-pub struct Publisher {
+pub struct DocumentPublisher {
     folder: PathBuf,
     /// Apart from `documents`, so that no request waits for the disk.
     writer: Mutex<()>,
@@ -75,7 +75,7 @@ pub enum PublishError {
     },
 }
 
-impl Publisher {
+impl DocumentPublisher {
     /// Reads what was published before and publishes it again under new versions, signed with the
     /// keyring's first document key.
     ///
@@ -130,7 +130,7 @@ impl Publisher {
     /// Publishes that a document is no more. Blocks until that is on disk.
     ///
     /// # Errors
-    /// As [`Publisher::publish`].
+    /// As [`DocumentPublisher::publish`].
     pub fn withdraw(&self, name: &str) -> Result<(), PublishError> {
         match self.payload(name) {
             Some(_) => self.publish(name, &Value::Null).map(drop),
@@ -265,12 +265,12 @@ mod tests {
         Keyring::parse(text.to_string().as_bytes()).unwrap()
     }
 
-    fn open(folder: &Path) -> Publisher {
-        Publisher::open(folder, &keyring()).unwrap()
+    fn open(folder: &Path) -> DocumentPublisher {
+        DocumentPublisher::open(folder, &keyring()).unwrap()
     }
 
     /// Version and payload of what is served.
-    fn served(publisher: &Publisher, name: &str) -> (u64, String) {
+    fn served(publisher: &DocumentPublisher, name: &str) -> (u64, String) {
         let body = publisher.get(name).unwrap();
         let read = document::read(name, &body, &keyring()).unwrap();
         (read.version, String::from_utf8(read.payload.to_vec()).unwrap())
@@ -384,9 +384,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).publish("keys/demo", &json!({})).unwrap();
         std::fs::write(folder.path().join("keys~demo.json.new"), "{\"na").unwrap();
-        assert!(Publisher::open(folder.path(), &keyring()).is_ok());
+        assert!(DocumentPublisher::open(folder.path(), &keyring()).is_ok());
         std::fs::write(folder.path().join("keys~demo.json"), "{\"na").unwrap();
-        let error = Publisher::open(folder.path(), &keyring()).err().unwrap().to_string();
+        let error = DocumentPublisher::open(folder.path(), &keyring()).err().unwrap().to_string();
         assert!(error.contains("keys~demo.json"));
     }
 }

@@ -110,7 +110,7 @@ impl Rung {
 
 /// A source, as far as a ladder depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Source {
+pub struct LadderInput {
     /// The size of its picture.
     pub shape: Shape,
     /// Frames a second as numerator and denominator.
@@ -241,7 +241,7 @@ fn muxer(cut: &str) -> String {
 /// # Errors
 /// When ffmpeg cannot be started or cannot encode H.264, or when other events leave no room.
 pub async fn choose(
-    source: Source,
+    source: LadderInput,
     limits: &LadderLimits,
     claim: &Claim,
     cache: &Path,
@@ -299,7 +299,7 @@ fn load(rungs: &[Rung], fps: (u32, u32)) -> f64 {
 }
 
 /// The rules that hold for a source: of those of one height, the one for the highest rate.
-fn rules(source: Source, limits: &LadderLimits) -> Vec<RungRule> {
+fn rules(source: LadderInput, limits: &LadderLimits) -> Vec<RungRule> {
     let (height, rate) = (source.shape.height.min(limits.max_height), source.nominal_rate());
     let holds = |rule: &&RungRule| rule.height <= height && rule.min_fps <= rate;
     let mut held: Vec<RungRule> = Vec::new();
@@ -315,7 +315,7 @@ fn rules(source: Source, limits: &LadderLimits) -> Vec<RungRule> {
 
 /// Takes rungs in the rules' order while their pixels a second stay below `most`; always at least
 /// one. The tallest comes first.
-fn fit(source: Source, limits: &LadderLimits, most: f64) -> Vec<Rung> {
+fn fit(source: LadderInput, limits: &LadderLimits, most: f64) -> Vec<Rung> {
     let mut taken: Vec<Rung> = Vec::new();
     for rule in rules(source, limits) {
         taken.push(rung(source, rule));
@@ -331,7 +331,7 @@ fn fit(source: Source, limits: &LadderLimits, most: f64) -> Vec<Rung> {
 }
 
 /// The least that an event may have: a source below every rung has one of its own height.
-fn smallest(source: Source, limits: &LadderLimits) -> Rung {
+fn smallest(source: LadderInput, limits: &LadderLimits) -> Rung {
     if let Some(rule) = rules(source, limits).into_iter().min_by_key(|rule| rule.height) {
         return rung(source, rule);
     }
@@ -340,7 +340,7 @@ fn smallest(source: Source, limits: &LadderLimits) -> Rung {
     rung(source, RungRule { height, bitrate, min_fps: 0, half_from_fps: HALVED })
 }
 
-fn rung(source: Source, rule: RungRule) -> Rung {
+fn rung(source: LadderInput, rule: RungRule) -> Rung {
     let Shape { width, height: lines } = source.shape;
     let height = rule.height & !1;
     let width = u64::from(width) * u64::from(height) / u64::from(lines.max(1));
@@ -353,7 +353,7 @@ fn rung(source: Source, rule: RungRule) -> Rung {
     }
 }
 
-impl Source {
+impl LadderInput {
     /// 29.97 counts as 30.
     fn nominal_rate(&self) -> u32 {
         self.fps.0.div_ceil(self.fps.1.max(1))
@@ -370,8 +370,8 @@ mod tests {
         fit(at(source, (25, 1)), &limits, most).iter().map(|rung| rung.height).collect()
     }
 
-    fn at((width, height): (u32, u32), fps: (u32, u32)) -> Source {
-        Source { shape: Shape { width, height }, fps, can_halve: true }
+    fn at((width, height): (u32, u32), fps: (u32, u32)) -> LadderInput {
+        LadderInput { shape: Shape { width, height }, fps, can_halve: true }
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn small_pictures_have_half_of_a_high_rate_where_parts_can_be_halved() {
         let halved = |fps, can_halve| {
-            let source = Source { can_halve, ..at((1920, 1080), fps) };
+            let source = LadderInput { can_halve, ..at((1920, 1080), fps) };
             let rungs = fit(source, &LadderLimits::default(), f64::MAX);
             let halved = rungs.iter().filter(|rung| rung.half_rate);
             halved.map(|rung| rung.height).collect::<Vec<_>>()

@@ -22,7 +22,7 @@ const COUNT: Duration = Duration::from_secs(120);
 
 /// What a source holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Source {
+pub struct Probed {
     /// The first picture that moves; cover art is none.
     pub picture: Option<Picture>,
     /// In the file's order.
@@ -103,7 +103,7 @@ pub fn file_url(path: &Path) -> OsString {
 ///
 /// # Errors
 /// When ffprobe cannot be started, does not answer, or finds neither picture nor sound.
-pub async fn probe_file(path: &Path) -> Result<Source, EncodeError> {
+pub async fn probe_file(path: &Path) -> Result<Probed, EncodeError> {
     let name = path.display().to_string();
     let told = ask(path, &["-show_streams", "-show_format"], HEAD).await?;
     source_of(&told).map_err(|reason| EncodeError::Input { input: name, reason })
@@ -113,7 +113,7 @@ pub async fn probe_file(path: &Path) -> Result<Source, EncodeError> {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn source_of(told: &[u8]) -> Result<Source, String> {
+pub fn source_of(told: &[u8]) -> Result<Probed, String> {
     serde_json::from_slice::<Told>(told).map_err(|error| error.to_string())?.source()
 }
 
@@ -127,7 +127,7 @@ pub fn length_of(told: &[u8]) -> Option<u64> {
 ///
 /// # Errors
 /// As [`probe_file`].
-pub async fn probe_whole(path: &Path) -> Result<Source, EncodeError> {
+pub async fn probe_whole(path: &Path) -> Result<Probed, EncodeError> {
     let mut source = probe_file(path).await?;
     if source.duration_ms.is_none() {
         let told = ask(path, &["-show_entries", PACKETS], COUNT).await?;
@@ -211,7 +211,7 @@ struct SideData {
 }
 
 impl Told {
-    fn source(&self) -> Result<Source, String> {
+    fn source(&self) -> Result<Probed, String> {
         let still = |stream: &&ToldStream| {
             stream.disposition.attached_pic != 0 || stream.disposition.timed_thumbnails != 0
         };
@@ -219,7 +219,7 @@ impl Told {
             self.streams.iter().filter(move |stream| stream.codec_type == kind)
         };
         let picture = of("video").find(|stream| !still(stream)).map(ToldStream::picture);
-        let source = Source {
+        let source = Probed {
             picture: picture.transpose()?,
             sounds: of("audio").map(ToldStream::sound).collect(),
             duration_ms: self.format.duration.as_deref().and_then(seconds).map(milliseconds),
@@ -318,7 +318,7 @@ fn milliseconds(seconds: f64) -> u64 {
 mod tests {
     use super::*;
 
-    fn source(streams: &str) -> Result<Source, String> {
+    fn source(streams: &str) -> Result<Probed, String> {
         source_of(format!("{{\"streams\":[{streams}]}}").as_bytes())
     }
 

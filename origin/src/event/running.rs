@@ -27,7 +27,7 @@ use crate::clock::now_ms;
 use crate::creative::shelf::Shelf;
 use crate::demo;
 use crate::documents::in_force::InForce;
-use crate::documents::publish::{PublishError, Publisher};
+use crate::documents::publish::{DocumentPublisher, PublishError};
 use crate::encode::budget::Budget;
 use crate::encode::encoder::Chosen;
 use crate::ingest::{Input, Publishers};
@@ -68,7 +68,7 @@ pub struct Shared {
     /// What it holds.
     pub keyring: Keyring,
     /// Where documents are published.
-    pub publisher: Arc<Publisher>,
+    pub publisher: Arc<DocumentPublisher>,
     /// Who may publish.
     pub publishers: Publishers,
     /// What is stored of the API and the page.
@@ -131,7 +131,7 @@ pub struct RunningEvent {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) board: Arc<Board>,
     shelf: Shelf,
-    publisher: Arc<Publisher>,
+    publisher: Arc<DocumentPublisher>,
     /// Whether the first segments are out.
     ready: watch::Sender<bool>,
     jobs: Mutex<JoinSet<()>>,

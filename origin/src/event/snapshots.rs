@@ -10,7 +10,7 @@ use sightscreen_core::document::{Snapshot, SnapshotList, event_of};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::wall_ms;
-use crate::documents::publish::{PublishError, Publisher};
+use crate::documents::publish::{DocumentPublisher, PublishError};
 
 /// Largest file of the page that is stored: edges take no document of more than 1 MiB.
 const FILE_BYTES_MAX: usize = 900 << 10;
@@ -48,7 +48,7 @@ pub trait Shown: Send + Sync + 'static {
 /// The job of the process, for all events.
 pub struct Snapshots {
     shown: Arc<dyn Shown>,
-    publisher: Arc<Publisher>,
+    publisher: Arc<DocumentPublisher>,
     /// Seconds between two takes.
     every_s: u32,
     /// Which answers, by the event under whose name they are listed.
@@ -76,7 +76,7 @@ pub struct Taken {
 impl Snapshots {
     /// Of what is shown there, taken each `every_s` seconds.
     #[must_use]
-    pub fn new(shown: Arc<dyn Shown>, publisher: Arc<Publisher>, every_s: u32) -> Self {
+    pub fn new(shown: Arc<dyn Shown>, publisher: Arc<DocumentPublisher>, every_s: u32) -> Self {
         Self {
             shown,
             publisher,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use sightscreen_core::flags::{ADS, Flags, LOW_LATENCY, PANIC, SNAPSHOTS, Subject};
 
-use crate::documents::publish::{PublishError, Publisher};
+use crate::documents::publish::{DocumentPublisher, PublishError};
 
 /// Every flag, and whether it is on unless somebody says otherwise.
 const FLAGS: [(&str, bool); 4] =
@@ -22,7 +22,7 @@ pub struct Switches {
     leads_site: bool,
     /// Whether viewers get parts unless somebody throws the switch.
     low_latency: bool,
-    publisher: Arc<Publisher>,
+    publisher: Arc<DocumentPublisher>,
     /// Held from reading the switches to publishing them: of two that are thrown at once, both
     /// count.
     turn: Mutex<()>,
@@ -51,7 +51,7 @@ impl Switches {
         event: &str,
         leads_site: bool,
         low_latency: bool,
-        publisher: Arc<Publisher>,
+        publisher: Arc<DocumentPublisher>,
     ) -> Result<Self, PublishError> {
         let event = event.to_owned();
         let turn = Mutex::new(());
@@ -129,7 +129,7 @@ mod tests {
         let text = json!({"document": {"d1": key}, "pass": {"k1": key}, "url": {"u1": key}});
         let keyring = Keyring::parse(text.to_string().as_bytes()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let publisher = Arc::new(Publisher::open(folder.path(), &keyring).unwrap());
+        let publisher = Arc::new(DocumentPublisher::open(folder.path(), &keyring).unwrap());
         let switches = Switches::open("demo", true, true, publisher).unwrap();
         for value in ["off", "on", "off", "on", "off"] {
             std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use crate::demo::testmatch;
 use crate::encode::EncodeError;
 use crate::encode::budget::Claim;
 use crate::encode::graph;
-use crate::encode::ladder::{self, Plan, Shape, Source};
+use crate::encode::ladder::{self, LadderInput, Plan, Shape};
 use crate::encode::probe::probe_whole;
 use crate::grid::Grid;
 use crate::ingest::Input;
@@ -51,7 +51,7 @@ pub(super) async fn make_plan(
     fps: (u32, u32),
 ) -> Result<Plan, EncodeError> {
     let grid = Grid::new(0, fps, config.segment_ms, config.part_ms);
-    let source = Source { shape, fps, can_halve: grid.is_ok_and(|grid| grid.can_halve()) };
+    let source = LadderInput { shape, fps, can_halve: grid.is_ok_and(|grid| grid.can_halve()) };
     let video = ladder::choose(source, &config.ladder, claim, &speed(config)).await?;
     let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
     if audio.is_empty() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::encode::encoder::Encoder;
 use crate::encode::graph::{self, Deinterlace, SLATE, SLATE_COLOR};
 use crate::encode::ladder::{Plan, Shape};
-use crate::encode::probe::{Picture, Source};
+use crate::encode::probe::{Picture, Probed};
 use crate::grid::{AAC_FRAME, Grid};
 
 /// How long a run plays, unless it needs too many turns.
@@ -23,7 +23,7 @@ const TURNS_MAX: u64 = 50_000;
 /// What is played, and how.
 pub(super) struct Played<'a> {
     pub(super) path: &'a Path,
-    pub(super) source: &'a Source,
+    pub(super) source: &'a Probed,
     pub(super) plan: &'a Plan,
     pub(super) encoder: Encoder,
     pub(super) grid: &'a Grid,

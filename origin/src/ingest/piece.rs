@@ -52,7 +52,7 @@ pub(crate) struct Setup {
 
 /// How one setup follows another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum SetupChange {
     Nothing,
     /// Something came that there was not: pieces so far are good.
     More,
@@ -70,20 +70,20 @@ impl Piece {
 
 impl Setup {
     /// How it follows an older one.
-    pub(crate) fn after(&self, older: &Self) -> Change {
+    pub(crate) fn after(&self, older: &Self) -> SetupChange {
         let is_kept = |old: &Option<Bytes>| old.is_none() || *old == self.picture;
         match self {
-            _ if self == older => Change::Nothing,
+            _ if self == older => SetupChange::Nothing,
             _ if self.container == older.container
                 && is_kept(&older.picture)
                 && self.sounds.starts_with(&older.sounds) =>
             {
-                Change::More
+                SetupChange::More
             }
             _ if self.container == older.container && self.picture == older.picture => {
-                Change::Sound
+                SetupChange::Sound
             }
-            _ => Change::Other,
+            _ => SetupChange::Other,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::clock::now_ms;
 use crate::encode::probe::Picture;
 use crate::encode::rate;
 use crate::ingest::group::Group;
-use crate::ingest::piece::{Change, Piece, Setup, Track};
+use crate::ingest::piece::{Piece, Setup, SetupChange, Track};
 use crate::ingest::publishers::{Said, Step, Steps};
 use crate::ingest::source_clock::SourceClock;
 use crate::ingest::{Backoff, Intake};
@@ -153,25 +153,25 @@ impl<E: Intake> Feed<E> {
 
     /// Takes what decoders must know. A run that began with something else, or with less, ends.
     fn set_up(&mut self, setup: Setup) {
-        let change = self.setup.as_ref().map_or(Change::More, |older| setup.after(older));
+        let change = self.setup.as_ref().map_or(SetupChange::More, |older| setup.after(older));
         match change {
-            Change::Nothing => return,
-            Change::Sound | Change::Other => {
-                let of = if change == Change::Sound { "sound" } else { "picture" };
+            SetupChange::Nothing => return,
+            SetupChange::Sound | SetupChange::Other => {
+                let of = if change == SetupChange::Sound { "sound" } else { "picture" };
                 self.end_run_of_others(of);
                 match change {
-                    Change::Sound => self.group.drop_sound(),
+                    SetupChange::Sound => self.group.drop_sound(),
                     _ => self.group.clear(),
                 }
             }
             // Pieces so far are good: the next run begins with the last key picture.
             // The picture of one that sent sound alone: it begins with its first key.
-            Change::More if self.is_sound_alone && self.hears(&setup) => {}
-            Change::More if self.run.take().is_some() => tracing::warn!(
+            SetupChange::More if self.is_sound_alone && self.hears(&setup) => {}
+            SetupChange::More if self.run.take().is_some() => tracing::warn!(
                 event = self.event.name(),
                 "the publisher sends more than it began with: starting the encoder again with it"
             ),
-            Change::More => {}
+            SetupChange::More => {}
         }
         self.setup = Some(setup);
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use sightscreen_wire::ts::{self, Demux, Event, Losses, Packets, Stream, Unit};
+use sightscreen_wire::ts::{self, Demux, DemuxEvent, Losses, Packets, Stream, Unit};
 
 use super::piece::{Container, Piece, Setup, Track};
 use super::publishers::Said;
@@ -67,11 +67,11 @@ impl Pieces {
             self.demux.take(&packet);
             while let Some(event) = self.demux.next_event() {
                 match event {
-                    Event::Streams(streams) => self.follow(&streams),
+                    DemuxEvent::Streams(streams) => self.follow(&streams),
                     // How the clocks stand is found by when pictures arrive, as with all
                     // publishers.
-                    Event::Clock { .. } => {}
-                    Event::Unit(unit) => self.take(unit),
+                    DemuxEvent::Clock { .. } => {}
+                    DemuxEvent::Unit(unit) => self.take(unit),
                 }
             }
         }

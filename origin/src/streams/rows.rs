@@ -11,14 +11,14 @@ use crate::event::State;
 
 /// Who says that there is a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum MadeBy {
     /// A request to the API.
     Api,
     /// Flags or file.
     Configuration,
 }
 
-impl Source {
+impl MadeBy {
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -35,7 +35,7 @@ pub struct Row {
     /// Its identifier, which is its event's.
     pub id: String,
     /// Who says that there is one.
-    pub source: Source,
+    pub source: MadeBy,
     /// Where it is in its life.
     pub status: State,
     /// All of its settings.
@@ -102,7 +102,7 @@ impl Database {
     pub async fn insert(
         &self,
         id: &str,
-        source: Source,
+        source: MadeBy,
         settings: &Value,
         key: &str,
     ) -> Result<Row, DatabaseError> {
@@ -271,8 +271,8 @@ fn row(from: &AnyRow) -> Result<Row, sqlx::Error> {
     Ok(Row {
         id: text("id")?,
         source: match text("source")?.as_str() {
-            "api" => Source::Api,
-            _ => Source::Configuration,
+            "api" => MadeBy::Api,
+            _ => MadeBy::Configuration,
         },
         status: State::named(&text("status")?)
             .ok_or_else(|| sqlx::Error::Decode("a status that is none".into()))?,

@@ -10,7 +10,7 @@ use sightscreen_core::route::is_identifier;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::rows::clock;
-use super::{Database, DatabaseError, Row, Source};
+use super::{Database, DatabaseError, MadeBy, Row};
 use crate::config::{Config, Fault, StreamsConfig, Template, fixed_differences};
 use crate::documents::keys::random_hex;
 use crate::documents::publish::PublishError;
@@ -163,7 +163,7 @@ impl Streams {
             return Err(StreamsError::Full(self.rules.max));
         }
         let digest = digest.map(|digest| digest.to_hex()).unwrap_or_default();
-        let inserted = self.database.insert(&id, Source::Api, &config.body(), &digest).await;
+        let inserted = self.database.insert(&id, MadeBy::Api, &config.body(), &digest).await;
         let row = inserted.map_err(|error| match error {
             DatabaseError::Taken => StreamsError::Exists(id.clone()),
             error => error.into(),
@@ -184,7 +184,7 @@ impl Streams {
     pub async fn patch(&self, id: &str, patch: &Value) -> Result<Row, StreamsError> {
         let _turn = self.turn().await;
         let before = self.row(id).await?;
-        if before.source == Source::Configuration {
+        if before.source == MadeBy::Configuration {
             return Err(StreamsError::Configured);
         }
         let mut body = before.settings.clone();
@@ -216,7 +216,7 @@ impl Streams {
         let _turn = self.turn().await;
         let before = self.row(id).await?;
         match (before.source, before.status) {
-            (Source::Configuration, _) => return Err(StreamsError::Configured),
+            (MadeBy::Configuration, _) => return Err(StreamsError::Configured),
             (_, State::Ended) => return Err(StreamsError::Ended),
             _ if before.key.is_empty() => return Err(StreamsError::NoKey),
             _ => {}
@@ -286,7 +286,7 @@ impl Streams {
     pub async fn delete(&self, id: &str, force: bool) -> Result<(), StreamsError> {
         let _turn = self.turn().await;
         let row = self.row(id).await?;
-        if row.source == Source::Configuration {
+        if row.source == MadeBy::Configuration {
             return Err(StreamsError::Configured);
         }
         let is_over = self.runner.events().get(id).is_none_or(|event| event.live.is_over());

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::database::within;
 use super::deliver::{self, Rules};
 use super::rows::clock;
-use super::{Database, DatabaseError, Row, Source, Streams, StreamsError};
+use super::{Database, DatabaseError, MadeBy, Row, Streams, StreamsError};
 use crate::config::Config;
 use crate::event::RunningEvent;
 use crate::event::State;
@@ -69,9 +69,9 @@ impl Streams {
         let configured = self.configured();
         for config in configured.values() {
             let (id, body) = (&config.event, config.body());
-            match self.database.insert(id, Source::Configuration, &body, "").await {
+            match self.database.insert(id, MadeBy::Configuration, &body, "").await {
                 Err(DatabaseError::Taken) => match self.database.stream(id).await? {
-                    Some(row) if row.source == Source::Configuration => {
+                    Some(row) if row.source == MadeBy::Configuration => {
                         self.database.set_settings(id, &body).await?;
                     }
                     _ => {}
@@ -251,7 +251,7 @@ fn status(event: &RunningEvent, before: State) -> State {
 /// Whether a stream of the API is served no more.
 fn is_over(row: &Row, now_ms: i64) -> bool {
     let dvr_s = row.settings["dvr_s"].as_i64().unwrap_or(0);
-    row.source == Source::Api
+    row.source == MadeBy::Api
         && row.status == State::Ended
         && row.ended_ms.saturating_add(dvr_s.saturating_mul(1000)) <= now_ms
 }

@@ -35,7 +35,7 @@ fn settings(title: &str, category: &str, tags: &[&str]) -> Value {
 }
 
 async fn make(database: &Database, id: &str, settings: &Value) {
-    database.insert(id, Source::Api, settings, &digest(id)).await.unwrap();
+    database.insert(id, MadeBy::Api, settings, &digest(id)).await.unwrap();
 }
 
 #[tokio::test]
@@ -43,10 +43,10 @@ async fn a_stream_is_kept_with_its_status_settings_and_keys() {
     on_both(async |database| {
         let body = settings("Final", "football", &["cup"]);
         make(&database, "a", &body).await;
-        let again = database.insert("a", Source::Api, &body, "").await;
+        let again = database.insert("a", MadeBy::Api, &body, "").await;
         assert!(matches!(again, Err(DatabaseError::Taken)), "{again:?}");
         let row = database.stream("a").await.unwrap().unwrap();
-        assert_eq!((row.status, row.source, row.steps), (State::Ready, Source::Api, 1));
+        assert_eq!((row.status, row.source, row.steps), (State::Ready, MadeBy::Api, 1));
         assert_eq!((row.settings, row.key), (body, digest("a")));
         assert_eq!((row.ended_ms, row.old_key.as_str(), row.old_key_until_ms), (0, "", 0));
         assert_eq!(database.running().await.unwrap(), 1);

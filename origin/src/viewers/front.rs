@@ -12,7 +12,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::api::Api;
 use super::media;
 use super::page::Page;
-use crate::documents::publish::Publisher;
+use crate::documents::publish::DocumentPublisher;
 use crate::event::Registry;
 use crate::http::{Handler, not_found, problem, reply};
 use crate::secret::Secret;
@@ -27,7 +27,7 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// What the main port answers from.
 pub struct Front {
     pub(crate) events: Registry,
-    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) publisher: Arc<DocumentPublisher>,
     pub(crate) api: Arc<Api>,
     pub(crate) page: Option<Arc<Page>>,
     pub(crate) edge_secrets: Vec<Secret>,

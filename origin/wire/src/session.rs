@@ -30,7 +30,7 @@ const PING_RESPONSE: u16 = 7;
 
 /// What follows for whoever holds the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum SessionEvent {
     /// It wants to publish with this stream key. Answer with [`Session::accept`] or
     /// [`Session::refuse`].
     Publish(String),
@@ -95,7 +95,7 @@ impl Session {
     /// # Errors
     /// See [`ChunkError`].
     #[expect(clippy::should_implement_trait, reason = "there may be more after None")]
-    pub fn next(&mut self) -> Result<Option<Event>, ChunkError> {
+    pub fn next(&mut self) -> Result<Option<SessionEvent>, ChunkError> {
         loop {
             let message = match self.split.pop_front() {
                 Some(message) => message,
@@ -129,9 +129,9 @@ impl Session {
         self.status(self.asked_on, "error", code, description);
     }
 
-    fn react(&mut self, message: Message) -> Option<Event> {
+    fn react(&mut self, message: Message) -> Option<SessionEvent> {
         match message.kind {
-            kind::VIDEO | kind::AUDIO if self.is_publishing => Some(Event::Media(Tag {
+            kind::VIDEO | kind::AUDIO if self.is_publishing => Some(SessionEvent::Media(Tag {
                 video: message.kind == kind::VIDEO,
                 time: message.time,
                 data: message.body,
@@ -161,7 +161,7 @@ impl Session {
         }
     }
 
-    fn command(&mut self, message: &Message) -> Option<Event> {
+    fn command(&mut self, message: &Message) -> Option<SessionEvent> {
         // In messages for AMF3 a zero says that AMF0 follows; some send it in others, too.
         let body = message.body.strip_prefix(&[0]).unwrap_or(&message.body);
         let values = amf::read(body);
@@ -199,7 +199,7 @@ impl Session {
         None
     }
 
-    fn connect(&mut self, transaction: f64, about: Option<&Value>) -> Option<Event> {
+    fn connect(&mut self, transaction: f64, about: Option<&Value>) -> Option<SessionEvent> {
         let text = |name| about.and_then(|about| about.get(name)).and_then(Value::as_text);
         let application = text("app").or_else(|| text("tcUrl").map(path_of_url)).unwrap_or("");
         let application = without_query(application).trim_matches('/');
@@ -210,7 +210,9 @@ impl Session {
             let info = info("error", code, &reason);
             self.answer("_error", transaction, &[Value::Null, info]);
             self.status(0, "error", code, &reason);
-            return Some(Event::Refused(format!("wrong application, expected {APPLICATION}")));
+            return Some(SessionEvent::Refused(format!(
+                "wrong application, expected {APPLICATION}"
+            )));
         }
         behind.clone_into(&mut self.behind_application);
         self.control(kind::WINDOW_SIZE, &WINDOW.to_be_bytes());
@@ -231,17 +233,17 @@ impl Session {
     }
 
     /// The key is the stream's name. Where that is empty, it stands in the server's field.
-    fn publish(&mut self, stream: u32, name: Option<&Value>) -> Event {
+    fn publish(&mut self, stream: u32, name: Option<&Value>) -> SessionEvent {
         self.asked_on = stream;
         let name = without_query(name.and_then(Value::as_text).unwrap_or_default()).trim();
-        Event::Publish(match name {
+        SessionEvent::Publish(match name {
             "" => self.behind_application.clone(),
             name => name.to_owned(),
         })
     }
 
-    fn unpublish(&mut self) -> Option<Event> {
-        std::mem::take(&mut self.is_publishing).then_some(Event::Unpublish)
+    fn unpublish(&mut self) -> Option<SessionEvent> {
+        std::mem::take(&mut self.is_publishing).then_some(SessionEvent::Unpublish)
     }
 
     fn answer(&mut self, name: &str, transaction: f64, values: &[Value]) {

@@ -9,7 +9,7 @@ mod pes;
 mod section;
 
 pub use coding::{sound, start};
-pub use demux::{Codec, Demux, Event, Losses, Stream, Unit};
+pub use demux::{Codec, Demux, DemuxEvent, Losses, Stream, Unit};
 pub use mux::Mux;
 pub use packet::{Packet, Packets};
 

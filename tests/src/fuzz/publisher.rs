@@ -5,7 +5,7 @@ use sightscreen_wire::amf::{self, Value};
 use sightscreen_wire::chunks::read_all;
 use sightscreen_wire::flv::{self, Tag, Unit};
 use sightscreen_wire::rtp;
-use sightscreen_wire::session::{Event, Session};
+use sightscreen_wire::session::{Session, SessionEvent};
 use sightscreen_wire::ts::{self, Demux, Packets};
 
 /// Bytes of unfinished messages.
@@ -25,7 +25,7 @@ pub(super) fn chunks(data: &[u8]) {
     for piece in bytes.chunks(usize::from(*split) + 1) {
         session.push(piece);
         while let Ok(Some(event)) = session.next() {
-            if let Event::Publish(_) = event {
+            if let SessionEvent::Publish(_) = event {
                 session.accept();
             }
         }
@@ -57,9 +57,9 @@ pub(super) fn ts(data: &[u8]) {
     let mut streams: Vec<ts::Stream> = Vec::new();
     while let Some(event) = demux.next_event() {
         match event {
-            ts::Event::Streams(all) => streams = all,
-            ts::Event::Clock { .. } => {}
-            ts::Event::Unit(unit) => {
+            ts::DemuxEvent::Streams(all) => streams = all,
+            ts::DemuxEvent::Clock { .. } => {}
+            ts::DemuxEvent::Unit(unit) => {
                 assert!(unit.data.len() <= LIMIT, "a unit is above the limit");
                 let stream = streams.iter().find(|stream| stream.pid == unit.pid);
                 let Some(stream) = stream.filter(|_| !unit.data.is_empty()) else { continue };
@@ -83,7 +83,7 @@ fn same_again(stream: &ts::Stream, unit: &ts::Unit) {
     demux.finish();
     let mut again = std::iter::from_fn(|| demux.next_event());
     let again = again.find_map(|event| match event {
-        ts::Event::Unit(unit) => Some(unit),
+        ts::DemuxEvent::Unit(unit) => Some(unit),
         _ => None,
     });
     let again = again.map(|again| (again.data, again.pts.map(|time| time & ((1 << 33) - 1))));

@@ -15,7 +15,7 @@ use crate::ingest::admitted::{Admitted, NoEvent};
 use crate::ingest::publishers::Publishers;
 use crate::ingest::strangers::Standing;
 use sightscreen_wire::flv::{Tag, Unit};
-use sightscreen_wire::session::{Event, Session};
+use sightscreen_wire::session::{Session, SessionEvent};
 
 /// Bytes that a connection may send after the handshake before it names the stream key: its first
 /// commands, with long addresses in them.
@@ -156,10 +156,10 @@ impl Connection {
         session.push(input);
         while let Some(event) = session.next()? {
             match event {
-                Event::Publish(key) => self.admit(session, &key).await?,
-                Event::Media(tag) => self.pass(session, tag.plain()).await?,
-                Event::Unpublish => self.leave().await,
-                Event::Refused(reason) => return Err(Ended::Refused(reason)),
+                SessionEvent::Publish(key) => self.admit(session, &key).await?,
+                SessionEvent::Media(tag) => self.pass(session, tag.plain()).await?,
+                SessionEvent::Unpublish => self.leave().await,
+                SessionEvent::Refused(reason) => return Err(Ended::Refused(reason)),
             }
         }
         Ok(())

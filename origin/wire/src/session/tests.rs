@@ -21,7 +21,7 @@ fn call(name: &str, values: &[Value]) -> Vec<u8> {
     command(kind::COMMAND, 0, &all)
 }
 
-fn take(session: &mut Session, bytes: &[u8]) -> Vec<Event> {
+fn take(session: &mut Session, bytes: &[u8]) -> Vec<SessionEvent> {
     session.push(bytes);
     std::iter::from_fn(|| session.next().unwrap()).collect()
 }
@@ -53,7 +53,7 @@ fn key(app: &str, publish: &[Value]) -> String {
     let mut session = connect(app);
     let all = [&[Value::text("publish")], publish].concat();
     match take(&mut session, &command(kind::COMMAND, 1, &all)).as_slice() {
-        [Event::Publish(key)] => key.clone(),
+        [SessionEvent::Publish(key)] => key.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -147,7 +147,7 @@ fn commands_come_in_amf3_messages_and_odd_ones_are_left_aside() {
     ] {
         let mut session = connect("live");
         let events = take(&mut session, &sent(kind, 1, body));
-        assert_eq!(events, [Event::Publish("KEY".to_owned())]);
+        assert_eq!(events, [SessionEvent::Publish("KEY".to_owned())]);
     }
     let mut session = connect("live");
     for odd in [&[][..], &[0], &[5], &[2, 0, 9], &[2, 0, 1, b'x'], &[3, 0, 1, b'x', 0x20], &[17]] {
@@ -158,8 +158,8 @@ fn commands_come_in_amf3_messages_and_odd_ones_are_left_aside() {
     assert_eq!(take(&mut session, &sent(kind::DATA, 1, &[2; 64 << 10])), []);
 }
 
-fn tag(video: bool, time: u32, data: &[u8]) -> Event {
-    Event::Media(Tag { video, time, data: Bytes::copy_from_slice(data) })
+fn tag(video: bool, time: u32, data: &[u8]) -> SessionEvent {
+    SessionEvent::Media(Tag { video, time, data: Bytes::copy_from_slice(data) })
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn pictures_count_while_it_publishes() {
     for end in ["FCUnpublish", "deleteStream", "closeStream"] {
         session.accept();
         let ended = take(&mut session, &call(end, &[Value::Null]));
-        assert_eq!(ended, [Event::Unpublish], "{end}");
+        assert_eq!(ended, [SessionEvent::Unpublish], "{end}");
         assert_eq!(take(&mut session, &call(end, &[Value::Null])), []);
         assert_eq!(take(&mut session, &sent(kind::VIDEO, 1, &[1])), []);
     }

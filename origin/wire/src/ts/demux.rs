@@ -86,7 +86,7 @@ pub struct Unit {
 
 /// What comes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum DemuxEvent {
     /// The programme consists of these from now on.
     Streams(Vec<Stream>),
     /// The programme's clock, in ticks that do not wrap, and whether it begins anew.
@@ -121,7 +121,7 @@ pub struct Demux {
     held: usize,
     limit: usize,
     losses: Losses,
-    events: VecDeque<Event>,
+    events: VecDeque<DemuxEvent>,
 }
 
 /// What cannot be read, counted in packets and holes.
@@ -153,7 +153,7 @@ impl Demux {
     }
 
     /// What came out of the packets so far.
-    pub fn next_event(&mut self) -> Option<Event> {
+    pub fn next_event(&mut self) -> Option<DemuxEvent> {
         self.events.pop_front()
     }
 
@@ -220,7 +220,7 @@ impl Demux {
         if is_new {
             self.times = Unwrap::default();
         }
-        self.events.push_back(Event::Clock { ticks: self.times.take(clock), is_new });
+        self.events.push_back(DemuxEvent::Clock { ticks: self.times.take(clock), is_new });
     }
 
     /// A packet of this stream is missing.
@@ -255,7 +255,7 @@ impl Demux {
         self.assemblies = units.map(|stream| (stream.pid, Assembly::default())).collect();
         self.counters.retain(|pid, _| *pid == ASSOCIATION);
         self.clock_pid = Some(clock_pid);
-        self.events.push_back(Event::Streams(streams));
+        self.events.push_back(DemuxEvent::Streams(streams));
         self.map_section = section;
     }
 
@@ -292,7 +292,7 @@ impl Demux {
         // In the order of decoding, times are near to each other.
         let dts = dts.map(|dts| self.times.take(dts));
         let pts = pts.map(|pts| self.times.take(pts));
-        self.events.push_back(Event::Unit(Unit {
+        self.events.push_back(DemuxEvent::Unit(Unit {
             pid,
             pts,
             dts: dts.or(pts),

@@ -15,17 +15,17 @@ fn packets(bytes: &[u8]) -> (Vec<Packet>, u64) {
     (std::iter::from_fn(|| packets.next()).collect(), packets.lost())
 }
 
-fn demux<'a>(packets: impl IntoIterator<Item = &'a Packet>) -> Vec<Event> {
+fn demux<'a>(packets: impl IntoIterator<Item = &'a Packet>) -> Vec<DemuxEvent> {
     let mut demux = Demux::new(LIMIT);
     packets.into_iter().for_each(|packet| demux.take(packet));
     demux.finish();
     std::iter::from_fn(|| demux.next_event()).collect()
 }
 
-fn units(events: &[Event]) -> Vec<&Unit> {
+fn units(events: &[DemuxEvent]) -> Vec<&Unit> {
     let mut units = Vec::new();
     for event in events {
-        if let Event::Unit(unit) = event {
+        if let DemuxEvent::Unit(unit) = event {
             units.push(unit);
         }
     }
@@ -72,7 +72,7 @@ fn streams_languages_and_times_are_those_that_ffmpeg_wrote() {
     assert_eq!((found.len() * 188, lost), (clip.len(), 0));
     let events = demux(&found);
     let streams = events.iter().find_map(|event| match event {
-        Event::Streams(streams) => Some(streams.clone()),
+        DemuxEvent::Streams(streams) => Some(streams.clone()),
         _ => None,
     });
     let streams = streams.unwrap();
@@ -87,14 +87,14 @@ fn streams_languages_and_times_are_those_that_ffmpeg_wrote() {
     assert_eq!(times.len(), 50);
     assert!(video.iter().all(|unit| unit.data.starts_with(&[0, 0, 0, 1]) && unit.dts <= unit.pts));
     assert!(video.windows(2).all(|pair| pair[0].dts < pair[1].dts));
-    let clocks = events.iter().filter(|event| matches!(event, Event::Clock { .. })).count();
+    let clocks = events.iter().filter(|event| matches!(event, DemuxEvent::Clock { .. })).count();
     assert!(clocks > 10, "{clocks}");
 }
 
 /// The pictures and the first language, written again with times that are moved.
 fn written_again(clip: &[u8], ticks: i64) -> (Vec<u8>, Vec<Unit>) {
     let events = demux(&packets(clip).0);
-    let Some(Event::Streams(streams)) = events.first() else { panic!("{events:?}") };
+    let Some(DemuxEvent::Streams(streams)) = events.first() else { panic!("{events:?}") };
     let streams = [1, 0].map(|at| streams[at].clone()).to_vec();
     let pids: Vec<u16> = streams.iter().map(|stream| stream.pid).collect();
     let mut mux = Mux::new(streams);
@@ -118,7 +118,7 @@ fn units_are_written_as_they_are_read_with_other_times() {
     for ticks in [TICKS, (1 << 33) - before[0] - TICKS - 1] {
         let (bytes, written) = written_again(&clip, ticks);
         let events = demux(&packets(&bytes).0);
-        let Some(Event::Streams(streams)) = events.first() else { panic!("{events:?}") };
+        let Some(DemuxEvent::Streams(streams)) = events.first() else { panic!("{events:?}") };
         let of: Vec<_> = streams.iter().map(|s| (s.codec, s.language.as_deref())).collect();
         assert_eq!(of, [(Codec::Aac, Some("eng")), (Codec::H264, None)]);
         let pictures = |units: &[&Unit]| {
@@ -178,7 +178,7 @@ fn unfinished_units_are_bounded() {
     let mut demux = Demux::new(1000);
     found.iter().for_each(|packet| demux.take(packet));
     demux.finish();
-    let events: Vec<Event> = std::iter::from_fn(|| demux.next_event()).collect();
+    let events: Vec<DemuxEvent> = std::iter::from_fn(|| demux.next_event()).collect();
     assert!(units(&events).iter().all(|unit| unit.data.len() <= 1000));
     assert!(units(&events).iter().any(|unit| unit.is_damaged));
 }
@@ -194,7 +194,7 @@ fn a_broadcast_encoders_stream_is_read() {
     let (found, _) = packets(&bytes);
     let events = demux(&found);
     let streams = events.iter().find_map(|event| match event {
-        Event::Streams(streams) => Some(streams),
+        DemuxEvent::Streams(streams) => Some(streams),
         _ => None,
     });
     let codecs: Vec<Codec> = streams.unwrap().iter().map(|stream| stream.codec).collect();
