@@ -57,10 +57,47 @@ pub(crate) fn mark(path: &Path) -> Option<Mark> {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
+/// Makes the folder, and those above it that are missing. All are on disk when this returns.
+///
+/// # Errors
+/// When the disk says no.
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_folder(parent)?;
+    }
+    match std::fs::create_dir(path) {
+        // Another thread was faster.
+        Err(_) if path.is_dir() => sync_folder(path),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(path),
+    }
+}
+
 /// A new file survives a power cut only when its folder entry is on disk too.
 pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Names the system's run: another one after each boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Whether the system may have lost power, or was booted, since this was asked of the folder last.
+///
+/// # Errors
+/// When the answer cannot be noted there.
+pub(crate) fn was_booted(folder: &Path) -> std::io::Result<bool> {
+    let path = folder.join("boot");
+    // A system that does not tell may have been.
+    let Ok(now) = std::fs::read(BOOT_ID) else { return Ok(true) };
+    if std::fs::read(&path).is_ok_and(|noted| noted == now) {
+        return Ok(false);
+    }
+    write_whole(&path, &now)?;
+    Ok(true)
 }
 
 /// The name with `.new` after it.
@@ -88,6 +125,30 @@ mod tests {
         assert_eq!(std::fs::read(old.join("b")).unwrap(), b"b");
         assert!(rename_synced(&new, &old).is_err());
         assert!(old.join("b").exists());
+    }
+
+    #[test]
+    fn a_folder_is_made_with_those_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c");
+        for _ in 0..2 {
+            make_folder(&path).unwrap();
+            assert!(path.is_dir());
+        }
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(make_folder(&folder.path().join("file")).is_err());
+        assert!(make_folder(&folder.path().join("file/below")).is_err());
+    }
+
+    #[test]
+    fn a_boot_is_noticed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_told = Path::new(BOOT_ID).exists();
+        for _ in 0..2 {
+            assert!(was_booted(folder.path()).unwrap());
+            assert_eq!(was_booted(folder.path()).unwrap(), !is_told);
+            std::fs::write(folder.path().join("boot"), "another").unwrap();
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::config::{Config, Template};
 use crate::control::Control;
+use crate::disk::make_folder;
 use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{DocumentPublisher, PublishError};
 use crate::encode::budget::Budget;
@@ -79,7 +80,7 @@ pub async fn run(
     let Some(config) = configs.first() else { return Ok(()) };
     let front_port = http::listen("listen", config.listen).await?;
     let control_port = http::listen("control", config.control).await?;
-    std::fs::create_dir_all(&config.data)
+    make_folder(&config.data)
         .map_err(|source| RunError::Data { path: config.data.clone(), source })?;
     let _lock = lock(config)?;
     let keyring = keys::read_or_make(&config.keyring)?;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::disk::{sync_folder, write_synced};
+use crate::disk::{make_folder, sync_folder, write_synced};
 
 /// A secret that no log, error or debug output shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Secret {
 
     fn keep(self, path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+            make_folder(folder)?;
         }
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);

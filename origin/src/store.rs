@@ -10,14 +10,13 @@
 //! the disk does not keep up, the event goes on from memory: what a kill takes then is a gap
 //! afterwards.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::sync_folder;
+use crate::disk::make_folder;
 use crate::grid::{Grid, Kind};
 
 mod behind;
@@ -131,10 +130,8 @@ impl Store {
         let media = folder.join("media");
         for (id, _) in renditions {
             let track = media.join(id);
-            fs::create_dir_all(&track)?;
-            sync_folder(&track)?;
+            make_folder(&track)?;
         }
-        sync_folder(&media)?;
         let files: Arc<dyn Objects> = Arc::new(Files::new(media));
         Self::over(&files, grid, renditions, dvr_segments, limits)
     }

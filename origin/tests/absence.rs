@@ -28,7 +28,7 @@ fn a_publisher_leaves_and_another_comes_and_the_stream_goes_on() {
     let stage = Stage::new();
     assert!(stage.is("ready"));
     let first = stage.camera(TAGGED);
-    wait("the first segments", || stage.is("live"));
+    wait("the first segments", || stage.is("live") && stage.has_slate());
     stage.more(1);
     drop(first);
     wait("the interruption", || stage.is("interrupted"));
@@ -65,7 +65,12 @@ fn a_publisher_that_is_gone_without_a_word_is_followed_by_slate() {
     let stage = Stage::with(&["--rtmp-idle", "3"]);
     let tags = tags(stage.folder.path());
     let mut publisher = Publisher::admitted(stage.rtmp, KEY);
-    play(&mut publisher, &tags, |_, ms| Some(ms), || stage.is("live") && stage.next() > 5);
+    play(
+        &mut publisher,
+        &tags,
+        |_, ms| Some(ms),
+        || stage.is("live") && stage.has_slate() && stage.next() > 5,
+    );
     // The connection stays open, and nothing comes of it any more.
     wait("the line about it", || stage.told("neither picture nor sound") == 1);
     wait("the interruption", || stage.is("interrupted"));
@@ -87,7 +92,7 @@ fn lose(kind: u8, rendition: &str, then: &str) -> Stage {
         |sent, ms| (!lost.get() || sent != kind).then_some(ms),
         || {
             match step.get() {
-                0 if stage.is("live") => lost.set(true),
+                0 if stage.is("live") && stage.has_slate() => lost.set(true),
                 1 if stage.lacking() == [rendition] => {
                     assert!(stage.is(then), "{}", stage.shown());
                     until = stage.next() + 2;

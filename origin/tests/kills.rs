@@ -1,5 +1,6 @@
 //! The real binary with two publishers, killed at random moments: what was published is as before,
-//! byte for byte, and at most the segment that was being made becomes a gap.
+//! byte for byte, and at most the segment that was being made becomes a gap. And the same where the
+//! power is cut, which takes what was not synced: at most one segment of each rendition is lost.
 //!
 //! `SIGHTSCREEN_KILLS` says how often. What each took is printed for `cargo xtask bench --only
 //! kills`.
@@ -7,12 +8,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
+use common::power::Power;
 use common::{Running, TOKEN, binary, free_port, get, publish, wait};
 
 const EVENTS: [(&str, &str); 2] = [("a", "key-of-the-first-event"), ("b", "key-of-the-other-one")];
@@ -29,7 +31,7 @@ struct Ports {
 }
 
 impl Ports {
-    fn serve(self, folder: &Path) -> Running {
+    fn serve(self, folder: &Path, power: Option<&Power>) -> Running {
         let Self { main, control, rtmp } = self;
         let events = EVENTS.map(|(event, key)| {
             format!("[[events]]\nevent = \"{event}\"\nstream-key = \"{key}\"\n")
@@ -44,7 +46,11 @@ impl Ports {
         let file = folder.join("origin.toml");
         std::fs::write(&file, text).unwrap();
         let log = File::options().append(true).create(true).open(folder.join("log")).unwrap();
-        let child = binary()
+        let mut program = binary();
+        if let Some(power) = power {
+            power.watch(&mut program);
+        }
+        let child = program
             .args(["serve", "--config"])
             .arg(&file)
             .stdout(Stdio::null())
@@ -81,10 +87,20 @@ impl Ports {
         get(self.main, &format!("/live/{event}/{rendition}/{uri}")).unwrap()
     }
 
+    /// The parts of the segment that is being made.
+    fn open_parts(self, event: &str, rendition: &str) -> Vec<String> {
+        let playlist = self.playlist(event, rendition);
+        let (_, open) = playlist.rsplit_once("#EXTINF:").unwrap_or_default();
+        let parts = open.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
+        let parts = parts.filter(|line| !line.contains("GAP=YES"));
+        parts.map(|line| line.split('"').nth(1).unwrap().to_owned()).collect()
+    }
+
     fn all(self) -> Shown {
         let mut shown = Shown::new();
         for (event, rendition) in EVENTS.iter().flat_map(|(e, _)| RENDITIONS.map(|r| (*e, r))) {
-            for uri in self.segments(event, rendition) {
+            let parts = self.open_parts(event, rendition);
+            for uri in self.segments(event, rendition).into_iter().chain(parts) {
                 let (status, body) = self.get(event, rendition, &uri);
                 assert_eq!(status, 200, "{event} {rendition} {uri}");
                 shown.insert((event, rendition, uri), body);
@@ -133,35 +149,51 @@ fn is_live(control: u16) -> bool {
     EVENTS.iter().all(|(event, _)| health["events"][event] == "live")
 }
 
-/// The segment of a URI such as `1a2b-17.m4s` or `1a2b-17`.
+/// The segment of a URI such as `1a2b-17.m4s`, `1a2b-17.3.m4s` or `1a2b-17`.
 fn number(uri: &str) -> u64 {
-    uri.split_once('-').unwrap().1.trim_end_matches(".m4s").parse().unwrap()
+    let (_, name) = uri.split_once('-').unwrap();
+    name.split('.').next().unwrap().parse().unwrap()
 }
 
 #[test]
 fn a_kill_at_any_moment_takes_nothing_that_was_published() {
-    let kills = std::env::var("SIGHTSCREEN_KILLS").ok().and_then(|kills| kills.parse().ok());
+    end_and_come_back(None);
+}
+
+#[test]
+fn a_power_cut_at_any_moment_takes_at_most_a_segment_and_changes_none() {
+    end_and_come_back(Some(&Power::new()));
+}
+
+/// How often an origin ends in a test.
+fn ends() -> usize {
+    std::env::var("SIGHTSCREEN_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3)
+}
+
+/// Kills the origin, with a power cut where `power` says so, and starts it again.
+fn end_and_come_back(power: Option<&Power>) {
     let folder = tempfile::tempdir().unwrap();
     let ports = Ports { main: free_port(), control: free_port(), rtmp: free_port() };
     let (mut before, mut parts, mut last) = (Shown::new(), [(0, 0); 2], 0);
-    for kill in 0..=kills.unwrap_or(3) {
+    for end in 0..=ends() {
         let begun = Instant::now();
-        let origin = ports.serve(folder.path());
+        let origin = ports.serve(folder.path(), power);
         let _cameras = EVENTS.map(|(_, key)| publish(ports.rtmp, key));
         let newest = || EVENTS.map(|(event, _)| ports.newest_part(event));
         let is_new = || newest().iter().zip(&parts).all(|(now, before)| now > before);
         wait("new parts of both events", || is_live(ports.control) && is_new());
         let back = begun.elapsed();
-        for ((event, rendition, uri), body) in &before {
-            let (status, after) = ports.get(event, rendition, uri);
-            assert!(status == 200 && after == *body, "{event} {rendition} {uri}: {status}");
-        }
+        let lost = lost(ports, &before);
         let more = ports.newest() + 2;
         wait("more of both", || ports.newest() >= more);
-        if kill > 0 {
-            let gaps = ports.gaps(last);
-            println!("kill {kill}: back after {} ms, {gaps} gaps", back.as_millis());
-            assert!(gaps <= 1, "what was lost is slate, but at most in the segment that was open");
+        if end > 0 {
+            let (ms, gaps) = (back.as_millis(), ports.gaps(last));
+            let end_of = if power.is_some() { "power cut" } else { "kill" };
+            println!("{end_of} {end}: back after {ms} ms, {gaps} gaps, {lost} lost");
+            // A power cut takes the segment that was being made, and may take the one before it.
+            let most = if power.is_some() { 2 } else { 1 };
+            assert!(gaps <= most, "what was lost is slate, but for what may have been published");
+            assert!(lost <= if power.is_some() { 2 } else { 0 }, "{lost} segments");
         }
         // The nanoseconds are random enough.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -169,5 +201,22 @@ fn a_kill_at_any_moment_takes_nothing_that_was_published() {
         (before, parts, last) = (ports.all(), newest(), ports.newest());
         assert!(before.len() >= 8, "{:?}", before.keys());
         drop(origin);
+        if let Some(power) = power {
+            power.cut(&folder.path().join("data"));
+        }
     }
+}
+
+/// Of how many segments of a rendition something is gone, at most. What is there is as it was.
+fn lost(ports: Ports, before: &Shown) -> usize {
+    let mut lost = BTreeMap::<_, BTreeSet<u64>>::new();
+    for ((event, rendition, uri), body) in before {
+        let (status, now) = ports.get(event, rendition, uri);
+        match status {
+            200 => assert!(now == *body, "{event} {rendition} {uri} is another one"),
+            404 => drop(lost.entry((event, rendition)).or_default().insert(number(uri))),
+            _ => panic!("{event} {rendition} {uri}: {status}"),
+        }
+    }
+    lost.into_values().map(|segments| segments.len()).max().unwrap_or(0)
 }

@@ -17,7 +17,7 @@ use super::cut::{CodedTrack, Conditioned};
 use super::note::Note;
 use super::pieces::{self, Pieces};
 use super::{Card, Clip, CreativeError};
-use crate::disk::rename_synced;
+use crate::disk::{make_folder, rename_synced};
 use crate::encode::EncodeError;
 use crate::encode::encoder::Encoder;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
@@ -190,7 +190,7 @@ async fn make(
     };
     let fresh = folder.with_extension("new");
     let _ = std::fs::remove_dir_all(&fresh);
-    std::fs::create_dir_all(&fresh).map_err(failed)?;
+    make_folder(&fresh).map_err(failed)?;
     encode(source, file.as_ref(), picture, plan, grid, segments, &fresh).await?;
     let meta = serde_json::to_vec(&Meta { segments }).map_err(|error| failed(error.into()))?;
     std::fs::write(fresh.join("meta.json"), meta).map_err(failed)?;

@@ -17,7 +17,7 @@ use sightscreen_core::keyring::{Key, Keyring, Purpose};
 use sightscreen_core::route::is_identifier;
 
 use crate::clock::wall_ms;
-use crate::disk::write_whole;
+use crate::disk::{make_folder, write_whole};
 
 /// Longest name of a document. What is asked for under a longer one is not signed.
 const NAME_BYTES_MAX: usize = 256;
@@ -83,7 +83,7 @@ impl DocumentPublisher {
     /// See [`PublishError`].
     pub fn open(folder: &Path, keyring: &Keyring) -> Result<Self, PublishError> {
         let io = |source| PublishError::Io { path: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(io)?;
+        make_folder(folder).map_err(io)?;
         let key = keyring.first(Purpose::Document).clone();
         let mut documents = BTreeMap::new();
         for entry in std::fs::read_dir(folder).map_err(io)? {

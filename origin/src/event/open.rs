@@ -21,7 +21,7 @@ use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
 use crate::clock::{self, now_ms};
 use crate::creative::Library;
-use crate::disk::write_whole;
+use crate::disk::{make_folder, was_booted, write_whole};
 use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
 use crate::encode::budget::Claim;
@@ -143,7 +143,7 @@ impl LiveEvent {
         breaks: Arc<dyn Breaks>,
         publishers: &Publishers,
     ) -> Result<(Self, InputTask), StartError> {
-        std::fs::create_dir_all(&config.data).map_err(|error| at(&config.data, error))?;
+        make_folder(&config.data).map_err(|error| at(&config.data, error))?;
         RunFolder::sweep();
         check_installed().await?;
         let saved = read_saved(&config.data)?;
@@ -281,6 +281,7 @@ impl LiveEvent {
             inits,
             end,
             patience: self.config.patience,
+            was_booted: was_booted(folder).map_err(|error| at(folder, error))?,
         };
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()

@@ -26,6 +26,7 @@ use crate::breaks::ledger::{GENERIC, NONE};
 use crate::clock::now_ms;
 use crate::creative::shelf::Shelf;
 use crate::demo;
+use crate::disk::make_folder;
 use crate::documents::in_force::InForce;
 use crate::documents::publish::{DocumentPublisher, PublishError};
 use crate::encode::budget::Budget;
@@ -149,8 +150,7 @@ impl RunningEvent {
         let Shared { keyring_file, keyring, publisher, publishers, snapshots, .. } = shared;
         let name = settings.live.event.clone();
         let folder = settings.live.data.clone();
-        std::fs::create_dir_all(&folder)
-            .map_err(|source| StartError::Io { path: folder, source })?;
+        make_folder(&folder).map_err(|source| StartError::Io { path: folder, source })?;
         let switches = Arc::new(Switches::open(
             &name,
             settings.leads_site,

@@ -110,6 +110,9 @@ pub struct Setup {
     pub end: Arc<End>,
     /// How long parts are waited for.
     pub patience: Patience,
+    /// Whether the system was booted since the process before: what that published last may be
+    /// lost.
+    pub was_booted: bool,
 }
 
 /// Puts samples on the grid and publishes them.
@@ -131,6 +134,7 @@ pub struct Packager {
     run_from: u64,
     end: Arc<End>,
     patience: Patience,
+    was_booted: bool,
 }
 
 /// Tries until it is done, and tells the failure now and then.
@@ -148,7 +152,8 @@ impl Packager {
     /// A packager that goes on where the store ends.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { event, grid, store, breaks, counters, inits, end, patience } = setup;
+        let Setup { event, grid, store, breaks, counters, inits, end, patience, was_booted } =
+            setup;
         let resume = |at: usize, cursor: Cursor, kind| {
             let mut assembler = Assembler::new(grid, kind, cursor.msn, cursor.part);
             assembler.fit_from(inits.since(at));
@@ -175,6 +180,7 @@ impl Packager {
             run_from: 0,
             end,
             patience,
+            was_booted,
         };
         // It was killed on its way to the end.
         if let Some(end) = packager.end.msn() {
@@ -204,6 +210,9 @@ impl Packager {
     fn catch_up(&mut self, messages: &mut Queue, runtime: &tokio::runtime::Handle) {
         if self.assemblers.iter().all(Option::is_none) || self.is_over() {
             return;
+        }
+        if self.was_booted {
+            self.give_up_published();
         }
         let mut early = Vec::new();
         let fillers = async {

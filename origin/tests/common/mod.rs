@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
 
 pub(crate) mod postgres;
+pub(crate) mod power;
 pub(crate) mod publisher;
 pub(crate) mod stage;
 

@@ -34,10 +34,31 @@ impl Stage {
 
     /// The same by another command line, which ends with the binary.
     pub(crate) fn by(mut command: Command, settings: &[&str]) -> Self {
+        let mut stage = Self::start(&mut command, settings);
+        // Between the search for a free port and its use, another may have taken it.
+        while stage.ended_for_a_port() {
+            stage = Self::start(&mut command, settings);
+        }
+        stage
+    }
+
+    /// Waits until it is up, or over.
+    fn ended_for_a_port(&mut self) -> bool {
+        let mut is_over = false;
+        wait("the origin", || {
+            is_over = self.origin.0.try_wait().unwrap().is_some();
+            is_over || self.log().contains("the origin is up")
+        });
+        assert!(!is_over || self.log().contains("cannot listen"), "{}", self.log());
+        is_over
+    }
+
+    fn start(command: &mut Command, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [main, control, rtmp] = [free_port(), free_port(), free_port()];
         let address = |port: u16| format!("127.0.0.1:{port}");
-        let child = command
+        let mut origin = copy(command);
+        let child = origin
             .args(["serve", "--input", "rtmp", "--stream-key", KEY, "--max-height", "160"])
             .args(["--operator-token", TOKEN, "--languages", "en", "--rtmp", &address(rtmp)])
             .args(["--listen", &address(main), "--control", &address(control), "--data"])
@@ -46,9 +67,12 @@ impl Stage {
             .stdout(Stdio::null())
             .stderr(File::create(folder.path().join("log")).unwrap())
             .spawn();
-        let stage = Self { folder, main, control, rtmp, origin: Running(child.unwrap()) };
-        wait("the origin", || stage.log().contains("the origin is up"));
-        stage
+        Self { folder, main, control, rtmp, origin: Running(child.unwrap()) }
+    }
+
+    /// Whether slate and silence are coded, which a busy machine takes its time for.
+    pub(crate) fn has_slate(&self) -> bool {
+        self.told("a creative is conditioned") >= 2
     }
 
     /// A publisher: ffmpeg in real time, with these sources and codecs.
@@ -167,6 +191,13 @@ impl Stage {
     pub(crate) fn check_all(&self) {
         ["v160", "a-en"].iter().for_each(|rendition| self.check(rendition));
     }
+}
+
+/// The same command line.
+fn copy(command: &Command) -> Command {
+    let mut copy = Command::new(command.get_program());
+    copy.args(command.get_args());
+    copy
 }
 
 /// Each segment begins where the one before it ends, and none is longer than was promised.

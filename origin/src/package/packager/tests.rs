@@ -94,6 +94,7 @@ impl Stage {
             inits: Arc::new(Inits::open(folder.path(), ["v", "a"].into_iter()).unwrap()),
             end: Arc::new(End::open(folder.path()).unwrap()),
             patience: Patience::default(),
+            was_booted: false,
         });
         Self { packager, ledger, grid, folder }
     }
