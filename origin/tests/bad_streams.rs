@@ -37,7 +37,8 @@ fn bend(what: &str, bent: impl Fn(u32, Option<u32>) -> u32) -> Stage {
         },
         || match from.get() {
             None => {
-                from.set(stage.is("live").then(|| now.get()));
+                let is_ready = stage.is("live") && stage.has_slate();
+                from.set(is_ready.then(|| now.get()));
                 false
             }
             Some(_) if until == u64::MAX => {
@@ -98,7 +99,7 @@ fn a_group_of_twenty_seconds_is_no_wait_for_an_encoder_that_failed() {
          -c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 600 \
          -sc_threshold 0 -c:a aac",
     );
-    wait("the event", || stage.is("live"));
+    wait("the event", || stage.is("live") && stage.has_slate());
     stage.more(4);
     let before = stage.next();
     stage.kill_encoder();
@@ -155,7 +156,8 @@ fn a_picture_that_changes_in_mid_stream_or_with_another_publisher_is_brought_to_
         begun.set(ms);
         Some(ms)
     };
-    play(&mut publisher, &first, note, || stage.is("live") && stage.next() > 6);
+    let is_ready = || stage.is("live") && stage.has_slate() && stage.next() > 6;
+    play(&mut publisher, &first, note, is_ready);
     let on_the_air = |from| stage.next() > from + 4 && stage.lacking().is_empty();
     let from = stage.next();
     let after = |_, ms| Some(begun.get() + 33 + ms);

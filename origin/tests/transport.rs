@@ -63,9 +63,11 @@ impl Origin {
         media["state"] == "live" && media["lacking"].as_array().is_some_and(Vec::is_empty)
     }
 
+    /// Until the event has all that it has input for, and slate for when that ends.
     fn wait_until_whole(&self) {
         let begun = Instant::now();
-        while !self.is_whole() {
+        let has_slate = || self.log().matches("a creative is conditioned").count() >= 2;
+        while !(self.is_whole() && has_slate()) {
             let waited = begun.elapsed();
             assert!(waited < Duration::from_secs(90), "{}\n{}", self.media(), self.log());
             std::thread::sleep(Duration::from_millis(200));
