@@ -47,7 +47,7 @@ impl Documents {
             let name = file.file_name();
             let name = name.to_string_lossy();
             let kept = match decode(&name) {
-                _ if name.ends_with(".new") => Some(WRITING),
+                _ if is_left_over(&name) => Some(WRITING),
                 Some(name) => store_life(&name),
                 None => None,
             };
@@ -55,7 +55,11 @@ impl Documents {
             let written = file.metadata().and_then(|data| data.modified());
             let age = written.ok().and_then(|at| now.duration_since(at).ok());
             if age.is_some_and(|age| age > kept) {
-                fs::remove_file(file.path())?;
+                match fs::remove_file(file.path()) {
+                    // Another process may sweep the same folder.
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(())
@@ -64,7 +68,7 @@ impl Documents {
     /// Copies that there are. Blocks.
     pub(crate) fn count(&self) -> usize {
         let files = fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok);
-        files.filter(|file| !file.file_name().to_string_lossy().ends_with(".new")).count()
+        files.filter(|file| !is_left_over(&file.file_name().to_string_lossy())).count()
     }
 
     /// Removes the copies of all documents of an event, and says how many those were. Blocks.
@@ -127,6 +131,12 @@ impl Documents {
         }
         (!file.is_empty() && file.len() <= LONGEST_NAME).then(|| self.folder.join(file))
     }
+}
+
+/// Whether a write left this beside a copy. An event's name may end in `.new` too.
+fn is_left_over(file: &str) -> bool {
+    let random = file.strip_suffix(".new").and_then(|name| name.rsplit_once('.'));
+    random.is_some_and(|(_, hex)| hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -116,6 +116,7 @@ impl Memory {
     pub(crate) async fn room(self: &Arc<Self>, length: u64) -> Room {
         // Playlists and documents do not wait behind segments.
         let kept = if length > SMALL { self.unread / KEPT_FOR_SMALL } else { 0 };
+        let kept = kept.min(self.unread.saturating_sub(length) / 2);
         let free = length.saturating_add(kept).min(self.unread);
         let most = self.limit - free;
         let grow = |bytes: u64| (bytes <= most).then(|| bytes.saturating_add(length));

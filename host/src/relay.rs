@@ -60,7 +60,7 @@ impl Worker {
             }
             Found::Stale(entry) => {
                 self.node.metrics.lookup(Lookup::Stale);
-                self.join(want, FetchMode::Relay);
+                self.join(want, FetchMode::Relay).transfer.refreshes();
                 return from_entry(&entry, viewer);
             }
             Found::IfFailed(_) | Found::Nothing => {}
@@ -77,8 +77,14 @@ impl Worker {
                     from_transfer(shared.transfer, &head, viewer, deadline).await
                 }
                 Ok(head) => self.instead(want, refused(&head), viewer).await,
-                // The time of the one that led was over, this one's is not.
-                Err(Failure::Timeout) if !shared.leads && Instant::now() < deadline => continue,
+                // The time of the one that led was over, or nobody waited for it until now.
+                Err(failure)
+                    if !shared.leads
+                        && (failure == Failure::Timeout || shared.transfer.was_abandoned())
+                        && Instant::now() < deadline =>
+                {
+                    continue;
+                }
                 Err(failure) => self.instead(want, Fetched::Failed(failure), viewer).await,
             };
         }

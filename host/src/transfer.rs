@@ -46,6 +46,10 @@ pub(crate) struct Transfer {
     changed: Notify,
     /// Whether it waits for others to end before it may go on.
     is_in_line: AtomicBool,
+    /// Whether it is worth its time though nobody waits for it.
+    is_refresh: AtomicBool,
+    /// Whether it ended because nobody waited for it.
+    was_abandoned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +116,24 @@ impl Transfer {
 
     pub(crate) fn is_in_line(&self) -> bool {
         self.is_in_line.load(Ordering::Relaxed)
+    }
+
+    /// It refreshes what viewers have meanwhile.
+    pub(crate) fn refreshes(&self) {
+        self.is_refresh.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_refresh(&self) -> bool {
+        self.is_refresh.load(Ordering::Relaxed)
+    }
+
+    /// Nobody waits for it. Whoever joined at this very moment asks again.
+    pub(crate) fn abandon(&self) {
+        self.was_abandoned.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn was_abandoned(&self) -> bool {
+        self.was_abandoned.load(Ordering::Acquire)
     }
 
     /// The answer as it stands, for keeping.

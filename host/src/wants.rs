@@ -287,7 +287,8 @@ impl Worker {
     /// it stands in line: others, who are waited for, are behind it.
     async fn abandoned(&self, key: &str, transfer: &Arc<Transfer>) {
         let limit = self.node.limits.abandoned;
-        let limit_now = || if transfer.is_in_line() { IN_LINE.min(limit) } else { limit };
+        let is_brief = || transfer.is_in_line() && !transfer.is_refresh();
+        let limit_now = || if is_brief() { IN_LINE.min(limit) } else { limit };
         let mut since = Instant::now();
         while since.elapsed() < limit_now() {
             tokio::time::sleep(IN_LINE.min(limit / 8)).await;
@@ -298,6 +299,7 @@ impl Worker {
             }
         }
         self.node.metrics.abandoned.inc();
+        transfer.abandon();
     }
 
     /// Keeps an answer as far as the want and the origin allow.

@@ -57,22 +57,24 @@ pub(crate) fn mark(path: &Path) -> Option<Mark> {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
-/// Makes the folder, and those above it that are missing. All are on disk when this returns.
+/// Makes the folder, and those above it that are missing. All are on disk when this returns, also
+/// where they were made before and the maker was killed.
 ///
 /// # Errors
 /// When the disk says no.
 pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
+    if !path.as_os_str().is_empty() && !path.is_dir() {
+        path.parent().map_or(Ok(()), make_folder)?;
+        match std::fs::create_dir(path) {
+            // Another thread may have been faster.
+            Err(error) if !path.is_dir() => return Err(error),
+            _ => {}
+        }
     }
-    if let Some(parent) = path.parent() {
-        make_folder(parent)?;
-    }
-    match std::fs::create_dir(path) {
-        // Another thread was faster.
-        Err(_) if path.is_dir() => sync_folder(path),
-        Err(error) => Err(error),
-        Ok(()) => sync_folder(path),
+    match sync_folder(path) {
+        // One may make something in a folder that one may not read.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
     }
 }
 
@@ -85,19 +87,34 @@ pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
 /// Names the system's run: another one after each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Whether the system may have lost power, or was booted, since this was asked of the folder last.
-///
-/// # Errors
-/// When the answer cannot be noted there.
-pub(crate) fn was_booted(folder: &Path) -> std::io::Result<bool> {
-    let path = folder.join("boot");
-    // A system that does not tell may have been.
-    let Ok(now) = std::fs::read(BOOT_ID) else { return Ok(true) };
-    if std::fs::read(&path).is_ok_and(|noted| noted == now) {
-        return Ok(false);
+/// Whether the system was booted since this was noted in a folder last: what was written before and
+/// not synced may be lost then.
+pub struct Boot {
+    path: PathBuf,
+    /// `None` where the system does not tell.
+    id: Option<Vec<u8>>,
+}
+
+impl Boot {
+    /// As noted in this folder.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        Self { path: folder.join("boot"), id: std::fs::read(BOOT_ID).ok() }
     }
-    write_whole(&path, &now)?;
-    Ok(true)
+
+    /// Whether it was, or may have been.
+    pub(crate) fn is_another(&self) -> bool {
+        self.id.is_none() || std::fs::read(&self.path).ok() != self.id
+    }
+
+    /// What followed from it is done.
+    pub(crate) fn note(&self) {
+        let Some(id) = &self.id else { return };
+        if let Err(error) = write_whole(&self.path, id) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "not written: the next start takes media for lost");
+        }
+    }
 }
 
 /// The name with `.new` after it.
@@ -143,10 +160,11 @@ mod tests {
     #[test]
     fn a_boot_is_noticed_once() {
         let folder = tempfile::tempdir().unwrap();
-        let is_told = Path::new(BOOT_ID).exists();
+        let boot = || Boot::of(folder.path());
         for _ in 0..2 {
-            assert!(was_booted(folder.path()).unwrap());
-            assert_eq!(was_booted(folder.path()).unwrap(), !is_told);
+            assert!(boot().is_another() && boot().is_another());
+            boot().note();
+            assert_eq!(boot().is_another(), !Path::new(BOOT_ID).exists());
             std::fs::write(folder.path().join("boot"), "another").unwrap();
         }
     }

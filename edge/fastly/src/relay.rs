@@ -217,17 +217,24 @@ impl Arriving {
             let next = within(patience(&want), chunk(&mut self.body));
             let bytes = match next.await {
                 Some(Ok(bytes)) if !bytes.is_empty() => bytes,
-                _ => return cache::forget(&want.key),
+                _ => return self.forget(&want),
             };
             copied += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             // Those who stream along must not wait for the writer's buffer to fill.
             let written = self.writer.write_all(&bytes).and_then(|()| self.writer.flush());
             if copied > self.length || written.is_err() {
-                return cache::forget(&want.key);
+                return self.forget(&want);
             }
         }
         if self.writer.finish().is_ok() {
             last(&want, &self.kept.stamp, self.lifetime);
+        }
+    }
+
+    /// Forgets the entry whose body broke, unless another has taken its place.
+    fn forget(&self, want: &Want) {
+        if cache::get(&want.key).is_none_or(|kept| kept.stamp == self.kept.stamp) {
+            cache::forget(&want.key);
         }
     }
 }

@@ -21,7 +21,7 @@ use super::tracks::{make_plan, probe_source, speed};
 use crate::breaks::on_air::Breaks;
 use crate::clock::{self, now_ms};
 use crate::creative::Library;
-use crate::disk::{make_folder, was_booted, write_whole};
+use crate::disk::{Boot, make_folder, write_whole};
 use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
 use crate::encode::budget::Claim;
@@ -281,7 +281,7 @@ impl LiveEvent {
             inits,
             end,
             patience: self.config.patience,
-            was_booted: was_booted(folder).map_err(|error| at(folder, error))?,
+            boot: Boot::of(folder),
         };
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()

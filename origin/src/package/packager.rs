@@ -11,6 +11,7 @@ use prometheus::{Histogram, HistogramOpts};
 
 use crate::breaks::on_air::Breaks;
 use crate::clock::now_ms;
+use crate::disk::Boot;
 use crate::grid::{Grid, Kind};
 use crate::package::assemble::Assembler;
 use crate::package::end::{End, EndError};
@@ -110,9 +111,8 @@ pub struct Setup {
     pub end: Arc<End>,
     /// How long parts are waited for.
     pub patience: Patience,
-    /// Whether the system was booted since the process before: what that published last may be
-    /// lost.
-    pub was_booted: bool,
+    /// Whether what was published last may be lost.
+    pub boot: Boot,
 }
 
 /// Puts samples on the grid and publishes them.
@@ -134,7 +134,7 @@ pub struct Packager {
     run_from: u64,
     end: Arc<End>,
     patience: Patience,
-    was_booted: bool,
+    boot: Boot,
 }
 
 /// Tries until it is done, and tells the failure now and then.
@@ -152,8 +152,7 @@ impl Packager {
     /// A packager that goes on where the store ends.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { event, grid, store, breaks, counters, inits, end, patience, was_booted } =
-            setup;
+        let Setup { event, grid, store, breaks, counters, inits, end, patience, boot } = setup;
         let resume = |at: usize, cursor: Cursor, kind| {
             let mut assembler = Assembler::new(grid, kind, cursor.msn, cursor.part);
             assembler.fit_from(inits.since(at));
@@ -180,7 +179,7 @@ impl Packager {
             run_from: 0,
             end,
             patience,
-            was_booted,
+            boot,
         };
         // It was killed on its way to the end.
         if let Some(end) = packager.end.msn() {
@@ -194,6 +193,9 @@ impl Packager {
     pub fn work(mut self, mut messages: Queue, runtime: &tokio::runtime::Handle) {
         let _entered = runtime.enter();
         self.catch_up(&mut messages, runtime);
+        if self.boot.is_another() {
+            self.boot.note();
+        }
         while !self.is_over() {
             let next = async { tokio::time::timeout(TICK, messages.next()).await };
             match runtime.block_on(next) {
@@ -211,8 +213,9 @@ impl Packager {
         if self.assemblers.iter().all(Option::is_none) || self.is_over() {
             return;
         }
-        if self.was_booted {
-            self.give_up_published();
+        if self.boot.is_another() {
+            // No URI may have other bytes than before. So whatever may have been listed is a gap.
+            self.fill_until(now_ms());
         }
         let mut early = Vec::new();
         let fillers = async {

@@ -1,6 +1,6 @@
 /* What a power cut leaves of the files of a process that has this preloaded.
  *
- * After each fsync and fdatasync, $SIGHTSCREEN_DURABLE has what is on disk for good: of a file its
+ * At each fsync and fdatasync, $SIGHTSCREEN_DURABLE gets what is on disk for good: of a file its
  * bytes, of a folder the names in it. Whatever else was written is in the system's memory, and a
  * power cut takes it. Files and folders go by inode and time of birth, because they are renamed.
  */
@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,10 +85,14 @@ static void keep(int fd) {
 
 typedef int sync_call(int);
 
+/* One after the other, and what was there before the call: nothing counts as synced too early. */
 static int synced(int fd, const char *call) {
+    static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
     sync_call *next = (sync_call *)dlsym(RTLD_NEXT, call);
+    pthread_mutex_lock(&turn);
+    keep(fd);
     int result = next(fd);
-    if (result == 0) keep(fd);
+    pthread_mutex_unlock(&turn);
     return result;
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
         .env("SIGHTSCREEN_KILLS", TIMES);
     let log = run::logged("kills", &mut test)?;
     let kills = figures(&log, "kill", 1.0)?;
-    let cuts = figures(&log, "power cut", 2.0)?;
+    let cuts = figures(&log, "power cut", 3.0)?;
     Ok(kills.into_iter().chain(cuts).collect())
 }
 

@@ -62,18 +62,6 @@ impl Packager {
         (0..self.assemblers.len()).for_each(|track| self.fill_track(track, unix_ms));
     }
 
-    /// What may have been listed and not synced before the power was cut: the segment at which
-    /// each track ends. It is a gap now, because no URI may have other bytes than before.
-    pub(super) fn give_up_published(&mut self) {
-        let now = now_ms();
-        for track in 0..self.assemblers.len() {
-            let Some(open) = self.store.tracks().get(track).map(|track| track.cursor().msn) else {
-                continue;
-            };
-            self.fill_track(track, self.grid.start_ms(open + 1).min(now));
-        }
-    }
-
     fn fill_track(&mut self, track: usize, unix_ms: u64) {
         let kind = self.store_kind(track);
         let Some(Some(assembler)) = self.assemblers.get(track) else {

@@ -85,6 +85,8 @@ impl Stage {
             Store::open(folder.path(), grid, &renditions, 30, DiskLimits::default()).unwrap();
         let ledger = Arc::new(Watching::default());
         *ledger.tracks.lock().unwrap() = store.tracks().to_vec();
+        let boot = Boot::of(folder.path());
+        boot.note();
         let packager = Packager::new(Setup {
             event: "demo".to_owned(),
             grid,
@@ -94,7 +96,7 @@ impl Stage {
             inits: Arc::new(Inits::open(folder.path(), ["v", "a"].into_iter()).unwrap()),
             end: Arc::new(End::open(folder.path()).unwrap()),
             patience: Patience::default(),
-            was_booted: false,
+            boot,
         });
         Self { packager, ledger, grid, folder }
     }
@@ -337,6 +339,23 @@ fn what_was_lost_with_a_process_is_slate_where_that_is_there_at_once() {
         }
         assert_eq!(stage.packager.run_from, 2);
     }
+}
+
+#[test]
+fn what_may_have_been_lost_with_the_power_is_a_gap() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let grid = Grid::new(now_ms() - 5000, (25, 1), 2000, 200).unwrap();
+    let mut stage = Stage::over(tempfile::tempdir().unwrap(), grid);
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.feed_both(0, 1400);
+    let mut stage = stage.restart();
+    std::fs::write(stage.folder.path().join("boot"), "another").unwrap();
+    let (sink, mut messages) = queue();
+    sink.downgrade().fill_with(stage.fillers(100));
+    stage.packager.catch_up(&mut messages, runtime.handle());
+    let shown = stage.shown(0);
+    assert!(shown.starts_with("mmmmmmm---") && !shown.contains('s'), "{shown}");
 }
 
 #[test]
