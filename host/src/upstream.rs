@@ -59,7 +59,7 @@ pub(crate) struct Upstream {
     stall: Duration,
 }
 
-/// TransferLimits of one transfer.
+/// Limits of one transfer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TransferLimits {
     /// Until the head.

@@ -121,6 +121,18 @@ pub(crate) fn ask_text(
     Ok(text)
 }
 
+/// The URL of the first media playlist that a new viewer at this edge is given, with its pass.
+pub(crate) fn first_playlist(edge: &str) -> Result<String> {
+    let entry = entry(edge)?;
+    let multivariant = get(&entry)?;
+    let line = multivariant
+        .lines()
+        .find(|line| line.contains("index.m3u8") && !line.starts_with('#'))
+        .with_context(|| format!("no media playlist in:\n{multivariant}"))?;
+    let base = entry.rsplit_once('/').map_or(entry.as_str(), |(base, _)| base);
+    Ok(format!("{base}/{line}"))
+}
+
 /// A signed entry URL for a viewer who consented and told nothing more, by the API at the edge.
 pub(crate) fn entry(edge: &str) -> Result<String> {
     entry_of(edge, "consent=1")

@@ -1,4 +1,4 @@
-//! PurposeKeys, and the one way they are used: HMAC-SHA256 over length-prefixed fields.
+//! Keys, and the one way they are used: HMAC-SHA256 over length-prefixed fields.
 //!
 //! A keyring lists keys, has roots from which keys are derived by name, or both; see
 //! `docs/keys.md`. A key serves one purpose. Comparison takes constant time, and no key is ever

@@ -10,7 +10,7 @@ use crate::Stamp;
 const MAX_BYTES: usize = 8 << 20;
 /// Most entries, however small.
 const MAX_ENTRIES: usize = 512;
-/// InstanceMemory of an entry beside its body and its key.
+/// Memory of an entry beside its body and its key.
 const ENTRY_BYTES: usize = 256;
 
 struct Kept {

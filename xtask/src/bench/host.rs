@@ -127,14 +127,7 @@ fn load(url: &str, pid: u32) -> Result<Served> {
 
 /// A video playlist with a creative in it, and its URL with the pass.
 fn playlist_in_break(servers: &mut Servers) -> Result<(String, String)> {
-    let entry = live::entry(&servers.edge_url())?;
-    let multivariant = live::get(&entry)?;
-    let line = multivariant
-        .lines()
-        .find(|line| line.contains("index.m3u8") && !line.starts_with('#'))
-        .with_context(|| format!("no media playlist in:\n{multivariant}"))?;
-    let base = entry.rsplit_once('/').map_or(entry.as_str(), |(base, _)| base);
-    let url = format!("{base}/{line}");
+    let url = live::first_playlist(&servers.edge_url())?;
     let deadline = Instant::now() + BREAK_WITHIN;
     loop {
         let playlist = live::get(&url)?;

@@ -112,14 +112,7 @@ struct Watched {
 impl Viewer {
     /// Comes in, and has the recording hear of all that is asked for later.
     fn enter(edge: &str) -> Result<Self> {
-        let entry = live::entry(edge)?;
-        let multivariant = live::get(&entry)?;
-        let line = multivariant
-            .lines()
-            .find(|line| line.contains("index.m3u8") && !line.starts_with('#'))
-            .with_context(|| format!("no media playlist in:\n{multivariant}"))?;
-        let base = entry.rsplit_once('/').map_or(entry.as_str(), |(base, _)| base);
-        let playlist = format!("{base}/{line}");
+        let playlist = live::first_playlist(edge)?;
         let folder = playlist.rsplit_once('/').map_or(playlist.as_str(), |(folder, _)| folder);
         let objects = Objects::new(folder);
         let viewer = Self { playlist, objects };

@@ -314,16 +314,21 @@ fn an_encoder_of_an_earlier_start_gives_way_to_slate_of_this_one() {
     assert_eq!(changes(&stage)[0].len(), 2);
 }
 
+/// A packager that starts again 5 s after segment 0 began, of which its predecessor published 1.4 s.
+fn restarted_in_a_segment() -> Stage {
+    let grid = Grid::new(now_ms() - 5000, (25, 1), 2000, 200).unwrap();
+    let mut stage = Stage::over(tempfile::tempdir().unwrap(), grid);
+    stage.packager.take(Message::Start { frame: 0 });
+    stage.packager.take(header(100));
+    stage.feed_both(0, 1400);
+    stage.restart()
+}
+
 #[test]
 fn what_was_lost_with_a_process_is_slate_where_that_is_there_at_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for fillers in [true, false] {
-        let grid = Grid::new(now_ms() - 5000, (25, 1), 2000, 200).unwrap();
-        let mut stage = Stage::over(tempfile::tempdir().unwrap(), grid);
-        stage.packager.take(Message::Start { frame: 0 });
-        stage.packager.take(header(100));
-        stage.feed_both(0, 1400);
-        let mut stage = stage.restart();
+        let mut stage = restarted_in_a_segment();
         let (sink, mut messages) = queue();
         // The next run's encoder may be faster than the disk.
         let run = sink.begin();
@@ -344,12 +349,7 @@ fn what_was_lost_with_a_process_is_slate_where_that_is_there_at_once() {
 #[test]
 fn what_may_have_been_lost_with_the_power_is_a_gap() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let grid = Grid::new(now_ms() - 5000, (25, 1), 2000, 200).unwrap();
-    let mut stage = Stage::over(tempfile::tempdir().unwrap(), grid);
-    stage.packager.take(Message::Start { frame: 0 });
-    stage.packager.take(header(100));
-    stage.feed_both(0, 1400);
-    let mut stage = stage.restart();
+    let mut stage = restarted_in_a_segment();
     std::fs::write(stage.folder.path().join("boot"), "another").unwrap();
     let (sink, mut messages) = queue();
     sink.downgrade().fill_with(stage.fillers(100));
