@@ -3,7 +3,8 @@
 //! connections. And how soon a part can be fetched, while nobody asks and while all do.
 //!
 //! This is the origin alone, without an edge, which would ask once for all. Client, origin and
-//! encoder share the machine; the event is small, so that the encoder leaves room.
+//! encoder share the machine. So the client sleeps while it is answered, and the kernel tells when
+//! each answer came; and the event is small, so that the encoder leaves room.
 
 mod crowd;
 mod event;
@@ -37,6 +38,9 @@ const GZIP: &str = "accept-encoding: gzip\r\n";
 const WINDOW: Duration = Duration::from_secs(60);
 /// So long, all wait for one part after the other.
 const LOAD: Duration = Duration::from_secs(20);
+/// Meanwhile the client looks so often. Who is woken for each answer costs the server, and itself,
+/// a switch for each.
+const LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {
     println!("{CONNECTIONS} held playlist requests at the origin, beside nginx with a file:");
@@ -121,7 +125,7 @@ fn load(event: &Event, crowd: &mut Crowd, origin: u32) -> Result<(f64, Histogram
     let (begun, mut parts) = (Instant::now(), 0_u32);
     while begun.elapsed() < LOAD {
         crowd.ask(&event.request(Some(end.ahead(parts.into())), ""))?;
-        crowd.answers(origin)?;
+        crowd.answers(origin, LOOK)?;
         parts += 1;
     }
     let rate = f64::from(parts) / begun.elapsed().as_secs_f64();

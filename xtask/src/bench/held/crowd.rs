@@ -1,17 +1,23 @@
 //! Many viewers in one thread: connections that ask for the same thing, and when each of them has
 //! its answer.
 //!
-//! They share the machine with the server that they measure. So an answer costs a read and a
-//! comparison, and nothing of it is kept.
+//! They share the machine with the server that they measure, and real viewers would not. So they
+//! may sleep while it answers: the kernel keeps what came, and tells when. An answer costs a read
+//! and a comparison then, and nothing of it is kept.
 
-use std::io::{Read, Write};
+use std::io::{IoSliceMut, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, Timestamps, TimestampingFlag, recvmsg, setsockopt, sockopt,
+};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
@@ -21,8 +27,6 @@ use crate::children;
 const AT_ONCE: usize = 512;
 /// More than a playlist, which then comes in one read.
 const READ: usize = 128 << 10;
-/// Between two looks. Who is woken for each answer costs the server, and itself, a switch for each.
-const LOOK: Duration = Duration::from_millis(1);
 /// Milliseconds for the next answer to come.
 const PATIENCE_MS: u16 = 10_000;
 
@@ -31,15 +35,15 @@ pub(super) struct Crowd {
     ready: Epoll,
     viewers: Vec<Viewer>,
     events: Vec<EpollEvent>,
-    buffer: Vec<u8>,
+    inbox: Inbox,
     known: Known,
 }
 
 /// What came, and what it cost to take.
 pub(super) struct Answers {
-    /// When the first byte of the first answer could be read.
+    /// When the first answer was there.
     pub(super) first: Instant,
-    /// When the last byte of each was read.
+    /// When the last byte of each was there to be read.
     pub(super) whole: Vec<Instant>,
     /// Processor time of the server from then on.
     pub(super) server: Duration,
@@ -55,6 +59,14 @@ struct Viewer {
     missing: Option<usize>,
 }
 
+/// What a socket has, and when that came.
+struct Inbox {
+    bytes: Vec<u8>,
+    times: Vec<u8>,
+    /// The same moment by the clock that sockets have, since 1970, and by the one that is steady.
+    same: (Duration, Instant),
+}
+
 /// The head that answers began with so far. Most have the same, which spares reading it.
 #[derive(Default)]
 struct Known {
@@ -67,9 +79,10 @@ impl Crowd {
     /// accepted it, and has made what it keeps for a connection.
     pub(super) fn connect(address: SocketAddr, size: usize, request: &str) -> Result<Self> {
         let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let (events, buffer) = (vec![EpollEvent::empty(); AT_ONCE], vec![0; READ]);
+        let events = vec![EpollEvent::empty(); AT_ONCE];
         let viewers = Vec::with_capacity(size);
-        let mut crowd = Self { ready, viewers, events, buffer, known: Known::default() };
+        let (inbox, known) = (Inbox::new()?, Known::default());
+        let mut crowd = Self { ready, viewers, events, inbox, known };
         for number in 0..size {
             crowd.enter(address, request).with_context(|| format!("connection {number}"))?;
         }
@@ -80,8 +93,11 @@ impl Crowd {
     fn enter(&mut self, address: SocketAddr, request: &str) -> Result<()> {
         let mut viewer = Viewer { stream: TcpStream::connect(address)?, missing: None };
         viewer.stream.set_nodelay(true)?;
+        let times = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
+        setsockopt(&viewer.stream, sockopt::Timestamping, &times)?;
         viewer.ask(request)?;
-        while !viewer.is_answered(&mut self.buffer, &mut self.known)? {}
+        while viewer.answered(&mut self.inbox, &mut self.known)?.is_none() {}
         viewer.stream.set_nonblocking(true)?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::try_from(self.viewers.len())?);
         self.ready.add(&viewer.stream, event)?;
@@ -94,27 +110,27 @@ impl Crowd {
         self.viewers.iter_mut().try_for_each(|viewer| viewer.ask(request))
     }
 
-    /// Waits until all have their answer, which must be 200, from that process.
-    pub(super) fn answers(&mut self, server: u32) -> Result<Answers> {
+    /// Waits until all have their answer, which must be 200, from that process. Looks after the
+    /// first, and then once in each `pause`.
+    pub(super) fn answers(&mut self, server: u32, pause: Duration) -> Result<Answers> {
+        self.inbox.same = same_moment()?;
         let mut whole = Vec::with_capacity(self.viewers.len());
-        let mut count = self.wait(0)?;
-        let first = Instant::now();
+        self.wait(0)?;
         let before = (processor_time(server)?, own_time()?);
-        loop {
-            for event in &self.events[..count] {
-                let viewer = usize::try_from(event.data())?;
-                if self.viewers[viewer].is_answered(&mut self.buffer, &mut self.known)? {
-                    whole.push(Instant::now());
+        while whole.len() < self.viewers.len() {
+            sleep(pause);
+            let mut count = self.wait(whole.len())?;
+            while count > 0 {
+                for event in &self.events[..count] {
+                    let viewer = &mut self.viewers[usize::try_from(event.data())?];
+                    whole.extend(viewer.answered(&mut self.inbox, &mut self.known)?);
                 }
+                count = self.ready.wait(&mut self.events, 0_u16).unwrap_or(0);
             }
-            if whole.len() == self.viewers.len() {
-                break;
-            }
-            sleep(LOOK);
-            count = self.wait(whole.len())?;
         }
         let client = own_time()? - before.1;
         let server = processor_time(server)? - before.0;
+        let first = whole.iter().min().copied().context("nobody asked")?;
         Ok(Answers { first, whole, server, client, body: self.known.body })
     }
 
@@ -138,17 +154,42 @@ impl Viewer {
         self.stream.write_all(request.as_bytes()).context("a request cannot be sent")
     }
 
-    /// Reads what is there, and says whether that was the last of the answer.
-    fn is_answered(&mut self, buffer: &mut [u8], known: &mut Known) -> Result<bool> {
-        let count = self.stream.read(buffer).context("an answer cannot be read")?;
-        ensure!(count > 0, "the server closed a connection");
+    /// Reads what is there. Returns when the last of the answer came, if that is among it.
+    fn answered(&mut self, inbox: &mut Inbox, known: &mut Known) -> Result<Option<Instant>> {
+        let (count, came) = inbox.read(&self.stream).context("an answer cannot be read")?;
         let missing = match self.missing {
             Some(missing) => missing,
-            None => known.length(&buffer[..count])?,
+            None => known.length(&inbox.bytes[..count])?,
         };
         let missing = missing.checked_sub(count).context("an answer is longer than it said")?;
         self.missing = Some(missing);
-        Ok(missing == 0)
+        Ok((missing == 0).then_some(came))
+    }
+}
+
+impl Inbox {
+    fn new() -> Result<Self> {
+        let times = cmsg_space!(Timestamps);
+        Ok(Self { bytes: vec![0; READ], times, same: same_moment()? })
+    }
+
+    /// How many bytes there were, and when the last of them came.
+    fn read(&mut self, stream: &TcpStream) -> Result<(usize, Instant)> {
+        let mut bytes = [IoSliceMut::new(&mut self.bytes)];
+        let times = Some(self.times.as_mut_slice());
+        let read = recvmsg::<()>(stream.as_raw_fd(), &mut bytes, times, MsgFlags::empty())?;
+        ensure!(read.bytes > 0, "the server closed a connection");
+        let came = read.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampsns(times) => Some(Duration::from(times.system)),
+            _ => None,
+        });
+        let came = came.context("the kernel does not tell when bytes came")?;
+        let (real, steady) = self.same;
+        let at = match came.checked_sub(real) {
+            Some(later) => Some(steady + later),
+            None => steady.checked_sub(real - came),
+        };
+        Ok((read.bytes, at.context("the clock was set")?))
     }
 }
 
@@ -173,6 +214,11 @@ fn head_and_body(start: &[u8]) -> Result<(Vec<u8>, usize)> {
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
     Ok((start[..end].to_vec(), length.with_context(|| format!("no length in {head}"))?))
+}
+
+/// Now, since 1970 and by the steady clock.
+fn same_moment() -> Result<(Duration, Instant)> {
+    Ok((ClockId::CLOCK_REALTIME.now()?.into(), Instant::now()))
 }
 
 /// Processor time that a process has had, all its threads.

@@ -27,7 +27,9 @@ const BETWEEN: u64 = 4;
 const HELD_WITHIN: Duration = Duration::from_millis(900);
 const POLL: Duration = Duration::from_millis(20);
 /// So long after a part, the metrics still tell about it and not about the next.
-const STILL_NEWEST: Duration = Duration::from_millis(150);
+const STILL_NEWEST: Duration = Duration::from_millis(170);
+/// So long, the crowd leaves the machine to the server.
+const ASLEEP: Duration = Duration::from_millis(100);
 
 /// The event, and of the origin and nginx, in this order, the crowd and the process.
 pub(super) struct Turns<'a> {
@@ -83,7 +85,7 @@ impl Turns<'_> {
         self.held()?;
         taken.resident = taken.resident.max(resident(origin)?);
         let asked = processor_time(origin)? - before;
-        let answers = self.crowds[0].answers(origin)?;
+        let answers = self.crowds[0].answers(origin, ASLEEP)?;
         let first = answers.first;
         let (appeared, published) = self.appeared(part, lookout, first)?;
         taken.first.extend(published.map(|published| ms_between(published, first)));
@@ -134,7 +136,7 @@ impl Turns<'_> {
         self.crowds[1].ask(&request)?;
         let goes_on = Instant::now();
         kill(nginx, Signal::SIGCONT)?;
-        let answers = self.crowds[1].answers(pid)?;
+        let answers = self.crowds[1].answers(pid, ASLEEP)?;
         taken.nginx.push(Round::of(answers, goes_on, Duration::ZERO));
         Ok(())
     }
