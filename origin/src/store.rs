@@ -2,7 +2,8 @@
 //!
 //! The timeline (`track.rs`) has every rendition's segments, parts and cursor in memory, and never
 //! waits. The objects (`objects.rs`) hold the bytes, and a write-behind (`behind.rs`) brings them
-//! there. There is no index: an object says by its name and its end what is in it (`sealed.rs`).
+//! there. There is no index: a segment says by its name and its end what is in it (`sealed.rs`), and
+//! an unfinished one is an object of records (`records.rs`).
 //!
 //! Invariant: nothing that was published changes. As long as the disk keeps up, a part is written
 //! before it is visible, and a segment lasts through a power cut before the next one begins. To
@@ -23,6 +24,7 @@ mod behind;
 mod found;
 mod names;
 mod objects;
+pub mod records;
 pub mod sealed;
 mod track;
 
@@ -152,11 +154,13 @@ impl Store {
         let mut rest = Vec::new();
         for (rendition, left) in renditions.iter().zip(left) {
             let (objects, segments) = (Arc::clone(objects), left.segments);
-            tracks.push(Arc::new(Track::new(rendition.clone(), grid, objects, segments)));
+            let track = Arc::new(Track::new(rendition.clone(), grid, objects, segments));
+            tracks.push((track, left.records));
             rest.push((left.useless, left.unsealed));
         }
         let behind = Behind::start(objects, &tracks, limits)?;
         let sealing = tracks.iter().map(|_| None).collect();
+        let tracks = tracks.into_iter().map(|(track, _)| track).collect();
         let mut store = Self { tracks, behind, sealing, grid, dvr_segments };
         for (track, (useless, unsealed)) in rest.into_iter().enumerate() {
             store.behind.hand_over(track, Work::Delete(useless));
@@ -226,7 +230,7 @@ impl Store {
         if target.one(msn).1.is_some_and(|segment| segment.parts == [StoredPart::gap()]) {
             self.behind.hand_over(track, Work::Gap(msn));
         }
-        let all_of = |msn| found::all_of(&target.id, target.kind, &self.grid, msn);
+        let all_of = |msn| found::all_of(&target.id, msn);
         let names = gone.into_iter().flat_map(all_of).collect();
         self.behind.hand_over(track, Work::Delete(names));
     }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::objects::{Lasts, Objects};
-use super::{Track, names, sealed};
+use super::{Track, names, records, sealed};
 use crate::told::Told;
 
 /// Between two attempts at what failed.
@@ -69,7 +69,7 @@ pub struct Disk {
 pub(super) enum Work {
     /// A part of a segment that is not whole.
     Part(u64, u64, bool, Bytes),
-    /// A segment, in place of its parts. They are removed after it is done.
+    /// A segment, in place of the object of its parts, which is removed after it is done.
     Whole(u64, Vec<(bool, Bytes)>),
     /// A segment is known to be a gap.
     Gap(u64),
@@ -142,7 +142,7 @@ impl Work {
     /// The object that it writes.
     fn name(&self, track: &str) -> Option<String> {
         match self {
-            Self::Part(msn, index, ..) => Some(names::part(track, *msn, *index)),
+            Self::Part(msn, ..) => Some(names::parts(track, *msn)),
             Self::Whole(msn, _) => Some(names::whole(track, *msn)),
             Self::Gap(msn) => Some(names::gap(track, *msn)),
             Self::Delete(_) => None,
@@ -151,24 +151,24 @@ impl Work {
 }
 
 impl Behind {
-    /// Writers for these tracks.
+    /// Writers for these tracks. Each goes on with the records that it has of one segment.
     ///
     /// # Errors
     /// When there is no thread for them.
     pub(super) fn start(
         objects: &Arc<dyn Objects>,
-        tracks: &[Arc<Track>],
+        tracks: &[(Arc<Track>, Records)],
         limits: DiskLimits,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let disk = Arc::<Disk>::default();
         let (mut senders, mut writers) = (Vec::new(), Vec::new());
-        for track in tracks {
+        for (track, records) in tracks {
             let (sender, jobs) = mpsc::unbounded_channel();
             senders.push(sender);
             let (objects, track, disk) =
                 (Arc::clone(objects), Arc::clone(track), Arc::clone(&disk));
-            writers.push(Writer { objects, track, disk }.work(jobs));
+            writers.push(Writer { objects, track, disk, records: *records }.work(jobs));
         }
         let write = move || {
             runtime
@@ -233,15 +233,23 @@ impl Drop for Behind {
     }
 }
 
+/// The records of a segment's parts, as far as they are written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Records {
+    pub(super) msn: u64,
+    pub(super) bytes: u64,
+}
+
 /// Writes for one track.
 struct Writer {
     objects: Arc<dyn Objects>,
     track: Arc<Track>,
     disk: Arc<Disk>,
+    records: Records,
 }
 
 impl Writer {
-    async fn work(self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    async fn work(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         let (mut told, mut waiting) = (Told::default(), VecDeque::new());
         loop {
             let next = match waiting.pop_front() {
@@ -269,16 +277,14 @@ impl Writer {
             self.disk.written(work.bytes());
             // Who waited may have given up.
             let _ = done.send(());
-            if let Work::Whole(msn, parts) = &work {
-                for index in 0..parts.len() as u64 {
-                    self.delete(&names::part(&self.track.id, *msn, index)).await;
-                }
+            if let Work::Whole(msn, _) = &work {
+                self.delete(&names::parts(&self.track.id, *msn)).await;
             }
         }
     }
 
     /// Deletes what may be deleted before the rest is written: it may be what fills the disk.
-    async fn make_room(&self, now: &Work, waiting: &mut VecDeque<Job>) {
+    async fn make_room(&mut self, now: &Work, waiting: &mut VecDeque<Job>) {
         let is_delete = |work: &Work| matches!(work, Work::Delete(_));
         if !waiting.iter().any(|job| is_delete(&job.work)) {
             return;
@@ -296,12 +302,16 @@ impl Writer {
         }
     }
 
-    async fn attempt(&self, work: &Work) -> io::Result<()> {
+    async fn attempt(&mut self, work: &Work) -> io::Result<()> {
         let (id, objects) = (&self.track.id, &self.objects);
         match work {
             Work::Part(msn, index, independent, data) => {
-                let object = sealed::seal(&[(*independent, data.clone())]);
-                objects.put(&names::part(id, *msn, *index), object, Lasts::Soon).await
+                let at = if self.records.msn == *msn { self.records.bytes } else { 0 };
+                let record = records::record(*index, *independent, data);
+                let end = at + record.len() as u64;
+                objects.append(&names::parts(id, *msn), at, record).await?;
+                self.records = Records { msn: *msn, bytes: end };
+                Ok(())
             }
             Work::Whole(msn, parts) => {
                 let object = sealed::seal(parts);

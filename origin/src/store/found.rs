@@ -1,16 +1,16 @@
 //! What a killed origin left of a rendition.
 //!
 //! A whole segment was on disk for good before its last part was listed, so its name is enough.
-//! The parts of an unfinished one may be torn by a power cut: each is read, and one that is not
+//! The parts of an unfinished one may be torn by a power cut: they are read, and one that is not
 //! what was written is a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::behind::Records;
 use super::names::{self, Named};
+use super::records::{self, Recorded};
 use super::{Objects, Segment, StoredPart, sealed, track};
 use crate::grid::{Grid, Kind};
 
@@ -24,13 +24,15 @@ pub(super) struct Left {
     pub(super) useless: Vec<String>,
     /// Segments whose parts are all there, and that are no object yet.
     pub(super) unsealed: Vec<u64>,
+    /// What is written of the last segment that has records.
+    pub(super) records: Records,
 }
 
 /// The names in a rendition's folder, by what they say.
 #[derive(Default)]
 struct Names {
     whole: BTreeSet<u64>,
-    parts: BTreeMap<u64, BTreeSet<u64>>,
+    parts: BTreeSet<u64>,
     gaps: BTreeSet<u64>,
 }
 
@@ -53,15 +55,16 @@ pub(super) async fn read(
         left.segments.insert(*msn, Arc::new(segment));
     }
     let last = names.last();
-    for (msn, indices) in &names.parts {
-        let parts = grid.parts(kind, *msn);
-        let useless = indices.iter().filter(|i| names.whole.contains(msn) || **i >= parts);
-        left.useless.extend(useless.map(|index| names::part(id, *msn, *index)));
+    for msn in &names.parts {
         if names.whole.contains(msn) {
+            left.useless.push(names::parts(id, *msn));
             continue;
         }
-        let unfinished = Some(*msn) == last;
-        let segment = unfinished_one(objects, id, *msn, indices, parts, unfinished).await?;
+        let parts = grid.parts(kind, *msn);
+        let object = objects.get(&names::parts(id, *msn)).await?.unwrap_or_default();
+        let (recorded, bytes) = records::read(&object);
+        left.records = Records { msn: *msn, bytes: bytes as u64 };
+        let segment = unfinished_one(id, *msn, recorded, parts, Some(*msn) == last);
         if segment.parts.len() as u64 == parts && !segment.gap() {
             left.unsealed.push(*msn);
         }
@@ -74,15 +77,14 @@ pub(super) async fn read(
     }
     let first = last.unwrap_or(0).saturating_sub(kept);
     let gone = track::forget_before(&mut left.segments, first);
-    left.useless.extend(gone.into_iter().flat_map(|msn| all_of(id, kind, grid, msn)));
+    left.useless.extend(gone.into_iter().flat_map(|msn| all_of(id, msn)));
     left.unsealed.retain(|msn| *msn >= first);
     Ok(left)
 }
 
 /// The names that the objects of a segment may have.
-pub(super) fn all_of(id: &str, kind: Kind, grid: &Grid, msn: u64) -> Vec<String> {
-    let parts = (0..grid.parts(kind, msn)).map(|index| names::part(id, msn, index));
-    parts.chain([names::whole(id, msn), names::gap(id, msn)]).collect()
+pub(super) fn all_of(id: &str, msn: u64) -> [String; 3] {
+    [names::parts(id, msn), names::whole(id, msn), names::gap(id, msn)]
 }
 
 impl Names {
@@ -91,7 +93,7 @@ impl Names {
         for name in names.iter().filter_map(|name| names::read(name)) {
             match name {
                 Named::Whole(msn) => drop(all.whole.insert(msn)),
-                Named::Part(msn, index) => drop(all.parts.entry(msn).or_default().insert(index)),
+                Named::Parts(msn) => drop(all.parts.insert(msn)),
                 Named::Gap(msn) => drop(all.gaps.insert(msn)),
             }
         }
@@ -100,8 +102,8 @@ impl Names {
 
     /// The last segment of which anything is there.
     fn last(&self) -> Option<u64> {
-        let parts = self.parts.last_key_value().map(|(msn, _)| *msn);
-        self.whole.last().copied().max(parts).max(self.gaps.last().copied())
+        let all = [&self.whole, &self.parts, &self.gaps];
+        all.into_iter().filter_map(|segments| segments.last().copied()).max()
     }
 }
 
@@ -126,22 +128,17 @@ async fn whole(objects: &dyn Objects, id: &str, msn: u64, parts: u64) -> io::Res
 
 /// A segment that has parts of its own. What is missing between them is a gap, and so is the rest,
 /// unless it is the one in which the timeline goes on.
-async fn unfinished_one(
-    objects: &dyn Objects,
+fn unfinished_one(
     id: &str,
     msn: u64,
-    indices: &BTreeSet<u64>,
+    recorded: Vec<Recorded>,
     count: u64,
     unfinished: bool,
-) -> io::Result<Segment> {
-    let mut parts = Vec::new();
-    for index in 0..count {
-        let object = match indices.contains(&index) {
-            true => objects.get(&names::part(id, msn, index)).await?,
-            false => None,
-        };
-        parts.push(object.and_then(|object| one_part(&object)));
-    }
+) -> Segment {
+    let mut recorded: BTreeMap<u64, Recorded> =
+        recorded.into_iter().map(|part| (part.index, part)).collect();
+    let mut parts: Vec<Option<StoredPart>> =
+        (0..count).map(|index| recorded.remove(&index).map(one_part)).collect();
     if unfinished {
         let known = parts.iter().rposition(Option::is_some).map_or(0, |at| at + 1);
         parts.truncate(known);
@@ -154,11 +151,12 @@ async fn unfinished_one(
         // It never becomes one object: what is left of it is read when it is asked for.
         segment.parts.iter_mut().for_each(|part| part.data = None);
     }
-    Ok(segment)
+    segment
 }
 
-fn one_part(object: &Bytes) -> Option<StoredPart> {
-    let opened = sealed::open(object)?;
-    let (length, independent) = *opened.parts.first()?;
-    Some(StoredPart { length, independent, gap: false, data: opened.part(0) })
+fn one_part(recorded: Recorded) -> StoredPart {
+    let Recorded { independent, data, .. } = recorded;
+    // A record tells no more than four bytes can.
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    StoredPart { length, independent, gap: false, data: Some(data) }
 }

@@ -1,11 +1,11 @@
-//! The names of objects: `{rendition}/{msn}.m4s` for a segment, `{rendition}/{msn}.{part}.m4s` for
-//! a part of one that is not whole, and `{rendition}/{msn}.gap` for one that is known to be a gap.
+//! The names of objects: `{rendition}/{msn}.m4s` for a segment, `{rendition}/{msn}.parts` for the
+//! parts of one that is not whole, and `{rendition}/{msn}.gap` for one that is known to be a gap.
 
 /// What a name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     Whole(u64),
-    Part(u64, u64),
+    Parts(u64),
     Gap(u64),
 }
 
@@ -13,8 +13,8 @@ pub(super) fn whole(id: &str, msn: u64) -> String {
     format!("{id}/{msn}.m4s")
 }
 
-pub(super) fn part(id: &str, msn: u64, index: u64) -> String {
-    format!("{id}/{msn}.{index}.m4s")
+pub(super) fn parts(id: &str, msn: u64) -> String {
+    format!("{id}/{msn}.parts")
 }
 
 pub(super) fn gap(id: &str, msn: u64) -> String {
@@ -24,12 +24,13 @@ pub(super) fn gap(id: &str, msn: u64) -> String {
 /// What the name of an object in a rendition's folder says; `None` for what the store did not make.
 pub(super) fn read(name: &str) -> Option<Named> {
     let number = |text: &str| text.parse::<u64>().ok().filter(|n| n.to_string() == text);
-    if let Some(msn) = name.strip_suffix(".gap") {
-        return number(msn).map(Named::Gap);
-    }
-    match name.strip_suffix(".m4s")?.split_once('.') {
-        Some((msn, index)) => Some(Named::Part(number(msn)?, number(index)?)),
-        None => number(name.strip_suffix(".m4s")?).map(Named::Whole),
+    let (msn, kind) = name.split_once('.')?;
+    let msn = number(msn)?;
+    match kind {
+        "m4s" => Some(Named::Whole(msn)),
+        "parts" => Some(Named::Parts(msn)),
+        "gap" => Some(Named::Gap(msn)),
+        _ => None,
     }
 }
 
@@ -41,9 +42,9 @@ mod tests {
     fn names_are_read_as_they_are_made() {
         let of = |name: String| read(name.split_once('/').map_or("", |(_, name)| name));
         assert_eq!(of(whole("v", 7)), Some(Named::Whole(7)));
-        assert_eq!(of(part("v", 7, 0)), Some(Named::Part(7, 0)));
+        assert_eq!(of(parts("v", 7)), Some(Named::Parts(7)));
         assert_eq!(of(gap("v", 7)), Some(Named::Gap(7)));
-        for other in ["init.mp4", "7.new", "07.m4s", "7.1.2.m4s", "x.m4s", ".m4s", "-1.gap"] {
+        for other in ["init.mp4", "7.new", "07.m4s", "7.1.m4s", "x.m4s", ".m4s", "-1.gap"] {
             assert_eq!(read(other), None, "{other}");
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::{Cursor, HOT_SEGMENTS, Objects, Part, Segment, StoredPart, names, sealed};
+use super::{Cursor, HOT_SEGMENTS, Objects, Part, Segment, StoredPart, names, records, sealed};
 use crate::grid::{Grid, Kind};
 
 /// One rendition's published media.
@@ -151,13 +151,22 @@ impl Track {
         if let Some(data) = part.and_then(|part| part.data.clone()) {
             return Ok(Found::Bytes(data));
         }
-        let (name, at) = match segment.stored {
-            true => (names::whole(&self.id, msn), at),
-            false if part.is_some_and(|part| !part.gap) => (names::part(&self.id, msn, index), 0),
-            false => return Ok(Found::Never),
+        let data = match segment.stored {
+            true => {
+                let opened = self.opened(&names::whole(&self.id, msn)).await?;
+                opened.and_then(|opened| opened.part(at))
+            }
+            false if part.is_some_and(|part| !part.gap) => self.recorded(msn, index).await?,
+            false => None,
         };
-        let opened = self.opened(&name).await?;
-        Ok(opened.and_then(|opened| opened.part(at)).map_or(Found::Never, Found::Bytes))
+        Ok(data.map_or(Found::Never, Found::Bytes))
+    }
+
+    /// A part of a segment that never became one object.
+    async fn recorded(&self, msn: u64, index: u64) -> io::Result<Option<Bytes>> {
+        let object = self.objects.get(&names::parts(&self.id, msn)).await?;
+        let mut parts = object.into_iter().flat_map(|object| records::read(&object).0);
+        Ok(parts.find(|part| part.index == index).map(|part| part.data))
     }
 
     /// An object that is what was written.
