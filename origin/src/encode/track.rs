@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use super::ladder::OFFSET_S;
 use crate::grid::{AAC_FRAME, Grid, Kind};
-use crate::mp4::read::{Item, Reader};
-use crate::package::message::Message;
+use crate::mp4::read::{Item, Reader, Sample};
+use crate::package::message::{Message, Placed};
 use crate::package::queue::{Closed, RunSink};
 
 /// An encoder that gives no sample for this long is ended: longer than any publisher is waited for.
@@ -110,33 +110,33 @@ impl TrackReader {
                 Ok(_) => self.progress.came(),
             }
             let items = reader.push(&buffer).map_err(|error| format!("track {track}: {error}"))?;
-            if items.into_iter().try_for_each(|item| self.tell(item)).is_err() {
+            if self.tell(items).is_err() {
                 return Ok(());
             }
         }
     }
 
-    fn tell(&mut self, item: Item) -> Result<(), Closed> {
+    /// What came together is told together: to wake the packager costs more than a sample does.
+    fn tell(&mut self, items: Vec<Item>) -> Result<(), Closed> {
         let track = self.place.track;
-        match item {
-            Item::Header(header) => {
-                self.timescale = header.timescale;
-                self.sink.send(Message::Header { track, header })
-            }
-            Item::Sample(sample) => {
-                let Some(index) = self.place.index(sample.time, self.timescale) else {
-                    return Ok(());
-                };
-                let (sync, data) = (sample.sync, sample.data);
-                self.sink.send(Message::Sample {
-                    track,
-                    index,
-                    sync,
-                    data,
-                    came: std::time::Instant::now(),
-                })
+        let mut samples = Vec::new();
+        for item in items {
+            match item {
+                // It comes once, before all samples.
+                Item::Header(header) => {
+                    self.timescale = header.timescale;
+                    self.sink.send(Message::Header { track, header })?;
+                }
+                Item::Sample(Sample { time, sync, data }) => {
+                    let index = self.place.index(time, self.timescale);
+                    samples.extend(index.map(|index| Placed { index, sync, data }));
+                }
             }
         }
+        if samples.is_empty() {
+            return Ok(());
+        }
+        self.sink.send(Message::Samples { track, samples, came: std::time::Instant::now() })
     }
 }
 

@@ -9,6 +9,17 @@ use super::end::EndError;
 use super::filler::Filler;
 use crate::mp4::read::Header;
 
+/// One sample and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Index on the grid.
+    pub index: u64,
+    /// Whether decoding can start here.
+    pub sync: bool,
+    /// Coded bytes.
+    pub data: Bytes,
+}
+
 /// By a run of the encoder, but for the last two.
 #[derive(Debug)]
 pub enum Message {
@@ -24,16 +35,12 @@ pub enum Message {
         /// Sample entry and size.
         header: Header,
     },
-    /// One sample.
-    Sample {
+    /// Samples that came together.
+    Samples {
         /// Position in [`Plan::tracks`].
         track: usize,
-        /// Index on the grid.
-        index: u64,
-        /// Whether decoding can start here.
-        sync: bool,
-        /// Coded bytes.
-        data: Bytes,
+        /// In order.
+        samples: Vec<Placed>,
         /// When the last of them came out of the encoder.
         came: Instant,
     },

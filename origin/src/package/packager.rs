@@ -5,9 +5,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, HistogramOpts};
+use tokio::time::MissedTickBehavior;
 
 use crate::breaks::on_air::Breaks;
 use crate::clock::now_ms;
@@ -17,7 +18,7 @@ use crate::package::assemble::Assembler;
 use crate::package::end::{End, EndError};
 use crate::package::filler::Filler;
 use crate::package::inits::Inits;
-use crate::package::message::Message;
+use crate::package::message::{Message, Placed};
 use crate::package::queue::Queue;
 use crate::store::{Cursor, Part, Store, Track};
 use crate::told::Told;
@@ -35,7 +36,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// to be coded anew: what was lost is a gap then.
 const FILLERS_WAIT: Duration = Duration::from_millis(500);
 
-/// For so long nothing may come before the clock is looked at: half of the shortest part.
+/// Between two looks at the clock, and for so long nothing may come before: half of the shortest
+/// part.
 const TICK: Duration = Duration::from_millis(50);
 
 /// What the packager counts, for an operator.
@@ -196,13 +198,27 @@ impl Packager {
         if self.boot.is_another() {
             self.boot.note();
         }
+        // One timer for all: to set it for each message would wake the runtime each time.
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
         while !self.is_over() {
-            let next = async { tokio::time::timeout(TICK, messages.next()).await };
+            let next = async {
+                tokio::select! {
+                    biased;
+                    message = messages.next() => Some(message),
+                    _ = ticks.tick() => None,
+                }
+            };
             match runtime.block_on(next) {
-                Ok(Some(message)) => self.take(message),
-                Ok(None) => return,
+                Some(Some(message)) => {
+                    self.take(message);
+                    heard = Instant::now();
+                }
+                Some(None) => return,
                 // Nothing waits: what is late by the clock is late indeed.
-                Err(_) => self.fill_by_clock(),
+                None if heard.elapsed() >= TICK => self.fill_by_clock(),
+                None => {}
             }
         }
     }
@@ -243,22 +259,7 @@ impl Packager {
                 self.start(frame);
             }
             Message::Header { track, header } => self.header(track, header),
-            Message::Sample { track, index, sync, data, came } => {
-                self.change_again(track);
-                let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
-                    return;
-                };
-                let parts = assembler.push(index, sync, data);
-                if track == 0 {
-                    self.counters.pictures.fetch_add(1, Ordering::Relaxed);
-                }
-                self.heard(track);
-                self.publish(track, &parts);
-                if !parts.is_empty() {
-                    part_seconds().observe(came.elapsed().as_secs_f64());
-                    self.fill_behind(track);
-                }
-            }
+            Message::Samples { track, samples, came } => self.samples(track, samples, came),
             Message::End => self.counters.running.store(0, Ordering::Relaxed),
             Message::Fillers(fillers) => self.fill_with(fillers),
             Message::Finish { reply } => {
@@ -267,6 +268,26 @@ impl Packager {
                     let _ = reply.send(self.finish());
                 }
             }
+        }
+    }
+
+    fn samples(&mut self, track: usize, samples: Vec<Placed>, came: Instant) {
+        self.change_again(track);
+        let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
+            return;
+        };
+        if track == 0 {
+            self.counters.pictures.fetch_add(samples.len() as u64, Ordering::Relaxed);
+        }
+        let mut parts = Vec::new();
+        for Placed { index, sync, data } in samples {
+            parts.extend(assembler.push(index, sync, data));
+        }
+        self.heard(track);
+        self.publish(track, &parts);
+        if !parts.is_empty() {
+            part_seconds().observe(came.elapsed().as_secs_f64());
+            self.fill_behind(track);
         }
     }
 

@@ -111,7 +111,7 @@ impl WeakSink {
 }
 
 impl RunSink {
-    /// Hands a message over. A sample for which there is no room is dropped.
+    /// Hands a message over. Samples for which there is no room are dropped.
     ///
     /// # Errors
     /// When nobody takes messages any more.
@@ -171,7 +171,7 @@ impl Queue {
                 self.open &= !heard;
                 heard
             }
-            Message::Header { .. } | Message::Sample { .. } => self.hears(run),
+            Message::Header { .. } | Message::Samples { .. } => self.hears(run),
         }
     }
 
@@ -183,7 +183,7 @@ impl Queue {
 /// Bytes that a message keeps in memory, of those that may be dropped.
 fn weight(message: &Message) -> usize {
     match message {
-        Message::Sample { data, .. } => data.len(),
+        Message::Samples { samples, .. } => samples.iter().map(|one| one.data.len()).sum(),
         Message::Start { .. }
         | Message::Header { .. }
         | Message::End
@@ -196,11 +196,12 @@ fn weight(message: &Message) -> usize {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::package::message::Placed;
     use bytes::Bytes;
 
     fn sample(index: u64, bytes: usize) -> Message {
-        let (data, came) = (Bytes::from(vec![0; bytes]), std::time::Instant::now());
-        Message::Sample { track: 0, index, sync: true, data, came }
+        let samples = vec![Placed { index, sync: true, data: Bytes::from(vec![0; bytes]) }];
+        Message::Samples { track: 0, samples, came: std::time::Instant::now() }
     }
 
     async fn drain(queue: &mut Queue) -> Vec<String> {
@@ -209,7 +210,7 @@ mod tests {
             heard.push(match message {
                 Message::Start { frame } => format!("start {frame}"),
                 Message::Header { .. } => "header".to_owned(),
-                Message::Sample { index, .. } => format!("sample {index}"),
+                Message::Samples { samples, .. } => format!("sample {}", samples[0].index),
                 Message::End => "end".to_owned(),
                 Message::Fillers(_) => "fillers".to_owned(),
                 Message::Finish { .. } => "finish".to_owned(),

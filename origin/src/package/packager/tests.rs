@@ -1,5 +1,4 @@
 use std::sync::Mutex;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -106,11 +105,13 @@ impl Stage {
         let kind = self.packager.store_kind(track);
         let at = |ms| self.grid.sample_at(kind, self.grid.zero_ms + ms);
         for index in at(from_ms)..at(until_ms) {
-            self.packager.take(Message::Sample {
+            self.packager.take(Message::Samples {
                 track,
-                index,
-                sync: index.is_multiple_of(50),
-                data: Bytes::from_static(b"sample"),
+                samples: vec![Placed {
+                    index,
+                    sync: index.is_multiple_of(50),
+                    data: Bytes::from_static(b"sample"),
+                }],
                 came: Instant::now(),
             });
             self.ledger.check();
@@ -495,16 +496,10 @@ fn a_publisher_that_leaves_is_followed_by_slate_and_one_that_is_silent_is_waited
     // A new run is waited for, and begins with a key at its first part.
     let frame = stage.packager.grid.part(Kind::Video, 2, 9).0;
     stage.packager.take(Message::Start { frame });
-    for index in frame..frame + 5 {
-        let data = Bytes::from_static(b"sample");
-        stage.packager.take(Message::Sample {
-            track: 0,
-            index,
-            sync: index == frame,
-            data,
-            came: Instant::now(),
-        });
-    }
+    let data = Bytes::from_static(b"sample");
+    let sample = |index| Placed { index, sync: index == frame, data: data.clone() };
+    let samples = (frame..frame + 5).map(sample).collect();
+    stage.packager.take(Message::Samples { track: 0, samples, came: Instant::now() });
     assert!(stage.shown(0).ends_with(" sssssssssm"), "{}", stage.shown(0));
 }
 
