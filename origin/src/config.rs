@@ -29,6 +29,7 @@ use crate::encode::budget::Budget;
 use crate::encode::encoder::{Chosen, Encoder};
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::{LadderLimits, RungRule};
+use crate::encode::speed::Speed;
 use crate::event::schedule::Schedule;
 use crate::event::snapshots::SnapshotRule;
 use crate::event::{self, LiveConfig};
@@ -277,7 +278,7 @@ impl Config {
                     max_height: self.max_height,
                     rungs: self.rungs.clone(),
                     // Those of the process take their place.
-                    budget: Budget::of_machine(self.cpu_share),
+                    budget: Budget::of_machine(self.cpu_share, Speed::default()),
                     encoder: Chosen::new(self.encoder.unwrap_or(Encoder::X264)),
                 },
                 frame_rate: self.frame_rate,

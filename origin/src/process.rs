@@ -17,6 +17,7 @@ use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{DocumentPublisher, PublishError};
 use crate::encode::budget::Budget;
 use crate::encode::encoder::Chosen;
+use crate::encode::speed::Speed;
 use crate::event::snapshots::Snapshots;
 use crate::event::{Registry, Runner, RunnerError, Settings, Shared};
 use crate::http::{self, ListenError};
@@ -98,7 +99,7 @@ pub async fn run(
         publisher: Arc::clone(&publisher),
         publishers: Publishers::default(),
         snapshots: Arc::clone(&snapshots),
-        budget: Budget::of_machine(config.cpu_share),
+        budget: Budget::of_machine(config.cpu_share, Speed::kept_in(config.data.join("speed"))),
         encoder: Chosen::choose(config.encoder).await,
     };
     let runner = Arc::new(Runner::new(events.clone(), shared, config.entrances()));

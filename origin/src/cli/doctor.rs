@@ -15,7 +15,7 @@ use sightscreen_origin::encode::ffmpeg::{check_installed, ffmpeg_version};
 use sightscreen_origin::encode::ladder::{
     LadderInput, LadderLimits, Rung, RungRule, Shape, choose,
 };
-use sightscreen_origin::encode::speed::measure;
+use sightscreen_origin::encode::speed::{Speed, measure};
 use sightscreen_origin::ingest::Input;
 
 /// Synced writes that are timed, as large as a part.
@@ -169,12 +169,12 @@ async fn rungs(config: &Config, encoder: Encoder, findings: &mut Findings) {
 /// How many events of a source fit, and with which rungs, by the origin's own choice.
 async fn streams(config: &Config, encoder: Encoder, findings: &mut Findings) {
     let Ok(folder) = tempfile_folder() else { return };
-    let cache = folder.join("speed");
+    let file = folder.join("speed");
     for (width, height, fps) in SOURCES {
         let limits = LadderLimits {
             max_height: config.max_height,
             rungs: config.rungs.clone(),
-            budget: Budget::of_machine(config.cpu_share),
+            budget: Budget::of_machine(config.cpu_share, Speed::kept_in(file.clone())),
             encoder: Chosen::new(encoder),
         };
         let (mut claims, mut first) = (Vec::new(), Vec::new());
@@ -182,7 +182,7 @@ async fn streams(config: &Config, encoder: Encoder, findings: &mut Findings) {
             let claim = limits.budget.claim();
             let shape = Shape { width, height };
             let source = LadderInput { shape, fps: (fps, 1), can_halve: true };
-            let Ok(rungs) = choose(source, &limits, &claim, &cache).await else { break };
+            let Ok(rungs) = choose(source, &limits, &claim).await else { break };
             if claims.is_empty() {
                 first = rungs.iter().map(|rung| rung.height).collect();
             }

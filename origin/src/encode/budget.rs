@@ -5,9 +5,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::EncodeError;
+use super::speed::Speed;
+
 /// The budget, in cores. Clones are the same budget.
 #[derive(Debug, Clone)]
-pub struct Budget(Arc<Mutex<State>>);
+pub struct Budget {
+    state: Arc<Mutex<State>>,
+    speed: Arc<Speed>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -39,16 +45,16 @@ impl Room {
 }
 
 impl Budget {
-    /// This part of the machine, 0 to 1.
+    /// This part of the machine, 0 to 1, and how fast it is.
     #[must_use]
-    pub fn of_machine(share: f64) -> Self {
+    pub fn of_machine(share: f64, speed: Speed) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self::new(cores as f64 * share)
+        Self::new(cores as f64 * share, speed)
     }
 
-    fn new(total: f64) -> Self {
+    fn new(total: f64, speed: Speed) -> Self {
         let state = State { total, taken: 0.0, waiting: 0, announced: 0 };
-        Self(Arc::new(Mutex::new(state)))
+        Self { state: Arc::new(Mutex::new(state)), speed: Arc::new(speed) }
     }
 
     /// So many events are about to claim their share.
@@ -71,7 +77,7 @@ impl Budget {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,6 +98,14 @@ enum Held {
 }
 
 impl Claim {
+    /// CPU seconds that encoding one pixel takes on the machine.
+    ///
+    /// # Errors
+    /// When ffmpeg cannot be started, or does not encode.
+    pub async fn pixel_cost(&self) -> Result<f64, EncodeError> {
+        self.budget.speed.pixel_cost().await
+    }
+
     /// Chooses what to take by what there is. `choose` returns its choice and the cores for it, or
     /// why nothing fits.
     ///
@@ -145,7 +159,7 @@ mod tests {
 
     #[test]
     fn known_events_share_and_later_ones_get_what_is_left() {
-        let budget = Budget::new(8.0);
+        let budget = Budget::new(8.0, Speed::default());
         budget.announce(2);
         let (a, b) = (budget.claim(), budget.claim());
         assert_eq!(take(&a, 3.0), (4.0, 8.0));

@@ -2,15 +2,13 @@
 //! Content and creatives share the encoder's settings. A plan never changes during an event, and
 //! never scales up.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::EncodeError;
 use super::budget::{Budget, Claim};
 use super::encoder::{Chosen, Encoder};
 use super::graph::HD_COLORS;
-use super::speed::pixel_cost;
+use super::speed::Speed;
 use crate::grid::{Grid, Kind};
 
 /// Added to every timestamp that ffmpeg writes, in seconds: with it, an AAC encoder's priming does
@@ -67,7 +65,7 @@ const HALVED: Option<u32> = Some(50);
 
 impl Default for LadderLimits {
     fn default() -> Self {
-        let budget = Budget::of_machine(0.25);
+        let budget = Budget::of_machine(0.25, Speed::default());
         Self {
             max_height: 1080,
             rungs: USUAL_RUNGS.to_vec(),
@@ -235,8 +233,7 @@ fn muxer(cut: &str) -> String {
 }
 
 /// Chooses rungs for a source: none taller than it or the limit, and together within what the
-/// event may take of the budget. The measured speed is kept in `cache`, so that only the first
-/// start of an installation measures.
+/// event may take of the budget.
 ///
 /// # Errors
 /// When ffmpeg cannot be started or cannot encode H.264, or when other events leave no room.
@@ -244,9 +241,8 @@ pub async fn choose(
     source: LadderInput,
     limits: &LadderLimits,
     claim: &Claim,
-    cache: &Path,
 ) -> Result<Vec<Rung>, EncodeError> {
-    let cost = pixel_cost(cache).await?;
+    let cost = claim.pixel_cost().await?;
     let cores = |rungs: &[Rung]| load(rungs, source.fps) * cost;
     claim.take(|room| {
         let mut rungs = fit(source, limits, room.share / cost);
@@ -270,13 +266,8 @@ pub async fn choose(
 ///
 /// # Errors
 /// When ffmpeg cannot be started or cannot encode H.264.
-pub async fn keep(
-    rungs: &[Rung],
-    fps: (u32, u32),
-    claim: &Claim,
-    cache: &Path,
-) -> Result<(), EncodeError> {
-    let needs = load(rungs, fps) * pixel_cost(cache).await?;
+pub async fn keep(rungs: &[Rung], fps: (u32, u32), claim: &Claim) -> Result<(), EncodeError> {
+    let needs = load(rungs, fps) * claim.pixel_cost().await?;
     claim.take(|room| {
         if needs > room.free {
             tracing::warn!(
@@ -416,15 +407,15 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_does_not_fit_has_fewer_rungs_or_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("speed");
+        let file = folder.path().join("speed");
         // A core makes 100 million pixels a second.
-        std::fs::write(&cache, "1e-8").unwrap();
+        std::fs::write(&file, "1e-8").unwrap();
         let cores = std::thread::available_parallelism().unwrap().get() as f64;
-        let budget = Budget::of_machine(1.0 / cores);
+        let budget = Budget::of_machine(1.0 / cores, Speed::kept_in(file));
         let limits = LadderLimits { budget: budget.clone(), ..LadderLimits::default() };
         let source = at((1920, 1080), (25, 1));
         let choose = async |claim: &Claim| {
-            let rungs = choose(source, &limits, claim, &cache).await?;
+            let rungs = choose(source, &limits, claim).await?;
             Ok::<Vec<u32>, EncodeError>(rungs.iter().map(|rung| rung.height).collect())
         };
         let (mut claims, mut chosen) = (Vec::new(), Vec::new());

@@ -1,6 +1,8 @@
 //! How fast this machine encodes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::OnceCell;
 
 use super::EncodeError;
 use super::encoder::Encoder;
@@ -23,17 +25,42 @@ pub struct Cost {
     pub times: f64,
 }
 
-/// CPU seconds that encoding one pixel takes here. Once measured it is kept in `cache`.
-pub(super) async fn pixel_cost(cache: &Path) -> Result<f64, EncodeError> {
-    let kept = std::fs::read_to_string(cache).ok().and_then(|text| text.trim().parse::<f64>().ok());
+/// The machine's speed, measured once.
+#[derive(Debug, Default)]
+pub struct Speed {
+    pixel_cost: OnceCell<f64>,
+    file: Option<PathBuf>,
+}
+
+impl Speed {
+    /// A speed that is kept in a file from one start to the next.
+    #[must_use]
+    pub fn kept_in(file: PathBuf) -> Self {
+        Self { pixel_cost: OnceCell::new(), file: Some(file) }
+    }
+
+    /// CPU seconds that encoding one pixel takes here.
+    ///
+    /// # Errors
+    /// See [`measure`].
+    pub(super) async fn pixel_cost(&self) -> Result<f64, EncodeError> {
+        self.pixel_cost.get_or_try_init(|| pixel_cost(self.file.as_deref())).await.copied()
+    }
+}
+
+async fn pixel_cost(file: Option<&Path>) -> Result<f64, EncodeError> {
+    let text = file.and_then(|file| std::fs::read_to_string(file).ok());
+    let kept = text.and_then(|text| text.trim().parse::<f64>().ok());
     if let Some(cost) = kept.filter(|cost| cost.is_finite() && *cost > 0.0) {
         return Ok(cost);
     }
     let Rung { width, height, .. } = SMALL;
     let cost = measure(Encoder::X264, SMALL, (25, 1)).await?;
     let cost = cost.cores / (f64::from(width) * f64::from(height) * 25.0);
-    if let Err(error) = std::fs::write(cache, format!("{cost:e}\n")) {
-        tracing::warn!(path = %cache.display(), %error, "the measured speed is not kept");
+    if let Some(file) = file
+        && let Err(error) = std::fs::write(file, format!("{cost:e}\n"))
+    {
+        tracing::warn!(path = %file.display(), %error, "the measured speed is not kept");
     }
     Ok(cost)
 }

@@ -17,7 +17,7 @@ use super::LiveConfig;
 use super::error::StartError;
 use super::media::Media;
 use super::newest::Newest;
-use super::tracks::{make_plan, probe_source, speed};
+use super::tracks::{make_plan, probe_source};
 use crate::breaks::on_air::Breaks;
 use crate::clock::{self, now_ms};
 use crate::creative::Library;
@@ -154,7 +154,7 @@ impl LiveEvent {
         let claim = config.ladder.budget.claim();
         let plan = match (&saved, &source) {
             (Some(Saved { plan: Some(plan), .. }), _) => {
-                ladder::keep(&plan.video, fps, &claim, &speed(&config)).await?;
+                ladder::keep(&plan.video, fps, &claim).await?;
                 Some(plan.clone())
             }
             (_, Some(source)) => {

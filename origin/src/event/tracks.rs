@@ -1,7 +1,5 @@
 //! Which tracks an event has, by its source and its settings.
 
-use std::path::PathBuf;
-
 use super::LiveConfig;
 use super::error::StartError;
 use crate::demo::testmatch;
@@ -38,11 +36,6 @@ pub(super) async fn probe_source(config: &LiveConfig) -> Result<Option<Probed>, 
     })
 }
 
-/// Where the measured speed of this machine is kept.
-pub(super) fn speed(config: &LiveConfig) -> PathBuf {
-    config.data.join("speed")
-}
-
 pub(super) async fn make_plan(
     config: &LiveConfig,
     claim: &Claim,
@@ -52,7 +45,7 @@ pub(super) async fn make_plan(
 ) -> Result<Plan, EncodeError> {
     let grid = Grid::new(0, fps, config.segment_ms, config.part_ms);
     let source = LadderInput { shape, fps, can_halve: grid.is_ok_and(|grid| grid.can_halve()) };
-    let video = ladder::choose(source, &config.ladder, claim, &speed(config)).await?;
+    let video = ladder::choose(source, &config.ladder, claim).await?;
     let mut audio: Vec<String> = config.languages.iter().take(languages.max(1)).cloned().collect();
     if audio.is_empty() {
         audio.push("en".to_owned());

@@ -20,9 +20,9 @@ use super::process::{cpu_s, cpu_s_with_children};
 use super::{Figure, median};
 use crate::children::{AtSignal, Group};
 use crate::servers::{Plan, Servers};
-use crate::{clip, live, paths, up};
+use crate::{artifacts, clip, live, paths, up};
 
-const PAIRS: usize = 3;
+const PAIRS: usize = 5;
 /// Of two seconds, as the origin's are unless set.
 const SEGMENT: Duration = Duration::from_secs(2);
 /// Over which the time is taken: 30 s of media.
@@ -77,6 +77,7 @@ impl Cost {
 fn origin(clip: &Path, data: &Path) -> Result<(Cost, Vec<String>)> {
     let mut plan = Plan::fresh(data, &format!("file:{}", clip.display()))?;
     plan.scheduled = false;
+    plan.origin_program = artifacts::timed("origin", artifacts::shipped_origin)?;
     plan.origin_flags = FLAGS.map(str::to_owned).into();
     let mut servers = Servers::start(plan)?;
     servers.ready()?;

@@ -16,7 +16,7 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, Timestamps, TimestampingFlag, recvmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, TimestampingFlag, Timestamps, recvmsg, setsockopt, sockopt,
 };
 use nix::time::ClockId;
 use nix::unistd::Pid;
