@@ -95,25 +95,15 @@ pub(crate) fn host() -> Result<PathBuf> {
 /// The same as it is shipped, which takes minutes.
 pub(crate) fn shipped_host() -> Result<PathBuf> {
     tools::targets()?;
-    shipped("sightscreen-edge", "sightscreen-host")
+    let mut build = run::cargo();
+    build.args(["build", "--profile", "dist", "--bins", "--package", "sightscreen-host"]);
+    run::built("build sightscreen-edge, linked as one", &mut build)?;
+    Ok(paths::dist("sightscreen-edge"))
 }
 
 /// `sightscreen-origin`.
 pub(crate) fn origin() -> Result<PathBuf> {
     native("sightscreen-origin")
-}
-
-/// The same as it is shipped, which takes minutes.
-pub(crate) fn shipped_origin() -> Result<PathBuf> {
-    shipped("sightscreen-origin", "sightscreen-origin")
-}
-
-/// A program of a package, linked as one.
-fn shipped(program: &str, package: &str) -> Result<PathBuf> {
-    let mut build = run::cargo();
-    build.args(["build", "--profile", "dist", "--bins", "--package", package]);
-    run::built(&format!("build {program}, linked as one"), &mut build)?;
-    Ok(paths::dist(program))
 }
 
 /// The package's program at Fastly, where `fastly compute build` looks for it.

@@ -36,8 +36,7 @@ pub(crate) const CONTENTS: [&str; 14] = [
     "spin",
 ];
 
-type Release = fn(&Path) -> Result<()>;
-type Part = (&'static str, Release);
+type Part = (&'static str, fn(&Path) -> Result<()>);
 
 const PARTS: [Part; 6] = [
     ("origin", origin),
@@ -68,18 +67,14 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every part for a test, both programs as all tests have them: to link one as a whole takes
-/// minutes.
+/// Every part for a test, the edge as all tests have it: to link it as one takes minutes.
 pub(crate) fn for_test(folder: &Path) -> Result<()> {
-    let quick = |(name, part): Part| {
-        let quick: Release = match name {
-            "origin" => quick_origin,
-            "edge" => quick_edge,
-            _ => part,
-        };
-        (name, quick)
-    };
-    let parts = PARTS.map(quick);
+    let mut parts = PARTS;
+    for (name, part) in &mut parts {
+        if *name == "edge" {
+            *part = quick_edge;
+        }
+    }
     into(folder, &parts)
 }
 
@@ -103,17 +98,10 @@ fn into(folder: &Path, parts: &[Part]) -> Result<()> {
     Ok(())
 }
 
-fn origin(folder: &Path) -> Result<()> {
-    put_origin(&artifacts::timed("origin", artifacts::shipped_origin)?, folder)
-}
-
-fn quick_origin(folder: &Path) -> Result<()> {
-    put_origin(&artifacts::timed("origin", artifacts::origin)?, folder)
-}
-
 /// The program, the page that it serves, and what runs it.
-fn put_origin(program: &Path, folder: &Path) -> Result<()> {
-    put(program, &folder.join("sightscreen-origin"))?;
+fn origin(folder: &Path) -> Result<()> {
+    let program = artifacts::timed("origin", artifacts::origin)?;
+    put(&program, &folder.join("sightscreen-origin"))?;
     copy_tree(&artifacts::timed("page", artifacts::page)?, &folder.join("page"))?;
     put_runners("origin", folder)
 }

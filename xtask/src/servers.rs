@@ -55,8 +55,6 @@ pub(crate) struct Plan {
     pub(crate) edge_keyring: Option<PathBuf>,
     /// Further flags of the origin.
     pub(crate) origin_flags: Vec<String>,
-    /// The origin's program.
-    pub(crate) origin_program: PathBuf,
     /// The edge's program.
     pub(crate) edge_program: PathBuf,
     /// Further flags of the edge.
@@ -107,7 +105,6 @@ impl Plan {
             edge_origin: None,
             edge_keyring: None,
             origin_flags: Vec::new(),
-            origin_program: paths::release("sightscreen-origin"),
             edge_program: paths::release("sightscreen-edge"),
             edge_flags: Vec::new(),
         })
@@ -127,7 +124,6 @@ impl Plan {
             edge_origin: None,
             edge_keyring: None,
             origin_flags: Vec::new(),
-            origin_program: paths::release("sightscreen-origin"),
             edge_program: paths::release("sightscreen-edge"),
             edge_flags: Vec::new(),
         }
@@ -250,7 +246,7 @@ impl Servers {
     }
 
     fn origin_says(&self, args: &[&str]) -> Result<String> {
-        let mut origin = Command::new(&self.plan.origin_program);
+        let mut origin = Command::new(paths::release("sightscreen-origin"));
         origin.args(args).arg("--keyring").arg(self.keyring());
         let what = args.first().copied().unwrap_or_default();
         run::output(&mut origin).with_context(|| format!("sightscreen-origin {what} failed"))
@@ -432,7 +428,7 @@ impl Servers {
 
     fn origin_command(&self) -> Command {
         let plan = &self.plan;
-        let mut origin = Command::new(&plan.origin_program);
+        let mut origin = Command::new(paths::release("sightscreen-origin"));
         origin
             .arg("serve")
             .args(["--event", "demo", "--input", &plan.input])

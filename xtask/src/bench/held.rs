@@ -23,7 +23,7 @@ use flate2::write::GzEncoder;
 use super::process::{MIB, resident};
 use super::{Figure, descriptors, nginx};
 use crate::servers::{Plan, Servers};
-use crate::{artifacts, up};
+use crate::up;
 use crowd::Crowd;
 use event::{End, Event, Histogram, PLAYLIST};
 use turns::Turns;
@@ -63,7 +63,6 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
 fn plan(data: &Path) -> Result<Plan> {
     let mut plan = Plan::fresh(data, "test")?;
     plan.scheduled = false;
-    plan.origin_program = artifacts::timed("origin", artifacts::shipped_origin)?;
     plan.origin_flags = ["--max-height", "160", "--languages", "en"].map(str::to_owned).into();
     Ok(plan)
 }

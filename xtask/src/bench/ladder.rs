@@ -20,7 +20,7 @@ use super::process::{cpu_s, cpu_s_with_children};
 use super::{Figure, median};
 use crate::children::{AtSignal, Group};
 use crate::servers::{Plan, Servers};
-use crate::{artifacts, clip, live, paths, up};
+use crate::{clip, live, paths, up};
 
 const PAIRS: usize = 5;
 /// Of two seconds, as the origin's are unless set.
@@ -77,7 +77,6 @@ impl Cost {
 fn origin(clip: &Path, data: &Path) -> Result<(Cost, Vec<String>)> {
     let mut plan = Plan::fresh(data, &format!("file:{}", clip.display()))?;
     plan.scheduled = false;
-    plan.origin_program = artifacts::timed("origin", artifacts::shipped_origin)?;
     plan.origin_flags = FLAGS.map(str::to_owned).into();
     let mut servers = Servers::start(plan)?;
     servers.ready()?;
