@@ -65,6 +65,8 @@ struct Inbox {
     times: Vec<u8>,
     /// The same moment by the clock that sockets have, since 1970, and by the one that is steady.
     same: (Duration, Instant),
+    /// Of the bytes that were read last. The kernel may begin to tell it some packets late.
+    came: Option<Instant>,
 }
 
 /// The head that answers began with so far. Most have the same, which spares reading it.
@@ -97,7 +99,7 @@ impl Crowd {
             | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
         setsockopt(&viewer.stream, sockopt::Timestamping, &times)?;
         viewer.ask(request)?;
-        while viewer.answered(&mut self.inbox, &mut self.known)?.is_none() {}
+        while !viewer.is_answered(&mut self.inbox, &mut self.known)? {}
         viewer.stream.set_nonblocking(true)?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::try_from(self.viewers.len())?);
         self.ready.add(&viewer.stream, event)?;
@@ -123,7 +125,10 @@ impl Crowd {
             while count > 0 {
                 for event in &self.events[..count] {
                     let viewer = &mut self.viewers[usize::try_from(event.data())?];
-                    whole.extend(viewer.answered(&mut self.inbox, &mut self.known)?);
+                    if viewer.is_answered(&mut self.inbox, &mut self.known)? {
+                        let came = self.inbox.came;
+                        whole.push(came.context("the kernel does not tell when bytes came")?);
+                    }
                 }
                 count = self.ready.wait(&mut self.events, 0_u16).unwrap_or(0);
             }
@@ -154,27 +159,27 @@ impl Viewer {
         self.stream.write_all(request.as_bytes()).context("a request cannot be sent")
     }
 
-    /// Reads what is there. Returns when the last of the answer came, if that is among it.
-    fn answered(&mut self, inbox: &mut Inbox, known: &mut Known) -> Result<Option<Instant>> {
-        let (count, came) = inbox.read(&self.stream).context("an answer cannot be read")?;
+    /// Reads what is there, and says whether that was the last of the answer.
+    fn is_answered(&mut self, inbox: &mut Inbox, known: &mut Known) -> Result<bool> {
+        let count = inbox.read(&self.stream).context("an answer cannot be read")?;
         let missing = match self.missing {
             Some(missing) => missing,
             None => known.length(&inbox.bytes[..count])?,
         };
         let missing = missing.checked_sub(count).context("an answer is longer than it said")?;
         self.missing = Some(missing);
-        Ok((missing == 0).then_some(came))
+        Ok(missing == 0)
     }
 }
 
 impl Inbox {
     fn new() -> Result<Self> {
         let times = cmsg_space!(Timestamps);
-        Ok(Self { bytes: vec![0; READ], times, same: same_moment()? })
+        Ok(Self { bytes: vec![0; READ], times, same: same_moment()?, came: None })
     }
 
-    /// How many bytes there were, and when the last of them came.
-    fn read(&mut self, stream: &TcpStream) -> Result<(usize, Instant)> {
+    /// How many bytes there were.
+    fn read(&mut self, stream: &TcpStream) -> Result<usize> {
         let mut bytes = [IoSliceMut::new(&mut self.bytes)];
         let times = Some(self.times.as_mut_slice());
         let read = recvmsg::<()>(stream.as_raw_fd(), &mut bytes, times, MsgFlags::empty())?;
@@ -183,13 +188,12 @@ impl Inbox {
             ControlMessageOwned::ScmTimestampsns(times) => Some(Duration::from(times.system)),
             _ => None,
         });
-        let came = came.context("the kernel does not tell when bytes came")?;
         let (real, steady) = self.same;
-        let at = match came.checked_sub(real) {
+        self.came = came.and_then(|came| match came.checked_sub(real) {
             Some(later) => Some(steady + later),
             None => steady.checked_sub(real - came),
-        };
-        Ok((read.bytes, at.context("the clock was set")?))
+        });
+        Ok(read.bytes)
     }
 }
 
