@@ -155,7 +155,7 @@ impl Store {
         for (rendition, left) in renditions.iter().zip(left) {
             let (objects, segments) = (Arc::clone(objects), left.segments);
             let track = Arc::new(Track::new(rendition.clone(), grid, objects, segments));
-            tracks.push((track, left.records));
+            tracks.push((track, left.written));
             rest.push((left.useless, left.unsealed));
         }
         let behind = Behind::start(objects, &tracks, limits)?;

@@ -63,6 +63,7 @@ fn two_events_have_a_publisher_each_and_one_port() {
 
     each_event_has_its_own(ports);
     both_are_measured(ports);
+    a_score_is_shown_once_it_is_given(ports);
     a_switch_of_one_is_not_the_others(ports);
 
     // One publisher leaves: its event has gaps, and the other goes on.
@@ -128,9 +129,30 @@ fn both_are_measured(ports: Ports) {
         assert!(value("sightscreen_parts_total", ",of=\"input\"") > 10.0, "{text}");
         assert!(value("sightscreen_encoded_seconds_total", "") > 2.0, "{text}");
         assert_eq!(value("sightscreen_disk_late", ""), 0.0);
+        assert_eq!(value("sightscreen_input_connected", ""), 1.0);
+        assert!(value("sightscreen_input_bytes_total", "") > 10_000.0, "{text}");
+        assert!(value("sightscreen_input_clock_offset_seconds", "").abs() < 10.0, "{text}");
+        assert_eq!(value("sightscreen_breaks", ",state=\"announced\""), 0.0);
     }
+    let documents = "sightscreen_documents_total{outcome=\"ok\"} ";
+    let written = text.lines().find_map(|line| line.strip_prefix(documents));
+    assert!(written.unwrap().parse::<u64>().unwrap() >= 4, "{text}");
     let parts = text.lines().find_map(|line| line.strip_prefix("sightscreen_part_seconds_count "));
     assert!(parts.unwrap().parse::<u64>().unwrap() > 20, "{text}");
+}
+
+fn a_score_is_shown_once_it_is_given(ports: Ports) {
+    let media = json(ports.control, "/control/events/a")["media"].clone();
+    assert_eq!(media["encoder"], "x264");
+    let path = "/control/events/a/score";
+    let shown = || json(ports.main, "/api/events/a/score")["score"].clone();
+    // Nothing is invented for a real match.
+    assert_eq!(shown(), Value::Null);
+    let score = "{\"teams\": [\"Reds\", \"Blues\"], \"score\": \"2 - 1\"}";
+    assert_eq!(ask(ports.control, "PUT", path, score).unwrap().0, 200);
+    assert_eq!(shown(), "2 - 1");
+    assert_eq!(ask(ports.control, "DELETE", path, "").unwrap().0, 200);
+    assert_eq!(shown(), Value::Null);
 }
 
 fn a_switch_of_one_is_not_the_others(ports: Ports) {

@@ -250,6 +250,9 @@ fn a_streams_life(mut platform: Platform, server: Option<&Postgres>) {
     assert_eq!(platform.call("DELETE", "streams/final", &Value::Null).0, 409);
     assert_eq!(platform.call("POST", "streams/final/end", &Value::Null).0, 202);
     wait("the end", || platform.status("final") == "ended");
+    let life = ["ready", "live", "interrupted", "live", "interrupted", "live", "ended"];
+    let life = life.map(|state| format!("stream.{state}"));
+    hear(&life.each_ref().map(String::as_str));
     assert!(platform.playlist("final").contains("#EXT-X-ENDLIST"));
     assert_eq!(platform.call("POST", "streams/final/key", &json!({})).0, 409);
     // It is served until its DVR is over, also after a restart.

@@ -8,7 +8,6 @@ pub(super) fn defaults() -> Settings {
         control: text("127.0.0.1:9081"),
         data: text("var/origin"),
         event: text("demo"),
-        title: text("Sightscreen test match"),
         input: text("test"),
         rtmp: text("127.0.0.1:1935"),
         rtmp_admission: text("10"),

@@ -40,7 +40,7 @@ pub struct Settings {
     /// Identifier of the event
     #[arg(long, value_name = "NAME")]
     pub(super) event: Option<Text>,
-    /// The event's name, for people
+    /// The event's name, for people; its identifier, unless this is set
     #[arg(long, value_name = "TEXT")]
     pub(super) title: Option<Text>,
     /// What kind of event it is, such as football; the list of streams can be searched by it

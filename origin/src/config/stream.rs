@@ -11,6 +11,9 @@ use super::{Config, Fault};
 use crate::breaks::decision::Pattern;
 use crate::breaks::ledger::GENERIC;
 
+/// The title of the built-in match, unless it is given another.
+const TEST_TITLE: &str = "Sightscreen test match";
+
 /// Longest title, in bytes.
 const TITLE_BYTES_MAX: usize = 200;
 /// Longest category or tag, in bytes.
@@ -329,7 +332,10 @@ pub(super) fn latency(reader: &mut Reader) -> Latency {
 }
 
 pub(super) fn title(reader: &mut Reader) -> String {
-    let title = reader.text(|s| &s.title);
+    let title = reader.optional(|s| &s.title).unwrap_or_else(|| match &*reader.text(|s| &s.input) {
+        "test" => TEST_TITLE.to_owned(),
+        _ => reader.text(|s| &s.event),
+    });
     if title.trim().is_empty() || title.len() > TITLE_BYTES_MAX || has_control(&title) {
         let place = reader.place("title", |s| &s.title);
         let remedy = format!("use 1 to {TITLE_BYTES_MAX} bytes without control characters");

@@ -41,6 +41,14 @@ fn each_event_has_its_own_settings_over_those_of_the_file() {
 }
 
 #[test]
+fn an_event_without_a_title_is_called_by_its_name() {
+    let title = |flags: &[&str]| read_all("", flags).unwrap().remove(0).title;
+    assert_eq!(title(&["--event", "final", "--input", "rtmp"]), "final");
+    assert_eq!(title(&["--event", "final", "--title", "Cup final"]), "Cup final");
+    assert_eq!(title(&["--event", "final"]), "Sightscreen test match");
+}
+
+#[test]
 fn what_is_wrong_with_one_of_several_events_names_it() {
     let faults = |toml: &str| -> String {
         let faults = read_all(toml, &[]).unwrap_err();

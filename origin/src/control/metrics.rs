@@ -7,6 +7,7 @@ use prometheus::{
 
 use crate::breaks::ledger;
 use crate::clock;
+use crate::documents::publish;
 use crate::event::{self, RunningEvent};
 use crate::package::packager::part_seconds;
 use crate::viewers::media::held_requests;
@@ -18,6 +19,7 @@ use crate::viewers::media::held_requests;
 pub(super) fn text(events: &[std::sync::Arc<RunningEvent>]) -> prometheus::Result<Vec<u8>> {
     let registry = Registry::new();
     registry.register(Box::new(part_seconds().clone()))?;
+    registry.register(Box::new(publish::writes().clone()))?;
     let of_events = OfEvents::new(&registry)?;
     events.iter().try_for_each(|event| of_events.note(event))?;
     let ahead = Opts::new(
@@ -41,6 +43,8 @@ struct OfEvents {
     next_sequence: GaugeVec,
     behind: GaugeVec,
     lacking: GaugeVec,
+    connected: GaugeVec,
+    input_bytes: IntCounterVec,
     clock_offset: GaugeVec,
     clock_drift: GaugeVec,
     encoder_starts: IntCounterVec,
@@ -86,6 +90,16 @@ impl OfEvents {
             lacking: gauge(
                 "sightscreen_lacking_renditions",
                 "Renditions that have slate or silence in place of the input.",
+                &[],
+            )?,
+            connected: gauge(
+                "sightscreen_input_connected",
+                "1 while somebody publishes; 0 for an input that makes itself.",
+                &[],
+            )?,
+            input_bytes: counter(
+                "sightscreen_input_bytes_total",
+                "Coded bytes of picture and sound from publishers.",
                 &[],
             )?,
             clock_offset: gauge(
@@ -139,6 +153,9 @@ impl OfEvents {
         set(&self.next_sequence, status.next_msn as f64)?;
         set(&self.behind, status.behind_ms as f64 / 1e3)?;
         set(&self.lacking, status.lacking.len() as f64)?;
+        let input = event.live.input();
+        set(&self.connected, f64::from(u8::from(input.is_connected())))?;
+        self.input_bytes.get_metric_with_label_values(&[name])?.inc_by(input.bytes());
         set(&self.clock_offset, status.clock_offset_ms as f64 / 1e3)?;
         set(&self.clock_drift, status.clock_drift_ppm as f64 / 1e6)?;
         let starts = self.encoder_starts.get_metric_with_label_values(&[name])?;

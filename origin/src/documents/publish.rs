@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
+use prometheus::{IntCounterVec, Opts};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sightscreen_core::document;
@@ -248,7 +249,21 @@ fn load(path: &Path) -> Result<Stored, PublishError> {
 fn write(path: &Path, stored: &Stored) -> Result<(), PublishError> {
     let io = |source| PublishError::Io { path: path.to_owned(), source };
     let bytes = serde_json::to_vec(stored).map_err(|error| io(error.into()))?;
-    write_whole(path, &bytes).map(drop).map_err(io)
+    let outcome = write_whole(path, &bytes).map(drop).map_err(io);
+    writes().with_label_values(&[if outcome.is_ok() { "ok" } else { "failed" }]).inc();
+    outcome
+}
+
+/// How often the disk took a document, and how often it did not, of all publishers.
+#[must_use]
+pub fn writes() -> &'static IntCounterVec {
+    static WRITES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+        let help = "Documents that were written, and that could not be.";
+        let options = Opts::new("sightscreen_documents_total", help);
+        // It has a name and a label: nothing else is refused.
+        IntCounterVec::new(options, &["outcome"]).unwrap_or_else(|error| unreachable!("{error}"))
+    });
+    &WRITES
 }
 
 #[cfg(test)]

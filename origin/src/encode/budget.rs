@@ -1,4 +1,5 @@
-//! What encoding may use of the machine: one budget for all events of the process.
+//! What encoding may use of the machine, and how fast that is: one budget for all events of the
+//! process.
 //!
 //! Events that are known and have not chosen their rungs yet share what is left equally, so that
 //! the first does not take it all. Later ones get what is left then.
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::EncodeError;
 use super::speed::Speed;
 
-/// The budget, in cores. Clones are the same budget.
+/// The budget, in cores, and what a core can encode. Clones are the same budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
     state: Arc<Mutex<State>>,

@@ -19,7 +19,7 @@ use crate::creative::Library;
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::LadderLimits;
 use crate::grid::Grid;
-use crate::ingest::{Input, Publishers, TsLimits};
+use crate::ingest::{Input, InputState, Publishers, TsLimits};
 use crate::package::end::EndError;
 use crate::package::packager::Patience;
 use crate::store::{Cursor, DiskLimits, DiskStatus, Track};
@@ -220,6 +220,12 @@ impl Live {
         let pictures = self.inner.event.counters.pictures.load(Ordering::Relaxed);
         let (num, den) = self.grid().fps;
         pictures as f64 * f64::from(den) / f64::from(num)
+    }
+
+    /// How its input is.
+    #[must_use]
+    pub fn input(&self) -> &InputState {
+        &self.inner.event.input
     }
 
     /// What an operator sees.

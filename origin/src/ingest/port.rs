@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ impl Input {
 pub struct InputState {
     clock_offset_us: AtomicI64,
     clock_drift_ppb: AtomicI64,
+    connected: AtomicBool,
+    bytes: AtomicU64,
     /// Why what comes cannot be encoded.
     fault: Mutex<Option<String>>,
 }
@@ -73,6 +75,28 @@ impl InputState {
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A publisher is there, or is not any more.
+    pub(crate) fn note_publisher(&self, is_there: bool) {
+        self.connected.store(is_there, Ordering::Relaxed);
+    }
+
+    /// So many coded bytes came from it.
+    pub(crate) fn note_bytes(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether somebody publishes. Never where the input makes itself.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Coded bytes that publishers sent.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The publisher's clock has fallen behind by so many milliseconds since it began, and goes on

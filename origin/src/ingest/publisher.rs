@@ -147,6 +147,7 @@ impl<E: Intake> Feed<E> {
     fn reset(&mut self, number: Option<u64>) {
         let (event, sink) = (self.event.clone(), self.sink.take());
         event.input().note_fault(None);
+        event.input().note_publisher(number.is_some());
         let encoders = std::mem::take(&mut self.encoders);
         *self = Self { number, encoders, ..Self::new(event, sink) };
     }
@@ -206,6 +207,7 @@ impl<E: Intake> Feed<E> {
         {
             return;
         }
+        self.event.input().note_bytes(piece.data.len());
         self.look_for_picture(&piece);
         let is_start = piece.is_key || (self.is_sound_alone && !piece.is_picture());
         self.follow_clock(piece.time, is_start);

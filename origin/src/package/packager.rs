@@ -34,10 +34,10 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// Longest wait for slate and silence after a restart. They are there much sooner, unless they have
 /// to be coded anew: what was lost is a gap then.
-const FILLERS_WAIT: Duration = Duration::from_millis(500);
+const FILLERS_WAIT: Duration = Duration::from_secs(1);
 
-/// Between two looks at the clock, and for so long nothing may come before: half of the shortest
-/// part.
+/// How often the clock is looked at, and how long nothing must have come before that: half of the
+/// shortest part.
 const TICK: Duration = Duration::from_millis(50);
 
 /// What the packager counts, for an operator.
@@ -273,21 +273,23 @@ impl Packager {
 
     fn samples(&mut self, track: usize, samples: Vec<Placed>, came: Instant) {
         self.change_again(track);
-        let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
+        if !matches!(self.assemblers.get(track), Some(Some(_))) {
             return;
-        };
+        }
         if track == 0 {
             self.counters.pictures.fetch_add(samples.len() as u64, Ordering::Relaxed);
         }
-        let mut parts = Vec::new();
-        for Placed { index, sync, data } in samples {
-            parts.extend(assembler.push(index, sync, data));
-        }
         self.heard(track);
-        self.publish(track, &parts);
-        if !parts.is_empty() {
-            part_seconds().observe(came.elapsed().as_secs_f64());
-            self.fill_behind(track);
+        for Placed { index, sync, data } in samples {
+            let Some(Some(assembler)) = self.assemblers.get_mut(track) else {
+                return;
+            };
+            let parts = assembler.push(index, sync, data);
+            self.publish(track, &parts);
+            if !parts.is_empty() {
+                part_seconds().observe(came.elapsed().as_secs_f64());
+                self.fill_behind(track);
+            }
         }
     }
 

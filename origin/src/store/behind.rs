@@ -151,24 +151,24 @@ impl Work {
 }
 
 impl Behind {
-    /// Writers for these tracks. Each goes on with the records that it has of one segment.
+    /// Writers for these tracks. Each goes on where it stopped in one segment.
     ///
     /// # Errors
     /// When there is no thread for them.
     pub(super) fn start(
         objects: &Arc<dyn Objects>,
-        tracks: &[(Arc<Track>, Records)],
+        tracks: &[(Arc<Track>, Written)],
         limits: DiskLimits,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let disk = Arc::<Disk>::default();
         let (mut senders, mut writers) = (Vec::new(), Vec::new());
-        for (track, records) in tracks {
+        for (track, written) in tracks {
             let (sender, jobs) = mpsc::unbounded_channel();
             senders.push(sender);
             let (objects, track, disk) =
                 (Arc::clone(objects), Arc::clone(track), Arc::clone(&disk));
-            writers.push(Writer { objects, track, disk, records: *records }.work(jobs));
+            writers.push(Writer { objects, track, disk, written: *written }.work(jobs));
         }
         let write = move || {
             runtime
@@ -233,9 +233,9 @@ impl Drop for Behind {
     }
 }
 
-/// The records of a segment's parts, as far as they are written.
+/// How far the object of a segment's parts is written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Records {
+pub(super) struct Written {
     pub(super) msn: u64,
     pub(super) bytes: u64,
 }
@@ -245,7 +245,7 @@ struct Writer {
     objects: Arc<dyn Objects>,
     track: Arc<Track>,
     disk: Arc<Disk>,
-    records: Records,
+    written: Written,
 }
 
 impl Writer {
@@ -306,11 +306,10 @@ impl Writer {
         let (id, objects) = (&self.track.id, &self.objects);
         match work {
             Work::Part(msn, index, independent, data) => {
-                let at = if self.records.msn == *msn { self.records.bytes } else { 0 };
+                let at = if self.written.msn == *msn { self.written.bytes } else { 0 };
                 let record = records::record(*index, *independent, data);
-                let end = at + record.len() as u64;
-                objects.append(&names::parts(id, *msn), at, record).await?;
-                self.records = Records { msn: *msn, bytes: end };
+                let bytes = objects.append(&names::parts(id, *msn), at, record).await?;
+                self.written = Written { msn: *msn, bytes };
                 Ok(())
             }
             Work::Whole(msn, parts) => {

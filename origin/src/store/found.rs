@@ -1,14 +1,14 @@
 //! What a killed origin left of a rendition.
 //!
-//! A whole segment was on disk for good before its last part was listed, so its name is enough.
-//! The parts of an unfinished one may be torn by a power cut: they are read, and one that is not
-//! what was written is a gap.
+//! A whole segment was on disk for good before the next one began, so its name is enough. The
+//! parts of an unfinished one may be torn by a power cut: they are read, and from the first that is
+//! not what was written, they are lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use super::behind::Records;
+use super::behind::Written;
 use super::names::{self, Named};
 use super::records::{self, Recorded};
 use super::{Objects, Segment, StoredPart, sealed, track};
@@ -24,8 +24,8 @@ pub(super) struct Left {
     pub(super) useless: Vec<String>,
     /// Segments whose parts are all there, and that are no object yet.
     pub(super) unsealed: Vec<u64>,
-    /// What is written of the last segment that has records.
-    pub(super) records: Records,
+    /// Of the last segment that has an object of parts.
+    pub(super) written: Written,
 }
 
 /// The names in a rendition's folder, by what they say.
@@ -63,7 +63,7 @@ pub(super) async fn read(
         let parts = grid.parts(kind, *msn);
         let object = objects.get(&names::parts(id, *msn)).await?.unwrap_or_default();
         let (recorded, bytes) = records::read(&object);
-        left.records = Records { msn: *msn, bytes: bytes as u64 };
+        left.written = Written { msn: *msn, bytes: bytes as u64 };
         let segment = unfinished_one(id, *msn, recorded, parts, Some(*msn) == last);
         if segment.parts.len() as u64 == parts && !segment.gap() {
             left.unsealed.push(*msn);

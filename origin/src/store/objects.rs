@@ -1,4 +1,4 @@
-//! Where objects are kept: files now, and whatever puts, gets, deletes and lists.
+//! Where objects are kept: files now, and whatever puts, adds, gets, deletes and lists.
 
 use std::fs::OpenOptions;
 use std::future::Future;
@@ -29,9 +29,10 @@ pub trait Objects: Send + Sync + 'static {
     /// Puts an object there, in place of one of its name.
     fn put<'a>(&'a self, name: &'a str, bytes: Bytes, lasts: Lasts) -> Outcome<'a, ()>;
 
-    /// Adds to an object, at the byte at which it ends. What lies there is of an attempt that
-    /// failed, and goes. It outlasts the process, and a power cut [`Lasts::Soon`].
-    fn append<'a>(&'a self, name: &'a str, at: u64, bytes: Bytes) -> Outcome<'a, ()>;
+    /// Writes at byte `at`, where the object ends, and returns where it ends now. Bytes behind `at`
+    /// are left from a failed attempt and are cut off. An object that is shorter goes on where it
+    /// ends. What was added outlasts the process, and a power cut [`Lasts::Soon`].
+    fn append<'a>(&'a self, name: &'a str, at: u64, bytes: Bytes) -> Outcome<'a, u64>;
 
     /// The object of that name; `None` when there is none.
     fn get<'a>(&'a self, name: &'a str) -> Outcome<'a, Option<Bytes>>;
@@ -43,9 +44,10 @@ pub trait Objects: Send + Sync + 'static {
     fn list<'a>(&'a self, folder: &'a str) -> Outcome<'a, Vec<String>>;
 }
 
-/// Objects as files of a folder. What reads, or takes as long as a disk does, is done on another
-/// thread than the one that asks. What only changes the system's memory of the disk is not: there
-/// are some forty parts in a second, and a change of threads costs more than the rest.
+/// Objects as files of a folder. Whoever appends waits for it on its own thread: there are some
+/// forty parts in a second, and a change of threads costs more than a write. That thread is the
+/// store's. While one write of its hangs, all tracks wait, and publishers no longer than
+/// [`DiskLimits::wait`](super::DiskLimits). All else is done on another thread.
 #[derive(Debug, Clone)]
 pub struct Files(PathBuf);
 
@@ -100,19 +102,22 @@ impl Objects for Files {
         self.apart(name, |path| Ok(if_there(std::fs::read(path))?.map(Bytes::from)))
     }
 
-    fn append<'a>(&'a self, name: &'a str, at: u64, bytes: Bytes) -> Outcome<'a, ()> {
+    fn append<'a>(&'a self, name: &'a str, at: u64, bytes: Bytes) -> Outcome<'a, u64> {
         Box::pin(async move {
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(false).open(self.0.join(name))?;
-            if file.metadata()?.len() != at {
+            let length = file.metadata()?.len();
+            if length > at {
                 file.set_len(at)?;
             }
-            file.write_all_at(&bytes, at)
+            let at = at.min(length);
+            file.write_all_at(&bytes, at)?;
+            Ok(at + bytes.len() as u64)
         })
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> Outcome<'a, ()> {
-        Box::pin(async move { if_there(std::fs::remove_file(self.0.join(name))).map(drop) })
+        self.apart(name, |path| if_there(std::fs::remove_file(path)).map(drop))
     }
 
     fn list<'a>(&'a self, folder: &'a str) -> Outcome<'a, Vec<String>> {

@@ -55,18 +55,37 @@ pub fn read(object: &Bytes) -> (Vec<Recorded>, usize) {
     (parts, end)
 }
 
+/// The part of this index, if its record is as it was written. No other is checked.
+#[must_use]
+pub fn find(object: &Bytes, index: u64) -> Option<Bytes> {
+    let mut rest: &[u8] = object;
+    loop {
+        let (fields, _) = rest.split_first_chunk::<FIELDS>()?;
+        let (length, of) = length_and_index(fields)?;
+        if of == index {
+            return first(object, rest).map(|(part, _)| part.data);
+        }
+        rest = rest.get(length..)?;
+    }
+}
+
 /// The record at the start of `rest`, which is a piece of `object`, and its length.
 fn first(object: &Bytes, rest: &[u8]) -> Option<(Recorded, usize)> {
     let (fields, _) = rest.split_first_chunk::<FIELDS>()?;
-    let [a, b, c, d, e, f, g, h, flags] = *fields;
-    let length = HEAD.checked_add(u32::from_be_bytes([a, b, c, d]) as usize)?;
+    let (length, index) = length_and_index(fields)?;
     let data = rest.get(HEAD..length)?;
     if rest.get(FIELDS..HEAD)? != digest(fields, data) {
         return None;
     }
-    let index = u64::from(u32::from_be_bytes([e, f, g, h]));
-    let data = object.slice_ref(data);
-    Some((Recorded { index, independent: flags == INDEPENDENT, data }, length))
+    let independent = fields.last() == Some(&INDEPENDENT);
+    Some((Recorded { index, independent, data: object.slice_ref(data) }, length))
+}
+
+/// The length of a whole record, and the index of its part.
+fn length_and_index(fields: &[u8; FIELDS]) -> Option<(usize, u64)> {
+    let [a, b, c, d, e, f, g, h, _] = *fields;
+    let length = HEAD.checked_add(u32::from_be_bytes([a, b, c, d]) as usize)?;
+    Some((length, u64::from(u32::from_be_bytes([e, f, g, h]))))
 }
 
 fn digest(fields: &[u8], data: &[u8]) -> [u8; DIGEST] {
@@ -116,6 +135,17 @@ mod tests {
     }
 
     #[test]
+    fn one_part_is_found_though_another_is_damaged() {
+        let (whole, ends) = object();
+        let found = |object: &Bytes| [0, 1, 7, 9].map(|index| find(object, index));
+        let [first, second, third] = PARTS.map(|(.., data)| Some(Bytes::from_static(data)));
+        assert_eq!(found(&whole.clone().into()), [first, second.clone(), third.clone(), None]);
+        let mut damaged = whole;
+        damaged[ends[0] - 1] ^= 1;
+        assert_eq!(found(&damaged.into()), [None, second, third, None]);
+    }
+
+    #[test]
     fn one_bit_that_differs_ends_it() {
         let (whole, ends) = object();
         for at in 0..whole.len() {
@@ -129,7 +159,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
-            let (parts, end) = read(&Bytes::from(bytes.clone()));
+            let object = Bytes::from(bytes.clone());
+            let (parts, end) = read(&object);
+            let _ = find(&object, 0);
             prop_assert!(parts.is_empty() == (end == 0) && end <= bytes.len());
         }
     }

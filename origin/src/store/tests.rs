@@ -72,12 +72,14 @@ impl Objects for Shim {
         })
     }
 
-    fn append<'a>(&'a self, name: &'a str, at: u64, bytes: Bytes) -> Outcome<'a, ()> {
+    fn append<'a>(&'a self, name: &'a str, at: u64, bytes: Bytes) -> Outcome<'a, u64> {
         Box::pin(async move {
             let mut whole = self.get(name).await?.map_or_else(Vec::new, Vec::from);
-            whole.resize(usize::try_from(at).unwrap(), 0);
+            whole.truncate(usize::try_from(at).unwrap());
             whole.extend_from_slice(&bytes);
-            self.put(name, whole.into(), Lasts::Soon).await
+            let end = whole.len() as u64;
+            self.put(name, whole.into(), Lasts::Soon).await?;
+            Ok(end)
         })
     }
 
@@ -176,6 +178,40 @@ async fn an_unfinished_segment_is_finished_after_a_restart_and_is_one_object_the
     let store = open(folder.path());
     assert_eq!(store.tracks()[0].segment(4).await.unwrap(), bytes(b"abcd"));
     assert_eq!(store.tracks()[0].part(4, 1).await.unwrap(), bytes(b"cd"));
+}
+
+#[tokio::test]
+async fn a_segment_goes_on_behind_its_last_whole_part_at_each_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = Grid::new(0, (25, 1), 2000, 400).unwrap();
+    let open = || {
+        let renditions = [("v".to_owned(), Kind::Video)];
+        Store::open(folder.path(), grid, &renditions, 3, limits()).unwrap()
+    };
+    let file = folder.path().join("media/v/4.parts");
+    // The third is a gap, and has no record.
+    let all = [&b"one"[..], b"two", b"", b"four"];
+    for count in 1..=all.len() {
+        let mut store = open();
+        // A gap leaves no trace at the end, and is published again.
+        let known = store.tracks()[0].cursor().part as usize;
+        for index in known..count {
+            store.publish(0, &part(4, index as u64, all[index]));
+        }
+        drop(store);
+        // A part that was torn, longer than the one that takes its place.
+        let torn = [fs::read(&file).unwrap(), b"torn".repeat(99)].concat();
+        fs::write(&file, torn).unwrap();
+        let store = open();
+        let track = &store.tracks()[0];
+        for (index, data) in all[..count].iter().enumerate() {
+            let found = track.part(4, index as u64).await.unwrap();
+            match data.is_empty() {
+                true => assert!(matches!(found, Found::Later | Found::Never)),
+                false => assert_eq!(found, bytes(data)),
+            }
+        }
+    }
 }
 
 #[test]

@@ -165,8 +165,7 @@ impl Track {
     /// A part of a segment that never became one object.
     async fn recorded(&self, msn: u64, index: u64) -> io::Result<Option<Bytes>> {
         let object = self.objects.get(&names::parts(&self.id, msn)).await?;
-        let mut parts = object.into_iter().flat_map(|object| records::read(&object).0);
-        Ok(parts.find(|part| part.index == index).map(|part| part.data))
+        Ok(object.and_then(|object| records::find(&object, index)))
     }
 
     /// An object that is what was written.

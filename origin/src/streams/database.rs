@@ -56,7 +56,7 @@ impl Database {
         let options = AnyPoolOptions::new()
             .max_connections(if is_file { 1 } else { CONNECTIONS })
             .acquire_timeout(CONNECT)
-            // A file does not go away as a server does, and to ask costs as much as a look into it.
+            // A file does not go away as a server does, and the test costs as much as a query.
             .test_before_acquire(!is_file)
             .after_connect(move |connection, _| {
                 Box::pin(async move {

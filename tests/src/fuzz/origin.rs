@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use sightscreen_origin::config::{Settings, Template};
 use sightscreen_origin::encode::probe::{length_of, source_of};
 use sightscreen_origin::grid::Grid;
+use sightscreen_origin::store::records;
 use sightscreen_origin::store::sealed::{Opened, open, seal};
 
 static TEMPLATE: LazyLock<Template> = LazyLock::new(|| Template::new(&Settings::default(), None));
@@ -63,6 +64,25 @@ pub(super) fn sealed(data: &[u8]) {
         assert_eq!(opened.part(at).as_ref(), Some(piece));
     }
     check(Some(opened));
+    recorded(&parts, data);
+}
+
+/// The parts of an unfinished segment come back as they were, whatever lies behind them.
+fn recorded(parts: &[(bool, Bytes)], behind: &[u8]) {
+    let mut object = Vec::new();
+    for (index, (independent, piece)) in (0..).zip(parts) {
+        object.extend_from_slice(&records::record(index, *independent, piece));
+    }
+    let whole = object.len();
+    object.extend_from_slice(behind);
+    let object = Bytes::from(object);
+    let (read, end) = records::read(&object);
+    assert!(read.len() >= parts.len() && (whole..=object.len()).contains(&end));
+    for (index, ((independent, piece), read)) in (0..).zip(parts.iter().zip(&read)) {
+        assert_eq!((read.index, read.independent, &read.data), (index, *independent, piece));
+        assert_eq!(records::find(&object, index).as_ref(), Some(piece));
+    }
+    let _ = records::find(&object, parts.len() as u64);
 }
 
 fn check(opened: Option<Opened>) {

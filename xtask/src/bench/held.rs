@@ -38,8 +38,7 @@ const GZIP: &str = "accept-encoding: gzip\r\n";
 const WINDOW: Duration = Duration::from_secs(60);
 /// So long, all wait for one part after the other.
 const LOAD: Duration = Duration::from_secs(20);
-/// Meanwhile the client looks so often. Who is woken for each answer costs the server, and itself,
-/// a switch for each.
+/// How often the client looks meanwhile: to be woken for each answer would cost a switch for each.
 const LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) fn measure() -> Result<Vec<Figure>> {

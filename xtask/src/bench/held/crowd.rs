@@ -45,9 +45,9 @@ pub(super) struct Answers {
     pub(super) first: Instant,
     /// When the last byte of each was there to be read.
     pub(super) whole: Vec<Instant>,
-    /// Processor time of the server from then on.
+    /// Processor time of the server from when this thread saw that there was an answer.
     pub(super) server: Duration,
-    /// Processor time of this thread from then on.
+    /// Processor time of this thread, likewise.
     pub(super) client: Duration,
     /// Bytes of the last answer's body.
     pub(super) body: usize,
@@ -65,7 +65,7 @@ struct Inbox {
     times: Vec<u8>,
     /// The same moment by the clock that sockets have, since 1970, and by the one that is steady.
     same: (Duration, Instant),
-    /// Of the bytes that were read last. The kernel may begin to tell it some packets late.
+    /// Of the bytes that were read last. `None` for the first packets, until the kernel stamps them.
     came: Option<Instant>,
 }
 

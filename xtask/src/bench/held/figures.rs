@@ -18,7 +18,7 @@ pub(super) fn of(taken: &Taken, how: &str) -> Vec<Figure> {
         ("origin, p99", p99_at_origin, "ms"),
         ("origin, last answer, median", median(origin, last), "ms"),
         ("origin, last answer, worst", quantile(each(origin, last), 1.0), "ms"),
-        ("first byte after the origin's own time", quantile(first.clone(), 0.5), "ms"),
+        ("first answer after the origin's own time", quantile(first.clone(), 0.5), "ms"),
         ("origin, processor time of a release", median(origin, cost_of_answers), "ms"),
         ("origin, processor time of the requests", median(origin, cost_of_requests), "ms"),
         ("origin, processor time of its client", median(origin, cost_of_client), "ms"),

@@ -1,10 +1,10 @@
 //! Releases at the origin and questions to nginx, by turns: what a shared machine gives changes
 //! from minute to minute.
 //!
-//! When does a part appear? Nobody outside is told, so three look: the crowd, by the first byte of
-//! its first answer; a single request on a thread of its own; and the origin's metrics, which tell
-//! how long after its end on the grid the part was published. The earliest counts, so that a
-//! release that begins slowly is not measured as a fast one.
+//! When does a part appear? Nobody outside is told, so three look: the crowd, by its first whole
+//! answer; a single request on a thread of its own; and the origin's metrics, which tell how long
+//! after its end on the grid the part was published. The earliest counts, so that a release that
+//! begins slowly is not measured as a fast one.
 //!
 //! nginx is stopped while all ask it, and goes on: as with a part, there is one moment from which
 //! on all can be answered. Unlike the origin, it has yet to read the requests then.
@@ -45,7 +45,7 @@ pub(super) struct Taken {
     pub(super) nginx: Vec<Round>,
     /// Most bytes of memory of the origin while all waited.
     pub(super) resident: f64,
-    /// Milliseconds from the origin's own time of the part to the first byte, where it is known.
+    /// Milliseconds from the origin's own time of the part to the first answer, where it is known.
     pub(super) first: Vec<f64>,
 }
 
