@@ -332,10 +332,11 @@ pub(super) fn latency(reader: &mut Reader) -> Latency {
 }
 
 pub(super) fn title(reader: &mut Reader) -> String {
-    let title = reader.optional(|s| &s.title).unwrap_or_else(|| match &*reader.text(|s| &s.input) {
-        "test" => TEST_TITLE.to_owned(),
-        _ => reader.text(|s| &s.event),
-    });
+    let title =
+        reader.optional(|s| &s.title).unwrap_or_else(|| match &*reader.text(|s| &s.input) {
+            "test" => TEST_TITLE.to_owned(),
+            _ => reader.text(|s| &s.event),
+        });
     if title.trim().is_empty() || title.len() > TITLE_BYTES_MAX || has_control(&title) {
         let place = reader.place("title", |s| &s.title);
         let remedy = format!("use 1 to {TITLE_BYTES_MAX} bytes without control characters");

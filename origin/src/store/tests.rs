@@ -195,8 +195,8 @@ async fn a_segment_goes_on_behind_its_last_whole_part_at_each_restart() {
         let mut store = open();
         // A gap leaves no trace at the end, and is published again.
         let known = store.tracks()[0].cursor().part as usize;
-        for index in known..count {
-            store.publish(0, &part(4, index as u64, all[index]));
+        for (index, data) in all.iter().enumerate().take(count).skip(known) {
+            store.publish(0, &part(4, index as u64, data));
         }
         drop(store);
         // A part that was torn, longer than the one that takes its place.
