@@ -134,6 +134,7 @@ fn of_a_file() -> BTreeSet<String> {
         media_url: Some("".into()),
         page: Some("".into()),
         slate: Some("".into()),
+        title: Some("".into()),
         category: Some("".into()),
         tags: Some("".into()),
         segment_ms: Some("".into()),
