@@ -20,8 +20,10 @@ mod strangers;
 mod ts;
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use prometheus::{IntCounterVec, Opts};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::sleep;
 
@@ -42,6 +44,19 @@ pub(crate) use receive::Receiver;
 pub use receive::{TsLimits, UdpSource};
 pub use rtmp::Limits;
 pub use srt::SrtLimits;
+
+/// Publishers that were refused, by protocol, of all events: a wrong key names none.
+#[must_use]
+pub fn refusals() -> &'static IntCounterVec {
+    static REFUSALS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+        let help = "Publishers that were refused.";
+        let options = Opts::new("sightscreen_publishers_refused_total", help);
+        // It has a name and a label: nothing else is refused.
+        let made = IntCounterVec::new(options, &["protocol"]);
+        made.unwrap_or_else(|error| unreachable!("{error}"))
+    });
+    &REFUSALS
+}
 
 /// A run that lasted this long was healthy: the next one starts at once.
 const HEALTHY: Duration = Duration::from_secs(10);

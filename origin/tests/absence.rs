@@ -40,6 +40,12 @@ fn a_publisher_leaves_and_another_comes_and_the_stream_goes_on() {
     assert_eq!(stage.shown()["media"]["cause"], "nobody publishes");
     let _second = publish(stage.rtmp, KEY);
     wait("the match again", || stage.is("live") && stage.lacking().is_empty());
+    wait("a held request", || {
+        let (port, msn) = (stage.main, stage.next() + 1);
+        let path = format!("/live/demo/v160/index.m3u8?_HLS_msn={msn}");
+        std::thread::spawn(move || get(port, &path));
+        stage.metric("sightscreen_held_requests ") >= 1.0
+    });
     stage.more(2);
     stage.check_all();
     assert_eq!(stage.starts(), 2);

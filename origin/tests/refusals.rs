@@ -88,6 +88,7 @@ fn a_wrong_key_is_refused_and_a_publisher_that_drops_at_once_spoils_nothing() {
     let line = line.lines().find(|line| line.contains("wrong stream key"));
     assert!(line.is_some_and(|line| line.contains("127.0.0.1")), "{}", log());
     assert_eq!(begun(), 0);
+    assert_eq!(stage.metric("sightscreen_publishers_refused_total{protocol=\"rtmp\"}"), 1.0);
 
     // Gone before the encoder can have told how its tracks are decoded.
     let short = publish(rtmp, KEY);

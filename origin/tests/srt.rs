@@ -167,6 +167,9 @@ fn who_may_not_publish_is_refused_in_words() {
     }
     let log = origin.log();
     assert!(log.contains("a call by SRT was refused peer=127.0.0.1"), "{log}");
+    let refused = "sightscreen_publishers_refused_total{protocol=\"srt\"}";
+    // A caller may try again before it gives up.
+    assert!(origin.stage.metric(refused) >= 5.0, "{log}");
     assert_eq!(origin.media()["state"], "waiting");
     assert!(!log.contains("a publisher begins"), "{log}");
 }

@@ -78,6 +78,14 @@ impl Origin {
         self.media()["next_msn"].as_u64().unwrap_or(0)
     }
 
+    /// Packets that are counted as lost.
+    fn lost(&self) -> u64 {
+        let (_, text) = get(self.control, "/metrics").unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (_, rest) = text.split_once("sightscreen_input_lost_total{event=\"demo\"} ").unwrap();
+        rest.lines().next().unwrap().parse().unwrap()
+    }
+
     fn more(&self, segments: u64) {
         let from = self.next();
         wait("more segments", || self.next() > from + segments);
@@ -318,13 +326,14 @@ fn losses_jumps_wraps_and_other_tables_end_no_event() {
         assert!(sender.sent < 90 * TICKS, "{}\n{}", origin.media(), origin.log());
     }
     assert_eq!(origin.media()["encoder_starts"], 1, "{}", origin.log());
-    assert!(!origin.log().contains("are missing"), "{}", origin.log());
+    assert!(!origin.log().contains("are missing") && origin.lost() == 0, "{}", origin.log());
     // Losses.
     time = sender.send(&small, time, |number| number.is_multiple_of(20));
     time = sender.send(&small, time, none_lost);
     wait("a line about it", || {
         origin.log().contains("packets of the transport stream are missing")
     });
+    assert!(origin.lost() > 0, "none is counted");
     assert_eq!(origin.media()["encoder_starts"], 1, "{}", origin.log());
     // A jump of an hour, and back: of two in a row the first is told.
     sender.send(&small, time + 3600 * TICKS, none_lost);

@@ -9,6 +9,7 @@ use crate::breaks::ledger;
 use crate::clock;
 use crate::documents::publish;
 use crate::event::{self, RunningEvent};
+use crate::ingest;
 use crate::package::packager::part_seconds;
 use crate::viewers::media::held_requests;
 
@@ -20,6 +21,7 @@ pub(super) fn text(events: &[std::sync::Arc<RunningEvent>]) -> prometheus::Resul
     let registry = Registry::new();
     registry.register(Box::new(part_seconds().clone()))?;
     registry.register(Box::new(publish::writes().clone()))?;
+    registry.register(Box::new(ingest::refusals().clone()))?;
     let of_events = OfEvents::new(&registry)?;
     events.iter().try_for_each(|event| of_events.note(event))?;
     let ahead = Opts::new(
@@ -45,6 +47,7 @@ struct OfEvents {
     lacking: GaugeVec,
     connected: GaugeVec,
     input_bytes: IntCounterVec,
+    input_lost: IntCounterVec,
     clock_offset: GaugeVec,
     clock_drift: GaugeVec,
     encoder_starts: IntCounterVec,
@@ -102,6 +105,11 @@ impl OfEvents {
                 "Coded bytes of picture and sound from publishers.",
                 &[],
             )?,
+            input_lost: counter(
+                "sightscreen_input_lost_total",
+                "Packets of publishers' transport streams that are missing or cannot be read.",
+                &[],
+            )?,
             clock_offset: gauge(
                 "sightscreen_input_clock_offset_seconds",
                 "How far the publisher's clock has fallen behind since it was met.",
@@ -156,6 +164,7 @@ impl OfEvents {
         let input = event.live.input();
         set(&self.connected, f64::from(u8::from(input.is_connected())))?;
         self.input_bytes.get_metric_with_label_values(&[name])?.inc_by(input.bytes());
+        self.input_lost.get_metric_with_label_values(&[name])?.inc_by(input.lost());
         set(&self.clock_offset, status.clock_offset_ms as f64 / 1e3)?;
         set(&self.clock_drift, status.clock_drift_ppm as f64 / 1e6)?;
         let starts = self.encoder_starts.get_metric_with_label_values(&[name])?;

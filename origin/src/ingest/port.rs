@@ -61,6 +61,7 @@ pub struct InputState {
     clock_drift_ppb: AtomicI64,
     connected: AtomicBool,
     bytes: AtomicU64,
+    lost: AtomicU64,
     /// Why what comes cannot be encoded.
     fault: Mutex<Option<String>>,
 }
@@ -87,6 +88,11 @@ impl InputState {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// So many of its packets cannot be read, or are missing.
+    pub(crate) fn note_lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Whether somebody publishes. Never where the input makes itself.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -97,6 +103,13 @@ impl InputState {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Packets of transport streams that could not be read; a hole counts once, however many are
+    /// missing in it.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// The publisher's clock has fallen behind by so many milliseconds since it began, and goes on

@@ -55,6 +55,7 @@ pub(crate) async fn follow<E: Intake>(event: E, mut steps: Steps, sink: Option<S
             Step::Said(number, said) if source.number == Some(number) => match said {
                 Said::Setup(setup) => source.set_up(setup),
                 Said::Piece(piece) => source.take(piece).await,
+                Said::Lost(count) => source.event.input().note_lost(count),
             },
             Step::End(number) if source.number == Some(number) => source.reset(None),
             Step::Begin(_) | Step::Said(..) | Step::End(_) => {}

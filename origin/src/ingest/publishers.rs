@@ -43,7 +43,7 @@ impl Step {
     fn bytes(&self) -> usize {
         match self {
             Self::Said(_, Said::Piece(piece)) => piece.data.len(),
-            Self::Said(_, Said::Setup(_)) | Self::Begin(_) | Self::End(_) => 0,
+            Self::Said(_, Said::Setup(_) | Said::Lost(_)) | Self::Begin(_) | Self::End(_) => 0,
         }
     }
 }
@@ -55,6 +55,8 @@ pub(crate) enum Said {
     Setup(Setup),
     /// Picture or sound.
     Piece(Piece),
+    /// So many packets, or holes where some were, that cannot be read.
+    Lost(u64),
 }
 
 /// Which of an event's publishers one is.

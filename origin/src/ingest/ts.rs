@@ -31,6 +31,8 @@ pub(crate) struct Pieces {
     /// Bytes so far, until there is a programme.
     unknown: u64,
     losses: (u64, Losses),
+    /// Of these, those that were counted.
+    counted: u64,
     told: Told,
 }
 
@@ -56,6 +58,7 @@ impl Pieces {
             said: VecDeque::new(),
             unknown: 0,
             losses: (0, Losses::default()),
+            counted: 0,
             told: Told::default(),
         }
     }
@@ -76,6 +79,7 @@ impl Pieces {
             }
         }
         self.look_for_programme(bytes.len());
+        self.count_losses();
         self.tell_losses();
     }
 
@@ -159,6 +163,15 @@ impl Pieces {
                 "no programme is in what comes: a transport stream with its tables (PAT, PMT) is \
                  expected"
             );
+        }
+    }
+
+    fn count_losses(&mut self) {
+        let Losses { holes, unreadable } = self.demux.losses();
+        let lost = holes + unreadable;
+        let more = lost - std::mem::replace(&mut self.counted, lost);
+        if more > 0 {
+            self.said.push_back(Said::Lost(more));
         }
     }
 

@@ -13,6 +13,7 @@ use super::handshake::{HandshakeError, shake};
 use super::pieces::Pieces;
 use crate::ingest::admitted::{Admitted, NoEvent};
 use crate::ingest::publishers::Publishers;
+use crate::ingest::refusals;
 use crate::ingest::strangers::Standing;
 use sightscreen_wire::flv::{Tag, Unit};
 use sightscreen_wire::session::{Session, SessionEvent};
@@ -110,6 +111,9 @@ impl Connection {
         match outcome {
             Ok(()) => tracing::info!(event, %peer, "the publisher left"),
             Err(reason) => {
+                if let Ended::Refused(_) = reason {
+                    refusals().with_label_values(&["rtmp"]).inc();
+                }
                 tracing::warn!(event, %peer, %reason, "the publisher's connection ended");
                 let _ = timeout(LINGER, linger(&mut stream)).await;
             }

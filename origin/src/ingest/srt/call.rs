@@ -22,6 +22,7 @@ use super::Shared;
 use super::stream_id::event_of;
 use crate::ingest::admitted::{Admitted, NoEvent};
 use crate::ingest::publishers::{Seat, StreamKey};
+use crate::ingest::refusals;
 use crate::ingest::strangers::Standing;
 use crate::ingest::ts::Pieces;
 
@@ -106,6 +107,7 @@ impl Call {
         let (admitted, connection) = match self.answer().await {
             Ok(answered) => answered,
             Err(reason) => {
+                refusals().with_label_values(&["srt"]).inc();
                 tracing::warn!(%peer, %reason, "a call by SRT was refused");
                 return;
             }
