@@ -1,6 +1,7 @@
 //! From an input to coded samples: ffmpeg, the ladder, and one run after the other.
 
 pub mod budget;
+pub mod card;
 pub mod encoder;
 pub mod ffmpeg;
 pub mod folder;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::card;
 use super::ffmpeg::{ffmpeg, last_line};
 use super::ladder::{Plan, Rung};
 use crate::grid::Grid;
@@ -56,7 +57,8 @@ impl Encoder {
     #[must_use]
     pub fn device(self) -> &'static [&'static str] {
         match self {
-            Self::Nvenc | Self::X264 => &[],
+            Self::X264 => &[],
+            Self::Nvenc => &["-init_hw_device", "cuda=card", "-filter_hw_device", "card"],
             Self::Qsv => &["-init_hw_device", "qsv=card", "-filter_hw_device", "card"],
             Self::Vaapi => &["-init_hw_device", "vaapi=card", "-filter_hw_device", "card"],
         }
@@ -100,7 +102,10 @@ impl Encoder {
         let plan = Plan { video: vec![TRIED], audio: Vec::new() };
         let Rung { width, height, .. } = TRIED;
         let input = format!("testsrc2=size={width}x{height}:rate=30:duration=0.5");
-        let graph = plan.video_filters("[0:v]", self);
+        let graph = match self {
+            Self::Nvenc => card::scaled("[0:v]hwupload,", &plan),
+            _ => plan.video_filters("[0:v]", self),
+        };
         let head = ["-f", "lavfi", "-i", &input, "-filter_complex", &graph].map(str::to_owned);
         let device = self.device().iter().map(|arg| (*arg).to_owned());
         Some(device.chain(head).chain(plan.outputs(&grid, 0, self, |_| url.to_owned())).collect())
@@ -111,6 +116,9 @@ impl Encoder {
     /// # Errors
     /// Why that failed, in ffmpeg's words.
     pub async fn try_out(self) -> Result<(), String> {
+        if self == Self::Nvenc {
+            card::look().await;
+        }
         let arguments = self.trial("/dev/null").ok_or("no grid")?;
         let run = ffmpeg()
             .args(["-v", "error"])

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::card;
 use super::encoder::Encoder;
 use super::ladder::{Plan, Shape};
 use super::probe::Picture;
@@ -35,6 +36,14 @@ impl Deinterlace {
             None => SLATE_FPS,
         }
     }
+
+    /// As ffmpeg's filters call it.
+    pub(super) fn mode(self) -> &'static str {
+        match self {
+            Self::Frame => "send_frame",
+            Self::Field => "send_field",
+        }
+    }
 }
 
 /// A source's size as it is shown, or the slate's.
@@ -58,17 +67,13 @@ pub const HD_COLORS: &str =
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709";
 
 /// Lines from which on a source that does not say how its colours are coded has those of HD.
-const HD_LINES: u32 = 720;
+pub(super) const HD_LINES: u32 = 720;
 
 /// Makes pictures upright, square and of the colours of HD. ffmpeg turns them itself.
 #[must_use]
 pub fn upright(picture: &Picture, deinterlace: Deinterlace) -> String {
-    let mode = match deinterlace {
-        Deinterlace::Frame => "send_frame",
-        Deinterlace::Field => "send_field",
-    };
     let whole = match picture.is_interlaced {
-        true => format!("bwdif=mode={mode}:deint=interlaced,"),
+        true => format!("bwdif=mode={}:deint=interlaced,", deinterlace.mode()),
         false => String::new(),
     };
     format!("{whole}{},setsar=1,{HD_COLORS}", hd_colors(picture))
@@ -110,6 +115,24 @@ pub fn level(grid: &Grid) -> String {
     format!("aresample={rate}:async=1000:first_pts=0,aformat=channel_layouts=stereo")
 }
 
+/// Arguments before ffmpeg's input 0, of which [`of_stream`] makes the graphs.
+#[must_use]
+pub fn decoding(
+    picture: Option<&Picture>,
+    plan: &Plan,
+    encoder: Encoder,
+) -> &'static [&'static str] {
+    if stays_on_card(picture, plan, encoder).is_some() { &card::DECODE } else { &[] }
+}
+
+fn stays_on_card<'a>(
+    picture: Option<&'a Picture>,
+    plan: &Plan,
+    encoder: Encoder,
+) -> Option<&'a Picture> {
+    picture.filter(|picture| encoder == Encoder::Nvenc && card::keeps(picture, plan))
+}
+
 /// Graphs for ffmpeg's input 0, whose samples come in real time by themselves. What never comes is
 /// replaced: a picture by the slate, a language by silence.
 #[must_use]
@@ -123,15 +146,22 @@ pub fn of_stream(
 ) -> Vec<String> {
     let (num, den) = grid.fps;
     let Shape { width, height } = SLATE;
-    let head = match picture {
-        Some(picture) => format!("[0:v:0]{},{},", upright(picture, deinterlace), steady(grid)),
-        None => format!("color=c={SLATE_COLOR}:s={width}x{height}:r={num}/{den},"),
+    let pictures = match (picture, stays_on_card(picture, plan, encoder)) {
+        (_, Some(picture)) => card::graph(picture, plan, grid, deinterlace),
+        (Some(picture), None) => {
+            let head = format!("[0:v:0]{},{},", upright(picture, deinterlace), steady(grid));
+            plan.video_filters(&head, encoder)
+        }
+        (None, None) => {
+            let head = format!("color=c={SLATE_COLOR}:s={width}x{height}:r={num}/{den},");
+            plan.video_filters(&head, encoder)
+        }
     };
     let sounds = (0..plan.audio.len()).map(|j| match j < sounds {
         true => format!("[0:a:{j}]{}[a{j}]", level(grid)),
         false => format!("anullsrc=r={}:cl=stereo[a{j}]", grid.audio_rate),
     });
-    arguments([plan.video_filters(&head, encoder)].into_iter().chain(sounds))
+    arguments([pictures].into_iter().chain(sounds))
 }
 
 /// Each graph with ffmpeg's flag for it.

@@ -146,15 +146,23 @@ impl Plan {
     #[must_use]
     pub fn video_filters(&self, source: &str, encoder: Encoder) -> String {
         let upload = encoder.upload();
+        self.split(source, |Rung { width, height, .. }| {
+            format!(
+                "scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
+                 pad={width}:{height}:-1:-1,setsar=1,{HD_COLORS},{upload}"
+            )
+        })
+    }
+
+    /// Filters from the picture `[source]` to `[v0]`, `[v1]`, ...: `filters` are those of a rung.
+    #[must_use]
+    pub(super) fn split(&self, source: &str, filters: impl Fn(&Rung) -> String) -> String {
         let count = self.video.len();
         let mut graph = format!("{source}split={count}");
         (0..count).for_each(|i| graph.push_str(&format!("[s{i}]")));
-        for (i, Rung { width, height, half_rate, .. }) in self.video.iter().enumerate() {
-            let every = if *half_rate { "framestep=2," } else { "" };
-            graph.push_str(&format!(
-                ";[s{i}]{every}scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
-                 pad={width}:{height}:-1:-1,setsar=1,{HD_COLORS},{upload}[v{i}]"
-            ));
+        for (i, rung) in self.video.iter().enumerate() {
+            let every = if rung.half_rate { "framestep=2," } else { "" };
+            graph.push_str(&format!(";[s{i}]{every}{}[v{i}]", filters(rung)));
         }
         graph
     }

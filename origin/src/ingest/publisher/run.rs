@@ -56,7 +56,8 @@ impl Run {
         let encoder = event.encoder();
         let used = encoder.current();
         let graphs = graph::of_stream(picture, sounds, &plan, used, &grid, deinterlace);
-        let input = writer.arguments().chain(graphs).collect();
+        let decoding = graph::decoding(picture, &plan, used).iter().map(|arg| (*arg).to_owned());
+        let input = decoding.chain(writer.arguments()).chain(graphs).collect();
         let folder = RunFolder::new().map_err(|error| error.to_string())?;
         let job = Job { plan, grid, first_frame, encoder, input, folder, stdin: Some(stdin) };
         encoders.abort_all();
