@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::encode::encoder::Encoder;
 use crate::encode::ladder::Plan;
 use crate::grid::Grid;
-use crate::package::filler::Filler;
 
 mod condition;
 mod cut;
@@ -25,6 +25,7 @@ pub mod shelf;
 
 use condition::{condition, identify, pieces, unit};
 use cut::{Asked, Sample};
+use filler::Slate;
 use memory::Memory;
 use note::Note;
 use pieces::Pieces;
@@ -152,7 +153,7 @@ pub struct Library {
 
 struct Inner {
     folder: PathBuf,
-    settled: watch::Sender<Option<Settled>>,
+    settled: watch::Sender<Option<Target>>,
     memory: Mutex<Memory<Key, Value>>,
     names: Mutex<BTreeMap<CreativeId, String>>,
     /// What is read from disk now, once for all who ask for it.
@@ -161,11 +162,12 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// What creatives are conditioned to.
-#[derive(Clone)]
-struct Settled {
+/// What clips are conditioned to.
+#[derive(Debug, Clone)]
+struct Target {
     plan: Plan,
     grid: Grid,
+    encoder: Encoder,
 }
 
 impl Library {
@@ -183,10 +185,12 @@ impl Library {
 
     /// The event's ladder and grid are known, for good.
     pub(crate) fn settle(&self, plan: Plan, grid: Grid) {
-        self.inner.settled.send_replace(Some(Settled { plan, grid }));
+        // Creatives never take a card from the live picture.
+        let target = Target { plan, grid, encoder: Encoder::X264 };
+        self.inner.settled.send_replace(Some(target));
     }
 
-    async fn settled(&self) -> Settled {
+    async fn settled(&self) -> Target {
         let mut settled = self.inner.settled.subscribe();
         let known = settled.wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
         match known {
@@ -207,14 +211,14 @@ impl Library {
     /// # Errors
     /// See [`CreativeError`]; each names the creative.
     pub async fn add(&self, source: Clip) -> Result<CreativeId, CreativeError> {
-        let Settled { plan, grid } = self.settled().await;
+        let target = self.settled().await;
         let _turn = self.inner.turn.lock().await;
-        let id = identify(&source, &plan, &grid).await?;
+        let id = identify(&source, &target).await?;
         if self.find(&id).await.is_none() {
-            let (unit, times) = unit(&source, &grid);
-            let kept = identify(&unit, &plan, &grid).await?;
+            let (unit, times) = unit(&source, &target.grid);
+            let kept = identify(&unit, &target).await?;
             let folder = self.inner.folder.join(&kept);
-            condition(&unit, &plan, &grid, &folder).await?;
+            condition(&unit, &target, &folder).await?;
             let name = source.name();
             let title = Some(source.title());
             let note = Note { name, title, kept, times };
@@ -224,18 +228,24 @@ impl Library {
         Ok(id)
     }
 
-    /// What stands in for missing parts, by track: the first picture of the slate, and silence.
+    /// What stands in for missing parts: the first picture of this file or of the built-in slate,
+    /// and silence. It is coded as the live picture is, so that players need not tell them apart.
     /// Waits until the event's ladder is known, and for no creative.
     ///
     /// # Errors
     /// See [`CreativeError`].
-    pub(crate) async fn fillers(&self, slate: Option<&Path>) -> Result<Vec<Filler>, CreativeError> {
-        let Settled { plan, grid } = self.settled().await;
-        let slate = match slate {
+    pub(crate) async fn slate(
+        &self,
+        file: Option<&Path>,
+        encoder: Encoder,
+    ) -> Result<Slate, CreativeError> {
+        let target = Target { encoder, ..self.settled().await };
+        let segment_ms = u32::try_from(target.grid.duration_ms(1)).unwrap_or(u32::MAX);
+        let clip = match file {
             Some(path) => Clip::File(path.to_owned()),
-            None => Clip::Card(Card::slate(u32::try_from(grid.duration_ms(1)).unwrap_or(u32::MAX))),
+            None => Clip::Card(Card::slate(segment_ms)),
         };
-        filler::fillers(&slate, &plan, &grid, &self.inner.folder).await
+        Slate::new(clip, target, &self.inner.folder).await
     }
 
     /// A conditioned creative.
@@ -297,10 +307,10 @@ impl Library {
 
     /// Blocks.
     fn read_back(&self, id: &str) -> Option<Pieces> {
-        let Settled { plan, grid } = self.inner.settled.borrow().clone()?;
+        let target = self.inner.settled.borrow().clone()?;
         let note = Note::read(&self.inner.folder, id)?;
         let folder = self.inner.folder.join(&note.kept);
-        let pieces = pieces(&plan, &grid, &folder, &note);
+        let pieces = pieces(&target, &folder, &note);
         let pieces = pieces.inspect_err(|error| {
             tracing::error!(creative = id, %error, "a creative cannot be read");
         });
@@ -334,7 +344,7 @@ impl Library {
         phase: &str,
         object: &str,
     ) -> Option<Bytes> {
-        let Settled { plan, grid } = self.inner.settled.borrow().clone()?;
+        let Target { plan, grid, .. } = self.inner.settled.borrow().clone()?;
         let tracks = plan.tracks();
         let position = tracks.iter().position(|(id, _)| id == rendition)?;
         let kind = tracks.get(position)?.1;

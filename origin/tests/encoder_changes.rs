@@ -8,11 +8,12 @@
 mod common;
 
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Running, TOKEN, ask, binary, check_decoded, free_port, get, kill_encoder, wait};
+use common::{
+    Running, TOKEN, ask, binary, check_decoded, free_port, get, kill_encoder, script, wait,
+};
 use serde_json::Value;
 
 const RENDITIONS: [&str; 2] = ["v160", "a-en"];
@@ -48,16 +49,15 @@ struct Stretch {
 }
 
 impl Origin {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, path: &str) -> Self {
         let [main, control] = [free_port(), free_port()];
-        let path = std::env::var("PATH").unwrap();
         let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
         let child = binary()
             .args(["serve", "--input", "test", "--max-height", "160", "--languages", "en"])
             .args(["--operator-token", TOKEN, "--listen", &format!("127.0.0.1:{main}")])
             .args(["--control", &format!("127.0.0.1:{control}"), "--data"])
             .arg(folder.join("data"))
-            .env("PATH", format!("{}:{path}", folder.join("bin").display()))
+            .env("PATH", path)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
@@ -169,23 +169,12 @@ fn number(uri: &str) -> u64 {
     uri.trim_end_matches(".m4s").rsplit_once('-').unwrap().1.parse().unwrap()
 }
 
-/// A folder with the script in ffmpeg's place.
-fn prepare() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let real = Command::new("sh").args(["-c", "command -v ffmpeg"]).output().unwrap();
-    let real = String::from_utf8(real.stdout).unwrap();
-    std::fs::create_dir(folder.path().join("bin")).unwrap();
-    let script = folder.path().join("bin/ffmpeg");
-    std::fs::write(&script, SCRIPT.replace("REAL", real.trim())).unwrap();
-    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
-    folder
-}
-
 #[test]
 fn another_encoder_goes_on_after_a_discontinuity_in_mid_match_and_after_a_restart() {
-    let folder = prepare();
+    let folder = tempfile::tempdir().unwrap();
+    let path = script::in_place_of_ffmpeg(folder.path(), SCRIPT);
     let other = folder.path().join("bin/other");
-    let origin = Origin::start(folder.path());
+    let origin = Origin::start(folder.path(), &path);
     let codec = origin.codecs();
     std::fs::write(&other, "").unwrap();
     origin.kill_encoder();
@@ -206,7 +195,7 @@ fn another_encoder_goes_on_after_a_discontinuity_in_mid_match_and_after_a_restar
 
     // The first one is back with the next process.
     std::fs::remove_file(&other).unwrap();
-    let origin = Origin::start(folder.path());
+    let origin = Origin::start(folder.path(), &path);
     origin.wait_for_changes(2);
     let [picture, sound] = of_all(&origin);
     let [_, second, third] = picture.as_slice() else { panic!("{}", origin.playlist("v160")) };

@@ -16,10 +16,9 @@ use tokio::time::timeout;
 use super::cut::{CodedTrack, Conditioned};
 use super::note::Note;
 use super::pieces::{self, Pieces};
-use super::{Card, Clip, CreativeError};
+use super::{Card, Clip, CreativeError, Target};
 use crate::disk::{make_folder, rename_synced};
 use crate::encode::EncodeError;
-use crate::encode::encoder::Encoder;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
 use crate::encode::folder::RunFolder;
 use crate::encode::graph::{self, Deinterlace, SLATE, SLATE_COLOR};
@@ -56,26 +55,23 @@ const CONDITIONING: u32 = 3;
 /// All that shapes what comes of a clip: the ladder, the grid, the encoder and what it is told. The
 /// grid's start has no part in it, because a creative is cut by phase and counts from its slot. So
 /// an event that starts anew finds its creatives.
-fn recipe(plan: &Plan, grid: &Grid, encoder: &str) -> String {
-    let outputs = plan.outputs(grid, 0, Encoder::X264, |track| track.to_string());
-    let (grid, tail) = (Grid { zero_ms: 0, ..*grid }, tail(plan, grid, 1));
-    format!("{CONDITIONING} {encoder} {plan:?} {grid:?} {outputs:?} {tail} {LOUDNESS}")
+fn recipe(target: &Target, version: &str) -> String {
+    let Target { plan, grid, encoder } = target;
+    let outputs = plan.outputs(grid, 0, *encoder, |track| track.to_string());
+    let (grid, tail) = (Grid { zero_ms: 0, ..*grid }, tail(target, 1));
+    format!("{CONDITIONING} {version} {plan:?} {grid:?} {outputs:?} {tail} {LOUDNESS}")
 }
 
 /// The identifier of what conditioning this clip would give. Caches keep a creative's objects under
 /// it for weeks, so it is a digest of the clip and of its [`recipe`]: other bytes have another
 /// identifier.
-pub(super) async fn identify(
-    source: &Clip,
-    plan: &Plan,
-    grid: &Grid,
-) -> Result<String, CreativeError> {
-    let encoder = ffmpeg_version().await.map_err(|error| CreativeError::Failed {
+pub(super) async fn identify(source: &Clip, target: &Target) -> Result<String, CreativeError> {
+    let version = ffmpeg_version().await.map_err(|error| CreativeError::Failed {
         name: source.name(),
         reason: error.to_string(),
     })?;
     let mut hash = Sha256::new();
-    hash.update(recipe(plan, grid, encoder));
+    hash.update(recipe(target, version));
     match source {
         Clip::Card(card) => hash.update(format!("{card:?}")),
         Clip::File(path) => {
@@ -120,34 +116,28 @@ enum Picture {
 /// Makes the creative in its folder, unless it is there.
 pub(super) async fn condition(
     source: &Clip,
-    plan: &Plan,
-    grid: &Grid,
+    target: &Target,
     folder: &Path,
 ) -> Result<(), CreativeError> {
-    if load_apart(plan, grid, folder, &source.name()).await.is_ok_and(|kept| kept.is_some()) {
+    if load_apart(target, folder, &source.name()).await.is_ok_and(|kept| kept.is_some()) {
         return Ok(());
     }
-    make(source, Picture::Moving, plan, grid, None, folder).await.map(drop)
+    make(source, Picture::Moving, target, None, folder).await.map(drop)
 }
 
 /// A creative that is kept, to be read by the segment. One that an older version kept otherwise is
 /// brought to that form. Blocks.
-pub(super) fn pieces(
-    plan: &Plan,
-    grid: &Grid,
-    folder: &Path,
-    note: &Note,
-) -> Result<Pieces, CreativeError> {
+pub(super) fn pieces(target: &Target, folder: &Path, note: &Note) -> Result<Pieces, CreativeError> {
     let failed = |error: std::io::Error| CreativeError::Failed {
         name: note.name.clone(),
         reason: error.to_string(),
     };
-    let open = || Pieces::open(folder, note.times, plan, grid);
+    let open = || Pieces::open(folder, note.times, &target.plan, &target.grid);
     if let Some(pieces) = open().map_err(failed)? {
         return Ok(pieces);
     }
     let gone = || failed(std::io::ErrorKind::NotFound.into());
-    let kept = load(plan, grid, folder, &note.name)?.ok_or_else(gone)?;
+    let kept = load(target, folder, &note.name)?.ok_or_else(gone)?;
     pieces::write(folder, &kept).map_err(failed)?;
     open().map_err(failed)?.ok_or_else(gone)
 }
@@ -155,22 +145,20 @@ pub(super) fn pieces(
 /// Loads a standing picture of so many segments from its folder, or makes it there.
 pub(super) async fn stand(
     source: &Clip,
-    plan: &Plan,
-    grid: &Grid,
+    target: &Target,
     segments: u64,
     folder: &Path,
 ) -> Result<Conditioned, CreativeError> {
-    if let Some(kept) = load_apart(plan, grid, folder, &source.name()).await.ok().flatten() {
+    if let Some(kept) = load_apart(target, folder, &source.name()).await.ok().flatten() {
         return Ok(kept);
     }
-    make(source, Picture::Standing, plan, grid, Some(segments), folder).await
+    make(source, Picture::Standing, target, Some(segments), folder).await
 }
 
 async fn make(
     source: &Clip,
     picture: Picture,
-    plan: &Plan,
-    grid: &Grid,
+    target: &Target,
     segments: Option<u64>,
     folder: &Path,
 ) -> Result<Conditioned, CreativeError> {
@@ -186,15 +174,15 @@ async fn make(
     };
     let segments = match segments {
         Some(segments) => segments,
-        None => length(source, file.as_ref(), grid)?,
+        None => length(source, file.as_ref(), &target.grid)?,
     };
     let fresh = folder.with_extension("new");
     let _ = std::fs::remove_dir_all(&fresh);
     make_folder(&fresh).map_err(failed)?;
-    encode(source, file.as_ref(), picture, plan, grid, segments, &fresh).await?;
+    encode(source, file.as_ref(), picture, target, segments, &fresh).await?;
     let meta = serde_json::to_vec(&Meta { segments }).map_err(|error| failed(error.into()))?;
     std::fs::write(fresh.join("meta.json"), meta).map_err(failed)?;
-    let conditioned = load_apart(plan, grid, &fresh, &name)
+    let conditioned = load_apart(target, &fresh, &name)
         .await?
         .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
     let (from, to) = (fresh, folder.to_owned());
@@ -270,12 +258,11 @@ async fn encode(
     source: &Clip,
     file: Option<&Probed>,
     picture: Picture,
-    plan: &Plan,
-    grid: &Grid,
+    target: &Target,
     segments: u64,
     folder: &Path,
 ) -> Result<(), CreativeError> {
-    let name = source.name();
+    let (name, grid) = (source.name(), &target.grid);
     let failed = |reason: String| CreativeError::Failed { name: name.clone(), reason };
     let texts = RunFolder::new().map_err(|error| failed(error.to_string()))?;
     let input = match (source, file) {
@@ -286,16 +273,17 @@ async fn encode(
         (Clip::File(_), None) => return Err(failed("it was not looked at".to_owned())),
     };
     let input = if picture == Picture::Standing { input.standing() } else { input };
-    let plan = Plan { audio: vec!["any".to_owned()], ..plan.clone() };
-    let graph = [input.graph, tail(&plan, grid, segments)].join(";");
+    let plan = Plan { audio: vec!["any".to_owned()], ..target.plan.clone() };
+    let graph = [input.graph, tail(target, segments)].join(";");
     let url = |track: usize| folder.join(format!("{track}.mp4")).display().to_string();
     // The live picture comes first on a shared machine.
     let run = Command::new("nice")
         .args(["-n", "15", "ffmpeg", "-hide_banner", "-nostdin", "-y", "-v", "error"])
         .args(["-max_error_rate", DAMAGE_MAX])
+        .args(target.encoder.device())
         .args(input.args)
         .args(["-filter_complex", &graph])
-        .args(plan.outputs(grid, 0, Encoder::X264, url))
+        .args(plan.outputs(grid, 0, target.encoder, url))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -352,17 +340,17 @@ fn file_input(path: &Path, file: &Probed, picture: Picture) -> EncodeInput {
 }
 
 /// From `[picture]` and `[sound]` to the labels of the outputs, exactly as long as the grid asks.
-fn tail(plan: &Plan, grid: &Grid, segments: u64) -> String {
+fn tail(target: &Target, segments: u64) -> String {
+    let Target { plan, grid, encoder } = target;
     let (num, den) = grid.fps;
     let rate = grid.audio_rate;
     let frames = segments * u64::from(grid.segment_frames);
-    // Creatives never take the card from the live picture.
     let picture = plan.video_filters(
         &format!(
             "[picture]fps={num}/{den}:start_time=0,tpad=stop_mode=clone:stop=-1,\
              trim=end_frame={frames},"
         ),
-        Encoder::X264,
+        *encoder,
     );
     format!(
         "{picture};[sound]aresample={rate}:first_pts=0,aformat=channel_layouts=stereo,apad,atrim=end_sample={},asetnsamples=n=1024:p=1[a0]",
@@ -416,25 +404,19 @@ fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<Encode
 
 /// [`load`] on a thread that may wait for the disk.
 async fn load_apart(
-    plan: &Plan,
-    grid: &Grid,
+    target: &Target,
     folder: &Path,
     name: &str,
 ) -> Result<Option<Conditioned>, CreativeError> {
-    let (plan, grid) = (plan.clone(), *grid);
-    let (folder, owned) = (folder.to_owned(), name.to_owned());
-    tokio::task::spawn_blocking(move || load(&plan, &grid, &folder, &owned)).await.unwrap_or_else(
+    let (target, folder, owned) = (target.clone(), folder.to_owned(), name.to_owned());
+    tokio::task::spawn_blocking(move || load(&target, &folder, &owned)).await.unwrap_or_else(
         |error| Err(CreativeError::Failed { name: name.to_owned(), reason: error.to_string() }),
     )
 }
 
 /// Reads a conditioned creative; `Ok(None)` when there is none.
-fn load(
-    plan: &Plan,
-    grid: &Grid,
-    folder: &Path,
-    name: &str,
-) -> Result<Option<Conditioned>, CreativeError> {
+fn load(target: &Target, folder: &Path, name: &str) -> Result<Option<Conditioned>, CreativeError> {
+    let Target { plan, grid, .. } = target;
     let Ok(meta) = std::fs::read(folder.join("meta.json")) else {
         return Ok(None);
     };
@@ -492,6 +474,7 @@ fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, Strin
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::encode::encoder::Encoder;
 
     #[test]
     fn a_recipe_knows_all_but_when_the_event_began() {
@@ -501,7 +484,8 @@ mod tests {
         };
         let grid = |start, fps, segment, part| Grid::new(start, fps, segment, part).unwrap();
         let usual = || (plan(360, 700_000, &["en"]), grid(0, (25, 1), 2000, 200));
-        let of = |(plan, grid): (Plan, Grid)| recipe(&plan, &grid, "ffmpeg 5");
+        let target = |(plan, grid)| Target { plan, grid, encoder: Encoder::X264 };
+        let of = |settings| recipe(&target(settings), "ffmpeg 5");
         let known = of(usual());
         assert_eq!(of((usual().0, grid(1_700_000_000_000, (25, 1), 2000, 200))), known);
         for other in [
@@ -514,6 +498,8 @@ mod tests {
         ] {
             assert_ne!(of(other.clone()), known, "{other:?}");
         }
-        assert_ne!(recipe(&usual().0, &usual().1, "ffmpeg 6"), known);
+        assert_ne!(recipe(&target(usual()), "ffmpeg 6"), known);
+        let by_a_card = Target { encoder: Encoder::Nvenc, ..target(usual()) };
+        assert_ne!(recipe(&by_a_card, "ffmpeg 5"), known);
     }
 }

@@ -2,36 +2,57 @@
 //!
 //! What was coded is kept among the creatives, so that a restarted origin has it at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::condition::{identify, stand};
-use super::{Clip, CreativeError};
-use crate::encode::ladder::Plan;
+use super::{Clip, CreativeError, Target};
 use crate::grid::Grid;
 use crate::package::filler::Filler;
 
 /// Parts that are coded, so that the encoder's rate control has settled at the last.
 const PARTS: u64 = 20;
 
-/// The fillers of a plan's tracks, in their order.
-pub(super) async fn fillers(
-    slate: &Clip,
-    plan: &Plan,
-    grid: &Grid,
-    cache: &Path,
-) -> Result<Vec<Filler>, CreativeError> {
-    // With segments as short as parts, each part begins with an IDR picture.
-    let parts = Grid { segment_frames: grid.part_frames, ..*grid };
-    let kept = cache.join(format!("filler-{}", identify(slate, plan, &parts).await?));
-    let coded = stand(slate, plan, &parts, PARTS, &kept).await?;
-    let failed = |reason: String| CreativeError::Failed { name: slate.name(), reason };
-    let sound = coded.tracks.len().saturating_sub(1);
-    let tracks = plan.tracks().into_iter().enumerate().map(|(position, (_, kind))| {
-        let from = if kind.is_picture() { position } else { sound };
-        let track =
-            coded.tracks.get(from).ok_or_else(|| failed("a track is missing".to_owned()))?;
-        let init = track.init.clone();
-        Filler::new(grid, kind, init, &track.samples).map_err(|error| failed(error.to_string()))
-    });
-    tracks.collect()
+/// What an event's fillers are coded of.
+pub(crate) struct Slate {
+    clip: Clip,
+    /// With segments as short as parts, so that each part begins with an IDR picture.
+    target: Target,
+    folder: PathBuf,
+}
+
+impl Slate {
+    pub(super) async fn new(
+        clip: Clip,
+        target: Target,
+        cache: &Path,
+    ) -> Result<Self, CreativeError> {
+        let grid = Grid { segment_frames: target.grid.part_frames, ..target.grid };
+        let target = Target { grid, ..target };
+        let folder = cache.join(format!("filler-{}", identify(&clip, &target).await?));
+        Ok(Self { clip, target, folder })
+    }
+
+    /// Whether its fillers were coded before, and come at once.
+    pub(crate) async fn is_kept(&self) -> bool {
+        tokio::fs::try_exists(&self.folder).await.unwrap_or(false)
+    }
+
+    /// The fillers of the event's tracks, in their order.
+    ///
+    /// # Errors
+    /// See [`CreativeError`].
+    pub(crate) async fn fillers(&self) -> Result<Vec<Filler>, CreativeError> {
+        let Self { clip, target, folder } = self;
+        let coded = stand(clip, target, PARTS, folder).await?;
+        let failed = |reason: String| CreativeError::Failed { name: clip.name(), reason };
+        let sound = coded.tracks.len().saturating_sub(1);
+        let tracks = target.plan.tracks().into_iter().enumerate().map(|(position, (_, kind))| {
+            let from = if kind.is_picture() { position } else { sound };
+            let track =
+                coded.tracks.get(from).ok_or_else(|| failed("a track is missing".to_owned()))?;
+            Filler::new(&target.grid, kind, track.init.clone(), &track.samples)
+                .map_err(|error| failed(error.to_string()))
+        });
+        tracks.collect()
+    }
 }

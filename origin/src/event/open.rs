@@ -20,7 +20,7 @@ use super::newest::Newest;
 use super::tracks::{make_plan, probe_source};
 use crate::breaks::on_air::Breaks;
 use crate::clock::{self, now_ms};
-use crate::creative::Library;
+use crate::creative::{CreativeError, Library};
 use crate::disk::{Boot, make_folder, write_whole};
 use crate::documents::keys::random_hex;
 use crate::encode::EncodeError;
@@ -36,6 +36,7 @@ use crate::ingest::{
     self, Input, InputState, Intake, Publishers, Receiver, Slot, Steps, publisher,
 };
 use crate::package::end::End;
+use crate::package::filler::Filler;
 use crate::package::inits::Inits;
 use crate::package::packager::{Counters, Packager, Setup};
 use crate::package::queue::{Sink, WeakSink, queue};
@@ -52,7 +53,7 @@ const EPOCH_BYTES: usize = 4;
 const HEAD_START_MS: u64 = 200;
 
 /// How often it is looked whether the processor took a card's place.
-const FALLBACK_LOOK: Duration = Duration::from_secs(1);
+const FALLBACK_LOOK: Duration = Duration::from_millis(250);
 
 /// What of an event never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,29 +302,60 @@ impl LiveEvent {
 }
 
 impl LiveEvent {
-    /// Has the slate and the silence of the ladder coded, once.
+    /// Has slate and silence coded as the live picture is: again when the processor takes a card's
+    /// place.
     async fn send_fillers(self, packager: WeakSink) {
-        let encoder = || self.config.ladder.encoder.current();
-        if encoder() != Encoder::X264 {
-            // Creatives are made by the processor, and so is the slate: its init segment is not
-            // the card's.
-            let (event, encoder) = (&self.name, encoder().name());
-            tracing::warn!(event, encoder, "no slate for this encoder: what is missing is a gap");
-        }
-        // The processor may take a card's place later.
-        while encoder() != Encoder::X264 {
-            if packager.is_closed() {
+        let mut coded_by = None;
+        while !packager.is_closed() {
+            let encoder = self.config.ladder.encoder.current();
+            if coded_by.replace(encoder) != Some(encoder) {
+                self.code_fillers(encoder, &packager).await;
+            }
+            // No card comes back.
+            if encoder == Encoder::X264 {
                 return;
             }
             tokio::time::sleep(FALLBACK_LOOK).await;
         }
-        match self.library.fillers(self.config.slate.as_deref()).await {
-            Ok(fillers) => packager.fill_with(fillers),
+    }
+
+    /// A card that cannot do that beside the live picture leaves it to the processor, whose silence
+    /// fits at least.
+    async fn code_fillers(&self, encoder: Encoder, packager: &WeakSink) {
+        let mut fillers = self.fillers(encoder, packager).await;
+        if let Err(error) = &fillers
+            && encoder != Encoder::X264
+        {
+            let (event, encoder) = (&self.name, encoder.name());
+            tracing::warn!(event, encoder, %error, "the slate is coded by the processor");
+            fillers = self.fillers(Encoder::X264, packager).await;
+        }
+        match fillers {
+            Ok(fillers) => {
+                packager.fill_with(fillers);
+                if encoder != Encoder::X264 {
+                    // Kept for when the card fails: there is enough to do then.
+                    let _ = self.fillers(Encoder::X264, packager).await;
+                }
+            }
             Err(error) => {
+                packager.fill_later();
                 let event = &self.name;
                 tracing::error!(event, %error, "no slate: what is missing becomes a gap");
             }
         }
+    }
+
+    async fn fillers(
+        &self,
+        encoder: Encoder,
+        packager: &WeakSink,
+    ) -> Result<Vec<Filler>, CreativeError> {
+        let slate = self.library.slate(self.config.slate.as_deref(), encoder).await?;
+        if !slate.is_kept().await {
+            packager.fill_later();
+        }
+        slate.fillers().await
     }
 }
 

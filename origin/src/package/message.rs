@@ -48,6 +48,8 @@ pub enum Message {
     End,
     /// What stands in for missing parts, by track.
     Fillers(Vec<Filler>),
+    /// It has to be coded first.
+    FillersLater,
     /// The event is over: the segments that are being made are the last.
     Finish {
         /// Where the answer goes: the first segment that will never be, or why the event goes on.

@@ -32,9 +32,8 @@ pub use fill::Patience;
 /// How often a failed freeze or write is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Longest wait for slate and silence after a restart. They are there much sooner, unless they have
-/// to be coded anew: what was lost is a gap then.
-const FILLERS_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait for slate and silence that are on disk: one that hangs must not hold up the event.
+const FILLERS_WAIT: Duration = Duration::from_secs(10);
 
 /// How often the clock is looked at, and how long nothing must have come before that: half of the
 /// shortest part.
@@ -223,8 +222,8 @@ impl Packager {
         }
     }
 
-    /// Fills what was lost with the process before, if there was one. What fills it is on disk and
-    /// comes at once; all else waits for it.
+    /// Fills what was lost with the process before, if there was one. All else waits until what
+    /// fills it is read from disk. If it has to be coded anew, what was lost is a gap.
     fn catch_up(&mut self, messages: &mut Queue, runtime: &tokio::runtime::Handle) {
         if self.assemblers.iter().all(Option::is_none) || self.is_over() {
             return;
@@ -238,6 +237,7 @@ impl Packager {
             while let Some(message) = messages.next().await {
                 match message {
                     Message::Fillers(fillers) => return Some(fillers),
+                    Message::FillersLater => return None,
                     other => early.push(other),
                 }
             }
@@ -262,6 +262,7 @@ impl Packager {
             Message::Samples { track, samples, came } => self.samples(track, samples, came),
             Message::End => self.counters.running.store(0, Ordering::Relaxed),
             Message::Fillers(fillers) => self.fill_with(fillers),
+            Message::FillersLater => {}
             Message::Finish { reply } => {
                 // Whoever asked may be gone, and would not expect the end any more.
                 if !reply.is_closed() {

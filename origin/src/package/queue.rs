@@ -90,9 +90,18 @@ impl WeakSink {
 
     /// Hands over what stands in for missing parts, by track.
     pub fn fill_with(&self, fillers: Vec<Filler>) {
+        self.tell(Message::Fillers(fillers));
+    }
+
+    /// What stands in for missing parts is not there yet, and nothing should wait for it.
+    pub fn fill_later(&self) {
+        self.tell(Message::FillersLater);
+    }
+
+    fn tell(&self, message: Message) {
         if let Some(sender) = self.0.upgrade() {
-            // Nobody needs them once the packager is gone.
-            let _ = sender.send((0, Message::Fillers(fillers)));
+            // Of no run. Nobody needs it once the packager is gone.
+            let _ = sender.send((0, message));
         }
     }
 
@@ -165,7 +174,7 @@ impl Queue {
                 true
             }
             Message::Start { .. } => false,
-            Message::Finish { .. } | Message::Fillers(_) => true,
+            Message::Finish { .. } | Message::Fillers(_) | Message::FillersLater => true,
             Message::End => {
                 let heard = self.hears(run);
                 self.open &= !heard;
@@ -188,6 +197,7 @@ fn weight(message: &Message) -> usize {
         | Message::Header { .. }
         | Message::End
         | Message::Fillers(_)
+        | Message::FillersLater
         | Message::Finish { .. } => 0,
     }
 }
@@ -213,6 +223,7 @@ mod tests {
                 Message::Samples { samples, .. } => format!("sample {}", samples[0].index),
                 Message::End => "end".to_owned(),
                 Message::Fillers(_) => "fillers".to_owned(),
+                Message::FillersLater => "fillers later".to_owned(),
                 Message::Finish { .. } => "finish".to_owned(),
             });
         }

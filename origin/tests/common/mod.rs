@@ -4,6 +4,7 @@
 pub(crate) mod postgres;
 pub(crate) mod power;
 pub(crate) mod publisher;
+pub(crate) mod script;
 pub(crate) mod stage;
 
 use std::fs::File;
