@@ -9,7 +9,7 @@ use super::budget::{Budget, Claim};
 use super::encoder::{Chosen, Encoder};
 use super::graph::HD_COLORS;
 use super::speed::Speed;
-use crate::grid::{Grid, Kind};
+use crate::grid::{AAC_FRAME, Grid, Kind};
 
 /// Added to every timestamp that ffmpeg writes, in seconds: with it, an AAC encoder's priming does
 /// not fall below zero.
@@ -218,9 +218,13 @@ impl Plan {
     }
 }
 
-/// Arguments for an output of sound, but for what goes in and where it goes.
+/// Arguments for an output of sound, but for what goes in and where it goes. Its parts differ in
+/// length, so it comes by few frames: by two, which is about as late as a picture and takes half of
+/// the fragments. The limit is half a frame below that, for times are rounded.
 fn sound_output(rate: u32) -> String {
-    format!("-c:a aac -b:a {AUDIO_BITRATE} -ar {rate} -ac 2 {}", muxer("+frag_every_frame"))
+    let limit_us = 3 * AAC_FRAME * 1_000_000 / (2 * u64::from(rate));
+    let muxer = muxer(&format!(" -frag_duration {limit_us}"));
+    format!("-c:a aac -b:a {AUDIO_BITRATE} -ar {rate} -ac 2 {muxer}")
 }
 
 /// Pictures come as fragments as long as a part, or up to a key picture: a fragment for each would
@@ -232,7 +236,7 @@ fn pieces(grid: &Grid) -> String {
     format!("+frag_keyframe -frag_duration {}", half_frames * den * 1_000_000 / (2 * num))
 }
 
-/// Sound comes frame by frame: its parts differ in length. `cut` ends the flags of the muxer.
+/// `cut` ends the flags of the muxer.
 fn muxer(cut: &str) -> String {
     format!(
         "-output_ts_offset {OFFSET_S} -flush_packets 1 -f mp4 \

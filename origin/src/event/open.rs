@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sightscreen_core::route::is_epoch;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
 use super::LiveConfig;
@@ -284,12 +285,16 @@ impl LiveEvent {
             patience: self.config.patience,
             boot: Boot::of(folder),
         };
-        let runtime = tokio::runtime::Handle::current();
+        let runtime = Handle::current();
+        let waiting = Builder::new_current_thread().enable_time().build();
+        let waiting = waiting.map_err(|error| at(folder, error))?;
         let thread = std::thread::Builder::new()
             .name("packager".to_owned())
             .spawn(move || {
                 let _follower = clock::follow();
-                Packager::new(setup).work(messages, &runtime);
+                // What follows what is published is spawned there.
+                let _runtime = runtime.enter();
+                Packager::new(setup).work(messages, &waiting);
             })
             .map_err(|error| at(folder, error))?;
         let working = Working { thread, sink: sink.downgrade() };

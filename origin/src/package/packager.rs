@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, HistogramOpts};
+use tokio::runtime::Runtime;
 use tokio::time::MissedTickBehavior;
 
 use crate::breaks::on_air::Breaks;
@@ -190,15 +191,19 @@ impl Packager {
         packager
     }
 
-    /// Works until all senders are gone or the event has ended. Blocks: give it a thread.
-    pub fn work(mut self, mut messages: Queue, runtime: &tokio::runtime::Handle) {
-        let _entered = runtime.enter();
-        self.catch_up(&mut messages, runtime);
+    /// Works until all senders are gone or the event has ended. Blocks: give it a thread, and a
+    /// runtime of that thread's own to wait in. Another's timers would wake a thread of that one
+    /// first, many times a second.
+    pub fn work(mut self, mut messages: Queue, waiting: &Runtime) {
+        self.catch_up(&mut messages, waiting);
         if self.boot.is_another() {
             self.boot.note();
         }
-        // One timer for all: to set it for each message would wake the runtime each time.
-        let mut ticks = tokio::time::interval(TICK);
+        // One timer for all: to set it for each message would cost more than a message.
+        let mut ticks = {
+            let _here = waiting.enter();
+            tokio::time::interval(TICK)
+        };
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         while !self.is_over() {
@@ -209,7 +214,7 @@ impl Packager {
                     _ = ticks.tick() => None,
                 }
             };
-            match runtime.block_on(next) {
+            match waiting.block_on(next) {
                 Some(Some(message)) => {
                     self.take(message);
                     heard = Instant::now();
@@ -224,7 +229,7 @@ impl Packager {
 
     /// Fills what was lost with the process before, if there was one. All else waits until what
     /// fills it is read from disk. If it has to be coded anew, what was lost is a gap.
-    fn catch_up(&mut self, messages: &mut Queue, runtime: &tokio::runtime::Handle) {
+    fn catch_up(&mut self, messages: &mut Queue, waiting: &Runtime) {
         if self.assemblers.iter().all(Option::is_none) || self.is_over() {
             return;
         }
@@ -243,7 +248,7 @@ impl Packager {
             }
             None
         };
-        let came = runtime.block_on(async { tokio::time::timeout(FILLERS_WAIT, fillers).await });
+        let came = waiting.block_on(async { tokio::time::timeout(FILLERS_WAIT, fillers).await });
         if let Ok(Some(fillers)) = came {
             self.fill_with(fillers);
         }

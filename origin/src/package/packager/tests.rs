@@ -334,10 +334,11 @@ fn what_was_lost_with_a_process_is_slate_where_that_is_there_at_once() {
         // The next run's encoder may be faster than the disk.
         let run = sink.begin();
         run.send(Message::Start { frame: 100 }).unwrap();
-        if fillers {
-            sink.downgrade().fill_with(stage.fillers(100));
+        match fillers {
+            true => sink.downgrade().fill_with(stage.fillers(100)),
+            false => sink.downgrade().fill_later(),
         }
-        stage.packager.catch_up(&mut messages, runtime.handle());
+        stage.packager.catch_up(&mut messages, &runtime);
         let shown = stage.shown(0);
         match fillers {
             true => assert!(shown.starts_with("mmmmmmmsss ssssssssss"), "{shown}"),
@@ -354,7 +355,7 @@ fn what_may_have_been_lost_with_the_power_is_a_gap() {
     std::fs::write(stage.folder.path().join("boot"), "another").unwrap();
     let (sink, mut messages) = queue();
     sink.downgrade().fill_with(stage.fillers(100));
-    stage.packager.catch_up(&mut messages, runtime.handle());
+    stage.packager.catch_up(&mut messages, &runtime);
     let shown = stage.shown(0);
     assert!(shown.starts_with("mmmmmmm---") && !shown.contains('s'), "{shown}");
 }
