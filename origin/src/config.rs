@@ -26,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
 use crate::encode::budget::Budget;
-use crate::encode::encoder::{Chosen, Encoder};
+use crate::encode::encoder::{Chosen, Encoder, Preset};
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::encode::speed::Speed;
@@ -88,6 +88,10 @@ pub struct Config {
     pub max_height: u32,
     /// What encodes; none: what works.
     pub encoder: Option<Encoder>,
+    /// How x264 encodes.
+    pub preset: Preset,
+    /// Bits a second of every audio track.
+    pub audio_bitrate: u32,
     /// The rungs that there may be.
     pub rungs: Vec<RungRule>,
     /// Share of the machine that encoding may take.
@@ -213,6 +217,8 @@ impl Config {
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
             cpu_share: f64::from(cpu_percent) / 100.0,
             encoder: encoding::encoder(reader),
+            preset: encoding::preset(reader),
+            audio_bitrate: encoding::audio_bitrate(reader),
             rungs: encoding::rungs(reader),
             frame_rate: encoding::frame_rate(reader),
             deinterlace: encoding::deinterlace(reader),
@@ -280,6 +286,8 @@ impl Config {
                     // Those of the process take their place.
                     budget: Budget::of_machine(self.cpu_share, Speed::default()),
                     encoder: Chosen::new(self.encoder.unwrap_or(Encoder::X264)),
+                    preset: self.preset,
+                    audio_bitrate: self.audio_bitrate,
                 },
                 frame_rate: self.frame_rate,
                 deinterlace: self.deinterlace,

@@ -19,6 +19,8 @@ pub(super) fn defaults() -> Settings {
         max_height: text("1080"),
         cpu_percent: text("75"),
         encoder: text("auto"),
+        x264_preset: text("superfast"),
+        audio_bitrate: text("96000"),
         latency: text("low"),
         frame_rate: text("source"),
         deinterlace: text("frame"),

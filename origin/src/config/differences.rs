@@ -40,6 +40,8 @@ impl Config {
             ("input", self.input.place() != other.input.place()),
             ("stream-key", !made && self.stream_key != other.stream_key),
             ("rungs", self.rungs != other.rungs),
+            ("x264-preset", self.preset != other.preset),
+            ("audio-bitrate", self.audio_bitrate != other.audio_bitrate),
             ("deinterlace", self.deinterlace != other.deinterlace),
             ("a setting of lateness", self.patience != other.patience),
             ("picture-wait-ms", self.picture_wait != other.picture_wait),

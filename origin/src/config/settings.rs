@@ -95,6 +95,12 @@ pub struct Settings {
     /// What encodes pictures: auto, nvenc, qsv, vaapi or x264
     #[arg(long, value_name = "WORD")]
     pub(super) encoder: Option<Text>,
+    /// Work that x264 puts into pictures: ultrafast, superfast, veryfast, faster, fast or medium
+    #[arg(long, value_name = "WORD")]
+    pub(super) x264_preset: Option<Text>,
+    /// Bits a second of every audio track
+    #[arg(long, value_name = "N")]
+    pub(super) audio_bitrate: Option<Text>,
     /// How far viewers are behind: low (segments in parts) or standard (longer, whole segments)
     #[arg(long, value_name = "WORD")]
     pub(super) latency: Option<Text>,

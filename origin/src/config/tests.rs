@@ -16,7 +16,7 @@ pub(super) fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
     read_all(toml, flags).map(|mut configs| configs.remove(0))
 }
 
-fn read_all(toml: &str, flags: &[&str]) -> Result<Vec<Config>, Vec<Fault>> {
+pub(super) fn read_all(toml: &str, flags: &[&str]) -> Result<Vec<Config>, Vec<Fault>> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("origin.toml");
     std::fs::write(&file, toml).unwrap();

@@ -492,12 +492,14 @@ fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, Strin
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::encode::encoder::Preset;
 
     #[test]
     fn a_recipe_knows_all_but_when_the_event_began() {
         let plan = |height, bitrate, audio: &[&str]| Plan {
             video: vec![Rung { width: 640, height, bitrate, half_rate: false }],
             audio: audio.iter().map(ToString::to_string).collect(),
+            ..Plan::default()
         };
         let grid = |start, fps, segment, part| Grid::new(start, fps, segment, part).unwrap();
         let usual = || (plan(360, 700_000, &["en"]), grid(0, (25, 1), 2000, 200));
@@ -508,6 +510,8 @@ mod tests {
             (plan(480, 700_000, &["en"]), usual().1),
             (plan(360, 800_000, &["en"]), usual().1),
             (plan(360, 700_000, &["en", "hi"]), usual().1),
+            (Plan { audio_bitrate: 128_000, ..usual().0 }, usual().1),
+            (Plan { preset: Preset::Medium, ..usual().0 }, usual().1),
             (usual().0, grid(0, (30, 1), 2000, 200)),
             (usual().0, grid(0, (25, 1), 4000, 200)),
             (usual().0, grid(0, (25, 1), 2000, 400)),

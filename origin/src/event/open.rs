@@ -154,7 +154,7 @@ impl LiveEvent {
         let claim = config.ladder.budget.claim();
         let plan = match (&saved, &source) {
             (Some(Saved { plan: Some(plan), .. }), _) => {
-                ladder::keep(&plan.video, fps, &claim).await?;
+                ladder::keep(plan, fps, &claim).await?;
                 Some(plan.clone())
             }
             (_, Some(source)) => {

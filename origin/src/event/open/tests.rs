@@ -30,7 +30,7 @@ fn a_longer_window_brings_nothing_back() {
 
 fn plan() -> Plan {
     let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
-    Plan { video: vec![rung], audio: vec!["en".to_owned()] }
+    Plan { video: vec![rung], audio: vec!["en".to_owned()], ..Plan::default() }
 }
 
 fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {

@@ -68,7 +68,7 @@ impl Stage {
         let media = Media {
             epoch: "1a2b".into(),
             grid,
-            plan: Plan { video: Vec::new(), audio: Vec::new() },
+            plan: Plan::default(),
             tracks: store.tracks().to_vec(),
             inits: Arc::new(Inits::open(folder.path(), ["v"].into_iter()).unwrap()),
             playlists: vec![Newest::default()],
