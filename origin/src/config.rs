@@ -47,6 +47,9 @@ use settings::Text;
 pub use settings::{Settings, with_defaults};
 pub use stream::{Latency, Template, fixed_differences, setting_at};
 
+/// The longest break that may be allowed, in seconds.
+const BREAK_S_MAX: u32 = 3600;
+
 /// All of `serve`'s settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -336,7 +339,11 @@ impl Config {
             let remedy = "keep at least as many seconds on disk as playlists list";
             reader.fault(place, "is shorter than window", remedy);
         }
-        let Schedule { every_s, length_s, .. } = self.schedule;
+        let Schedule { every_s, length_s, longest_s, .. } = self.schedule;
+        if length_s > longest_s {
+            let place = reader.place("break-length", |s| &s.break_length);
+            reader.fault(place, "is longer than break-longest", "shorten it, or raise that");
+        }
         let room_s = self.segment_ms.div_ceil(1000) * 3;
         if every_s > 0 && every_s < length_s + room_s {
             let place = reader.place("break-every", |s| &s.break_every);
@@ -418,7 +425,8 @@ fn schedule(reader: &mut Reader) -> Schedule {
     Schedule {
         first_s: reader.number("first-break", |s| &s.first_break, 0..=86_400),
         every_s: reader.number("break-every", |s| &s.break_every, 0..=86_400),
-        length_s: reader.number("break-length", |s| &s.break_length, 2..=600),
+        length_s: reader.number("break-length", |s| &s.break_length, 2..=BREAK_S_MAX),
+        longest_s: reader.number("break-longest", |s| &s.break_longest, 2..=BREAK_S_MAX),
         lead_s: reader.number("break-lead", |s| &s.break_lead, 1..=60),
     }
 }

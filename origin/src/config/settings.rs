@@ -220,6 +220,9 @@ pub struct Settings {
     /// Seconds that a scheduled break lasts
     #[arg(long, value_name = "N")]
     pub(super) break_length: Option<Text>,
+    /// Most seconds that a break may last
+    #[arg(long, value_name = "N")]
+    pub(super) break_longest: Option<Text>,
     /// Minimum seconds from the announcement of a break to its start [default: two segments]
     #[arg(long, value_name = "N")]
     pub(super) break_lead: Option<Text>,
