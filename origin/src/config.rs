@@ -5,6 +5,7 @@
 //! been checked as far as that is possible without opening a port.
 
 mod admission;
+mod creatives;
 mod defaults;
 mod differences;
 mod encoding;
@@ -25,6 +26,7 @@ use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
+use crate::creative::CreativeRules;
 use crate::encode::budget::Budget;
 use crate::encode::encoder::{Chosen, Encoder, Preset};
 use crate::encode::graph::Deinterlace;
@@ -117,8 +119,8 @@ pub struct Config {
     pub picture_wait: Duration,
     /// How the disk is treated.
     pub disk: DiskLimits,
-    /// Bytes of creatives in memory.
-    pub creative_bytes: usize,
+    /// How creatives are made and kept.
+    pub creatives: CreativeRules,
     /// The keyring's file; made when absent.
     pub keyring: PathBuf,
     /// Folder of the page; none: no page.
@@ -232,11 +234,7 @@ impl Config {
             patience: patience(reader),
             picture_wait: ingest::picture_wait(reader),
             disk: disk(reader),
-            creative_bytes: megabytes(reader.number(
-                "creative-memory-mb",
-                |s| &s.creative_memory_mb,
-                8..=65_536,
-            )),
+            creatives: creatives::rules(reader),
             keyring: keyring.map_or_else(|| data.join("keyring.json"), PathBuf::from),
             page: page(reader),
             operator_token: Secret(operator_token),
@@ -303,7 +301,7 @@ impl Config {
                 ts: self.ts_limits,
                 slate: self.slate.as_ref().map(PathBuf::from),
                 disk: self.disk,
-                creative_bytes: self.creative_bytes,
+                creatives: self.creatives,
             },
             document: self.document(),
             playback_plan: self.admission.playback_plan.clone(),

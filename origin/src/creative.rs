@@ -21,6 +21,7 @@ mod filler;
 mod memory;
 mod note;
 mod pieces;
+mod rules;
 pub mod shelf;
 
 use condition::{condition, identify, pieces, unit};
@@ -28,9 +29,7 @@ use cut::{Asked, Sample};
 use memory::Memory;
 use note::Note;
 use pieces::Pieces;
-
-/// Bytes of creatives in memory unless set: a break of two minutes of a full ladder.
-pub const MEMORY_BYTES: usize = 128 << 20;
+pub use rules::{CreativeRules, Loudness};
 
 /// What a creative is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -125,7 +124,7 @@ pub enum CreativeError {
         reason: String,
     },
     /// Longer than a pod may be.
-    #[error("creative {name}: lasts {seconds} s, expected at most {most} s")]
+    #[error("creative {name}: lasts {seconds} s, expected at most {most} s (creative-max)")]
     TooLong {
         /// File name or title.
         name: String,
@@ -152,6 +151,7 @@ pub struct Library {
 
 struct Inner {
     folder: PathBuf,
+    rules: CreativeRules,
     settled: watch::Sender<Option<Settled>>,
     memory: Mutex<Memory<Key, Value>>,
     names: Mutex<BTreeMap<CreativeId, String>>,
@@ -169,11 +169,12 @@ struct Settled {
 }
 
 impl Library {
-    pub(crate) fn new(folder: PathBuf, memory_bytes: usize) -> Self {
+    pub(crate) fn new(folder: PathBuf, rules: CreativeRules) -> Self {
         let inner = Inner {
             folder,
+            rules,
             settled: watch::Sender::new(None),
-            memory: Mutex::new(Memory::new(memory_bytes)),
+            memory: Mutex::new(Memory::new(rules.memory_bytes)),
             names: Mutex::default(),
             reading: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -208,13 +209,14 @@ impl Library {
     /// See [`CreativeError`]; each names the creative.
     pub async fn add(&self, source: Clip) -> Result<CreativeId, CreativeError> {
         let Settled { plan, grid } = self.settled().await;
+        let rules = &self.inner.rules;
         let _turn = self.inner.turn.lock().await;
-        let id = identify(&source, &plan, &grid).await?;
+        let id = identify(&source, rules.loudness, &plan, &grid).await?;
         if self.find(&id).await.is_none() {
             let (unit, times) = unit(&source, &grid);
-            let kept = identify(&unit, &plan, &grid).await?;
+            let kept = identify(&unit, rules.loudness, &plan, &grid).await?;
             let folder = self.inner.folder.join(&kept);
-            condition(&unit, &plan, &grid, &folder).await?;
+            condition(&unit, rules, &plan, &grid, &folder).await?;
             let name = source.name();
             let title = Some(source.title());
             let note = Note { name, title, kept, times };

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use common::{check_decoded, loudest_of};
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
-use sightscreen_origin::creative::{Card, Clip, CreativeError, MEMORY_BYTES};
+use sightscreen_origin::creative::{Card, Clip, CreativeError, CreativeRules};
+use sightscreen_origin::encode::encoder::Preset;
 use sightscreen_origin::encode::graph::Deinterlace;
 use sightscreen_origin::encode::ladder::LadderLimits;
 use sightscreen_origin::event::{Live, LiveConfig};
@@ -87,7 +88,7 @@ fn config(data: &Path) -> LiveConfig {
         ts: TsLimits::default(),
         slate: None,
         disk: DiskLimits::default(),
-        creative_bytes: MEMORY_BYTES,
+        creatives: CreativeRules::default(),
     }
 }
 

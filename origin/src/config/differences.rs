@@ -47,7 +47,8 @@ impl Config {
             ("picture-wait-ms", self.picture_wait != other.picture_wait),
             ("a setting of transport streams", self.ts_limits != other.ts_limits),
             ("a setting of the disk", self.disk != other.disk),
-            ("creative-memory-mb", self.creative_bytes != other.creative_bytes),
+            ("a setting of creatives", self.creatives != other.creatives),
+            ("break-longest", self.schedule.longest_s != other.schedule.longest_s),
             ("slate", self.slate != other.slate),
             ("snapshots", self.snapshots != other.snapshots),
         ]

@@ -160,6 +160,15 @@ pub struct Settings {
     /// Megabytes of creatives that stay in memory, for each event
     #[arg(long, value_name = "N")]
     pub(super) creative_memory_mb: Option<Text>,
+    /// Gigabytes of creatives on disk past which no more are made, for each event
+    #[arg(long, value_name = "N")]
+    pub(super) creative_cache_gb: Option<Text>,
+    /// Seconds that a creative may last
+    #[arg(long, value_name = "N")]
+    pub(super) creative_max: Option<Text>,
+    /// Loudness of every creative in LUFS, such as -23, or keep
+    #[arg(long, value_name = "LUFS", allow_negative_numbers = true)]
+    pub(super) creative_loudness: Option<Text>,
 
     /// Keyring (secret) [default: DATA/keyring.json]; made when absent, read again when it changes
     #[arg(long, value_name = "FILE")]

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::condition::{identify, stand};
-use super::{Clip, CreativeError};
+use super::{Clip, CreativeError, Loudness};
 use crate::encode::ladder::Plan;
 use crate::grid::Grid;
 use crate::package::filler::Filler;
@@ -22,7 +22,9 @@ pub(super) async fn fillers(
 ) -> Result<Vec<Filler>, CreativeError> {
     // With segments as short as parts, each part begins with an IDR picture.
     let parts = Grid { segment_frames: grid.part_frames, ..*grid };
-    let kept = cache.join(format!("filler-{}", identify(slate, plan, &parts).await?));
+    // It is silent.
+    let id = identify(slate, Loudness::Keep, plan, &parts).await?;
+    let kept = cache.join(format!("filler-{id}"));
     let coded = stand(slate, plan, &parts, PARTS, &kept).await?;
     let failed = |reason: String| CreativeError::Failed { name: slate.name(), reason };
     let sound = coded.tracks.len().saturating_sub(1);

@@ -173,7 +173,7 @@ impl LiveEvent {
             grid: watch::Sender::new(grid),
             counters: Arc::default(),
             input: Arc::default(),
-            library: Library::new(config.data.join("creatives"), config.creative_bytes),
+            library: Library::new(config.data.join("creatives"), config.creatives),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::breaks::on_air::NoBreaks;
-use crate::creative::{Library, MEMORY_BYTES};
+use crate::creative::{CreativeRules, Library};
 use crate::encode::ladder::Plan;
 use crate::event::newest::Newest;
 use crate::package::end::End;
@@ -77,7 +77,7 @@ impl Stage {
             end: Arc::new(End::open(folder.path()).unwrap()),
             disk: store.disk(),
             breaks: Arc::new(NoBreaks),
-            library: Library::new(folder.path().join("creatives"), MEMORY_BYTES),
+            library: Library::new(folder.path().join("creatives"), CreativeRules::default()),
         };
         Self { store, media, _folder: folder }
     }
