@@ -244,6 +244,12 @@ pub struct Settings {
     /// postgres://USER:PASSWORD@HOST/NAME [default: sqlite:DATA/streams.db]
     #[arg(long, value_name = "URL", env = "SIGHTSCREEN_DATABASE", hide_env_values = true)]
     pub(super) database: Option<Text>,
+    /// Connections to PostgreSQL
+    #[arg(long, value_name = "N")]
+    pub(super) database_connections: Option<Text>,
+    /// Milliseconds that a query of the database may take
+    #[arg(long, value_name = "N")]
+    pub(super) database_timeout_ms: Option<Text>,
     /// Most streams that have not ended
     #[arg(long, value_name = "N")]
     pub(super) streams_max: Option<Text>,
@@ -267,6 +273,12 @@ pub struct Settings {
     /// Most attempts to deliver a webhook
     #[arg(long, value_name = "N")]
     pub(super) webhook_attempts: Option<Text>,
+    /// Seconds between the attempts to deliver a webhook; the last is repeated
+    #[arg(long, value_name = "N,N")]
+    pub(super) webhook_pauses: Option<List>,
+    /// Seconds that an attempt to deliver a webhook may take
+    #[arg(long, value_name = "N")]
+    pub(super) webhook_timeout: Option<Text>,
     /// Whether webhooks may go to private addresses
     #[arg(long, value_name = "true|false")]
     pub(super) webhook_private: Option<Text>,
