@@ -5,6 +5,7 @@
 //! been checked as far as that is possible without opening a port.
 
 mod admission;
+mod creatives;
 mod defaults;
 mod differences;
 mod encoding;
@@ -25,8 +26,9 @@ use sightscreen_core::route::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use crate::breaks::decision::Table;
+use crate::creative::CreativeRules;
 use crate::encode::budget::Budget;
-use crate::encode::encoder::{Chosen, Encoder};
+use crate::encode::encoder::{Chosen, Encoder, Preset};
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::{LadderLimits, RungRule};
 use crate::encode::speed::Speed;
@@ -46,6 +48,9 @@ use secrets::{edge_secrets, secret};
 use settings::Text;
 pub use settings::{Settings, with_defaults};
 pub use stream::{Latency, Template, fixed_differences, setting_at};
+
+/// The longest break that may be allowed, in seconds.
+const BREAK_S_MAX: u32 = 3600;
 
 /// All of `serve`'s settings.
 #[derive(Debug, Clone)]
@@ -88,6 +93,10 @@ pub struct Config {
     pub max_height: u32,
     /// What encodes; none: what works.
     pub encoder: Option<Encoder>,
+    /// How x264 encodes.
+    pub preset: Preset,
+    /// Bits a second of every audio track.
+    pub audio_bitrate: u32,
     /// The rungs that there may be.
     pub rungs: Vec<RungRule>,
     /// Share of the machine that encoding may take.
@@ -110,8 +119,8 @@ pub struct Config {
     pub picture_wait: Duration,
     /// How the disk is treated.
     pub disk: DiskLimits,
-    /// Bytes of creatives in memory.
-    pub creative_bytes: usize,
+    /// How creatives are made and kept.
+    pub creatives: CreativeRules,
     /// The keyring's file; made when absent.
     pub keyring: PathBuf,
     /// Folder of the page; none: no page.
@@ -213,6 +222,8 @@ impl Config {
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
             cpu_share: f64::from(cpu_percent) / 100.0,
             encoder: encoding::encoder(reader),
+            preset: encoding::preset(reader),
+            audio_bitrate: encoding::audio_bitrate(reader),
             rungs: encoding::rungs(reader),
             frame_rate: encoding::frame_rate(reader),
             deinterlace: encoding::deinterlace(reader),
@@ -223,11 +234,7 @@ impl Config {
             patience: patience(reader),
             picture_wait: ingest::picture_wait(reader),
             disk: disk(reader),
-            creative_bytes: megabytes(reader.number(
-                "creative-memory-mb",
-                |s| &s.creative_memory_mb,
-                8..=65_536,
-            )),
+            creatives: creatives::rules(reader),
             keyring: keyring.map_or_else(|| data.join("keyring.json"), PathBuf::from),
             page: page(reader),
             operator_token: Secret(operator_token),
@@ -280,6 +287,8 @@ impl Config {
                     // Those of the process take their place.
                     budget: Budget::of_machine(self.cpu_share, Speed::default()),
                     encoder: Chosen::new(self.encoder.unwrap_or(Encoder::X264)),
+                    preset: self.preset,
+                    audio_bitrate: self.audio_bitrate,
                 },
                 frame_rate: self.frame_rate,
                 deinterlace: self.deinterlace,
@@ -292,7 +301,7 @@ impl Config {
                 ts: self.ts_limits,
                 slate: self.slate.as_ref().map(PathBuf::from),
                 disk: self.disk,
-                creative_bytes: self.creative_bytes,
+                creatives: self.creatives,
             },
             document: self.document(),
             playback_plan: self.admission.playback_plan.clone(),
@@ -328,7 +337,11 @@ impl Config {
             let remedy = "keep at least as many seconds on disk as playlists list";
             reader.fault(place, "is shorter than window", remedy);
         }
-        let Schedule { every_s, length_s, .. } = self.schedule;
+        let Schedule { every_s, length_s, longest_s, .. } = self.schedule;
+        if length_s > longest_s {
+            let place = reader.place("break-length", |s| &s.break_length);
+            reader.fault(place, "is longer than break-longest", "shorten it, or raise that");
+        }
         let room_s = self.segment_ms.div_ceil(1000) * 3;
         if every_s > 0 && every_s < length_s + room_s {
             let place = reader.place("break-every", |s| &s.break_every);
@@ -410,7 +423,8 @@ fn schedule(reader: &mut Reader) -> Schedule {
     Schedule {
         first_s: reader.number("first-break", |s| &s.first_break, 0..=86_400),
         every_s: reader.number("break-every", |s| &s.break_every, 0..=86_400),
-        length_s: reader.number("break-length", |s| &s.break_length, 2..=600),
+        length_s: reader.number("break-length", |s| &s.break_length, 2..=BREAK_S_MAX),
+        longest_s: reader.number("break-longest", |s| &s.break_longest, 2..=BREAK_S_MAX),
         lead_s: reader.number("break-lead", |s| &s.break_lead, 1..=60),
     }
 }

@@ -21,6 +21,7 @@ mod filler;
 mod memory;
 mod note;
 mod pieces;
+mod rules;
 pub mod shelf;
 
 use condition::{condition, identify, pieces, unit};
@@ -29,9 +30,7 @@ use filler::Slate;
 use memory::Memory;
 use note::Note;
 use pieces::Pieces;
-
-/// Bytes of creatives in memory unless set: a break of two minutes of a full ladder.
-pub const MEMORY_BYTES: usize = 128 << 20;
+pub use rules::{CreativeRules, Loudness};
 
 /// What a creative is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -126,7 +125,7 @@ pub enum CreativeError {
         reason: String,
     },
     /// Longer than a pod may be.
-    #[error("creative {name}: lasts {seconds} s, expected at most {most} s")]
+    #[error("creative {name}: lasts {seconds} s, expected at most {most} s (creative-max)")]
     TooLong {
         /// File name or title.
         name: String,
@@ -153,6 +152,7 @@ pub struct Library {
 
 struct Inner {
     folder: PathBuf,
+    rules: CreativeRules,
     settled: watch::Sender<Option<Target>>,
     memory: Mutex<Memory<Key, Value>>,
     names: Mutex<BTreeMap<CreativeId, String>>,
@@ -171,11 +171,12 @@ struct Target {
 }
 
 impl Library {
-    pub(crate) fn new(folder: PathBuf, memory_bytes: usize) -> Self {
+    pub(crate) fn new(folder: PathBuf, rules: CreativeRules) -> Self {
         let inner = Inner {
             folder,
+            rules,
             settled: watch::Sender::new(None),
-            memory: Mutex::new(Memory::new(memory_bytes)),
+            memory: Mutex::new(Memory::new(rules.memory_bytes)),
             names: Mutex::default(),
             reading: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -212,13 +213,14 @@ impl Library {
     /// See [`CreativeError`]; each names the creative.
     pub async fn add(&self, source: Clip) -> Result<CreativeId, CreativeError> {
         let target = self.settled().await;
+        let rules = &self.inner.rules;
         let _turn = self.inner.turn.lock().await;
-        let id = identify(&source, &target).await?;
+        let id = identify(&source, rules.loudness, &target).await?;
         if self.find(&id).await.is_none() {
             let (unit, times) = unit(&source, &target.grid);
-            let kept = identify(&unit, &target).await?;
+            let kept = identify(&unit, rules.loudness, &target).await?;
             let folder = self.inner.folder.join(&kept);
-            condition(&unit, &target, &folder).await?;
+            condition(&unit, rules, &target, &folder).await?;
             let name = source.name();
             let title = Some(source.title());
             let note = Note { name, title, kept, times };

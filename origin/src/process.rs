@@ -103,7 +103,7 @@ pub async fn run(
         encoder: Chosen::choose(config.encoder).await,
     };
     let runner = Arc::new(Runner::new(events.clone(), shared, config.entrances()));
-    let database = Database::new(&config.streams.database)?;
+    let database = Database::new(&config.streams)?;
     let streams = Streams::new(database, Arc::clone(&runner), &configs, template, load);
     let Some(streams) = streams.map(Arc::new) else { return Ok(()) };
     runner.start(settings(&configs)).await?;

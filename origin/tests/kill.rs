@@ -27,7 +27,8 @@ impl Origin {
         std::fs::write(&corrupt, b"not a clip at all").unwrap();
         let file = data.join("origin.toml");
         let pods = format!(
-            "[[pods]]\ncohort = \"18-34.*.*.*.*\"\ncreatives = [{corrupt:?}, \"built-in:cola\"]\n\
+            "break-longest = 60\n\
+             [[pods]]\ncohort = \"18-34.*.*.*.*\"\ncreatives = [{corrupt:?}, \"built-in:cola\"]\n\
              [[pods]]\ncohort = \"generic\"\ncreatives = [\"built-in:bank\"]\n"
         );
         std::fs::write(&file, pods).unwrap();
@@ -147,6 +148,11 @@ fn a_kill_in_a_break_changes_nothing_that_was_said() {
     origin.wait("the creatives", |_| log().matches("creative ready").count() == 2);
     assert!(log().contains("corrupt.mp4"), "{}", log());
 
+    let (status, refused) = origin.command("/control/events/demo/breaks", &json!({"length_s": 61}));
+    assert_eq!(
+        (status, refused["title"].as_str()),
+        (400, Some("A break lasts 1 to 60 s (break-longest)"))
+    );
     let (status, plan) = origin.command("/control/events/demo/breaks", &json!({"length_s": 60}));
     assert_eq!((status, plan["id"].as_str(), plan["length"].as_u64()), (201, Some("b1"), Some(30)));
     origin.wait("the break", |origin| {

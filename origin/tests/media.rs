@@ -14,7 +14,8 @@ use bytes::Bytes;
 use common::{check_decoded, loudest_of};
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
-use sightscreen_origin::creative::{Card, Clip, CreativeError, MEMORY_BYTES};
+use sightscreen_origin::creative::{Card, Clip, CreativeError, CreativeRules};
+use sightscreen_origin::encode::encoder::Preset;
 use sightscreen_origin::encode::graph::Deinterlace;
 use sightscreen_origin::encode::ladder::LadderLimits;
 use sightscreen_origin::event::{Live, LiveConfig};
@@ -87,7 +88,7 @@ fn config(data: &Path) -> LiveConfig {
         ts: TsLimits::default(),
         slate: None,
         disk: DiskLimits::default(),
-        creative_bytes: MEMORY_BYTES,
+        creatives: CreativeRules::default(),
     }
 }
 
@@ -171,9 +172,12 @@ async fn the_test_match_is_published_on_the_grid() {
     let _alone = ALONE.lock().await;
     let folder = Folder::new("match");
     let data = folder.0.join("demo");
-    let live = Live::start(config(&data), Arc::new(Counting::default()), &Publishers::default())
-        .await
-        .unwrap();
+    let usual = config(&data);
+    let ladder =
+        LadderLimits { preset: Preset::Ultrafast, audio_bitrate: 32_000, ..usual.ladder.clone() };
+    let first = LiveConfig { ladder, ..usual };
+    let live =
+        Live::start(first, Arc::new(Counting::default()), &Publishers::default()).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), live.ready())
         .await
         .expect("three segments in 30 s");
@@ -204,7 +208,15 @@ async fn the_test_match_is_published_on_the_grid() {
         assert_eq!(get(&live, path).await.0, status, "{path}");
     }
 
-    // A restart keeps what was published, byte for byte, and the sequence goes on.
+    let [content, sound] = ["v360", "a-en"].map(|id| object(&live, id, "0.m4s"));
+    assert!(holds(&bytes(&live, &content).await, ULTRAFAST));
+    let bits = bytes(&live, &sound).await.len() as u64 * 8 / 2;
+    let told = renditions.last().unwrap();
+    assert_eq!((told.bandwidth, told.average_bandwidth), (48_000, 41_600));
+    assert!(bits > 32_000 && bits < told.average_bandwidth, "{bits}");
+
+    // A restart keeps what was published, byte for byte, and the sequence goes on. How it is
+    // encoded stays as well, whatever is set now.
     let second = object(&live, "v360", "2.m4s");
     let before = (live.grid(), live.position(), bytes(&live, &second).await);
     live.shutdown().await;
@@ -220,7 +232,21 @@ async fn the_test_match_is_published_on_the_grid() {
         live.position().next_msn > before.1.next_msn && body.contains(&format!("-{until}.m4s\n")),
         "{body}"
     );
+    assert_eq!(live.renditions(), renditions);
+    for id in ["v360", "a-en"] {
+        let body = text(&live, &format!("{id}/index.m3u8")).await;
+        assert_eq!(body.matches("#EXT-X-MAP").count(), 1, "{body}");
+    }
+    let slate = live.creatives().add(Clip::Card(Card::slate(2000))).await.unwrap();
+    assert!(holds(&bytes(&live, &format!("ads/{slate}/v360/0/0.m4s")).await, ULTRAFAST));
     check_end(live, &data).await;
+}
+
+/// What x264 writes of that preset into the first picture that it encodes.
+const ULTRAFAST: &str = " me=dia subme=0 ";
+
+fn holds(media: &[u8], text: &str) -> bool {
+    media.windows(text.len()).any(|some| some == text.as_bytes())
 }
 
 /// The event ends in every rendition at the same segment, those who wait are answered, and a

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::loudest_of;
 use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
-use sightscreen_origin::creative::{Clip, CreativeError, MEMORY_BYTES};
+use sightscreen_origin::creative::{Clip, CreativeError, CreativeRules};
 use sightscreen_origin::encode::graph::Deinterlace;
 use sightscreen_origin::encode::ladder::LadderLimits;
 use sightscreen_origin::event::{Live, LiveConfig};
@@ -111,7 +111,7 @@ impl Sample {
             ts: TsLimits::default(),
             slate: None,
             disk: DiskLimits::default(),
-            creative_bytes: MEMORY_BYTES,
+            creatives: CreativeRules::default(),
         }
     }
 }

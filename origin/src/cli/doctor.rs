@@ -154,7 +154,7 @@ async fn rungs(config: &Config, encoder: Encoder, findings: &mut Findings) {
         let RungRule { height, bitrate, .. } = *rule;
         let rung = Rung { width: (height * 16 / 9) & !1, height, bitrate, half_rate: false };
         let about = format!("{} {}p{fps}", encoder.name(), rule.height);
-        match measure(encoder, rung, (fps, 1)).await {
+        match measure(encoder, config.preset, rung, (fps, 1)).await {
             Ok(cost) => {
                 let level = if cost.times < 1.0 { Level::Poor } else { Level::Good };
                 let found =
@@ -176,6 +176,8 @@ async fn streams(config: &Config, encoder: Encoder, findings: &mut Findings) {
             rungs: config.rungs.clone(),
             budget: Budget::of_machine(config.cpu_share, Speed::kept_in(file.clone())),
             encoder: Chosen::new(encoder),
+            preset: config.preset,
+            audio_bitrate: config.audio_bitrate,
         };
         let (mut claims, mut first) = (Vec::new(), Vec::new());
         while claims.len() < STREAMS_MAX {

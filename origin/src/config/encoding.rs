@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::reader::Reader;
-use crate::encode::encoder::Encoder;
+use crate::encode::encoder::{Encoder, Preset};
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::{RungRule, USUAL_RUNGS};
 use crate::encode::rate;
@@ -93,6 +93,22 @@ pub(super) fn encoder(reader: &mut Reader) -> Option<Encoder> {
     encoder
 }
 
+pub(super) fn preset(reader: &mut Reader) -> Preset {
+    let text = reader.text(|s| &s.x264_preset);
+    let preset = Preset::ALL.into_iter().find(|preset| preset.name() == text);
+    preset.unwrap_or_else(|| {
+        let place = reader.place("x264-preset", |s| &s.x264_preset);
+        let remedy = "write ultrafast, superfast, veryfast, faster, fast or medium";
+        reader.fault(place, &format!("{text:?} is none of the presets"), remedy);
+        Preset::default()
+    })
+}
+
+/// Below, stereo sounds broken; above, it gains nothing.
+pub(super) fn audio_bitrate(reader: &mut Reader) -> u32 {
+    reader.number("audio-bitrate", |s| &s.audio_bitrate, 32_000..=320_000)
+}
+
 /// `None` is the source's own.
 pub(super) fn frame_rate(reader: &mut Reader) -> Option<(u32, u32)> {
     let text = reader.text(|s| &s.frame_rate);
@@ -135,6 +151,26 @@ mod tests {
         let faults =
             read("encoder = \"gpu\"\nframe-rate = 31\ndeinterlace = \"both\"", &[]).unwrap_err();
         assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn preset_and_bits_of_the_sound_are_an_events_own() {
+        let toml = "x264-preset = \"medium\"\naudio-bitrate = 320000\n\
+            [[events]]\nevent = \"a\"\n\
+            [[events]]\nevent = \"b\"\nx264-preset = \"fast\"\naudio-bitrate = 32000\n";
+        let limits = |toml: &str| -> Vec<(Preset, u32)> {
+            let all = super::super::tests::read_all(toml, &[]).unwrap();
+            let limits = all.iter().map(|config| config.event_settings().live.ladder);
+            limits.map(|ladder| (ladder.preset, ladder.audio_bitrate)).collect()
+        };
+        assert_eq!(limits(toml), [(Preset::Medium, 320_000), (Preset::Fast, 32_000)]);
+        assert_eq!(limits(""), [(Preset::Superfast, 96_000)]);
+        let wrong = "x264-preset = \"slow\"\naudio-bitrate = 320001";
+        let said: Vec<String> =
+            read(wrong, &[]).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 2, "{said:#?}");
+        assert!(said.iter().any(|fault| fault.contains("write ultrafast, superfast")), "{said:#?}");
+        assert!(said.iter().any(|fault| fault.contains("from 32000 to 320000")), "{said:#?}");
     }
 
     #[test]

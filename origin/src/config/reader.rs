@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 31] = [
+const OF_THE_ORIGIN: [&str; 35] = [
     "listen",
     "control",
     "data",
@@ -33,6 +33,8 @@ const OF_THE_ORIGIN: [&str; 31] = [
     "page",
     "snapshot-every",
     "database",
+    "database-connections",
+    "database-timeout-ms",
     "streams-max",
     "key-grace",
     "when-removed",
@@ -40,6 +42,8 @@ const OF_THE_ORIGIN: [&str; 31] = [
     "srt-url",
     "playback-url",
     "webhook-attempts",
+    "webhook-pauses",
+    "webhook-timeout",
     "webhook-private",
     "audit-days",
     "log",

@@ -95,6 +95,12 @@ pub struct Settings {
     /// What encodes pictures: auto, nvenc, qsv, vaapi or x264
     #[arg(long, value_name = "WORD")]
     pub(super) encoder: Option<Text>,
+    /// Work that x264 puts into pictures: ultrafast, superfast, veryfast, faster, fast or medium
+    #[arg(long, value_name = "WORD")]
+    pub(super) x264_preset: Option<Text>,
+    /// Bits a second of every audio track
+    #[arg(long, value_name = "N")]
+    pub(super) audio_bitrate: Option<Text>,
     /// How far viewers are behind: low (segments in parts) or standard (longer, whole segments)
     #[arg(long, value_name = "WORD")]
     pub(super) latency: Option<Text>,
@@ -154,6 +160,15 @@ pub struct Settings {
     /// Megabytes of creatives that stay in memory, for each event
     #[arg(long, value_name = "N")]
     pub(super) creative_memory_mb: Option<Text>,
+    /// Gigabytes of creatives on disk past which no more are made, for each event
+    #[arg(long, value_name = "N")]
+    pub(super) creative_cache_gb: Option<Text>,
+    /// Seconds that a creative may last
+    #[arg(long, value_name = "N")]
+    pub(super) creative_max: Option<Text>,
+    /// Loudness of every creative in LUFS, such as -23, or keep
+    #[arg(long, value_name = "LUFS", allow_negative_numbers = true)]
+    pub(super) creative_loudness: Option<Text>,
 
     /// Keyring (secret) [default: DATA/keyring.json]; made when absent, read again when it changes
     #[arg(long, value_name = "FILE")]
@@ -214,6 +229,9 @@ pub struct Settings {
     /// Seconds that a scheduled break lasts
     #[arg(long, value_name = "N")]
     pub(super) break_length: Option<Text>,
+    /// Most seconds that a break may last
+    #[arg(long, value_name = "N")]
+    pub(super) break_longest: Option<Text>,
     /// Minimum seconds from the announcement of a break to its start [default: two segments]
     #[arg(long, value_name = "N")]
     pub(super) break_lead: Option<Text>,
@@ -226,6 +244,12 @@ pub struct Settings {
     /// postgres://USER:PASSWORD@HOST/NAME [default: sqlite:DATA/streams.db]
     #[arg(long, value_name = "URL", env = "SIGHTSCREEN_DATABASE", hide_env_values = true)]
     pub(super) database: Option<Text>,
+    /// Connections to PostgreSQL
+    #[arg(long, value_name = "N")]
+    pub(super) database_connections: Option<Text>,
+    /// Milliseconds that a query of the database may take
+    #[arg(long, value_name = "N")]
+    pub(super) database_timeout_ms: Option<Text>,
     /// Most streams that have not ended
     #[arg(long, value_name = "N")]
     pub(super) streams_max: Option<Text>,
@@ -249,6 +273,12 @@ pub struct Settings {
     /// Most attempts to deliver a webhook
     #[arg(long, value_name = "N")]
     pub(super) webhook_attempts: Option<Text>,
+    /// Seconds between the attempts to deliver a webhook; the last is repeated
+    #[arg(long, value_name = "N,N")]
+    pub(super) webhook_pauses: Option<List>,
+    /// Seconds that an attempt to deliver a webhook may take
+    #[arg(long, value_name = "N")]
+    pub(super) webhook_timeout: Option<Text>,
     /// Whether webhooks may go to private addresses
     #[arg(long, value_name = "true|false")]
     pub(super) webhook_private: Option<Text>,

@@ -16,7 +16,7 @@ pub(super) fn read(toml: &str, flags: &[&str]) -> Result<Config, Vec<Fault>> {
     read_all(toml, flags).map(|mut configs| configs.remove(0))
 }
 
-fn read_all(toml: &str, flags: &[&str]) -> Result<Vec<Config>, Vec<Fault>> {
+pub(super) fn read_all(toml: &str, flags: &[&str]) -> Result<Vec<Config>, Vec<Fault>> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("origin.toml");
     std::fs::write(&file, toml).unwrap();
@@ -216,6 +216,48 @@ fn fields_of_tables_are_what_they_should_be() {
         assert!(told.iter().any(|fault| fault.contains(part)), "{part} is not in {told:#?}");
     }
     assert_eq!(told.len(), 6, "{told:#?}");
+}
+
+#[test]
+fn a_break_is_no_longer_than_is_set() {
+    let of = |toml: &str| read(toml, &[]).map(|config| config.event_settings().schedule);
+    assert_eq!(of("").unwrap().longest_s, 600);
+    let long = of("break-longest = 900\nbreak-length = 900").unwrap();
+    assert_eq!((long.longest_s, long.length_s), (900, 900));
+    for (wrong, told) in [
+        ("break-length = 601", "shorten it, or raise that"),
+        ("break-longest = 10", "shorten it, or raise that"),
+        ("break-longest = 3601", "from 2 to 3600"),
+    ] {
+        let faults = of(wrong).unwrap_err();
+        assert!(faults.iter().any(|f| f.remedy.contains(told)), "{wrong}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_reload_tells_which_of_an_events_settings_need_a_restart() {
+    let before = read("", &[]).unwrap();
+    for (line, setting) in [
+        ("x264-preset = \"fast\"", "x264-preset"),
+        ("audio-bitrate = 64000", "audio-bitrate"),
+        ("creative-max = 60", "a setting of creatives"),
+        ("creative-cache-gb = 1", "a setting of creatives"),
+        ("creative-loudness = \"keep\"", "a setting of creatives"),
+        ("break-longest = 60", "break-longest"),
+    ] {
+        let after = read(line, &[]).unwrap();
+        assert_eq!(before.hidden_differences(&after), [setting], "{line}");
+        assert!(before.origin_differences(&after).is_empty(), "{line}");
+    }
+    for line in [
+        "webhook-pauses = [1]",
+        "webhook-timeout = 9",
+        "database-connections = 9",
+        "database-timeout-ms = 900",
+    ] {
+        let after = read(line, &[]).unwrap();
+        assert_eq!(before.origin_differences(&after), ["database, or a setting of streams"]);
+    }
 }
 
 #[test]

@@ -25,8 +25,6 @@ use crate::package::end::EndError;
 
 /// Breaks that an operator sees, newest last.
 const BREAKS_SHOWN: usize = 20;
-/// Longest break that is announced by hand.
-const LENGTH_S_MAX: u64 = 600;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,8 +101,9 @@ impl Control {
 }
 
 async fn announce(event: &RunningEvent, asked: &NewBreak) -> Outcome {
-    if !(1..=LENGTH_S_MAX).contains(&asked.length_s) {
-        let title = format!("A break lasts 1 to {LENGTH_S_MAX} s");
+    let longest_s = event.schedule().longest_s;
+    if !(1..=u64::from(longest_s)).contains(&asked.length_s) {
+        let title = format!("A break lasts 1 to {longest_s} s (break-longest)");
         return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
     }
     if !event.is_ready() {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::cut::{CodedTrack, Conditioned};
 use super::note::Note;
 use super::pieces::{self, Pieces};
-use super::{Card, Clip, CreativeError, Target};
+use super::{Card, Clip, CreativeError, CreativeRules, Loudness, Target};
 use crate::disk::{make_folder, rename_synced};
 use crate::encode::EncodeError;
 use crate::encode::ffmpeg::{ffmpeg_version, last_line};
@@ -28,17 +28,9 @@ use crate::grid::{AAC_FRAME, Grid, Kind};
 use crate::mp4::read::{Item, Reader};
 use crate::mp4::write::{InitTrack, init};
 
-/// Longest creative, in seconds: it is held in memory.
-const MAX_SECONDS: u64 = 120;
-
-/// Longest that conditioning may take.
+/// Longest that conditioning may take: this, or so many times the clip's length.
 const MAX_WORK: Duration = Duration::from_secs(300);
-
-/// Bytes on disk past which nothing more is conditioned.
-const CACHE_BYTES_MAX: u64 = 16 << 30;
-
-/// Loudness of every creative, so that none startles.
-const LOUDNESS: &str = "loudnorm=I=-24:TP=-2:LRA=11";
+const MAX_WORK_TIMES: u64 = 10;
 
 /// Share of a clip's frames that may be damaged: one spot is shown as well as it can be, and a file
 /// that is broken throughout is refused.
@@ -55,23 +47,27 @@ const CONDITIONING: u32 = 3;
 /// All that shapes what comes of a clip: the ladder, the grid, the encoder and what it is told. The
 /// grid's start has no part in it, because a creative is cut by phase and counts from its slot. So
 /// an event that starts anew finds its creatives.
-fn recipe(target: &Target, version: &str) -> String {
+fn recipe(loudness: Loudness, target: &Target, version: &str) -> String {
     let Target { plan, grid, encoder } = target;
     let outputs = plan.outputs(grid, 0, *encoder, |track| track.to_string());
     let (grid, tail) = (Grid { zero_ms: 0, ..*grid }, tail(target, 1));
-    format!("{CONDITIONING} {version} {plan:?} {grid:?} {outputs:?} {tail} {LOUDNESS}")
+    format!("{CONDITIONING} {version} {plan:?} {grid:?} {outputs:?} {tail} {loudness:?}")
 }
 
 /// The identifier of what conditioning this clip would give. Caches keep a creative's objects under
 /// it for weeks, so it is a digest of the clip and of its [`recipe`]: other bytes have another
 /// identifier.
-pub(super) async fn identify(source: &Clip, target: &Target) -> Result<String, CreativeError> {
+pub(super) async fn identify(
+    source: &Clip,
+    loudness: Loudness,
+    target: &Target,
+) -> Result<String, CreativeError> {
     let version = ffmpeg_version().await.map_err(|error| CreativeError::Failed {
         name: source.name(),
         reason: error.to_string(),
     })?;
     let mut hash = Sha256::new();
-    hash.update(recipe(target, version));
+    hash.update(recipe(loudness, target, version));
     match source {
         Clip::Card(card) => hash.update(format!("{card:?}")),
         Clip::File(path) => {
@@ -105,24 +101,25 @@ pub(super) fn unit(source: &Clip, grid: &Grid) -> (Clip, u64) {
 }
 
 /// What of a clip's picture is coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Picture {
     /// All of it, with the sound.
-    Moving,
-    /// The first, for as long as it takes, and silence.
-    Standing,
+    Moving(CreativeRules),
+    /// The first, for so many segments, and silence.
+    Standing(u64),
 }
 
 /// Makes the creative in its folder, unless it is there.
 pub(super) async fn condition(
     source: &Clip,
+    rules: &CreativeRules,
     target: &Target,
     folder: &Path,
 ) -> Result<(), CreativeError> {
     if load_apart(target, folder, &source.name()).await.is_ok_and(|kept| kept.is_some()) {
         return Ok(());
     }
-    make(source, Picture::Moving, target, None, folder).await.map(drop)
+    make(source, Picture::Moving(*rules), target, folder).await.map(drop)
 }
 
 /// A creative that is kept, to be read by the segment. One that an older version kept otherwise is
@@ -152,18 +149,19 @@ pub(super) async fn stand(
     if let Some(kept) = load_apart(target, folder, &source.name()).await.ok().flatten() {
         return Ok(kept);
     }
-    make(source, Picture::Standing, target, Some(segments), folder).await
+    make(source, Picture::Standing(segments), target, folder).await
 }
 
 async fn make(
     source: &Clip,
     picture: Picture,
     target: &Target,
-    segments: Option<u64>,
     folder: &Path,
 ) -> Result<Conditioned, CreativeError> {
     let name = source.name();
-    check_room(folder.parent().unwrap_or(folder), &name)?;
+    if let Picture::Moving(rules) = picture {
+        check_room(folder.parent().unwrap_or(folder), rules.disk_bytes, &name)?;
+    }
     let failed = |error: std::io::Error| CreativeError::Failed {
         name: source.name(),
         reason: error.to_string(),
@@ -172,9 +170,9 @@ async fn make(
         Clip::File(path) => Some(look_at(path, &name).await?),
         Clip::Card(_) => None,
     };
-    let segments = match segments {
-        Some(segments) => segments,
-        None => length(source, file.as_ref(), &target.grid)?,
+    let segments = match picture {
+        Picture::Standing(segments) => segments,
+        Picture::Moving(rules) => length(source, file.as_ref(), rules.most_s, &target.grid)?,
     };
     let fresh = folder.with_extension("new");
     let _ = std::fs::remove_dir_all(&fresh);
@@ -199,7 +197,7 @@ async fn make(
 
 /// Refuses more work for a cache that is full. Nothing in it is deleted here, because a frozen
 /// break may still need it.
-fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
+fn check_room(cache: &Path, most: u64, name: &str) -> Result<(), CreativeError> {
     let files = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = files(cache).map(|entry| entry.path());
     let kept: u64 = folders
@@ -207,15 +205,16 @@ fn check_room(cache: &Path, name: &str) -> Result<(), CreativeError> {
         .filter_map(|entry| entry.metadata().ok())
         .map(|meta| meta.len())
         .sum();
-    if kept < CACHE_BYTES_MAX {
+    if kept < most {
         return Ok(());
     }
     Err(CreativeError::Failed {
         name: name.to_owned(),
         reason: format!(
-            "the cache {} holds {} GiB already: delete creatives that are not used any more",
+            "the cache {} holds {:.1} GiB already: delete creatives that are not used any more, or \
+             raise creative-cache-gb",
             cache.display(),
-            kept >> 30
+            kept as f64 / f64::from(1 << 30)
         ),
     })
 }
@@ -233,7 +232,12 @@ async fn look_at(path: &Path, name: &str) -> Result<Probed, CreativeError> {
 
 /// Whole segments, at least one: what is missing is filled with the last picture, a tail below half
 /// a segment is cut.
-fn length(source: &Clip, file: Option<&Probed>, grid: &Grid) -> Result<u64, CreativeError> {
+fn length(
+    source: &Clip,
+    file: Option<&Probed>,
+    most_s: u64,
+    grid: &Grid,
+) -> Result<u64, CreativeError> {
     let name = source.name();
     let ms = match source {
         Clip::Card(card) => Some(u64::from(card.length_ms)),
@@ -243,8 +247,8 @@ fn length(source: &Clip, file: Option<&Probed>, grid: &Grid) -> Result<u64, Crea
         name: name.clone(),
         reason: "its length cannot be found".to_owned(),
     })?;
-    if ms > MAX_SECONDS * 1000 {
-        return Err(CreativeError::TooLong { name, seconds: ms / 1000, most: MAX_SECONDS });
+    if ms > most_s * 1000 {
+        return Err(CreativeError::TooLong { name, seconds: ms / 1000, most: most_s });
     }
     Ok(whole_segments(ms, grid))
 }
@@ -268,11 +272,12 @@ async fn encode(
     let input = match (source, file) {
         (Clip::File(path), Some(file)) => file_input(path, file, picture),
         (Clip::Card(card), _) => {
-            card_input(card, grid, texts.path()).map_err(|error| failed(error.to_string()))?
+            let made = card_input(card, picture, grid, texts.path());
+            made.map_err(|error| failed(error.to_string()))?
         }
         (Clip::File(_), None) => return Err(failed("it was not looked at".to_owned())),
     };
-    let input = if picture == Picture::Standing { input.standing() } else { input };
+    let input = if let Picture::Standing(_) = picture { input.standing() } else { input };
     let plan = Plan { audio: vec!["any".to_owned()], ..target.plan.clone() };
     let graph = [input.graph, tail(target, segments)].join(";");
     let url = |track: usize| folder.join(format!("{track}.mp4")).display().to_string();
@@ -287,8 +292,9 @@ async fn encode(
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
+    let longest = MAX_WORK.max(Duration::from_millis(grid.duration_ms(segments) * MAX_WORK_TIMES));
     let output =
-        timeout(MAX_WORK, run).await.map_err(|_| failed("ffmpeg took too long".to_owned()))?;
+        timeout(longest, run).await.map_err(|_| failed("ffmpeg took too long".to_owned()))?;
     let output = output.map_err(|error| failed(format!("ffmpeg cannot be started: {error}")))?;
     if output.status.success() {
         return Ok(());
@@ -320,9 +326,10 @@ impl EncodeInput {
 }
 
 fn file_input(path: &Path, file: &Probed, picture: Picture) -> EncodeInput {
-    let sound = match file.sounds.first() {
-        Some(sound) if picture == Picture::Moving => {
-            format!("[0:{}]aresample=async=1000:first_pts=0,{LOUDNESS}", sound.stream)
+    let sound = match (file.sounds.first(), picture) {
+        (Some(sound), Picture::Moving(CreativeRules { loudness, .. })) => {
+            let at = sound.stream;
+            format!("[0:{at}]aresample=async=1000:first_pts=0{}", loudness.filter())
         }
         _ => "anullsrc=r=48000:cl=stereo".to_owned(),
     };
@@ -367,7 +374,12 @@ fn coded_audio(grid: &Grid, segments: u64) -> u64 {
         .unwrap_or(0)
 }
 
-fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<EncodeInput> {
+fn card_input(
+    card: &Card,
+    picture: Picture,
+    grid: &Grid,
+    folder: &Path,
+) -> std::io::Result<EncodeInput> {
     let (num, den) = grid.fps;
     let Card { color, tone_hz, length_ms, .. } = card;
     let seconds = f64::from(*length_ms) / 1000.0;
@@ -383,6 +395,10 @@ fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<Encode
         _ => format!("%{{eif:max(0,ceil({seconds}-t)):d}}"),
     };
     let left = text("left", &countdown)?;
+    let louder = match picture {
+        Picture::Moving(rules) => rules.loudness.filter(),
+        Picture::Standing(_) => String::new(),
+    };
     let font = "fontcolor=white:shadowcolor=black@0.4:shadowx=3:shadowy=3";
     let graph = format!(
         "color=c=0x{color:06x}:s=1280x720:r={num}/{den}:d={seconds},\
@@ -395,7 +411,7 @@ fn card_input(card: &Card, grid: &Grid, folder: &Path) -> std::io::Result<Encode
         match tone_hz {
             0 => format!("anullsrc=r=48000:cl=stereo:d={seconds}[sound]"),
             tone => format!(
-                "aevalsrc=exprs='(0.6+0.4*sin(2*PI*2*t))*0.12*(sin(2*PI*{tone}*t)+sin(2*PI*{tone}*1.25*t)+sin(2*PI*{tone}*1.5*t))':s=48000:d={seconds},{LOUDNESS}[sound]"
+                "aevalsrc=exprs='(0.6+0.4*sin(2*PI*2*t))*0.12*(sin(2*PI*{tone}*t)+sin(2*PI*{tone}*1.25*t)+sin(2*PI*{tone}*1.5*t))':s=48000:d={seconds}{louder}[sound]"
             ),
         }
     );
@@ -474,32 +490,39 @@ fn read_track(bytes: &[u8], kind: Kind, grid: &Grid) -> Result<CodedTrack, Strin
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::encode::encoder::Encoder;
+    use crate::encode::encoder::{Encoder, Preset};
 
     #[test]
     fn a_recipe_knows_all_but_when_the_event_began() {
         let plan = |height, bitrate, audio: &[&str]| Plan {
             video: vec![Rung { width: 640, height, bitrate, half_rate: false }],
             audio: audio.iter().map(ToString::to_string).collect(),
+            ..Plan::default()
         };
+        let loudness = Loudness::Lufs(-24);
         let grid = |start, fps, segment, part| Grid::new(start, fps, segment, part).unwrap();
         let usual = || (plan(360, 700_000, &["en"]), grid(0, (25, 1), 2000, 200));
         let target = |(plan, grid)| Target { plan, grid, encoder: Encoder::X264 };
-        let of = |settings| recipe(&target(settings), "ffmpeg 5");
+        let of = |settings| recipe(loudness, &target(settings), "ffmpeg 5");
         let known = of(usual());
         assert_eq!(of((usual().0, grid(1_700_000_000_000, (25, 1), 2000, 200))), known);
         for other in [
             (plan(480, 700_000, &["en"]), usual().1),
             (plan(360, 800_000, &["en"]), usual().1),
             (plan(360, 700_000, &["en", "hi"]), usual().1),
+            (Plan { audio_bitrate: 128_000, ..usual().0 }, usual().1),
+            (Plan { preset: Preset::Medium, ..usual().0 }, usual().1),
             (usual().0, grid(0, (30, 1), 2000, 200)),
             (usual().0, grid(0, (25, 1), 4000, 200)),
             (usual().0, grid(0, (25, 1), 2000, 400)),
         ] {
             assert_ne!(of(other.clone()), known, "{other:?}");
         }
-        assert_ne!(recipe(&target(usual()), "ffmpeg 6"), known);
+        assert_ne!(recipe(loudness, &target(usual()), "ffmpeg 6"), known);
         let by_a_card = Target { encoder: Encoder::Nvenc, ..target(usual()) };
-        assert_ne!(recipe(&by_a_card, "ffmpeg 5"), known);
+        assert_ne!(recipe(loudness, &by_a_card, "ffmpeg 5"), known);
+        for other in [Loudness::Lufs(-23), Loudness::Keep] {
+            assert_ne!(recipe(other, &target(usual()), "ffmpeg 5"), known);
+        }
     }
 }

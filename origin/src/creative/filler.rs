@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::condition::{identify, stand};
-use super::{Clip, CreativeError, Target};
+use super::{Clip, CreativeError, Loudness, Target};
 use crate::grid::Grid;
 use crate::package::filler::Filler;
 
@@ -28,7 +28,9 @@ impl Slate {
     ) -> Result<Self, CreativeError> {
         let grid = Grid { segment_frames: target.grid.part_frames, ..target.grid };
         let target = Target { grid, ..target };
-        let folder = cache.join(format!("filler-{}", identify(&clip, &target).await?));
+        // It is silent.
+        let id = identify(&clip, Loudness::Keep, &target).await?;
+        let folder = cache.join(format!("filler-{id}"));
         Ok(Self { clip, target, folder })
     }
 

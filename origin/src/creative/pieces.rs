@@ -166,7 +166,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let grid = Grid::new(0, (50, 1), 2000, 200).unwrap();
         let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: true };
-        let plan = Plan { video: vec![rung], audio: Vec::new() };
+        let plan = Plan { video: vec![rung], ..Plan::default() };
         let open = |times| Pieces::open(folder.path(), times, &plan, &grid).unwrap();
         assert!(open(1).is_none());
         let written = creative(52, 96);

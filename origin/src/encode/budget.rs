@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::EncodeError;
+use super::encoder::Preset;
 use super::speed::Speed;
 
 /// The budget, in cores, and what a core can encode. Clones are the same budget.
@@ -99,12 +100,12 @@ enum Held {
 }
 
 impl Claim {
-    /// CPU seconds that encoding one pixel takes on the machine.
+    /// CPU seconds that encoding one pixel takes on the machine, by this preset.
     ///
     /// # Errors
     /// When ffmpeg cannot be started, or does not encode.
-    pub async fn pixel_cost(&self) -> Result<f64, EncodeError> {
-        self.budget.speed.pixel_cost().await
+    pub async fn pixel_cost(&self, preset: Preset) -> Result<f64, EncodeError> {
+        self.budget.speed.pixel_cost(preset).await
     }
 
     /// Chooses what to take by what there is. `choose` returns its choice and the cores for it, or

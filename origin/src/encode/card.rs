@@ -103,7 +103,7 @@ mod tests {
 
     fn plan() -> Plan {
         let rung = |width, height| Rung { width, height, bitrate: 1, half_rate: height == 360 };
-        Plan { video: vec![rung(1920, 1080), rung(640, 360)], audio: Vec::new() }
+        Plan { video: vec![rung(1920, 1080), rung(640, 360)], ..Plan::default() }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::card;
@@ -30,6 +31,44 @@ pub enum Encoder {
     Vaapi,
     /// The processor.
     X264,
+}
+
+/// How much work x264 puts into a picture: the slower, the better it looks at the same bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// The least.
+    Ultrafast,
+    /// What keeps up on small machines.
+    #[default]
+    Superfast,
+    /// A step above.
+    Veryfast,
+    /// A step above that.
+    Faster,
+    /// Another.
+    Fast,
+    /// x264's own choice.
+    Medium,
+}
+
+impl Preset {
+    /// All, from the fastest on.
+    pub const ALL: [Self; 6] =
+        [Self::Ultrafast, Self::Superfast, Self::Veryfast, Self::Faster, Self::Fast, Self::Medium];
+
+    /// As x264 and the settings write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ultrafast => "ultrafast",
+            Self::Superfast => "superfast",
+            Self::Veryfast => "veryfast",
+            Self::Faster => "faster",
+            Self::Fast => "fast",
+            Self::Medium => "medium",
+        }
+    }
 }
 
 /// Cards, in the order in which they are tried.
@@ -75,9 +114,9 @@ impl Encoder {
     }
 
     /// The encoder and its own options. Keys are where they are asked for and nowhere else, and
-    /// each picture comes out before the next goes in.
+    /// each picture comes out before the next goes in. A card has no use for the preset.
     #[must_use]
-    pub fn codec(self, rung: &Rung) -> String {
+    pub fn codec(self, rung: &Rung, preset: Preset) -> String {
         match self {
             Self::Nvenc => "-c:v h264_nvenc -preset p3 -tune ll -rc cbr -zerolatency 1 -delay 0 \
                  -forced-idr 1 -no-scenecut 1 -bf 0"
@@ -88,8 +127,9 @@ impl Encoder {
             Self::Vaapi => "-c:v h264_vaapi -rc_mode CBR -async_depth 1 -bf 0".to_owned(),
             Self::X264 => {
                 let threads = if rung.height > 480 { 2 } else { 1 };
+                let preset = preset.name();
                 format!(
-                    "-c:v libx264 -preset superfast -tune zerolatency -threads {threads} \
+                    "-c:v libx264 -preset {preset} -tune zerolatency -threads {threads} \
                      -sc_threshold 0"
                 )
             }
@@ -99,7 +139,7 @@ impl Encoder {
     /// Arguments of a run that encodes some pictures of the tallest usual size to `url`.
     fn trial(self, url: &str) -> Option<Vec<String>> {
         let grid = Grid::new(0, (30, 1), 2000, 200).ok()?;
-        let plan = Plan { video: vec![TRIED], audio: Vec::new() };
+        let plan = Plan { video: vec![TRIED], ..Plan::default() };
         let Rung { width, height, .. } = TRIED;
         let input = format!("testsrc2=size={width}x{height}:rate=30:duration=0.5");
         let graph = match self {
@@ -222,7 +262,7 @@ mod tests {
     fn ffmpeg_knows_every_option_of_every_encoder_and_each_named_value() {
         let generic = ["-bf", "-threads"];
         for encoder in CARDS.into_iter().chain([Encoder::X264]) {
-            let codec = encoder.codec(&TRIED);
+            let codec = encoder.codec(&TRIED, Preset::default());
             let words: Vec<&str> = codec.split_whitespace().collect();
             let help = help(&format!("encoder={}", words[1]));
             assert!(help.starts_with("Encoder "), "{}: {help}", words[1]);

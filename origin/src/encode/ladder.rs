@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EncodeError;
 use super::budget::{Budget, Claim};
-use super::encoder::{Chosen, Encoder};
+use super::encoder::{Chosen, Encoder, Preset};
 use super::graph::HD_COLORS;
 use super::speed::Speed;
 use crate::grid::{AAC_FRAME, Grid, Kind};
@@ -15,8 +15,8 @@ use crate::grid::{AAC_FRAME, Grid, Kind};
 /// not fall below zero.
 pub const OFFSET_S: u64 = 10;
 
-/// Bits a second of every audio track.
-pub const AUDIO_BITRATE: u32 = 96_000;
+/// Bits a second of every audio track, unless set.
+const AUDIO_BITRATE: u32 = 96_000;
 
 /// What decoding, filtering and generating costs beside encoding, as a share of the tallest rung's
 /// encoding.
@@ -33,6 +33,10 @@ pub struct LadderLimits {
     pub budget: Budget,
     /// What encodes.
     pub encoder: Chosen,
+    /// How x264 encodes.
+    pub preset: Preset,
+    /// Bits a second of every audio track.
+    pub audio_bitrate: u32,
 }
 
 /// A rung that an event may have.
@@ -71,17 +75,41 @@ impl Default for LadderLimits {
             rungs: USUAL_RUNGS.to_vec(),
             budget,
             encoder: Chosen::new(Encoder::X264),
+            preset: Preset::default(),
+            audio_bitrate: AUDIO_BITRATE,
         }
     }
 }
 
-/// The tracks of an event.
+/// The tracks of an event, and how they are encoded: what shapes their init segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Pictures, the tallest first.
     pub video: Vec<Rung>,
     /// Languages of the sound, the default first.
     pub audio: Vec<String>,
+    /// Bits a second of every audio track.
+    #[serde(default = "usual_audio_bitrate")]
+    pub audio_bitrate: u32,
+    /// How x264 encodes.
+    #[serde(default)]
+    pub preset: Preset,
+}
+
+/// What events had that were begun before there was a setting.
+fn usual_audio_bitrate() -> u32 {
+    AUDIO_BITRATE
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            video: Vec::new(),
+            audio: Vec::new(),
+            audio_bitrate: AUDIO_BITRATE,
+            preset: Preset::default(),
+        }
+    }
 }
 
 /// One size of the picture.
@@ -204,7 +232,7 @@ impl Plan {
         let mut add = |text: &str| args.extend(text.split(' ').map(str::to_owned));
         for (i, rung) in self.video.iter().enumerate() {
             let (Rung { bitrate, .. }, (num, den)) = (rung, grid.rate(rung.kind()));
-            add(&format!("-map [v{i}] {}", encoder.codec(rung)));
+            add(&format!("-map [v{i}] {}", encoder.codec(rung, self.preset)));
             add(&format!("-b:v {bitrate} -maxrate {bitrate} -bufsize {}", bitrate / 2));
             add(&format!("-g {} -force_key_frames {keys} -r {num}/{den}", segment * 2));
             add(&format!("-video_track_timescale {}", grid.timescale(rung.kind())));
@@ -212,19 +240,19 @@ impl Plan {
         }
         for j in 0..self.audio.len() {
             let url = url(self.video.len() + j);
-            add(&format!("-map [a{j}] {} {url}", sound_output(grid.audio_rate)));
+            add(&format!("-map [a{j}] {} {url}", self.sound_output(grid.audio_rate)));
         }
         args
     }
-}
 
-/// Arguments for an output of sound, but for what goes in and where it goes. Its parts differ in
-/// length, so it comes by few frames: by two, which is about as late as a picture and takes half of
-/// the fragments. The limit is half a frame below that, for times are rounded.
-fn sound_output(rate: u32) -> String {
-    let limit_us = 3 * AAC_FRAME * 1_000_000 / (2 * u64::from(rate));
-    let muxer = muxer(&format!(" -frag_duration {limit_us}"));
-    format!("-c:a aac -b:a {AUDIO_BITRATE} -ar {rate} -ac 2 {muxer}")
+    /// Arguments for an output of sound, but for what goes in and where it goes. Its parts differ
+    /// in length, so it comes by few frames: by two, which is about as late as a picture and takes
+    /// half of the fragments. The limit is half a frame below that, for times are rounded.
+    fn sound_output(&self, rate: u32) -> String {
+        let limit_us = 3 * AAC_FRAME * 1_000_000 / (2 * u64::from(rate));
+        let muxer = muxer(&format!(" -frag_duration {limit_us}"));
+        format!("-c:a aac -b:a {} -ar {rate} -ac 2 {muxer}", self.audio_bitrate)
+    }
 }
 
 /// Pictures come as fragments as long as a part, or up to a key picture: a fragment for each would
@@ -254,7 +282,7 @@ pub async fn choose(
     limits: &LadderLimits,
     claim: &Claim,
 ) -> Result<Vec<Rung>, EncodeError> {
-    let cost = claim.pixel_cost().await?;
+    let cost = claim.pixel_cost(limits.preset).await?;
     let cores = |rungs: &[Rung]| load(rungs, source.fps) * cost;
     claim.take(|room| {
         let mut rungs = fit(source, limits, room.share / cost);
@@ -278,8 +306,8 @@ pub async fn choose(
 ///
 /// # Errors
 /// When ffmpeg cannot be started or cannot encode H.264.
-pub async fn keep(rungs: &[Rung], fps: (u32, u32), claim: &Claim) -> Result<(), EncodeError> {
-    let needs = load(rungs, fps) * claim.pixel_cost().await?;
+pub async fn keep(plan: &Plan, fps: (u32, u32), claim: &Claim) -> Result<(), EncodeError> {
+    let needs = load(&plan.video, fps) * claim.pixel_cost(plan.preset).await?;
     claim.take(|room| {
         if needs > room.free {
             tracing::warn!(
@@ -378,6 +406,26 @@ mod tests {
     }
 
     #[test]
+    fn an_event_from_before_preset_and_bits_of_the_sound_were_set_keeps_what_it_had() {
+        let older = r#"{"video":[{"width":640,"height":360,"bitrate":700000}],"audio":["en"]}"#;
+        let plan: Plan = serde_json::from_str(older).unwrap();
+        assert_eq!((plan.audio_bitrate, plan.preset), (96_000, Preset::Superfast));
+        let set = Plan { audio_bitrate: 128_000, preset: Preset::Medium, ..plan.clone() };
+        let kept = serde_json::to_string(&set).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&kept).unwrap(), set);
+
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        let args = |plan: &Plan| plan.outputs(&grid, 0, Encoder::X264, |i| i.to_string()).join(" ");
+        for (plan, preset, bits) in [
+            (&plan, " -preset superfast ", " -b:a 96000 "),
+            (&set, " -preset medium ", " -b:a 128000 "),
+        ] {
+            let args = args(plan);
+            assert!(args.contains(preset) && args.contains(bits), "{args}");
+        }
+    }
+
+    #[test]
     fn rungs_never_exceed_the_source() {
         assert_eq!(heights((640, 360), f64::MAX), [360, 160]);
         assert_eq!(heights((1920, 1080), f64::MAX), [1080, 720, 480, 360, 160]);
@@ -421,7 +469,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("speed");
         // A core makes 100 million pixels a second.
-        std::fs::write(&file, "1e-8").unwrap();
+        std::fs::write(Speed::file_of(&file, Preset::default()), "1e-8").unwrap();
         let cores = std::thread::available_parallelism().unwrap().get() as f64;
         let budget = Budget::of_machine(1.0 / cores, Speed::kept_in(file));
         let limits = LadderLimits { budget: budget.clone(), ..LadderLimits::default() };

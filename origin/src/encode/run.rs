@@ -266,7 +266,7 @@ mod tests {
         let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
         let (pipe, stdin) = weighed::queue(weighed::Bounds { items: 16, bytes: 1 << 20 });
         let job = Job {
-            plan: Plan { video: vec![rung], audio: Vec::new() },
+            plan: Plan { video: vec![rung], ..Plan::default() },
             grid: Grid::new(0, (25, 1), 2000, 200).unwrap(),
             first_frame: 0,
             encoder: Chosen::new(Encoder::X264),

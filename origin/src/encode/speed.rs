@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::OnceCell;
 
 use super::EncodeError;
-use super::encoder::Encoder;
+use super::encoder::{Encoder, Preset};
 use super::ffmpeg::{ffmpeg, last_line};
 use super::ladder::{Plan, Rung};
 use crate::grid::Grid;
@@ -25,37 +25,48 @@ pub struct Cost {
     pub times: f64,
 }
 
-/// The machine's speed, measured once.
+/// The machine's speed, measured once for each preset that an event has.
 #[derive(Debug, Default)]
 pub struct Speed {
-    pixel_cost: OnceCell<f64>,
+    pixel_costs: [OnceCell<f64>; Preset::ALL.len()],
     file: Option<PathBuf>,
 }
 
 impl Speed {
-    /// A speed that is kept in a file from one start to the next.
+    /// A speed that is kept from one start to the next, in a file for each preset that is named
+    /// after this one.
     #[must_use]
     pub fn kept_in(file: PathBuf) -> Self {
-        Self { pixel_cost: OnceCell::new(), file: Some(file) }
+        Self { file: Some(file), ..Self::default() }
+    }
+
+    /// Where the speed of a preset is kept.
+    pub(super) fn file_of(file: &Path, preset: Preset) -> PathBuf {
+        file.with_extension(preset.name())
     }
 
     /// CPU seconds that encoding one pixel takes here.
     ///
     /// # Errors
     /// See [`measure`].
-    pub(super) async fn pixel_cost(&self) -> Result<f64, EncodeError> {
-        self.pixel_cost.get_or_try_init(|| pixel_cost(self.file.as_deref())).await.copied()
+    pub(super) async fn pixel_cost(&self, preset: Preset) -> Result<f64, EncodeError> {
+        let file = self.file.as_deref().map(|file| Self::file_of(file, preset));
+        let measured = || pixel_cost(preset, file.as_deref());
+        match self.pixel_costs.get(preset as usize) {
+            Some(cell) => cell.get_or_try_init(measured).await.copied(),
+            None => measured().await,
+        }
     }
 }
 
-async fn pixel_cost(file: Option<&Path>) -> Result<f64, EncodeError> {
+async fn pixel_cost(preset: Preset, file: Option<&Path>) -> Result<f64, EncodeError> {
     let text = file.and_then(|file| std::fs::read_to_string(file).ok());
     let kept = text.and_then(|text| text.trim().parse::<f64>().ok());
     if let Some(cost) = kept.filter(|cost| cost.is_finite() && *cost > 0.0) {
         return Ok(cost);
     }
     let Rung { width, height, .. } = SMALL;
-    let cost = measure(Encoder::X264, SMALL, (25, 1)).await?;
+    let cost = measure(Encoder::X264, preset, SMALL, (25, 1)).await?;
     let cost = cost.cores / (f64::from(width) * f64::from(height) * 25.0);
     if let Some(file) = file
         && let Err(error) = std::fs::write(file, format!("{cost:e}\n"))
@@ -69,10 +80,15 @@ async fn pixel_cost(file: Option<&Path>) -> Result<f64, EncodeError> {
 ///
 /// # Errors
 /// When ffmpeg cannot be started, or does not encode.
-pub async fn measure(encoder: Encoder, rung: Rung, fps: (u32, u32)) -> Result<Cost, EncodeError> {
+pub async fn measure(
+    encoder: Encoder,
+    preset: Preset,
+    rung: Rung,
+    fps: (u32, u32),
+) -> Result<Cost, EncodeError> {
     let failed = |reason: String| EncodeError::Ffmpeg { program: "ffmpeg", reason };
     let grid = Grid::new(0, fps, 2000, 200).map_err(|error| failed(error.to_string()))?;
-    let plan = Plan { video: vec![rung], audio: Vec::new() };
+    let plan = Plan { video: vec![rung], preset, ..Plan::default() };
     let Rung { width, height, .. } = rung;
     let (num, den) = fps;
     let source = format!("testsrc2=size={width}x{height}:rate={num}/{den}:duration={MEASURED_S}");
@@ -103,8 +119,32 @@ fn took(text: &str) -> Option<(f64, f64)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn each_preset_has_a_speed_of_its_own_and_finds_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("speed");
+        // What an older version kept, and what no machine has.
+        for known in [file.clone(), Speed::file_of(&file, Preset::Superfast)] {
+            std::fs::write(known, "1e-30").unwrap();
+        }
+        let is_kept = |cost: f64| cost < 1e-29;
+        let speed = Speed::kept_in(file.clone());
+        assert!(is_kept(speed.pixel_cost(Preset::Superfast).await.unwrap()));
+        let mut costs = Vec::new();
+        for preset in Preset::ALL.into_iter().filter(|preset| *preset != Preset::Superfast) {
+            let cost = speed.pixel_cost(preset).await.unwrap();
+            assert!(!is_kept(cost), "{preset:?}: {cost}");
+            let next = Speed::kept_in(file.clone()).pixel_cost(preset).await.unwrap();
+            assert!((next / cost - 1.0).abs() < 1e-9, "{preset:?}: {next} after {cost}");
+            costs.push(cost);
+        }
+        // The slowest does several times the work of the fastest.
+        assert!(costs.last() > costs.first(), "{costs:?}");
+    }
 
     #[test]
     fn the_benchmark_line_is_read() {

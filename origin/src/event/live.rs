@@ -15,7 +15,7 @@ use super::error::StartError;
 use super::media::{Media, Rendition, can_play};
 use super::open::{LiveEvent, Working};
 use crate::breaks::on_air::Breaks;
-use crate::creative::Library;
+use crate::creative::{CreativeRules, Library};
 use crate::encode::graph::Deinterlace;
 use crate::encode::ladder::LadderLimits;
 use crate::grid::Grid;
@@ -59,8 +59,8 @@ pub struct LiveConfig {
     pub slate: Option<PathBuf>,
     /// How the disk is treated.
     pub disk: DiskLimits,
-    /// Bytes of creatives in memory.
-    pub creative_bytes: usize,
+    /// How creatives are made and kept.
+    pub creatives: CreativeRules,
 }
 
 /// How far publishing has come.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::newest::Newest;
 use crate::breaks::on_air::Breaks;
 use crate::creative::Library;
-use crate::encode::ladder::{AUDIO_BITRATE, Plan, audio_id};
+use crate::encode::ladder::{Plan, audio_id};
 use crate::grid::{Grid, Kind};
 use crate::package::end::End;
 use crate::package::inits::Inits;
@@ -62,6 +62,10 @@ pub(crate) struct Media {
     pub(crate) library: Library,
 }
 
+/// Bits a second of what is around the sound's frames, with parts of 100 ms. At few bits it is more
+/// than any share of them.
+const SOUND_CONTAINER: u64 = 9600;
+
 /// Segments of media without which nobody can join.
 const LEAST_SEGMENTS: usize = 3;
 
@@ -102,8 +106,8 @@ impl Media {
             width: None,
             height: None,
             frame_rate: None,
-            bandwidth: u64::from(AUDIO_BITRATE) * 13 / 10,
-            average_bandwidth: u64::from(AUDIO_BITRATE) * 11 / 10,
+            bandwidth: u64::from(self.plan.audio_bitrate) * 12 / 10 + SOUND_CONTAINER,
+            average_bandwidth: u64::from(self.plan.audio_bitrate) + SOUND_CONTAINER,
             language: Some(language.clone()),
             name: language_name(language),
             channels: Some(2),

@@ -156,7 +156,7 @@ impl LiveEvent {
         let claim = config.ladder.budget.claim();
         let plan = match (&saved, &source) {
             (Some(Saved { plan: Some(plan), .. }), _) => {
-                ladder::keep(&plan.video, fps, &claim).await?;
+                ladder::keep(plan, fps, &claim).await?;
                 Some(plan.clone())
             }
             (_, Some(source)) => {
@@ -175,7 +175,7 @@ impl LiveEvent {
             grid: watch::Sender::new(grid),
             counters: Arc::default(),
             input: Arc::default(),
-            library: Library::new(config.data.join("creatives"), config.creative_bytes),
+            library: Library::new(config.data.join("creatives"), config.creatives),
             media: watch::Sender::new(None),
             packager: Arc::default(),
             config: Arc::new(config),

@@ -18,6 +18,8 @@ pub struct Schedule {
     pub every_s: u32,
     /// Length of each.
     pub length_s: u32,
+    /// Most that any break may last, also one that is announced by hand.
+    pub longest_s: u32,
     /// From the announcement of any break to its start, at least.
     pub lead_s: u32,
 }

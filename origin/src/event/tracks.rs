@@ -6,7 +6,7 @@ use crate::demo::testmatch;
 use crate::encode::EncodeError;
 use crate::encode::budget::Claim;
 use crate::encode::graph;
-use crate::encode::ladder::{self, LadderInput, Plan, Shape};
+use crate::encode::ladder::{self, LadderInput, LadderLimits, Plan, Shape};
 use crate::encode::probe::probe_whole;
 use crate::grid::Grid;
 use crate::ingest::Input;
@@ -50,5 +50,6 @@ pub(super) async fn make_plan(
     if audio.is_empty() {
         audio.push("en".to_owned());
     }
-    Ok(Plan { video, audio })
+    let LadderLimits { preset, audio_bitrate, .. } = config.ladder;
+    Ok(Plan { video, audio, audio_bitrate, preset })
 }

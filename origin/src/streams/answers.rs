@@ -3,7 +3,7 @@
 
 use sqlx::Row as _;
 
-use super::database::{Database, DatabaseError, within};
+use super::database::{Database, DatabaseError};
 use super::rows::clock;
 
 /// After this a request that has no answer yet may be tried again: its process ended.
@@ -55,14 +55,14 @@ impl Database {
         );
         let insert = insert.bind(actor).bind(key).bind(fingerprint).bind(now);
         let insert = insert.bind(now - STALE_MS).bind(now - KEPT_MS);
-        if within(insert.execute(self.pool())).await?.rows_affected() > 0 {
+        if self.within(insert.execute(self.pool())).await?.rows_affected() > 0 {
             return Ok(Begun::New);
         }
         let select = sqlx::query(
             "SELECT fingerprint, status, location, body FROM answers \
              WHERE actor = $1 AND name = $2",
         );
-        let row = within(select.bind(actor).bind(key).fetch_optional(self.pool())).await?;
+        let row = self.within(select.bind(actor).bind(key).fetch_optional(self.pool())).await?;
         // It was given up just now.
         let Some(row) = row else { return Ok(Begun::Running) };
         let status: i64 = row.try_get("status")?;
@@ -88,7 +88,7 @@ impl Database {
         );
         let update = update.bind(actor).bind(key).bind(i64::from(kept.status));
         let update = update.bind(&kept.location).bind(&kept.body);
-        within(update.execute(self.pool())).await.map(drop)
+        self.within(update.execute(self.pool())).await.map(drop)
     }
 
     /// Gives up a request that was begun and changed nothing.
@@ -97,7 +97,7 @@ impl Database {
     /// See [`DatabaseError`].
     pub async fn give_up(&self, actor: &str, key: &str) -> Result<(), DatabaseError> {
         let delete = sqlx::query("DELETE FROM answers WHERE actor = $1 AND name = $2");
-        within(delete.bind(actor).bind(key).execute(self.pool())).await.map(drop)
+        self.within(delete.bind(actor).bind(key).execute(self.pool())).await.map(drop)
     }
 
     /// Forgets what is older than a day.
@@ -106,6 +106,6 @@ impl Database {
     /// See [`DatabaseError`].
     pub async fn trim_answers(&self) -> Result<(), DatabaseError> {
         let delete = sqlx::query("DELETE FROM answers WHERE at_ms < $1").bind(clock() - KEPT_MS);
-        within(delete.execute(self.pool())).await.map(drop)
+        self.within(delete.execute(self.pool())).await.map(drop)
     }
 }

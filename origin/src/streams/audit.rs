@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::Actor;
-use super::database::{Database, DatabaseError, within};
+use super::database::{Database, DatabaseError};
 use super::rows::clock;
 use crate::documents::keys::random_hex;
 
@@ -65,7 +65,7 @@ impl Database {
         );
         let insert = insert.bind(random_hex(12)).bind(clock()).bind(&actor.id).bind(name);
         let insert = insert.bind(role).bind(action).bind(target).bind(i64::from(status));
-        within(insert.execute(self.pool())).await.map(drop)
+        self.within(insert.execute(self.pool())).await.map(drop)
     }
 
     /// Entries, the newest first.
@@ -80,7 +80,7 @@ impl Database {
              ORDER BY at_ms DESC, id DESC LIMIT $4",
         );
         let list = list.bind(&page.target).bind(at_ms).bind(id).bind(i64::from(page.limit));
-        let rows = within(list.fetch_all(self.pool())).await?;
+        let rows = self.within(list.fetch_all(self.pool())).await?;
         Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
     }
 
@@ -91,7 +91,7 @@ impl Database {
     pub async fn trim_audit(&self, days: u32) -> Result<(), DatabaseError> {
         let before = clock().saturating_sub(i64::from(days).saturating_mul(DAY_MS));
         let delete = sqlx::query("DELETE FROM audit WHERE at_ms < $1").bind(before);
-        within(delete.execute(self.pool())).await.map(drop)
+        self.within(delete.execute(self.pool())).await.map(drop)
     }
 }
 

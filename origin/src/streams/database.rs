@@ -8,16 +8,12 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyPool, AssertSqlSafe, Executor};
 
-use crate::secret::Secret;
+use crate::config::StreamsConfig;
 
-/// For a connection to come free or be made.
-const CONNECT: Duration = Duration::from_secs(2);
-/// For a query. Longer than any that there is takes, shorter than a client waits.
-const QUERY: Duration = Duration::from_secs(5);
-/// Connections to a server. `SQLite` has one, because it has one writer.
-const CONNECTIONS: u32 = 8;
+/// For bringing the tables to a newer version.
+const MIGRATION: Duration = Duration::from_secs(30);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -25,6 +21,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: AnyPool,
+    /// For a query. Longer than any that there is takes, shorter than a client waits.
+    timeout: Duration,
 }
 
 /// Why the database did not do it.
@@ -42,29 +40,33 @@ pub enum DatabaseError {
 }
 
 impl Database {
-    /// The database of this URL; nothing is connected yet.
+    /// The database of these settings; nothing is connected yet.
     ///
     /// # Errors
     /// [`DatabaseError::Refused`] for a URL that cannot be read.
-    pub fn new(url: &Secret) -> Result<Self, DatabaseError> {
+    pub fn new(config: &StreamsConfig) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
-        let is_file = url.0.starts_with("sqlite:");
-        let url = match is_file && !url.0.contains('?') {
-            true => format!("{}?mode=rwc", url.0),
-            false => url.0.clone(),
+        let (url, timeout) = (&config.database.0, config.database_timeout);
+        let is_file = url.starts_with("sqlite:");
+        let url = match is_file && !url.contains('?') {
+            true => format!("{url}?mode=rwc"),
+            false => url.clone(),
         };
+        let busy = format!("PRAGMA busy_timeout = {}", connect(timeout).as_millis());
         let options = AnyPoolOptions::new()
-            .max_connections(if is_file { 1 } else { CONNECTIONS })
-            .acquire_timeout(CONNECT)
+            // `SQLite` has one, because it has one writer.
+            .max_connections(if is_file { 1 } else { config.database_connections })
+            .acquire_timeout(connect(timeout))
             // A file does not go away as a server does, and the test costs as much as a query.
             .test_before_acquire(!is_file)
             .after_connect(move |connection, _| {
+                let busy = busy.clone();
                 Box::pin(async move {
                     if is_file {
                         // A key that was told must be there after a power cut: FULL, not NORMAL.
                         connection.execute("PRAGMA journal_mode = WAL").await?;
                         connection.execute("PRAGMA synchronous = FULL").await?;
-                        connection.execute("PRAGMA busy_timeout = 2000").await?;
+                        connection.execute(AssertSqlSafe(busy)).await?;
                     }
                     Ok(())
                 })
@@ -73,7 +75,7 @@ impl Database {
             // What the library says of a URL does not repeat it.
             DatabaseError::Refused(error.to_string())
         })?;
-        Ok(Self { pool })
+        Ok(Self { pool, timeout })
     }
 
     /// Brings its tables to what this version needs.
@@ -81,7 +83,7 @@ impl Database {
     /// # Errors
     /// See [`DatabaseError`].
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
-        let migrated = tokio::time::timeout(QUERY * 6, MIGRATIONS.run(&self.pool)).await;
+        let migrated = tokio::time::timeout(MIGRATION, MIGRATIONS.run(&self.pool)).await;
         match migrated {
             Ok(Ok(())) => Ok(()),
             Ok(Err(sqlx::migrate::MigrateError::Execute(error))) => Err(error.into()),
@@ -94,20 +96,27 @@ impl Database {
         &self.pool
     }
 
+    /// The outcome of work on it, which may not take for ever.
+    pub(super) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, DatabaseError> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(DatabaseError::Gone("it takes too long".to_owned())),
+        }
+    }
+
     /// Closes its connections.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(CONNECT, self.pool.close()).await;
+        let _ = tokio::time::timeout(connect(self.timeout), self.pool.close()).await;
     }
 }
 
-/// The outcome of work on the database, which may not take for ever.
-pub(super) async fn within<T>(
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, DatabaseError> {
-    match tokio::time::timeout(QUERY, work).await {
-        Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(DatabaseError::Gone("it takes too long".to_owned())),
-    }
+/// For a connection to come free or be made. It is less than the time for a query, so that who
+/// waits is told that there was no connection.
+fn connect(timeout: Duration) -> Duration {
+    timeout * 2 / 5
 }
 
 impl From<sqlx::Error> for DatabaseError {

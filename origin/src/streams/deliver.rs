@@ -25,6 +25,7 @@ use super::database::{Database, DatabaseError};
 use super::hooks::{Delivery, SECRET_PREFIX};
 use super::url::{Target, TargetError};
 use crate::clock::wall_ms;
+use crate::config::StreamsConfig;
 use crate::secret::Secret;
 use crate::told::Told;
 
@@ -32,17 +33,6 @@ use crate::told::Told;
 const LOOK: Duration = Duration::from_millis(500);
 /// Delivered at the same time.
 const AT_ONCE: u32 = 16;
-/// For one attempt, the answer's head included.
-const ATTEMPT: Duration = Duration::from_secs(10);
-/// Pauses after failed attempts in seconds; the last is repeated.
-const PAUSES_S: [i64; 7] = [1, 5, 30, 120, 600, 1800, 3600];
-
-/// How webhooks are delivered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
-    pub(super) attempts: u32,
-    pub(super) private: bool,
-}
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,19 +47,20 @@ enum AttemptError {
     Request(#[from] http::Error),
     #[error("the answer is {0}, expected 2xx")]
     Status(u16),
-    #[error("no answer in {} s", ATTEMPT.as_secs())]
-    Late,
+    #[error("no answer in {} s", .0.as_secs())]
+    Late(Duration),
 }
 
 /// Delivers what is due, for as long as it is polled.
-pub(super) async fn keep(database: Database, rules: Rules) {
+pub(super) async fn keep(database: Database, rules: StreamsConfig) {
+    let rules = Arc::new(rules);
     let mut told = Told::default();
     loop {
         match database.due(AT_ONCE).await {
             Ok(due) if !due.is_empty() => {
                 let mut all = JoinSet::new();
                 for delivery in due {
-                    all.spawn(deliver(database.clone(), delivery, rules));
+                    all.spawn(deliver(database.clone(), delivery, Arc::clone(&rules)));
                 }
                 while let Some(one) = all.join_next().await {
                     if let Ok(Err(error)) = one
@@ -95,28 +86,34 @@ pub(super) async fn keep(database: Database, rules: Rules) {
 async fn deliver(
     database: Database,
     delivery: Delivery,
-    rules: Rules,
+    rules: Arc<StreamsConfig>,
 ) -> Result<(), DatabaseError> {
     let Delivery { id, webhook, stream, attempts, .. } = &delivery;
-    let attempt = tokio::time::timeout(ATTEMPT, send(&delivery, rules.private)).await;
-    match attempt.unwrap_or(Err(AttemptError::Late)) {
+    match attempt(&delivery, &rules).await {
         Ok(()) => database.told(id).await,
-        Err(error) if attempts.saturating_add(1) >= rules.attempts => {
+        Err(error) if attempts.saturating_add(1) >= rules.webhook_attempts => {
             let attempts = attempts + 1;
             tracing::error!(event = stream, webhook, attempts, %error, "a webhook is given up");
             database.told(id).await
         }
         Err(error) => {
-            let wait_s = pause_s(*attempts);
+            let wait_s = pause_s(&rules.webhook_pauses_s, *attempts);
             tracing::warn!(event = stream, webhook, wait_s, %error, "a webhook is tried again");
-            database.later(id, wait_s * 1000).await
+            database.later(id, i64::from(wait_s) * 1000).await
         }
     }
 }
 
-fn pause_s(attempts: u32) -> i64 {
-    let at = usize::try_from(attempts).unwrap_or(usize::MAX).min(PAUSES_S.len() - 1);
-    PAUSES_S.get(at).copied().unwrap_or(1)
+async fn attempt(delivery: &Delivery, rules: &StreamsConfig) -> Result<(), AttemptError> {
+    let longest = rules.webhook_timeout;
+    let sent = tokio::time::timeout(longest, send(delivery, rules.webhook_private)).await;
+    sent.unwrap_or(Err(AttemptError::Late(longest)))
+}
+
+/// The pause after so many attempts before; the last is repeated.
+fn pause_s(pauses: &[u32], attempts: u32) -> u32 {
+    let at = usize::try_from(attempts).unwrap_or(usize::MAX);
+    pauses.get(at).or(pauses.last()).copied().unwrap_or(1)
 }
 
 async fn send(delivery: &Delivery, private: bool) -> Result<(), AttemptError> {
@@ -185,8 +182,44 @@ fn roots() -> std::io::Result<Arc<rustls::ClientConfig>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use super::super::rows::{MadeBy, clock};
+    use super::super::tests::kept_in;
     use super::*;
+
+    #[tokio::test]
+    async fn a_receiver_that_says_nothing_is_waited_for_and_asked_again_as_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("streams.db").display());
+        let rules = StreamsConfig {
+            webhook_timeout: Duration::from_secs(1),
+            webhook_pauses_s: vec![5000, 9000],
+            webhook_private: true,
+            ..kept_in(url)
+        };
+        let database = Database::new(&rules).unwrap();
+        database.migrate().await.unwrap();
+        // The system takes the connection, and nobody reads from it.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        database.make_hook(&url).await.unwrap().unwrap();
+        database.insert("a", MadeBy::Api, &serde_json::json!({}), "").await.unwrap();
+
+        let rules = Arc::new(rules);
+        let late = attempt(&database.due(1).await.unwrap()[0], &rules).await.unwrap_err();
+        assert_eq!(late.to_string(), "no answer in 1 s");
+        for pause_s in [5000, 9000, 9000] {
+            let before = clock();
+            let delivery = database.due(1).await.unwrap().remove(0);
+            deliver(database.clone(), delivery, Arc::clone(&rules)).await.unwrap();
+            let next = sqlx::query_scalar("SELECT next_ms FROM deliveries");
+            let next: i64 = next.fetch_one(database.pool()).await.unwrap();
+            assert!((before + pause_s * 1000..clock() + (pause_s + 1) * 1000).contains(&next));
+            let now = sqlx::query("UPDATE deliveries SET next_ms = 0");
+            now.execute(database.pool()).await.unwrap();
+        }
+    }
 
     /// The example of the Standard Webhooks specification.
     #[test]
@@ -205,7 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_an_hour() {
-        assert_eq!([0, 1, 6, 7, u32::MAX].map(pause_s), [1, 5, 3600, 3600, 3600]);
+    fn each_pause_comes_in_its_turn_and_the_last_again_and_again() {
+        let pauses = [1, 5, 30, 3600];
+        let after = [0, 1, 3, 4, u32::MAX].map(|attempts| pause_s(&pauses, attempts));
+        assert_eq!(after, [1, 5, 3600, 3600, 3600]);
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::database::{Database, DatabaseError, within};
+use super::database::{Database, DatabaseError};
 use super::rows::clock;
 use crate::documents::keys::random_hex;
 use crate::secret::Secret;
@@ -63,7 +63,7 @@ impl Database {
         let hook = Hook { id: random_hex(8), url: url.to_owned(), created_ms: clock() };
         let insert = sqlx::query(INSERT).bind(&hook.id).bind(url).bind(&secret);
         let insert = insert.bind(hook.created_ms).bind(HOOKS_MAX);
-        let made = within(insert.execute(self.pool())).await?.rows_affected() > 0;
+        let made = self.within(insert.execute(self.pool())).await?.rows_affected() > 0;
         Ok(made.then_some((hook, secret)))
     }
 
@@ -73,7 +73,7 @@ impl Database {
     /// See [`DatabaseError`].
     pub async fn hooks(&self) -> Result<Vec<Hook>, DatabaseError> {
         let all = sqlx::query("SELECT id, url, created_ms FROM webhooks ORDER BY created_ms, id");
-        let rows = within(all.fetch_all(self.pool())).await?;
+        let rows = self.within(all.fetch_all(self.pool())).await?;
         let hook = |row: &AnyRow| {
             Ok::<_, sqlx::Error>(Hook {
                 id: row.try_get("id")?,
@@ -89,7 +89,7 @@ impl Database {
     /// # Errors
     /// See [`DatabaseError`].
     pub async fn remove_hook(&self, id: &str) -> Result<bool, DatabaseError> {
-        within(async {
+        self.within(async {
             let mut all = self.pool().begin().await?;
             let told = sqlx::query("DELETE FROM deliveries WHERE webhook = $1").bind(id);
             told.execute(&mut *all).await?;
@@ -104,7 +104,7 @@ impl Database {
     /// What is to be told now, at most `limit`.
     pub(super) async fn due(&self, limit: u32) -> Result<Vec<Delivery>, DatabaseError> {
         let due = sqlx::query(DUE).bind(clock()).bind(i64::from(limit));
-        let rows = within(due.fetch_all(self.pool())).await?;
+        let rows = self.within(due.fetch_all(self.pool())).await?;
         let delivery = |row: &AnyRow| {
             let attempts: i64 = row.try_get("attempts")?;
             Ok::<_, sqlx::Error>(Delivery {
@@ -123,7 +123,7 @@ impl Database {
     /// It was told, or is given up.
     pub(super) async fn told(&self, id: &str) -> Result<(), DatabaseError> {
         let delete = sqlx::query("DELETE FROM deliveries WHERE id = $1").bind(id);
-        within(delete.execute(self.pool())).await.map(drop)
+        self.within(delete.execute(self.pool())).await.map(drop)
     }
 
     /// It is tried again later.
@@ -131,6 +131,6 @@ impl Database {
         let update = sqlx::query(
             "UPDATE deliveries SET attempts = attempts + 1, next_ms = $2 WHERE id = $1",
         );
-        within(update.bind(id).bind(clock() + wait_ms).execute(self.pool())).await.map(drop)
+        self.within(update.bind(id).bind(clock() + wait_ms).execute(self.pool())).await.map(drop)
     }
 }

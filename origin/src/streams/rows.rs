@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
-use super::database::{Database, DatabaseError, within};
+use super::database::{Database, DatabaseError};
 use crate::clock::wall_ms;
 use crate::documents::keys::random_hex;
 use crate::event::State;
@@ -120,7 +120,7 @@ impl Database {
             ended_ms: 0,
             steps: 1,
         };
-        within(async {
+        self.within(async {
             let mut all = self.pool().begin().await?;
             sqlx::query(INSERT)
                 .bind(id)
@@ -146,7 +146,7 @@ impl Database {
     /// See [`DatabaseError`].
     pub async fn stream(&self, id: &str) -> Result<Option<Row>, DatabaseError> {
         let found = sqlx::query(SELECT).bind(id).fetch_optional(self.pool());
-        let found = within(found).await?;
+        let found = self.within(found).await?;
         Ok(found.as_ref().map(row).transpose()?)
     }
 
@@ -164,7 +164,7 @@ impl Database {
             .bind(id)
             .bind(i64::from(query.limit))
             .fetch_all(self.pool());
-        let rows = within(rows).await?;
+        let rows = self.within(rows).await?;
         Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
     }
 
@@ -174,7 +174,7 @@ impl Database {
     /// See [`DatabaseError`].
     pub async fn running(&self) -> Result<u64, DatabaseError> {
         let count = sqlx::query("SELECT COUNT(*) FROM streams WHERE status <> 'ended'");
-        let count: i64 = within(count.fetch_one(self.pool())).await?.try_get(0)?;
+        let count: i64 = self.within(count.fetch_one(self.pool())).await?.try_get(0)?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -188,7 +188,7 @@ impl Database {
             .bind(category(settings))
             .bind(search(id, settings))
             .bind(settings.to_string());
-        within(update.execute(self.pool())).await.map(drop)
+        self.within(update.execute(self.pool())).await.map(drop)
     }
 
     /// Keeps that a stream's status changed, and tells it to the webhooks. The status that it has
@@ -204,7 +204,7 @@ impl Database {
         at_ms: i64,
     ) -> Result<(), DatabaseError> {
         let ended_ms = if status == State::Ended { at_ms } else { 0 };
-        within(async {
+        self.within(async {
             let mut all = self.pool().begin().await?;
             let update = sqlx::query(STATUS).bind(id).bind(status.name()).bind(at_ms);
             if update.bind(ended_ms).execute(&mut *all).await?.rows_affected() > 0 {
@@ -223,7 +223,7 @@ impl Database {
     /// See [`DatabaseError`].
     pub async fn rotate(&self, id: &str, key: &str, until_ms: i64) -> Result<bool, DatabaseError> {
         let update = sqlx::query(ROTATE).bind(id).bind(key).bind(until_ms);
-        Ok(within(update.execute(self.pool())).await?.rows_affected() > 0)
+        Ok(self.within(update.execute(self.pool())).await?.rows_affected() > 0)
     }
 
     /// Forgets the key before if its time is over.
@@ -231,7 +231,7 @@ impl Database {
     /// # Errors
     /// See [`DatabaseError`].
     pub async fn forget_old_key(&self, id: &str, now_ms: i64) -> Result<(), DatabaseError> {
-        within(sqlx::query(FORGET).bind(id).bind(now_ms).execute(self.pool())).await.map(drop)
+        self.within(sqlx::query(FORGET).bind(id).bind(now_ms).execute(self.pool())).await.map(drop)
     }
 
     /// Removes a stream; whether it was there.
@@ -240,7 +240,7 @@ impl Database {
     /// See [`DatabaseError`].
     pub async fn remove(&self, id: &str) -> Result<bool, DatabaseError> {
         let delete = sqlx::query("DELETE FROM streams WHERE id = $1").bind(id);
-        Ok(within(delete.execute(self.pool())).await?.rows_affected() > 0)
+        Ok(self.within(delete.execute(self.pool())).await?.rows_affected() > 0)
     }
 }
 

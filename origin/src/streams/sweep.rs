@@ -8,8 +8,7 @@ use std::time::Duration;
 use sqlx::Row as _;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::database::within;
-use super::deliver::{self, Rules};
+use super::deliver;
 use super::rows::clock;
 use super::{Database, DatabaseError, MadeBy, Row, Streams, StreamsError};
 use crate::config::Config;
@@ -119,11 +118,7 @@ impl Streams {
     /// Keeps the database and the running events together, for as long as it is polled. Where it
     /// could not be opened, tries again.
     pub async fn keep(self: Arc<Self>, mut is_open: bool) {
-        let rules = Rules {
-            attempts: self.rules().webhook_attempts,
-            private: self.rules().webhook_private,
-        };
-        let delivered = deliver::keep(self.database.clone(), rules);
+        let delivered = deliver::keep(self.database.clone(), self.rules().clone());
         let swept = async {
             let mut told = Told::default();
             let mut seen = BTreeMap::new();
@@ -263,7 +258,7 @@ impl Database {
             "SELECT id FROM streams WHERE source = 'api' AND (status <> 'ended' OR ended_ms > $1) \
              ORDER BY created_ms, id",
         );
-        self.rows(within(ids.bind(ended_after_ms).fetch_all(self.pool())).await?).await
+        self.rows(self.within(ids.bind(ended_after_ms).fetch_all(self.pool())).await?).await
     }
 
     /// The streams with an old key that is over.
@@ -271,7 +266,7 @@ impl Database {
         let ids = sqlx::query(
             "SELECT id FROM streams WHERE old_key_until_ms > 0 AND old_key_until_ms <= $1",
         );
-        self.rows(within(ids.bind(now_ms).fetch_all(self.pool())).await?).await
+        self.rows(self.within(ids.bind(now_ms).fetch_all(self.pool())).await?).await
     }
 
     /// The names of what was configured and has not ended.
@@ -279,7 +274,7 @@ impl Database {
         let ids = sqlx::query(
             "SELECT id FROM streams WHERE source = 'configuration' AND status <> 'ended'",
         );
-        let ids = within(ids.fetch_all(self.pool())).await?;
+        let ids = self.within(ids.fetch_all(self.pool())).await?;
         Ok(ids.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
     }
 

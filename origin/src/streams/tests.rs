@@ -8,11 +8,18 @@ use serde_json::{Value, json};
 use super::rows::clock;
 use super::tokens::digest;
 use super::*;
+use crate::config::{Config, Settings, StreamsConfig};
 use crate::event::State;
 use crate::secret::Secret;
 
 #[path = "../../tests/common/postgres.rs"]
 mod postgres;
+
+/// The usual settings, with the database of this URL.
+pub(super) fn kept_in(url: String) -> StreamsConfig {
+    let usual = Config::read(&Settings::default(), None).unwrap().remove(0).streams;
+    StreamsConfig { database: Secret(url), ..usual }
+}
 
 /// Runs a body on an empty database of each engine.
 async fn on_both<F: Future<Output = ()>>(body: impl Fn(Database) -> F) {
@@ -21,7 +28,7 @@ async fn on_both<F: Future<Output = ()>>(body: impl Fn(Database) -> F) {
     let server = tokio::task::spawn_blocking(postgres::Postgres::start).await.unwrap();
     for url in [Some(file), server.as_ref().map(postgres::Postgres::database)].into_iter().flatten()
     {
-        let database = Database::new(&Secret(url)).unwrap();
+        let database = Database::new(&kept_in(url)).unwrap();
         database.migrate().await.unwrap();
         // A second start finds its tables.
         database.migrate().await.unwrap();
@@ -257,7 +264,7 @@ async fn a_database_that_is_gone_says_so_in_time_and_comes_back() {
     let Some(server) = tokio::task::spawn_blocking(postgres::Postgres::start).await.unwrap() else {
         return;
     };
-    let database = Database::new(&Secret(server.database())).unwrap();
+    let database = Database::new(&kept_in(server.database())).unwrap();
     server.stop();
     assert!(matches!(database.migrate().await, Err(DatabaseError::Gone(_))));
     server.go_on();
@@ -276,7 +283,41 @@ async fn a_database_that_is_gone_says_so_in_time_and_comes_back() {
 #[tokio::test]
 async fn a_url_that_is_none_is_refused_without_its_password() {
     for url in ["postgres://ann:hunter2@[", "postgres://ann:hunter2@a:port/b"] {
-        let error = Database::new(&Secret(url.to_owned())).unwrap_err().to_string();
+        let error = Database::new(&kept_in(url.to_owned())).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_has_as_many_connections_as_is_set_and_a_file_has_one() {
+    for (url, connections, most) in
+        [("postgres://a/b", 8, 8), ("postgres://a/b", 3, 3), ("sqlite::memory:", 3, 1)]
+    {
+        let config = StreamsConfig { database_connections: connections, ..kept_in(url.to_owned()) };
+        let database = Database::new(&config).unwrap();
+        assert_eq!(database.pool().options().get_max_connections(), most, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_may_take_as_long_as_is_set_and_a_connection_less() {
+    let of = |wait_ms| {
+        let database_timeout = Duration::from_millis(wait_ms);
+        let usual = kept_in("postgres://a/b".to_owned());
+        Database::new(&StreamsConfig { database_timeout, ..usual }).unwrap()
+    };
+    let takes = async |database: &Database, seconds| {
+        let work = async {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok::<_, sqlx::Error>(())
+        };
+        database.within(work).await
+    };
+    let (short, long) = (of(500), of(10_000));
+    let gone = takes(&short, 60).await;
+    assert!(matches!(gone, Err(DatabaseError::Gone(_))), "{gone:?}");
+    assert!(takes(&long, 1).await.is_ok());
+    for (database, limit) in [(short, 500), (long, 10_000)] {
+        assert!(database.pool().options().get_acquire_timeout().as_millis() < limit);
     }
 }

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use subtle::ConstantTimeEq;
 
-use super::database::{Database, DatabaseError, within};
+use super::database::{Database, DatabaseError};
 use super::rows::clock;
 use crate::documents::keys::random_hex;
 use sightscreen_core::keyring::to_hex;
@@ -104,7 +104,7 @@ impl Database {
              VALUES ($1, $2, $3, $4, $5, 0)",
         );
         let insert = insert.bind(&token.id).bind(name).bind(role.name()).bind(digest(&secret));
-        within(insert.bind(token.created_ms).execute(self.pool())).await?;
+        self.within(insert.bind(token.created_ms).execute(self.pool())).await?;
         Ok((token, secret))
     }
 
@@ -121,7 +121,7 @@ impl Database {
             "SELECT id, name, role, created_ms, revoked_ms FROM tokens \
              WHERE digest = $1 AND revoked_ms = 0",
         );
-        let found = within(found.bind(digest(secret)).fetch_optional(self.pool())).await?;
+        let found = self.within(found.bind(digest(secret)).fetch_optional(self.pool())).await?;
         let token = found.as_ref().map(token).transpose()?;
         Ok(token.map(|Token { id, name, role, .. }| Actor { id, name, role }))
     }
@@ -135,7 +135,7 @@ impl Database {
             "SELECT id, name, role, created_ms, revoked_ms FROM tokens \
              ORDER BY created_ms DESC, id DESC LIMIT 1000",
         );
-        let all = within(all.fetch_all(self.pool())).await?;
+        let all = self.within(all.fetch_all(self.pool())).await?;
         Ok(all.iter().map(token).collect::<Result<_, _>>()?)
     }
 
@@ -146,7 +146,7 @@ impl Database {
     pub async fn revoke_token(&self, id: &str) -> Result<bool, DatabaseError> {
         let update =
             sqlx::query("UPDATE tokens SET revoked_ms = $2 WHERE id = $1 AND revoked_ms = 0");
-        let revoked = within(update.bind(id).bind(clock()).execute(self.pool())).await?;
+        let revoked = self.within(update.bind(id).bind(clock()).execute(self.pool())).await?;
         Ok(revoked.rows_affected() > 0)
     }
 }

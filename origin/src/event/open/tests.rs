@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::breaks::on_air::NoBreaks;
-use crate::creative::MEMORY_BYTES;
+use crate::creative::CreativeRules;
 use crate::encode::ladder::LadderLimits;
 use crate::encode::ladder::Rung;
 use crate::grid::Kind;
@@ -30,7 +30,7 @@ fn a_longer_window_brings_nothing_back() {
 
 fn plan() -> Plan {
     let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
-    Plan { video: vec![rung], audio: vec!["en".to_owned()] }
+    Plan { video: vec![rung], audio: vec!["en".to_owned()], ..Plan::default() }
 }
 
 fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {
@@ -51,7 +51,7 @@ fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {
         ts: TsLimits::default(),
         slate: None,
         disk: DiskLimits::default(),
-        creative_bytes: MEMORY_BYTES,
+        creatives: CreativeRules::default(),
     };
     LiveEvent {
         name: config.event.clone(),
@@ -59,7 +59,7 @@ fn event(data: &Path, grid: Grid, window_s: u32) -> LiveEvent {
         grid: watch::Sender::new(grid),
         counters: Arc::default(),
         input: Arc::default(),
-        library: Library::new(data.join("creatives"), MEMORY_BYTES),
+        library: Library::new(data.join("creatives"), CreativeRules::default()),
         media: watch::Sender::new(None),
         packager: Arc::default(),
         claim: Arc::new(config.ladder.budget.claim()),

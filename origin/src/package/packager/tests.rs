@@ -327,7 +327,7 @@ fn restarted_in_a_segment() -> Stage {
 
 #[test]
 fn what_was_lost_with_a_process_is_slate_where_that_is_there_at_once() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     for fillers in [true, false] {
         let mut stage = restarted_in_a_segment();
         let (sink, mut messages) = queue();
@@ -350,7 +350,7 @@ fn what_was_lost_with_a_process_is_slate_where_that_is_there_at_once() {
 
 #[test]
 fn what_may_have_been_lost_with_the_power_is_a_gap() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let mut stage = restarted_in_a_segment();
     std::fs::write(stage.folder.path().join("boot"), "another").unwrap();
     let (sink, mut messages) = queue();

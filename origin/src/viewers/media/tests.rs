@@ -1,6 +1,6 @@
 use super::*;
 use crate::breaks::on_air::NoBreaks;
-use crate::creative::{Library, MEMORY_BYTES};
+use crate::creative::{CreativeRules, Library};
 use crate::encode::ladder::Plan;
 use crate::event::newest::Newest;
 use crate::package::end::End;
@@ -68,7 +68,7 @@ impl Stage {
         let media = Media {
             epoch: "1a2b".into(),
             grid,
-            plan: Plan { video: Vec::new(), audio: Vec::new() },
+            plan: Plan::default(),
             tracks: store.tracks().to_vec(),
             inits: Arc::new(Inits::open(folder.path(), ["v"].into_iter()).unwrap()),
             playlists: vec![Newest::default()],
@@ -77,7 +77,7 @@ impl Stage {
             end: Arc::new(End::open(folder.path()).unwrap()),
             disk: store.disk(),
             breaks: Arc::new(NoBreaks),
-            library: Library::new(folder.path().join("creatives"), MEMORY_BYTES),
+            library: Library::new(folder.path().join("creatives"), CreativeRules::default()),
         };
         Self { store, media, _folder: folder }
     }

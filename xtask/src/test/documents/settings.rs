@@ -118,7 +118,7 @@ fn explained(section: &[&str]) -> Settings {
         let (names, rest) = code_list(item);
         let defaults = rest.strip_prefix(" (").map(|rest| code_list(rest).0).unwrap_or_default();
         let mut defaults = defaults.into_iter();
-        let of_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+        let of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         explained.extend(
             names
                 .into_iter()
@@ -171,9 +171,9 @@ mod tests {
         let expected = [("help", None), ("listen", Some("a:1")), ("log", Some("plain"))];
         assert_eq!(flags, settings(&expected));
         let section =
-            ["- `listen`, `dvr` (`a:1`, `6`): seconds: many", "- `[[pods]]`: a", "- `A_B`: no"];
+            ["- `listen`, `h264-rate` (`a:1`, `6`): so", "- `[[pods]]`: a", "- `A_B`: no"];
         let explained = explained(&section);
-        let expected = [("listen", Some("a:1")), ("dvr", Some("6")), ("pods", None)];
+        let expected = [("listen", Some("a:1")), ("h264-rate", Some("6")), ("pods", None)];
         assert_eq!(explained, settings(&expected));
         // One is not there, one is not explained, and one has another default.
         assert_eq!(differences(&flags, &explained, "x").len(), 2);
