@@ -3,7 +3,10 @@
 //! Only texts and whole numbers are stored, because both engines read those alike. A connection is
 //! made when there is a query, so that a database that is gone comes back by itself.
 
+use std::fs::OpenOptions;
 use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
@@ -25,6 +28,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: AnyPool,
+    /// Where it is a file.
+    file: Option<PathBuf>,
 }
 
 /// Why the database did not do it.
@@ -49,6 +54,7 @@ impl Database {
     pub fn new(url: &Secret) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let is_file = url.0.starts_with("sqlite:");
+        let file = file_of(&url.0).map(PathBuf::from);
         let url = match is_file && !url.0.contains('?') {
             true => format!("{}?mode=rwc", url.0),
             false => url.0.clone(),
@@ -73,7 +79,7 @@ impl Database {
             // What the library says of a URL does not repeat it.
             DatabaseError::Refused(error.to_string())
         })?;
-        Ok(Self { pool })
+        Ok(Self { pool, file })
     }
 
     /// Brings its tables to what this version needs.
@@ -81,6 +87,11 @@ impl Database {
     /// # Errors
     /// See [`DatabaseError`].
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        if let Some(file) = &self.file {
+            // It holds secrets of webhooks, and what publishers by SRT prove themselves with. Where
+            // this fails, the connection says why.
+            let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(file);
+        }
         let migrated = tokio::time::timeout(QUERY * 6, MIGRATIONS.run(&self.pool)).await;
         match migrated {
             Ok(Ok(())) => Ok(()),
@@ -98,6 +109,15 @@ impl Database {
     pub async fn close(&self) {
         let _ = tokio::time::timeout(CONNECT, self.pool.close()).await;
     }
+}
+
+/// The file of a URL, where it may be made and its name is written plainly.
+fn file_of(url: &str) -> Option<&str> {
+    let path = url.strip_prefix("sqlite:")?;
+    let (path, query) = path.split_once('?').unwrap_or((path, "mode=rwc"));
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let is_file = !matches!(path, "" | ":memory:") && !path.contains('%');
+    (is_file && query.contains("mode=rwc")).then_some(path)
 }
 
 /// The outcome of work on the database, which may not take for ever.
