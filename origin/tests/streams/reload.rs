@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::common::{self, publish, wait};
-use crate::platform::{Platform, problem};
+use crate::common::{publish, wait};
+use crate::platform::{Platform, on_both, problem};
 
 fn hang_up(platform: &Platform) {
     let id = platform.process.as_ref().unwrap().0.id().to_string();
@@ -19,13 +19,15 @@ fn key_of(folder: &Path, event: &str) -> String {
 
 #[test]
 fn a_reload_is_whole_or_not_at_all_and_drops_no_viewer() {
-    let platform = Platform::start(None);
+    on_both(|database| reload(&Platform::start(database)));
+}
+
+fn reload(platform: &Platform) {
     let _publisher = publish(platform.rtmp, &key_of(platform.folder.path(), "house"));
     wait("the event", || platform.status("house") == "live");
     let next = || {
-        let (_, body) = common::get(platform.control, "/control/events/house").unwrap();
-        let shown: Value = serde_json::from_slice(&body).unwrap();
-        (shown["media"]["encoder_starts"].clone(), shown["media"]["next_msn"].as_u64().unwrap())
+        let media = platform.shown("house")["media"].take();
+        (media["encoder_starts"].clone(), media["next_msn"].as_u64().unwrap())
     };
     let before = next();
     platform.configure(
@@ -51,8 +53,8 @@ fn a_reload_is_whole_or_not_at_all_and_drops_no_viewer() {
     platform.configure("window = 30\n");
     let answer = platform.call("POST", "reload", &Value::Null);
     assert_eq!(answer.1["errors"][0]["pointer"], "window of house");
-    std::fs::write(platform.folder.path().join("origin.toml"), "nonsense").unwrap();
-    hang_up(&platform);
+    std::fs::write(platform.file(), "nonsense").unwrap();
+    hang_up(platform);
     wait("the refusal", || platform.log().contains("keeping the old configuration"));
     assert_eq!(
         (platform.status("third"), platform.status("second")),
@@ -60,7 +62,7 @@ fn a_reload_is_whole_or_not_at_all_and_drops_no_viewer() {
     );
 
     platform.configure("");
-    hang_up(&platform);
+    hang_up(platform);
     wait("the end of the second", || platform.status("second") == "ended");
     wait("the end of the third", || platform.status("third") == "ended");
     let ended = platform.playlist("second");

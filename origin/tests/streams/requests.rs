@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::platform::{Platform, problem};
+use crate::kept::places_of;
+use crate::platform::{Platform, on_both, problem};
 
 #[test]
 fn what_is_wrong_is_refused_and_changes_nothing() {
-    let platform = Platform::start(None);
+    on_both(|database| refuse_what_is_wrong(&Platform::start(database)));
+}
+
+fn refuse_what_is_wrong(platform: &Platform) {
     for body in ["", "{", "\"a\"x", "\u{feff}{}"] {
         let answer = platform.call_with("POST", "streams", body, "");
         assert_eq!(problem(&answer), (400, "body-invalid"), "{body}");
@@ -67,7 +71,10 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
 
 #[test]
 fn what_may_change_changes_and_a_request_sent_again_is_carried_out_once() {
-    let platform = Platform::start(None);
+    on_both(|database| change_and_send_again(&Platform::start(database)));
+}
+
+fn change_and_send_again(platform: &Platform) {
     let key = "idempotency-key: one\r\n";
     let body = json!({"id": "a", "title": "First"}).to_string();
     let first = platform.call_with("POST", "streams", &body, key);
@@ -109,7 +116,10 @@ fn what_may_change_changes_and_a_request_sent_again_is_carried_out_once() {
 
 #[test]
 fn a_token_may_what_its_role_says_and_the_audit_log_has_who_did_what() {
-    let platform = Platform::start(None);
+    on_both(|database| use_tokens(&Platform::start(database)));
+}
+
+fn use_tokens(platform: &Platform) {
     let make = |role: &str| {
         let (status, token) = platform.call("POST", "tokens", &json!({"name": role, "role": role}));
         assert_eq!(status, 201);
@@ -159,10 +169,7 @@ fn a_token_may_what_its_role_says_and_the_audit_log_has_who_did_what() {
             "operator POST /api/v1/streams/a/end 202",
         ]
     );
-    let kept = std::fs::read(platform.folder.path().join("data/streams.db")).unwrap();
-    let wal = std::fs::read(platform.folder.path().join("data/streams.db-wal")).unwrap_or_default();
     for secret in [&viewer, &operator, &admin] {
-        let is_there = |bytes: &[u8]| bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
-        assert!(!is_there(&kept) && !is_there(&wal) && !platform.log().contains(secret.as_str()));
+        assert_eq!(places_of(platform, secret), "");
     }
 }
