@@ -6,6 +6,7 @@ mod common;
 
 mod kept;
 mod life;
+mod made;
 mod platform;
 mod reload;
 mod requests;
