@@ -7,6 +7,7 @@ mod common;
 mod kept;
 mod life;
 mod made;
+mod patch;
 mod platform;
 mod reload;
 mod requests;
