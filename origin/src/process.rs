@@ -107,17 +107,12 @@ pub async fn run(
     let streams = Streams::new(database, Arc::clone(&runner), &configs, template, load);
     let Some(streams) = streams.map(Arc::new) else { return Ok(()) };
     runner.start(settings(&configs)).await?;
-    let is_open = streams.open().await;
-    if let Err(error) = &is_open {
-        // What is configured needs no database.
-        tracing::error!(
-            event = "database-gone", %error, "streams of the API start when it answers"
-        );
-    }
+    // What is configured needs no database.
+    let opened = streams.open().await;
     clock::up();
     let mut jobs = JoinSet::new();
     jobs.spawn(snapshots.keep());
-    jobs.spawn(Arc::clone(&streams).keep(is_open.is_ok()));
+    jobs.spawn(Arc::clone(&streams).keep(opened));
     jobs.spawn(reload_at_a_signal(Arc::clone(&streams)));
     let edge_secrets = config.edge_secrets.clone();
     let front =

@@ -10,6 +10,7 @@ mod audit;
 mod database;
 mod deliver;
 mod hooks;
+mod outage;
 mod reload;
 mod rows;
 mod service;

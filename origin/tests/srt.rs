@@ -2,17 +2,15 @@
 //! SRT come from everywhere.
 //!
 //! If ffmpeg has no SRT, what needs it is skipped.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
 use std::net::UdpSocket;
-use std::process::{Command, Stdio};
 
 use common::stage::{KEY, Stage};
-use common::{Running, free_port, wait};
+use common::{Running, can_call, free_port, passphrase, send, wait};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// A stage that answers calls by SRT as well.
 struct Origin {
@@ -43,34 +41,9 @@ impl Origin {
     /// ffmpeg calls with this stream id and these options.
     fn call(&self, id: &str, options: &str) -> Running {
         let id = id.replace('#', "%23").replace('!', "%21").replace('=', "%3D");
-        let child = Command::new("ffmpeg")
-            .args(["-v", "error", "-nostdin", "-re"])
-            .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
-            .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-            .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
-            .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "mpegts"])
-            .arg(format!("srt://127.0.0.1:{}?streamid={id}&pkt_size=1316{options}", self.srt))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Running(child.unwrap())
+        let port = self.srt;
+        send("mpegts", &format!("srt://127.0.0.1:{port}?streamid={id}&pkt_size=1316{options}"))
     }
-}
-
-/// The passphrase of a stream key.
-fn passphrase(key: &str) -> String {
-    let digest = Sha256::digest(key.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether ffmpeg can call.
-fn can_call() -> bool {
-    let listed = Command::new("ffmpeg").args(["-hide_banner", "-protocols"]).output().unwrap();
-    let can = String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.trim() == "srt");
-    if !can {
-        println!("skipped: calls by SRT, for this ffmpeg has no SRT");
-    }
-    can
 }
 
 /// A handshake of a caller, taken from a call, with other bytes from `at` on.

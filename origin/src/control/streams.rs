@@ -258,12 +258,16 @@ pub(super) fn gone(error: DatabaseError) -> Box<Response<Bytes>> {
     refused(StreamsError::Database(error))
 }
 
-/// What the database said is for the log: it may tell of its host.
+/// What the database said is for the log: it may tell of its host. That it is gone is told there
+/// once, not with each request.
 pub(super) fn database_problem(error: &DatabaseError) -> Response<Bytes> {
-    tracing::error!(event = "database-gone", %error, "a request waits for the database");
     let (code, title) = match error {
-        DatabaseError::Gone(_) => ("database-gone", "The database does not answer: ask again"),
+        DatabaseError::Gone(_) => {
+            tracing::debug!(%error, "a request waits for the database");
+            ("database-gone", "The database does not answer: ask again")
+        }
         DatabaseError::Taken | DatabaseError::Refused(_) => {
+            tracing::error!(event = "database-refused", %error, "a request was refused");
             ("database-refused", "The database refuses: the log says why")
         }
     };

@@ -144,6 +144,11 @@ impl Live {
         Ok(Self { inner: Arc::new(Inner { event, tasks: Mutex::new(vec![task]) }) })
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(event: LiveEvent) -> Self {
+        Self { inner: Arc::new(Inner { event, tasks: Mutex::default() }) }
+    }
+
     /// What tells this event's media from that of an earlier event of the same name: made with the
     /// event's data, and part of the names of its objects and pods.
     #[must_use]
@@ -332,7 +337,10 @@ impl Live {
         self.let_go().await;
         let packager = &self.inner.event.packager;
         let working = packager.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Working { thread, .. }) = working {
+        if let Some(Working { thread, fillers, .. }) = working {
+            // Whoever deletes the event's folder finds it again otherwise.
+            fillers.abort();
+            let _ = fillers.await;
             // A ledger or disk that fails holds the packager; an ending process need not wait for
             // it, so it is looked at and not joined.
             let gone = async {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sightscreen_core::route::is_epoch;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::LiveConfig;
 use super::error::StartError;
@@ -104,6 +105,8 @@ pub(crate) struct LiveEvent {
 /// A packager at work.
 pub(crate) struct Working {
     pub(crate) thread: std::thread::JoinHandle<()>,
+    /// Has the slate coded, into the event's folder.
+    pub(crate) fillers: JoinHandle<()>,
     pub(crate) sink: WeakSink,
 }
 
@@ -297,10 +300,10 @@ impl LiveEvent {
                 Packager::new(setup).work(messages, &waiting);
             })
             .map_err(|error| at(folder, error))?;
-        let working = Working { thread, sink: sink.downgrade() };
-        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
         self.library.settle(plan, grid);
-        tokio::spawn(self.clone().send_fillers(sink.downgrade()));
+        let fillers = tokio::spawn(self.clone().send_fillers(sink.downgrade()));
+        let working = Working { thread, fillers, sink: sink.downgrade() };
+        *self.packager.lock().unwrap_or_else(PoisonError::into_inner) = Some(working);
         self.media.send_replace(Some(media));
         Ok(sink)
     }

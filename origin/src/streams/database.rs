@@ -3,7 +3,10 @@
 //! Only texts and whole numbers are stored, because both engines read those alike. A connection is
 //! made when there is a query, so that a database that is gone comes back by itself.
 
+use std::fs::OpenOptions;
 use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
@@ -23,6 +26,8 @@ pub struct Database {
     pool: AnyPool,
     /// For a query. Longer than any that there is takes, shorter than a client waits.
     timeout: Duration,
+    /// Where it is a file.
+    file: Option<PathBuf>,
 }
 
 /// Why the database did not do it.
@@ -48,6 +53,7 @@ impl Database {
         sqlx::any::install_default_drivers();
         let (url, timeout) = (&config.database.0, config.database_timeout);
         let is_file = url.starts_with("sqlite:");
+        let file = file_of(url).map(PathBuf::from);
         let url = match is_file && !url.contains('?') {
             true => format!("{url}?mode=rwc"),
             false => url.clone(),
@@ -75,7 +81,7 @@ impl Database {
             // What the library says of a URL does not repeat it.
             DatabaseError::Refused(error.to_string())
         })?;
-        Ok(Self { pool, timeout })
+        Ok(Self { pool, timeout, file })
     }
 
     /// Brings its tables to what this version needs.
@@ -83,6 +89,11 @@ impl Database {
     /// # Errors
     /// See [`DatabaseError`].
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        if let Some(file) = &self.file {
+            // It holds secrets of webhooks, and what publishers by SRT prove themselves with. Where
+            // this fails, the connection says why.
+            let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(file);
+        }
         let migrated = tokio::time::timeout(MIGRATION, MIGRATIONS.run(&self.pool)).await;
         match migrated {
             Ok(Ok(())) => Ok(()),
@@ -117,6 +128,15 @@ impl Database {
 /// waits is told that there was no connection.
 fn connect(timeout: Duration) -> Duration {
     timeout * 2 / 5
+}
+
+/// The file of a URL, where it may be made and its name is written plainly.
+fn file_of(url: &str) -> Option<&str> {
+    let path = url.strip_prefix("sqlite:")?;
+    let (path, query) = path.split_once('?').unwrap_or((path, "mode=rwc"));
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let is_file = !matches!(path, "" | ":memory:") && !path.contains('%');
+    (is_file && query.contains("mode=rwc")).then_some(path)
 }
 
 impl From<sqlx::Error> for DatabaseError {

@@ -74,7 +74,8 @@ pub(super) async fn keep(database: Database, rules: StreamsConfig) {
             }
             Ok(_) => tokio::time::sleep(LOOK).await,
             Err(error) => {
-                if told.due() {
+                // That it is gone is told once, by who looks at the streams.
+                if !matches!(error, DatabaseError::Gone(_)) && told.due() {
                     tracing::warn!(%error, "webhooks wait for the database");
                 }
                 tokio::time::sleep(LOOK).await;

@@ -191,7 +191,8 @@ impl Streams {
         merge(&mut body, patch);
         let config = self.template().stream(id, &body).map_err(StreamsError::Invalid)?;
         let after = config.body();
-        let fixed = fixed_differences(&before.settings, &after);
+        let wanted = patch.get("id").cloned().unwrap_or_else(|| id.into());
+        let fixed = fixed_differences(&named(&before.settings, id.into()), &named(&after, wanted));
         if !fixed.is_empty() {
             return Err(StreamsError::Fixed(fixed));
         }
@@ -368,6 +369,13 @@ fn id_of(body: &Value) -> Result<String, StreamsError> {
         Some(Value::String(id)) if is_identifier(id) && id != "site" => Ok(id.clone()),
         Some(_) => Err(fault("is no identifier")),
     }
+}
+
+/// Settings with an identifier, which is none of them.
+fn named(settings: &Value, id: Value) -> Value {
+    let mut named = settings.as_object().cloned().unwrap_or_default();
+    named.insert("id".to_owned(), id);
+    Value::Object(named)
 }
 
 /// JSON merge patch (RFC 7396).

@@ -2,20 +2,20 @@
 //! are kept, old keys and ended streams run out, and old entries are forgotten.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::Row as _;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::deliver;
+use super::outage::Outage;
 use super::rows::clock;
 use super::{Database, DatabaseError, MadeBy, Row, Streams, StreamsError};
 use crate::config::Config;
 use crate::event::RunningEvent;
 use crate::event::State;
 use crate::ingest::{Input, StreamKey};
-use crate::told::Told;
 
 /// Between two looks at the running events.
 const LOOK: Duration = Duration::from_millis(250);
@@ -37,6 +37,9 @@ struct Seen {
     /// What the database was not told yet, oldest first.
     pending: VecDeque<(State, i64)>,
 }
+
+/// What is known of all streams, by their names.
+type Looks = Mutex<BTreeMap<String, Seen>>;
 
 impl Streams {
     /// Opens the database and starts the streams that it has. Those that cannot start are told in
@@ -117,45 +120,52 @@ impl Streams {
 
     /// Keeps the database and the running events together, for as long as it is polled. Where it
     /// could not be opened, tries again.
-    pub async fn keep(self: Arc<Self>, mut is_open: bool) {
+    pub async fn keep(self: Arc<Self>, opened: Result<(), DatabaseError>) {
         let delivered = deliver::keep(self.database.clone(), self.rules().clone());
-        let swept = async {
-            let mut told = Told::default();
-            let mut seen = BTreeMap::new();
-            let (mut slow, mut trim) = (Instant::now(), Instant::now());
-            let mut ticks = tokio::time::interval(LOOK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                self.look(&mut seen);
-                let now = Instant::now();
-                let done = async {
-                    if !is_open {
-                        self.open().await?;
-                        is_open = true;
-                    }
-                    self.keep_status(&mut seen).await?;
-                    if now >= slow {
-                        slow = now + SLOW_LOOK;
-                        self.run_out().await?;
-                    }
-                    if now >= trim {
-                        trim = now + TRIM;
-                        self.database.trim_audit(self.rules().audit_days).await?;
-                        self.database.trim_answers().await?;
-                    }
-                    Ok::<_, DatabaseError>(())
-                };
-                if let Err(error) = done.await
-                    && told.due()
-                {
-                    tracing::error!(
-                        event = "database-gone", %error, "what is on the air goes on; the API waits"
-                    );
+        let looks = Looks::default();
+        tokio::join!(delivered, self.watch(&looks), self.sweep(&looks, opened));
+    }
+
+    /// Looks at the running events in time, also while the database lets itself be waited for.
+    async fn watch(&self, looks: &Looks) {
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look(&mut looks.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    async fn sweep(&self, looks: &Looks, opened: Result<(), DatabaseError>) {
+        let mut is_open = opened.is_ok();
+        let mut outage = Outage::default();
+        outage.tell(opened);
+        let (mut slow, mut trim) = (Instant::now(), Instant::now());
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (now, is_on) = (Instant::now(), outage.is_on());
+            let done = async {
+                if !is_open {
+                    self.open().await?;
+                    is_open = true;
                 }
-            }
-        };
-        tokio::join!(delivered, swept);
+                self.keep_status(looks).await?;
+                // That it is back is known by asking alone.
+                if now >= slow || is_on {
+                    slow = now + SLOW_LOOK;
+                    self.run_out().await?;
+                }
+                if now >= trim {
+                    trim = now + TRIM;
+                    self.database.trim_audit(self.rules().audit_days).await?;
+                    self.database.trim_answers().await?;
+                }
+                Ok(())
+            };
+            outage.tell(done.await);
+        }
     }
 
     /// Looks where the running events are.
@@ -192,19 +202,20 @@ impl Streams {
     }
 
     /// Tells the database what it was not told yet.
-    async fn keep_status(&self, seen: &mut BTreeMap<String, Seen>) -> Result<(), DatabaseError> {
-        for (id, seen) in seen {
-            while let Some((status, at_ms)) = seen.pending.front().copied() {
-                let kept = self.database.stream(id).await?.map(|row| row.status);
-                // A stream that begins anew after a restart is one that was interrupted.
-                let anew = status == State::Ready && kept.is_some_and(|kept| kept != status);
-                match (anew, kept) {
-                    (true, Some(State::Ended)) | (_, None) => {}
-                    (true, _) => {
-                        self.database.set_status(id, State::Interrupted, at_ms).await?;
-                    }
-                    (false, _) => self.database.set_status(id, status, at_ms).await?,
-                }
+    async fn keep_status(&self, looks: &Looks) -> Result<(), DatabaseError> {
+        while let Some((id, change)) = oldest(looks) {
+            let (status, at_ms) = change;
+            let kept = self.database.stream(&id).await?.map(|row| row.status);
+            // A stream that begins anew after a restart is one that was interrupted.
+            let anew = status == State::Ready && kept.is_some_and(|kept| kept != status);
+            match (anew, kept) {
+                (true, Some(State::Ended)) | (_, None) => {}
+                (true, _) => self.database.set_status(&id, State::Interrupted, at_ms).await?,
+                (false, _) => self.database.set_status(&id, status, at_ms).await?,
+            }
+            let mut looks = looks.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another event may have its name by now.
+            if let Some(seen) = looks.get_mut(&id).filter(|s| s.pending.front() == Some(&change)) {
                 seen.pending.pop_front();
             }
         }
@@ -233,6 +244,12 @@ impl Streams {
         }
         Ok(())
     }
+}
+
+/// The oldest change of the first stream that has one which the database was not told.
+fn oldest(looks: &Looks) -> Option<(String, (State, i64))> {
+    let looks = looks.lock().unwrap_or_else(PoisonError::into_inner);
+    looks.iter().find_map(|(id, seen)| Some((id.clone(), *seen.pending.front()?)))
 }
 
 /// Where an event is, which was `before`. It is ready once.

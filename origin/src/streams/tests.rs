@@ -25,9 +25,8 @@ pub(super) fn kept_in(url: String) -> StreamsConfig {
 async fn on_both<F: Future<Output = ()>>(body: impl Fn(Database) -> F) {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("sqlite:{}", folder.path().join("streams.db").display());
-    let server = tokio::task::spawn_blocking(postgres::Postgres::start).await.unwrap();
-    for url in [Some(file), server.as_ref().map(postgres::Postgres::database)].into_iter().flatten()
-    {
+    let server = tokio::task::spawn_blocking(postgres::shared).await.unwrap();
+    for url in [Some(file), server.as_ref().map(|server| server.database())].into_iter().flatten() {
         let database = Database::new(&kept_in(url)).unwrap();
         database.migrate().await.unwrap();
         // A second start finds its tables.

@@ -1,6 +1,12 @@
 //! Starts the real binary for the tests in this folder. They all need ffmpeg, as the origin does.
-#![allow(dead_code, clippy::unwrap_used, reason = "tests; each uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests; each uses a part of it"
+)]
 
+pub(crate) mod edge;
 pub(crate) mod postgres;
 pub(crate) mod power;
 pub(crate) mod publisher;
@@ -12,6 +18,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
 
 pub(crate) const TOKEN: &str = "operator-of-the-test";
 
@@ -111,17 +119,37 @@ impl Drop for Running {
 
 /// A camera: a small picture with a tone, in real time.
 pub(crate) fn publish(port: u16, key: &str) -> Running {
+    send("flv", &format!("rtmp://127.0.0.1:{port}/live/{key}"))
+}
+
+/// The same in this format, to this URL.
+pub(crate) fn send(format: &str, url: &str) -> Running {
     let child = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-re"])
         .args(["-f", "lavfi", "-i", "testsrc2=size=284x160:rate=30"])
         .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
         .args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"])
-        .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", "flv"])
-        .arg(format!("rtmp://127.0.0.1:{port}/live/{key}"))
+        .args(["-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac", "-f", format, url])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
     Running(child.unwrap())
+}
+
+/// The passphrase by which a call of SRT proves a stream key.
+pub(crate) fn passphrase(key: &str) -> String {
+    let digest = Sha256::digest(key.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether ffmpeg can call by SRT.
+pub(crate) fn can_call() -> bool {
+    let listed = Command::new("ffmpeg").args(["-hide_banner", "-protocols"]).output().unwrap();
+    let can = String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.trim() == "srt");
+    if !can {
+        println!("skipped: calls by SRT, for this ffmpeg has no SRT");
+    }
+    can
 }
 
 /// The real binary with the test match in one rung and one language; it ends with its value.

@@ -7,6 +7,7 @@ use crate::breaks::on_air::NoBreaks;
 use crate::creative::CreativeRules;
 use crate::encode::ladder::LadderLimits;
 use crate::encode::ladder::Rung;
+use crate::event::Live;
 use crate::grid::Kind;
 use crate::ingest::TsLimits;
 use crate::package::message::Message;
@@ -157,6 +158,17 @@ async fn slate_is_coded_once_the_processor_takes_the_place_of_a_card() {
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(90), coded).await.is_ok());
+}
+
+/// Whoever deletes its folder would find it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_shut_down_writes_no_more_into_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = event(folder.path(), Grid::new(now_ms(), (25, 1), 2000, 200).unwrap(), 60);
+    drop(event.adopt(plan()).unwrap());
+    let epoch = Arc::downgrade(&event.epoch);
+    Live::of(event).shutdown().await;
+    assert_eq!(epoch.strong_count(), 0, "its slate is still being coded");
 }
 
 #[tokio::test]
