@@ -398,3 +398,73 @@ impl Value {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::creative::cut::{CodedTrack, Conditioned};
+    use crate::encode::ladder::Rung;
+
+    /// A library with a creative of one segment under each of these identifiers.
+    fn library(folder: &Path, ids: &[&str]) -> Library {
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
+        let plan = Plan { video: vec![rung], audio: vec!["en".to_owned()], ..Plan::default() };
+        let track = || CodedTrack {
+            init: Bytes::from_static(b"init"),
+            samples: vec![(true, Bytes::from_static(b"sample")); 100],
+        };
+        for id in ids {
+            let kept = format!("kept-{id}");
+            std::fs::create_dir(folder.join(&kept)).unwrap();
+            let creative = Conditioned { segments: 1, tracks: vec![track(), track()] };
+            pieces::write(&folder.join(&kept), &creative).unwrap();
+            let note = Note { name: (*id).to_owned(), title: None, kept, times: 1 };
+            note.keep(folder, id).unwrap();
+        }
+        let library = Library::new(folder.to_owned(), CreativeRules::default());
+        library.settle(plan, Grid::new(0, (25, 1), 2000, 200).unwrap());
+        library
+    }
+
+    /// A pipe in the place of a file: who reads it waits for a writer, which comes in the end.
+    struct Hanging(PathBuf);
+
+    impl Drop for Hanging {
+        fn drop(&mut self) {
+            let _ = std::fs::File::options().read(true).write(true).open(&self.0);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_creative_that_the_disk_does_not_give_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = library(folder.path(), &["c-0a", "c-0b"]);
+        let path = folder.path().join("c-0a.json");
+        let note = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let disk = Hanging(path);
+        let ask = |id: &'static str| {
+            let library = library.clone();
+            tokio::spawn(async move { library.object(id, "v160", "0", "0.m4s").await })
+        };
+        let hangs = ask("c-0a");
+        while library.reading().is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        for _ in 0..2 {
+            let other = timeout(Duration::from_secs(30), ask("c-0b")).await;
+            assert!(other.expect("the other is held up").unwrap().is_some());
+        }
+        assert!(!hangs.is_finished());
+        // It gives it after all.
+        std::fs::write(&disk.0, &note).unwrap();
+        assert!(hangs.await.unwrap().is_some());
+    }
+}

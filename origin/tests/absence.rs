@@ -25,7 +25,7 @@ fn signal(child: &Running, name: &str) {
 
 #[test]
 fn a_publisher_leaves_and_another_comes_and_the_stream_goes_on() {
-    let stage = Stage::new();
+    let stage = Stage::with(&["--slate-after-ms", "1500"]);
     assert!(stage.is("ready"));
     let first = stage.camera(TAGGED);
     wait("the first segments", || stage.is("live") && stage.has_slate());
@@ -38,6 +38,9 @@ fn a_publisher_leaves_and_another_comes_and_the_stream_goes_on() {
     wait("slate and silence", || stage.lacking() == ["v160", "a-en"]);
     stage.more(3);
     assert_eq!(stage.shown()["media"]["cause"], "nobody publishes");
+    // As long after a part's end as is set, less one of its samples.
+    let behind_s = stage.metric("sightscreen_behind_seconds{event=\"demo\"}");
+    assert!(behind_s > 1.4, "slate is {behind_s} s behind the clock");
     let _second = publish(stage.rtmp, KEY);
     wait("the match again", || stage.is("live") && stage.lacking().is_empty());
     wait("a held request", || {

@@ -17,7 +17,7 @@ use http::{Request, StatusCode};
 use sightscreen_origin::breaks::on_air::{Breaks, BreaksView, FreezeError};
 use sightscreen_origin::creative::{Clip, CreativeError, CreativeRules};
 use sightscreen_origin::encode::graph::Deinterlace;
-use sightscreen_origin::encode::ladder::LadderLimits;
+use sightscreen_origin::encode::ladder::{LadderLimits, USUAL_RUNGS};
 use sightscreen_origin::event::{Live, LiveConfig};
 use sightscreen_origin::grid::Kind;
 use sightscreen_origin::ingest::{Input, Publishers, TsLimits};
@@ -68,12 +68,16 @@ struct Sample {
     size: (u32, u32),
     /// Whether each language is heard.
     heard: &'static [bool],
+    deinterlace: Deinterlace,
+    /// Whether it has the lines of what is published, so that two moments in one picture show.
+    is_combed: bool,
 }
 
 impl Sample {
     fn new(name: &'static str, path: PathBuf) -> Self {
         let size = (284, 160);
-        Self { name, path, fps: (25, 1), size, heard: &[true] }
+        let (fps, heard, deinterlace) = ((25, 1), &[true], Deinterlace::Frame);
+        Self { name, path, fps, size, heard, deinterlace, is_combed: false }
     }
 
     fn fps(self, num: u32, den: u32) -> Self {
@@ -88,9 +92,27 @@ impl Sample {
         Self { heard, ..self }
     }
 
+    fn combed(self) -> Self {
+        Self { is_combed: true, ..self }
+    }
+
+    /// A picture of each field, at this rate.
+    fn by_field(self, num: u32, den: u32) -> Self {
+        Self { deinterlace: Deinterlace::Field, ..self.fps(num, den) }
+    }
+
     fn segments(&self) -> u64 {
         // Past the end of its picture, and to the second white of the next turn.
         if self.name == SOUND_THIRD { 19 } else { LOOKED_AT }
+    }
+
+    /// Of single fields, also a small rung has each.
+    fn ladder(&self) -> LadderLimits {
+        let mut rungs = USUAL_RUNGS.to_vec();
+        if self.deinterlace == Deinterlace::Field {
+            rungs.iter_mut().for_each(|rung| rung.half_from_fps = None);
+        }
+        LadderLimits { max_height: 160, rungs, ..LadderLimits::default() }
     }
 
     fn config(&self, folder: &Path) -> LiveConfig {
@@ -99,9 +121,9 @@ impl Sample {
             data: folder.join(self.name),
             input: Input::File(self.path.clone()),
             languages: vec!["en".to_owned(), "hi".to_owned()],
-            ladder: LadderLimits { max_height: 160, ..LadderLimits::default() },
+            ladder: self.ladder(),
             frame_rate: None,
-            deinterlace: Deinterlace::Frame,
+            deinterlace: self.deinterlace,
             segment_ms: 1000,
             part_ms: 200,
             window_s: 60,
@@ -153,14 +175,21 @@ fn made(folder: &Path) -> Vec<Sample> {
         ),
         &at("hevc.mkv"),
     );
-    ffmpeg(
-        &format!(
-            "{} {TONE} -t 4 -vf setsar=64/45,setfield=tff -c:v mpeg2video -b:v 2M \
-             -flags +ildct+ilme -pix_fmt yuv420p -c:a mp2 -ac 1",
-            picture("720x576", "25")
-        ),
-        &at("mpeg2.ts"),
-    );
+    for (name, size, fields) in [
+        ("top_first.ts", "200x160", "interleave_top,setsar=64/45"),
+        ("bottom_first.ts", "284x160", "interleave_bottom"),
+    ] {
+        ffmpeg(
+            &format!(
+                "{} {TONE} -t 8 -vf scroll=horizontal=0.01,tinterlace={fields} -c:v mpeg2video \
+                 -b:v 4M -flags +ildct+ilme -pix_fmt yuv420p -c:a mp2 -ac 1",
+                picture(size, "50")
+            ),
+            &at(name),
+        );
+        let (interlaced, all) = interlaced_of(&at(name));
+        assert!(interlaced * 10 > all * 9, "{name} shows {interlaced} of {all}");
+    }
     ffmpeg(&format!("{} {small} -an", picture("284x160", "60")), &at("mute.mp4"));
     ffmpeg(&format!("{TONE} -t 4 -c:a aac -ac 1"), &at("radio 50%d: it's.m4a"));
     ffmpeg(&format!("{} {TONE} {small} -c:a aac", picture("284x160", "25")), &at("upright.mp4"));
@@ -187,7 +216,8 @@ fn made(folder: &Path) -> Vec<Sample> {
     vec![
         Sample::new(HDR, at("hdr.mp4")),
         Sample::new("hevc-10-bit-422-ac3-51", at("hevc.mkv")).fps(30_000, 1001),
-        Sample::new("mpeg2-interlaced-anamorphic-mp2", at("mpeg2.ts")),
+        Sample::new("mpeg2-interlaced-anamorphic-mp2", at("top_first.ts")).combed(),
+        Sample::new("bottom-field-first-by-field", at("bottom_first.ts")).combed().by_field(50, 1),
         Sample::new("without-sound-60", at("mute.mp4")).fps(60, 1).heard(&[false]),
         Sample::new("without-picture", at("radio 50%d: it's.m4a")),
         Sample::new("turned", at("turned.mp4")).size(90, 160),
@@ -206,8 +236,8 @@ fn of_the_field(media: &Path) -> Vec<Sample> {
         Sample::new("cover-first", field("cover_first.mp4")).fps(30, 1),
         Sample::new("standing", field("vfr.mp4")).fps(30, 1),
         Sample::new("without-length", field("c_recorder.webm")),
-        Sample::new("1080i", media.join("kyrion_dirtystart.ts"))
-            .fps(30_000, 1001)
+        Sample::new("1080i-by-field", media.join("kyrion_dirtystart.ts"))
+            .by_field(60_000, 1001)
             .heard(&[true; 2]),
         Sample::new("phone", media.join("skyline_360p.mp4")).fps(30, 1),
     ]
@@ -259,22 +289,39 @@ fn lit(file: &Path) -> (u32, u32) {
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
+/// In how many pictures two moments show, and how many there are.
+fn interlaced_of(file: &Path) -> (u32, u32) {
+    let said = said(file, ["-vf", "idet"]);
+    let (_, last) = said.rsplit_once("Single frame detection:").unwrap_or_else(|| panic!("{said}"));
+    let of = |kind: &str| -> u32 {
+        let (_, number) = last.split_once(kind).unwrap();
+        number.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let interlaced = of("TFF:") + of("BFF:");
+    (interlaced, interlaced + of("Progressive:") + of("Undetermined:"))
+}
+
 /// Each picture's time in seconds, and how bright it is, from 16 to 235.
 fn brightness(file: &Path) -> Vec<(f64, f64)> {
-    let print = "signalstats,metadata=print:key=lavfi.signalstats.YAVG:file=-";
+    measured(file, "YAVG")
+}
+
+/// Each picture's time in seconds, and this of `signalstats`.
+fn measured(file: &Path, what: &str) -> Vec<(f64, f64)> {
+    let print = format!("signalstats,metadata=print:key=lavfi.signalstats.{what}:file=-");
     let output = output(
         Command::new("ffmpeg")
             .args(["-v", "error", "-nostdin", "-i"])
             .arg(file)
-            .args(["-vf", print, "-f", "null", "-"]),
+            .args(["-vf", &print, "-f", "null", "-"]),
     );
     let said = String::from_utf8(output.stdout).unwrap();
     let (mut at, mut found) = (0.0, Vec::new());
     for line in said.lines() {
         if let Some((_, time)) = line.split_once("pts_time:") {
             at = time.trim().parse().unwrap();
-        } else if let Some((_, luma)) = line.split_once("YAVG=") {
-            found.push((at, luma.trim().parse().unwrap()));
+        } else if let Some((_, value)) = line.split_once('=') {
+            found.push((at, value.trim().parse().unwrap()));
         }
     }
     found
@@ -303,6 +350,23 @@ fn size_and_colors(file: &Path) -> ((u32, u32), String) {
     ((number(), number()), parts.next().unwrap().to_owned())
 }
 
+/// No picture shows two moments but a few, where the clip begins again.
+fn check_progressive(file: &Path, name: &str) {
+    let (interlaced, all) = interlaced_of(file);
+    assert!(all >= 50 && interlaced * 10 < all, "{name}: {interlaced} of {all} are interlaced");
+}
+
+/// Each of so many pictures is as far from the one before it as all others are: none is shown
+/// twice, and no two are in the wrong order.
+fn check_motion(file: &Path, pictures: u64, name: &str) {
+    let mut moved: Vec<f64> = measured(file, "YDIF").iter().map(|(_, by)| *by).collect();
+    assert_eq!(moved.len() as u64, pictures, "{name}");
+    moved.sort_by(f64::total_cmp);
+    // The clip begins again somewhere, and the first picture has none before it.
+    let (least, most) = (moved[moved.len() / 20], moved[moved.len() * 19 / 20]);
+    assert!(least > 1.0 && most < 2.0 * least, "{name}: pictures move by {least} to {most}");
+}
+
 /// Plays a sample for some segments, and looks at what came of it.
 async fn check_played(sample: Sample, folder: PathBuf) {
     let name = sample.name;
@@ -329,6 +393,12 @@ async fn check_played(sample: Sample, folder: PathBuf) {
     file(&live, &ids[0], segments.clone(), &picture).await;
     let colors = "tv,bt709,bt709,bt709".to_owned();
     assert_eq!(size_and_colors(&picture), (sample.size, colors), "{name}");
+    if sample.is_combed {
+        check_progressive(&picture, name);
+    }
+    if sample.is_combed && sample.deinterlace == Deinterlace::Field {
+        check_motion(&picture, (segments.end - segments.start) * 50, name);
+    }
     if name == HDR {
         assert!(brightness(&picture).iter().all(|(_, luma)| *luma > 200.0), "{name} is too dark");
     }
@@ -397,6 +467,9 @@ async fn every_kind_of_file_is_a_creative() {
         // Bars stand beside a picture of another shape, and nowhere else.
         let (width, height) = lit(&picture);
         assert!(width.abs_diff(sample.size.0) <= 6, "{name}: {width}x{height}");
+        if sample.is_combed {
+            check_progressive(&picture, name);
+        }
         let sound = folder.path().join("sound.mp4");
         conditioned(&live, &id, "a-en", segments, &sound).await;
         let loudest = loudest_of(&sound);

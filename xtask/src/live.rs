@@ -1,5 +1,7 @@
 //! Small requests to a running event, and the live check of its playlists.
 
+mod follower;
+
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use crate::artifacts;
 use crate::children::{self, AtSignal, Group};
+pub(crate) use follower::Follower;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 

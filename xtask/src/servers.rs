@@ -47,6 +47,9 @@ pub(crate) struct Plan {
     pub(crate) admin: u16,
     /// `test`, `rtmp` or `file:PATH`.
     pub(crate) input: String,
+    /// A file that names the origin's events instead, one of which is `demo`, with their inputs and
+    /// keys.
+    pub(crate) events: Option<PathBuf>,
     /// Whether breaks come by themselves: one soon enough to be seen, and one a minute.
     pub(crate) scheduled: bool,
     /// Port that the edge takes for the origin's, where something stands between them.
@@ -101,6 +104,7 @@ impl Plan {
             rtmp: ports[3],
             admin: ports[4],
             input: input.to_owned(),
+            events: None,
             scheduled: true,
             edge_origin: None,
             edge_keyring: None,
@@ -120,6 +124,7 @@ impl Plan {
             rtmp: 1935,
             admin: 8081,
             input: input.to_owned(),
+            events: None,
             scheduled: true,
             edge_origin: None,
             edge_keyring: None,
@@ -429,9 +434,15 @@ impl Servers {
     fn origin_command(&self) -> Command {
         let plan = &self.plan;
         let mut origin = Command::new(paths::release("sightscreen-origin"));
+        origin.arg("serve");
+        match &plan.events {
+            Some(file) => origin.arg("--config").arg(file),
+            // Not an argument: those are for every user of the machine to read.
+            None => origin
+                .args(["--event", "demo", "--input", &plan.input])
+                .env("SIGHTSCREEN_STREAM_KEY", &self.stream_key),
+        };
         origin
-            .arg("serve")
-            .args(["--event", "demo", "--input", &plan.input])
             .args(["--listen", &format!("127.0.0.1:{}", plan.origin)])
             .args(["--control", &format!("127.0.0.1:{}", plan.control)])
             .args(["--rtmp", &format!("127.0.0.1:{}", plan.rtmp)])
@@ -443,8 +454,6 @@ impl Servers {
             .arg(paths::root().join("origin/page/dist"))
             // The page asks the API for its entry URL.
             .args(["--open-playback", "true", "--playback-plan", "premium"])
-            // Not arguments: those are for every user of the machine to read.
-            .env("SIGHTSCREEN_STREAM_KEY", &self.stream_key)
             .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);
         if plan.scheduled {
             origin
@@ -453,7 +462,9 @@ impl Servers {
         }
         // The machine has more to do than to encode.
         for (flag, value) in [("--max-height", "720"), ("--cpu-percent", "25")] {
-            if !plan.origin_flags.iter().any(|given| given == flag) {
+            // Several events have each their own.
+            let is_set = flag == "--max-height" && plan.events.is_some();
+            if !is_set && !plan.origin_flags.iter().any(|given| given == flag) {
                 origin.args([flag, value]);
             }
         }

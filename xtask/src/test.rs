@@ -9,6 +9,7 @@ mod crowd;
 pub(crate) mod deploy;
 mod documents;
 mod fuzz;
+mod inputs;
 mod kill;
 mod listed;
 mod operator;

@@ -1,6 +1,7 @@
 //! A creative as it is kept: tables of its samples in memory, their bytes on disk, read by the
 //! segment.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::cut::{Conditioned, Sample};
+use crate::disk::{sync_folder, write_synced, write_whole};
 use crate::encode::ladder::{Plan, Rung};
 use crate::grid::{Grid, Kind};
 
@@ -49,24 +51,30 @@ fn init_file(folder: &Path, track: usize) -> PathBuf {
     folder.join(format!("{track}.init"))
 }
 
-/// Writes a creative so that it can be read by the segment.
+/// Writes a creative so that it can be read by the segment: whole, or not at all where the power is
+/// cut.
 pub(super) fn write(folder: &Path, creative: &Conditioned) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
     let mut tracks = Vec::new();
     for (position, track) in creative.tracks.iter().enumerate() {
         let samples: Vec<&[u8]> = track.samples.iter().map(|(_, data)| &data[..]).collect();
-        std::fs::write(bytes_file(folder, position), samples.concat())?;
-        std::fs::write(init_file(folder, position), &track.init)?;
+        write_synced(&options, &bytes_file(folder, position), &samples.concat())?;
+        write_synced(&options, &init_file(folder, position), &track.init)?;
         let length = |(sync, data): &Sample| (u32::try_from(data.len()).unwrap_or(u32::MAX), *sync);
         tracks.push(track.samples.iter().map(length).collect());
     }
-    let index = serde_json::to_vec(&Index { segments: creative.segments, tracks })?;
-    std::fs::write(folder.join(INDEX), index)
+    let text = serde_json::to_vec(&Index { segments: creative.segments, tracks })?;
+    let index = folder.join(INDEX);
+    // The others' names are on disk before it is.
+    sync_folder(&index)?;
+    write_whole(&index, &text).map(drop)
 }
 
 impl Pieces {
-    /// The creative of this folder, repeated so many times; `None` when it is not kept so. Each
-    /// turn begins where a decoder can start; sound that is repeated must be silence, as it has no
-    /// whole frames in a turn.
+    /// The creative of this folder, repeated so many times; `None` when it is not kept so, or not
+    /// whole: older versions synced nothing. Each turn begins where a decoder can start; sound that
+    /// is repeated must be silence, as it has no whole frames in a turn.
     pub(super) fn open(
         folder: &Path,
         times: u64,
@@ -74,10 +82,11 @@ impl Pieces {
         grid: &Grid,
     ) -> io::Result<Option<Self>> {
         let index = match std::fs::read(folder.join(INDEX)) {
-            Ok(bytes) => serde_json::from_slice::<Index>(&bytes)?,
+            Ok(bytes) => serde_json::from_slice::<Index>(&bytes).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        let Some(index) = index else { return Ok(None) };
         let mut tracks = Vec::new();
         for (position, samples) in index.tracks.into_iter().enumerate() {
             let mut end = 0;
@@ -88,9 +97,15 @@ impl Pieces {
             let samples: Vec<(u64, bool)> = samples.into_iter().map(&mut ends).collect();
             let all = samples.len() as u64;
             let whole = |rung: &Rung| grid.first_sample(rung.kind(), index.segments);
+            let file = bytes_file(folder, position);
+            let init = std::fs::read(init_file(folder, position)).unwrap_or_default();
+            let is_whole = std::fs::metadata(&file).is_ok_and(|file| file.len() == end);
+            if init.is_empty() || !is_whole {
+                return Ok(None);
+            }
             tracks.push(Table {
-                init: std::fs::read(init_file(folder, position))?.into(),
-                file: bytes_file(folder, position),
+                init: init.into(),
+                file,
                 turn: plan.video.get(position).map_or(all, |rung| all.min(whole(rung))),
                 samples,
             });
@@ -181,5 +196,34 @@ mod tests {
         assert!(pieces.read(2, 0..1).is_err());
         std::fs::write(folder.path().join("0.samples"), b"cut").unwrap();
         assert!(pieces.read(0, 3..9).is_err());
+    }
+
+    #[test]
+    fn a_creative_is_whole_or_absent_and_can_be_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+        let rung = Rung { width: 284, height: 160, bitrate: 300_000, half_rate: false };
+        let plan = Plan { video: vec![rung], ..Plan::default() };
+        let open = || Pieces::open(folder.path(), 1, &plan, &grid).unwrap();
+        let written = creative(52, 96);
+        let write = || write(folder.path(), &written);
+        // A folder in its place stands for a disk that fails: the index is put in place whole.
+        std::fs::create_dir(path("index.json.new")).unwrap();
+        assert!(write().is_err());
+        assert!(open().is_none());
+        std::fs::remove_dir(path("index.json.new")).unwrap();
+        // What a power cut leaves of a file that was not synced: its name alone, or nothing.
+        let cuts: [fn(&Path); 2] =
+            [|path| std::fs::write(path, "").unwrap(), |path| std::fs::remove_file(path).unwrap()];
+        for name in ["index.json", "0.samples", "0.init", "1.samples", "1.init"] {
+            for cut in cuts {
+                write().unwrap();
+                cut(&path(name));
+                assert!(open().is_none(), "{name}");
+            }
+        }
+        write().unwrap();
+        assert_eq!(open().unwrap().read(0, 3..9).unwrap(), written.tracks[0].samples[3..9]);
     }
 }

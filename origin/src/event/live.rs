@@ -192,8 +192,8 @@ impl Live {
         Position { next_msn: next_msn.unwrap_or(0) }
     }
 
-    /// Returns when the renditions are known and each has three whole segments of media, the least
-    /// that a live playlist may hold.
+    /// Returns when the renditions are known and each has three target durations of media in whole
+    /// segments, the least that a live playlist may hold.
     pub async fn ready(&self) {
         let mut media = self.inner.event.media.subscribe();
         let Ok(media) = media.wait_for(Option::is_some).await.map(|media| media.clone()) else {
@@ -204,7 +204,7 @@ impl Live {
                 // Looked at outside of the watch's lock, which the store takes while it holds the
                 // segments'.
                 let mut cursor = track.watch();
-                while !can_play(track, &media.inits, at) {
+                while !can_play(track, &media.inits, at, &media.grid) {
                     if cursor.changed().await.is_err() {
                         return std::future::pending().await;
                     }

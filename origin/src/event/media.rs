@@ -66,12 +66,17 @@ pub(crate) struct Media {
 /// than any share of them.
 const SOUND_CONTAINER: u64 = 9600;
 
-/// Segments of media without which nobody can join.
-const LEAST_SEGMENTS: usize = 3;
+/// Target durations of media without which nobody can join.
+const LEAST_TARGETS: u64 = 3;
 
 /// Whether a player could begin with this track. Its init segment is there before its first media.
-pub(super) fn can_play(track: &Track, inits: &Inits, at: usize) -> bool {
-    inits.codecs(at).is_some() && track.whole_segments() >= LEAST_SEGMENTS
+pub(super) fn can_play(track: &Track, inits: &Inits, at: usize, grid: &Grid) -> bool {
+    inits.codecs(at).is_some() && is_long_enough(track, grid)
+}
+
+/// Three segments of sound may be some milliseconds short of it.
+fn is_long_enough(track: &Track, grid: &Grid) -> bool {
+    track.whole_ms() >= LEAST_TARGETS * grid.target_duration_s() * 1000
 }
 
 impl Media {
@@ -139,4 +144,40 @@ fn language_name(tag: &str) -> String {
         other => other,
     };
     name.to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::store::{DiskLimits, Part, Store};
+
+    #[test]
+    fn nobody_joins_before_three_target_durations_of_each_track_are_listed() {
+        // Of four segments of sound, one is shorter than the target duration.
+        for (kind, begins, least) in [
+            (Kind::Video, 1, 3),
+            (Kind::Audio, 0, 3),
+            (Kind::Audio, 1, 4),
+            (Kind::Audio, 2, 4),
+            (Kind::Audio, 3, 4),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let grid = Grid::new(0, (25, 1), 2000, 200).unwrap();
+            let renditions = [("track".to_owned(), kind)];
+            let limits = DiskLimits::default();
+            let mut store = Store::open(folder.path(), grid, &renditions, 30, limits).unwrap();
+            let track = Arc::clone(&store.tracks()[0]);
+            let mut listed = 0;
+            while !is_long_enough(&track, &grid) {
+                let msn = begins + listed;
+                for index in 0..grid.parts(kind, msn) {
+                    let data = Some("media".into());
+                    store.publish(0, &Part { msn, index, data, independent: true });
+                }
+                listed += 1;
+            }
+            assert_eq!(listed, least, "{kind:?} from {begins} on");
+        }
+    }
 }

@@ -114,6 +114,17 @@ impl Track {
         whole.filter(|(_, segment)| !segment.gap()).count()
     }
 
+    /// What these last, in milliseconds.
+    #[must_use]
+    pub fn whole_ms(&self) -> u64 {
+        let Published { segments, cursor } = &*self.read();
+        let whole = segments.range(..cursor.msn).filter(|(_, segment)| !segment.gap());
+        let samples: u64 = whole.map(|(msn, _)| self.grid.samples(self.kind, *msn)).sum();
+        let each = u64::from(self.grid.sample_duration(self.kind));
+        samples.saturating_mul(each).saturating_mul(1000)
+            / u64::from(self.grid.timescale(self.kind))
+    }
+
     /// A whole segment.
     ///
     /// # Errors

@@ -10,14 +10,20 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Running, TOKEN, binary, free_port, get, wait};
+use common::{Running, TOKEN, binary, free_port, get, kill_encoder, wait};
 use serde_json::Value;
 
 const KEY: &str = "key-of-a-fast-camera";
 
+/// The event of which the settings name none.
+const ONLY: &str = "demo";
+
+/// Inputs that the origin paces itself, each as an event of its own.
+const PACED: [&str; 2] = ["match", "file"];
+
 /// An origin whose folder outlives it.
 struct Origin {
-    _child: Running,
+    child: Running,
     main: u16,
     control: u16,
     rtmp: u16,
@@ -28,7 +34,7 @@ impl Origin {
         let [main, control, rtmp] = [free_port(), free_port(), free_port()];
         let child = binary()
             .args(["serve", "--max-height", "160", "--languages", "en"])
-            .args(["--operator-token", TOKEN, "--event", "demo"])
+            .args(["--operator-token", TOKEN])
             .args(settings)
             .envs(environment.iter().copied())
             .args(["--listen", &format!("127.0.0.1:{main}")])
@@ -38,29 +44,53 @@ impl Origin {
             .stdout(Stdio::null())
             .stderr(File::options().append(true).create(true).open(folder.join("log")).unwrap())
             .spawn();
-        Self { _child: Running(child.unwrap()), main, control, rtmp }
+        Self { child: Running(child.unwrap()), main, control, rtmp }
     }
 
-    fn media(&self) -> Value {
-        let (_, body) = get(self.control, "/control/events/demo").unwrap_or_default();
+    fn media(&self, event: &str) -> Value {
+        let (_, body) = get(self.control, &format!("/control/events/{event}")).unwrap_or_default();
         let state: Value = serde_json::from_slice(&body).unwrap_or_default();
         state["media"].clone()
     }
 
-    fn next_msn(&self) -> u64 {
-        self.media()["next_msn"].as_u64().unwrap_or(0)
+    fn next_msn(&self, event: &str) -> u64 {
+        self.media(event)["next_msn"].as_u64().unwrap_or(0)
     }
 
-    fn wait_for_segments(&self, more: u64) {
-        let first = self.next_msn();
-        wait("more segments", || self.next_msn() >= first + more);
-    }
-
-    fn playlist(&self) -> String {
-        let (status, body) = get(self.main, "/live/demo/v160/index.m3u8").unwrap();
+    fn playlist(&self, event: &str) -> String {
+        let (status, body) = get(self.main, &format!("/live/{event}/v160/index.m3u8")).unwrap();
         assert_eq!(status, 200);
         String::from_utf8(body).unwrap()
     }
+
+    /// Both paced inputs go on by so many segments, and their timelines by not many more.
+    fn go_on(&self, segments: u64, when: &str) {
+        let first = PACED.map(|event| self.next_msn(event));
+        let next = || PACED.map(|event| self.next_msn(event));
+        wait(when, || next().iter().zip(first).all(|(next, first)| *next >= first + segments));
+        for (event, (next, first)) in PACED.iter().zip(next().iter().zip(first)) {
+            assert!(next - first < 60, "{event} jumped by {} segments {when}", next - first);
+        }
+    }
+}
+
+/// Settings of the events with paced inputs, in segments of a second.
+fn paced(folder: &Path) -> PathBuf {
+    let clip = folder.join("clip.mp4");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=size=284x160:rate=25"])
+        .args(["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "7"])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"])
+        .arg(&clip)
+        .status();
+    assert!(made.unwrap().success());
+    let inputs = ["test".to_owned(), format!("file:{}", clip.display())];
+    let events = PACED.iter().zip(inputs);
+    let events = events
+        .map(|(event, input)| format!("[[events]]\nevent = \"{event}\"\ninput = \"{input}\"\n"));
+    let file = folder.join("origin.toml");
+    std::fs::write(&file, format!("segment-ms = 1000\n{}", events.collect::<String>())).unwrap();
+    file
 }
 
 /// The shim that steps the wall clock of whoever is started with it.
@@ -83,27 +113,43 @@ fn a_step_of_the_machines_clock_changes_nothing_on_the_air() {
     let set_clock = |seconds: i64| std::fs::write(&step, seconds.to_string()).unwrap();
     set_clock(0);
     let environment = [("LD_PRELOAD", shim.as_path()), ("CLOCK_STEP_FILE", step.as_path())];
-    let origin = Origin::start(folder.path(), &["--input", "test"], &environment);
-    wait("the first segments", || origin.next_msn() >= 4);
+    let config = paced(folder.path());
+    let settings = ["--config", config.to_str().unwrap()];
+    let origin = Origin::start(folder.path(), &settings, &environment);
+    wait("the first segments", || PACED.iter().all(|event| origin.next_msn(event) >= 4));
     for seconds in [3600, 0, -3600] {
-        let before = origin.next_msn();
         set_clock(seconds);
-        origin.wait_for_segments(3);
-        let went = origin.next_msn() - before;
-        assert!(went < 60, "the timeline jumped by {went} segments at a step of {seconds} s");
+        origin.go_on(4, &format!("at a step to {seconds} s"));
     }
-    let playlist = origin.playlist();
-    assert!(!playlist.contains("EXT-X-GAP"), "{playlist}");
-    assert_eq!(origin.media()["encoder_starts"], 1);
+    for event in PACED {
+        let playlist = origin.playlist(event);
+        assert!(!playlist.contains("EXT-X-GAP"), "{event}: {playlist}");
+        assert_eq!(origin.media(event)["encoder_starts"], 1, "{event}");
+    }
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
     assert_eq!(log.matches("clock was set anew").count(), 2, "{log}");
 
+    // An encoder that starts after the step goes on where the timeline is, and is on the air.
+    kill_encoder(&origin.child, "color=c=0x2f7d3b");
+    kill_encoder(&origin.child, "concat");
+    let is_back = |event: &str| {
+        let media = origin.media(event);
+        media["encoder_starts"] == 2 && media["lacking"].as_array().is_some_and(Vec::is_empty)
+    };
+    wait("the encoders again", || PACED.iter().all(|event| is_back(event)));
+    origin.go_on(2, "with an encoder of after the step");
+    assert!(PACED.iter().all(|event| is_back(event)));
+
     // A machine that starts again an hour behind goes on where the timeline ended.
-    let last = origin.next_msn();
+    let last = PACED.map(|event| origin.next_msn(event));
     drop(origin);
-    let origin = Origin::start(folder.path(), &["--input", "test"], &environment);
-    wait("more segments after a restart", || origin.next_msn() >= last + 3);
-    assert!(origin.next_msn() < last + 100);
+    let origin = Origin::start(folder.path(), &settings, &environment);
+    let next = || PACED.map(|event| origin.next_msn(event));
+    wait("more segments after a restart", || {
+        next().iter().zip(last).all(|(next, last)| *next >= last + 3)
+    });
+    let jumped = next().iter().zip(last).any(|(next, last)| *next >= last + 100);
+    assert!(!jumped, "from {last:?} to {:?}", next());
 }
 
 /// A camera whose clock gains 4,000 millionths: in 50 s it is 200 ms ahead.
@@ -128,12 +174,12 @@ fn a_publisher_whose_clock_runs_fast_is_followed() {
     let origin = Origin::start(folder.path(), &settings, &[]);
     wait("the origin", || get(origin.control, "/health").is_some());
     let _camera = fast_camera(origin.rtmp);
-    let offset = || origin.media()["clock_offset_ms"].as_i64().unwrap_or(0);
+    let offset = || origin.media(ONLY)["clock_offset_ms"].as_i64().unwrap_or(0);
     wait("a clock that is followed", || offset() <= -100);
-    let media = origin.media();
+    let media = origin.media(ONLY);
     let drift = media["clock_drift_ppm"].as_i64().unwrap();
     assert!((-5000..=-1500).contains(&drift), "{media}");
     assert_eq!(media["encoder_starts"], 1, "{media}");
-    let playlist = origin.playlist();
+    let playlist = origin.playlist(ONLY);
     assert!(!playlist.contains("EXT-X-GAP"), "{playlist}");
 }

@@ -183,12 +183,17 @@ pub(crate) fn tags(folder: &Path) -> Vec<Tag> {
 
 /// The same of this picture, with sound at this rate.
 pub(crate) fn clip(folder: &Path, picture: &str, rate: u32) -> Vec<Tag> {
+    clip_of(folder, picture, rate, 60)
+}
+
+/// The same of this many seconds.
+pub(crate) fn clip_of(folder: &Path, picture: &str, rate: u32, seconds: u64) -> Vec<Tag> {
     let file = folder.join("clip.flv");
     let tone = format!("sine=frequency=440:sample_rate={rate}");
     let made = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-y"])
         .args(["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", &tone])
-        .args(["-t", "60", "-c:v", "libx264", "-preset", "ultrafast"])
+        .args(["-t", &seconds.to_string(), "-c:v", "libx264", "-preset", "ultrafast"])
         .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30"])
         .args(["-c:a", "aac"])
         .arg(&file)

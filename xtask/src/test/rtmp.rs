@@ -85,6 +85,13 @@ fn free_udp_port() -> Result<u16> {
 }
 
 fn by_rtmp(footage: &Path, servers: &Servers) -> Result<Group> {
+    wait_to_listen(servers)?;
+    let url = format!("{}/{}", servers.ingest_url(), servers.stream_key);
+    publish(footage, "flv", &url)
+}
+
+/// Until publishers can connect.
+pub(super) fn wait_to_listen(servers: &Servers) -> Result<()> {
     let started = Instant::now();
     while !servers.ingest_listens() {
         if started.elapsed() > LISTENS {
@@ -92,8 +99,7 @@ fn by_rtmp(footage: &Path, servers: &Servers) -> Result<Group> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let url = format!("{}/{}", servers.ingest_url(), servers.stream_key);
-    publish(footage, "flv", &url)
+    Ok(())
 }
 
 /// Into a stream that is made for it.
@@ -105,13 +111,20 @@ fn by_srt(footage: &Path, servers: &Servers, address: &str) -> Result<Group> {
         &asked,
     )?;
     let key = made["stream_key"].as_str().context("the stream has no key")?;
-    let passphrase = format!("{:x}", Sha256::digest(key));
-    let id = format!("%23%21%3A%3Ar%3D{OTHER}%2Cm%3Dpublish");
-    let url = format!("srt://{address}?streamid={id}&passphrase={passphrase}&pkt_size=1316");
-    publish(footage, "mpegts", &url)
+    publish(footage, "mpegts", &srt_url(address, OTHER, key))
 }
 
-fn publish(footage: &Path, format: &str, url: &str) -> Result<Group> {
+/// Where to call the entrance at this address as the publisher of an event with this key.
+pub(super) fn srt_url(address: &str, event: &str, key: &str) -> String {
+    let passphrase = format!("{:x}", Sha256::digest(key));
+    let id = format!("%23%21%3A%3Ar%3D{event}%2Cm%3Dpublish");
+    // In milliseconds, for a machine with much to do; ffmpeg gives up after three seconds.
+    let options = format!("passphrase={passphrase}&pkt_size=1316&connect_timeout=30000");
+    format!("srt://{address}?streamid={id}&{options}")
+}
+
+/// Sends a clip again and again, as it is.
+pub(super) fn publish(footage: &Path, format: &str, url: &str) -> Result<Group> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg
         .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])

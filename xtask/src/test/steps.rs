@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::{
-    Outcome, Step, api, deploy, documents, fuzz, kill, operator, programs, rotation, rtmp,
+    Outcome, Step, api, deploy, documents, fuzz, inputs, kill, operator, programs, rotation, rtmp,
 };
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
-use crate::{artifacts, browser, cases, live, paths, run, tools, up};
+use crate::{artifacts, browser, cases, paths, run, tools, up};
 
 /// Long enough for the first break of the schedule and the content after it.
 pub(super) const PLAY_S: u64 = 55;
@@ -54,7 +54,7 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("spin build", deploy::spin),
     Step::new("release", deploy::release),
     // From here on real time counts: an event has a core, and one with a browser the machine.
-    Step::pair("live check of a running event", live_check),
+    Step::pair("live check of the built-in match, and by RTMP, UDP and SRT", inputs::run),
     Step::pair("kill -9 in a break", kill::run),
     Step::pair("keys are rotated while viewers play", rotation::run),
     Step::pair("streams api by its description", api::run),
@@ -227,28 +227,6 @@ fn twice(check: fn() -> Result<Outcome>) -> Result<Outcome> {
         Outcome::Passed(word) => Ok(Outcome::PassedSecond(word)),
         other => Ok(other),
     }
-}
-
-fn live_check() -> Result<Outcome> {
-    up::build()?;
-    let mut check = live::checker()?;
-    let scratch = tempfile::tempdir()?;
-    let mut servers = Servers::start(Plan::fresh(scratch.path(), "test")?)?;
-    servers.ready()?;
-    check.arg(printed_entry(&servers)?);
-    let log = run::logged("live check", &mut check)?;
-    Ok(Outcome::Passed(log.lines().last().unwrap_or_default().to_owned()))
-}
-
-/// The entry URL that `sightscreen-origin sign` prints, once `inspect` has called it good.
-fn printed_entry(servers: &Servers) -> Result<String> {
-    let url = servers.signed_entry()?;
-    let explained = servers.explained(&url)?;
-    ensure!(
-        explained.contains("good, and admitted now"),
-        "expected sightscreen-origin inspect to admit what sign printed; it says:\n{explained}"
-    );
-    Ok(url)
 }
 
 fn chromium() -> Result<Outcome> {

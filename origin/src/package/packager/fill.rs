@@ -32,13 +32,18 @@ impl Default for Patience {
 impl Packager {
     /// What every track lacks as far as the clock says. Nothing may wait in the queue.
     pub(super) fn fill_by_clock(&mut self) {
+        self.fill_at(now_ms());
+    }
+
+    /// The same by a clock that shows this time.
+    pub(super) fn fill_at(&mut self, unix_ms: u64) {
         let running = self.counters.running.load(Ordering::Relaxed) == 1;
         let all_silent = self.silent.iter().all(|silent| *silent);
         let delay = match running && !all_silent {
             true => self.patience.silent_ms,
             false => self.patience.gone_ms,
         };
-        self.fill_until(now_ms().saturating_sub(delay));
+        self.fill_until(unix_ms.saturating_sub(delay));
     }
 
     /// What the others lack in comparison with a track that goes on: they must not hold up its

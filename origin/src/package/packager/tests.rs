@@ -9,6 +9,8 @@ use crate::mp4::write::{InitTrack, init};
 use crate::package::queue::queue;
 use crate::store::DiskLimits;
 
+mod patience;
+
 /// A ledger that knows what is visible: nothing of a sequence number may be, its hint included,
 /// before it is frozen.
 #[derive(Default)]
