@@ -93,6 +93,8 @@ pub struct Config {
     pub max_height: u32,
     /// What encodes; none: what works.
     pub encoder: Option<Encoder>,
+    /// The niceness at which encoders run.
+    pub encoder_nice: u32,
     /// How x264 encodes.
     pub preset: Preset,
     /// Bits a second of every audio track.
@@ -222,6 +224,7 @@ impl Config {
             max_height: reader.number("max-height", |s| &s.max_height, 144..=2160),
             cpu_share: f64::from(cpu_percent) / 100.0,
             encoder: encoding::encoder(reader),
+            encoder_nice: reader.number("encoder-nice", |s| &s.encoder_nice, 0..=19),
             preset: encoding::preset(reader),
             audio_bitrate: encoding::audio_bitrate(reader),
             rungs: encoding::rungs(reader),

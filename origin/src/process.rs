@@ -100,7 +100,7 @@ pub async fn run(
         publishers: Publishers::default(),
         snapshots: Arc::clone(&snapshots),
         budget: Budget::of_machine(config.cpu_share, Speed::kept_in(config.data.join("speed"))),
-        encoder: Chosen::choose(config.encoder).await,
+        encoder: Chosen::choose(config.encoder).await.at(config.encoder_nice),
     };
     let runner = Arc::new(Runner::new(events.clone(), shared, config.entrances()));
     let database = Database::new(&config.streams)?;

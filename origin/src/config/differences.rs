@@ -16,6 +16,7 @@ impl Config {
             ("srt", self.srt != other.srt),
             ("srt-latency-ms", self.srt_latency != other.srt_latency),
             ("encoder", self.encoder != other.encoder),
+            ("encoder-nice", self.encoder_nice != other.encoder_nice),
             ("cpu-percent", self.cpu_share.to_bits() != other.cpu_share.to_bits()),
             ("keyring", self.keyring != other.keyring),
             ("page", self.page != other.page),

@@ -95,6 +95,9 @@ pub struct Settings {
     /// What encodes pictures: auto, nvenc, qsv, vaapi or x264
     #[arg(long, value_name = "WORD")]
     pub(super) encoder: Option<Text>,
+    /// Niceness of encoders, by which they give way to all else
+    #[arg(long, value_name = "N")]
+    pub(super) encoder_nice: Option<Text>,
     /// Work that x264 puts into pictures: ultrafast, superfast, veryfast, faster, fast or medium
     #[arg(long, value_name = "WORD")]
     pub(super) x264_preset: Option<Text>,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::Parser;
 
 use super::*;
+use crate::encode::encoder::NICE;
 
 #[derive(Parser)]
 struct CommandLine {
@@ -249,6 +250,9 @@ fn a_reload_tells_which_of_an_events_settings_need_a_restart() {
         assert_eq!(before.hidden_differences(&after), [setting], "{line}");
         assert!(before.origin_differences(&after).is_empty(), "{line}");
     }
+    let nice = read("encoder-nice = 0", &[]).unwrap();
+    assert_eq!((nice.encoder_nice, before.encoder_nice), (0, NICE));
+    assert_eq!(before.origin_differences(&nice), ["encoder-nice"]);
     for line in [
         "webhook-pauses = [1]",
         "webhook-timeout = 9",

@@ -180,15 +180,33 @@ impl Encoder {
     }
 }
 
+/// How far encoding gives way to what brings its parts to viewers, unless set.
+pub const NICE: u32 = 5;
+
 /// The encoder in use by all events. Clones are the same choice.
 #[derive(Debug, Clone)]
-pub struct Chosen(Arc<Mutex<Encoder>>);
+pub struct Chosen {
+    encoder: Arc<Mutex<Encoder>>,
+    nice: u32,
+}
 
 impl Chosen {
     /// This one, untried.
     #[must_use]
     pub fn new(encoder: Encoder) -> Self {
-        Self(Arc::new(Mutex::new(encoder)))
+        Self { encoder: Arc::new(Mutex::new(encoder)), nice: NICE }
+    }
+
+    /// The same at this niceness.
+    #[must_use]
+    pub fn at(self, nice: u32) -> Self {
+        Self { nice, ..self }
+    }
+
+    /// The niceness at which it runs.
+    #[must_use]
+    pub fn nice(&self) -> u32 {
+        self.nice
     }
 
     /// What is set, or the first card that works; the processor if none does.
@@ -237,7 +255,7 @@ impl Chosen {
     }
 
     fn held(&self) -> MutexGuard<'_, Encoder> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.encoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -53,7 +53,18 @@ pub async fn ffmpeg_version() -> Result<&'static str, EncodeError> {
 /// An ffmpeg that reads no terminal, and dies with this process's handle.
 #[must_use]
 pub fn ffmpeg() -> Command {
-    let mut command = Command::new("ffmpeg");
+    alone(Command::new("ffmpeg"))
+}
+
+/// The same at a lower priority, by so much niceness.
+#[must_use]
+pub fn nice_ffmpeg(nice: u32) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", &nice.to_string(), "ffmpeg"]);
+    alone(command)
+}
+
+fn alone(mut command: Command) -> Command {
     command.args(["-hide_banner", "-nostdin", "-y"]).stdin(Stdio::null()).kill_on_drop(true);
     command
 }

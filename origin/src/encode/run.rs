@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::encoder::{Chosen, Encoder};
-use super::ffmpeg::{ffmpeg, last_line};
+use super::ffmpeg::{last_line, nice_ffmpeg};
 use super::folder::RunFolder;
 use super::ladder::Plan;
 use super::track::{Place, Progress, STALL, TrackReader};
@@ -104,7 +104,7 @@ impl Running {
         let Job { plan, grid, first_frame, encoder, input, folder, stdin } = job;
         let used = encoder.current();
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
-        let mut command = ffmpeg();
+        let mut command = nice_ffmpeg(encoder.nice());
         let eager = eager_frames(&grid, first_frame);
         let outputs = plan.outputs_of_run(&grid, first_frame, eager, used, url);
         command.args(["-v", "warning"]).args(used.device()).args(input).args(outputs);
