@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 use common::stage::{KEY, Stage};
 use common::{Running, can_call, free_port, passphrase, send, wait};
@@ -40,8 +40,12 @@ impl Origin {
 
     /// ffmpeg calls with this stream id and these options.
     fn call(&self, id: &str, options: &str) -> Running {
+        self.call_by(self.srt, id, options)
+    }
+
+    /// The same by another port, which leads here.
+    fn call_by(&self, port: u16, id: &str, options: &str) -> Running {
         let id = id.replace('#', "%23").replace('!', "%21").replace('=', "%3D");
-        let port = self.srt;
         send("mpegts", &format!("srt://127.0.0.1:{port}?streamid={id}&pkt_size=1316{options}"))
     }
 }
@@ -113,6 +117,50 @@ fn a_call_is_on_the_air_and_noise_ends_no_other() {
     wait("the match again", || origin.media()["encoder_starts"] == 3 && origin.is_live());
     drop(camera);
     assert!(!origin.log().contains(KEY) && !origin.log().contains(&passphrase(KEY)));
+}
+
+/// A way to this port on which every so many-th datagram that carries data is lost. Returns its
+/// port.
+fn lossy(to: u16, lost: usize) -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let origin = SocketAddr::from(([127, 0, 0, 1], to));
+    std::thread::spawn(move || {
+        let (mut buffer, mut caller, mut sent) = ([0; 2048], None, 0);
+        // The socket closes with the process.
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let target = if from == origin { caller } else { Some(origin) };
+            if from != origin {
+                caller = Some(from);
+                // Control packets have the first bit.
+                let is_data = buffer[0] & 0x80 == 0;
+                sent += usize::from(is_data);
+                if is_data && sent % lost == 0 {
+                    continue;
+                }
+            }
+            if let Some(target) = target {
+                let _ = socket.send_to(&buffer[..length], target);
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn what_is_lost_on_the_way_is_sent_again_and_costs_nothing() {
+    if !can_call() {
+        return;
+    }
+    let origin = Origin::start();
+    let way = lossy(origin.srt, 20);
+    let options = format!("&passphrase={}", passphrase(KEY));
+    let _caller = origin.call_by(way, "#!::r=demo,m=publish", &options);
+    wait("the event", || origin.is_live() && origin.stage.has_slate());
+    origin.stage.more(4);
+    origin.stage.check_all();
+    let lost = origin.stage.metric("sightscreen_input_lost_total{event=\"demo\"}");
+    assert_eq!((lost, origin.stage.starts()), (0.0, 1), "{}", origin.log());
 }
 
 #[test]

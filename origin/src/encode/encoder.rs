@@ -181,7 +181,7 @@ impl Encoder {
 }
 
 /// How far encoding gives way to what brings its parts to viewers, unless set.
-pub const NICE: u32 = 10;
+pub const NICE: u32 = 5;
 
 /// The encoder in use by all events. Clones are the same choice.
 #[derive(Debug, Clone)]

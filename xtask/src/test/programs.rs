@@ -3,6 +3,7 @@
 //! Those that start an origin wait for real time most of the while: they run beside the doors'
 //! cases.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -22,6 +23,24 @@ struct Program {
     folder: PathBuf,
     /// Whether it starts an origin.
     is_of_the_origin: bool,
+}
+
+impl Program {
+    fn step(&self) -> String {
+        format!("tests {}", self.name)
+    }
+
+    /// Seconds that it took the last time. One that never ran may be the longest.
+    fn took(&self) -> f32 {
+        let log = run::log_file(&self.step()).and_then(|path| Ok(fs::read_to_string(path)?));
+        log.ok().and_then(|log| seconds(&log)).unwrap_or(f32::MAX)
+    }
+}
+
+/// How long a run took, of what it printed.
+fn seconds(log: &str) -> Option<f32> {
+    let (_, rest) = log.rsplit_once("finished in ")?;
+    rest.split_once('s')?.0.parse().ok()
 }
 
 /// What needs no origin: modules, properties, documents' examples, and xtask itself.
@@ -53,8 +72,8 @@ pub(super) fn origins() -> Result<Outcome> {
 fn passed(programs: impl Iterator<Item = Program>) -> Result<String> {
     let (mut log, mut failures) = (String::new(), Vec::new());
     for program in programs {
-        let name = format!("tests {}", program.name);
-        match run::logged(&name, Command::new(&program.path).current_dir(&program.folder)) {
+        match run::logged(&program.step(), Command::new(&program.path).current_dir(&program.folder))
+        {
             Ok(text) => log.push_str(&text),
             Err(error) => failures.push(format!("{error:#}")),
         }
@@ -69,8 +88,9 @@ fn compiled() -> Result<Vec<Program>> {
         artifacts::native_cargo("test").args(["--no-run", "--message-format=json"]).output()?;
     let said = String::from_utf8(said.stdout)?;
     let mut programs: Vec<Program> = said.lines().filter_map(program).collect();
-    // Cargo names them as it is done with them; the last is taken first.
+    // The last is taken first: the longest, so that none ends alone.
     programs.sort_by(|one, other| other.name.cmp(&one.name));
+    programs.sort_by(|one, other| one.took().total_cmp(&other.took()));
     if programs.is_empty() {
         bail!("cargo names no program with tests");
     }
@@ -97,6 +117,12 @@ fn program(line: &str) -> Option<Program> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_tells_how_long_its_run_took() {
+        let log = "running 2 tests\n\ntest result: ok. 2 passed; finished in 27.51s\n\n";
+        assert_eq!((seconds(log), seconds("killed")), (Some(27.51), None));
+    }
 
     #[test]
     fn cargos_lines_name_programs_and_where_they_run() {
