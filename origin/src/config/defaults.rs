@@ -19,7 +19,7 @@ pub(super) fn defaults() -> Settings {
         max_height: text("1080"),
         cpu_percent: text("75"),
         encoder: text("auto"),
-        encoder_nice: text("5"),
+        encoder_nice: text("0"),
         x264_preset: text("superfast"),
         audio_bitrate: text("96000"),
         latency: text("low"),

@@ -250,8 +250,8 @@ fn a_reload_tells_which_of_an_events_settings_need_a_restart() {
         assert_eq!(before.hidden_differences(&after), [setting], "{line}");
         assert!(before.origin_differences(&after).is_empty(), "{line}");
     }
-    let nice = read("encoder-nice = 0", &[]).unwrap();
-    assert_eq!((nice.encoder_nice, before.encoder_nice), (0, NICE));
+    let nice = read("encoder-nice = 10", &[]).unwrap();
+    assert_eq!((nice.encoder_nice, before.encoder_nice), (10, NICE));
     assert_eq!(before.origin_differences(&nice), ["encoder-nice"]);
     for line in [
         "webhook-pauses = [1]",

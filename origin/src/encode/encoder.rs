@@ -180,8 +180,9 @@ impl Encoder {
     }
 }
 
-/// How far encoding gives way to what brings its parts to viewers, unless set.
-pub const NICE: u32 = 5;
+/// The niceness at which encoders run unless set: on a machine that is busy, the picture comes
+/// before what brings it to viewers.
+pub const NICE: u32 = 0;
 
 /// The encoder in use by all events. Clones are the same choice.
 #[derive(Debug, Clone)]

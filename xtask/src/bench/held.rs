@@ -62,7 +62,9 @@ pub(crate) fn measure() -> Result<Vec<Figure>> {
 fn plan(data: &Path) -> Result<Plan> {
     let mut plan = Plan::fresh(data, "test")?;
     plan.scheduled = false;
-    plan.origin_flags = ["--max-height", "160", "--languages", "en"].map(str::to_owned).into();
+    // As an origin is set that holds so many requests itself.
+    let flags = ["--max-height", "160", "--languages", "en", "--encoder-nice", "10"];
+    plan.origin_flags = flags.map(str::to_owned).into();
     Ok(plan)
 }
 
