@@ -181,7 +181,7 @@ async fn left_behind() -> Duration {
 /// dated before it was made.
 async fn prepare<E: Intake>(input: &Input, event: &E, plan: Plan) -> std::io::Result<Job> {
     let (folder, grid, encoder) = (RunFolder::new()?, event.grid(), event.encoder());
-    let used = encoder.current();
+    let used = encoder.used(None, &plan);
     // Before the date is set: a probe takes as long as it takes, and the run would be late by it
     // for good.
     let file = match input {
@@ -192,7 +192,7 @@ async fn prepare<E: Intake>(input: &Input, event: &E, plan: Plan) -> std::io::Re
                 path,
                 source: &source,
                 plan: &plan,
-                encoder: used,
+                encoder: used.encoder,
                 grid: &grid,
                 deinterlace,
             };
@@ -202,12 +202,14 @@ async fn prepare<E: Intake>(input: &Input, event: &E, plan: Plan) -> std::io::Re
     };
     let first_frame = next_part(&grid, now_ms());
     let input = match input {
-        Input::TestMatch => testmatch::arguments(&plan, used, &grid, first_frame, folder.path())?,
+        Input::TestMatch => {
+            testmatch::arguments(&plan, used.encoder, &grid, first_frame, folder.path())?
+        }
         Input::File(_) | Input::Publisher(_) | Input::Udp(_) | Input::Pipe(_) => file,
     };
     let start = grid.sample_ms(Kind::Video, first_frame);
     sleep(Duration::from_millis(start.saturating_sub(now_ms()))).await;
-    Ok(Job { plan, grid, first_frame, encoder, input, folder, stdin: None })
+    Ok(Job { plan, grid, first_frame, encoder, used, input, folder, stdin: None })
 }
 
 /// The first frame of the first part that starts at or after a time.

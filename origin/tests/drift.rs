@@ -163,7 +163,7 @@ fn a_clock_that_is_off_by_two_thousandths_is_followed_without_a_click() {
     let seconds = std::env::var("SIGHTSCREEN_DRIFT_S");
     let seconds = seconds.map_or(SECONDS, |seconds| seconds.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let clip = clip_of(folder.path(), "testsrc2=size=284x160:rate=25", 48_000, seconds + 90);
+    let clip = clip_of(folder.path(), "testsrc2=size=284x160:rate=25", 48_000, seconds + 200);
     let is_media = |(kind, ..): &Tag| [AUDIO, VIDEO].contains(kind);
     let clip: Vec<Tag> = clip.into_iter().filter(is_media).collect();
     let one = |gain: i32| {

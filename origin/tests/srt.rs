@@ -7,6 +7,8 @@
 mod common;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::stage::{KEY, Stage};
 use common::{Running, can_call, free_port, passphrase, send, wait};
@@ -20,9 +22,15 @@ struct Origin {
 
 impl Origin {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with these settings besides.
+    fn with(settings: &[&str]) -> Self {
         let srt = free_port();
         let address = format!("127.0.0.1:{srt}");
-        let stage = Stage::with(&["--srt", &address, "--rtmp-strangers", "8"]);
+        let own = ["--srt", &address, "--rtmp-strangers", "8"];
+        let stage = Stage::with(&[&own, settings].concat());
         Self { stage, srt }
     }
 
@@ -120,11 +128,13 @@ fn a_call_is_on_the_air_and_noise_ends_no_other() {
 }
 
 /// A way to this port on which every so many-th datagram that carries data is lost. Returns its
-/// port.
-fn lossy(to: u16, lost: usize) -> u16 {
+/// port, and how many were lost.
+fn lossy(to: u16, lost: usize) -> (u16, Arc<AtomicUsize>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     let origin = SocketAddr::from(([127, 0, 0, 1], to));
+    let dropped = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&dropped);
     std::thread::spawn(move || {
         let (mut buffer, mut caller, mut sent) = ([0; 2048], None, 0);
         // The socket closes with the process.
@@ -136,6 +146,7 @@ fn lossy(to: u16, lost: usize) -> u16 {
                 let is_data = buffer[0] & 0x80 == 0;
                 sent += usize::from(is_data);
                 if is_data && sent % lost == 0 {
+                    count.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
             }
@@ -144,7 +155,7 @@ fn lossy(to: u16, lost: usize) -> u16 {
             }
         }
     });
-    port
+    (port, dropped)
 }
 
 #[test]
@@ -152,13 +163,15 @@ fn what_is_lost_on_the_way_is_sent_again_and_costs_nothing() {
     if !can_call() {
         return;
     }
-    let origin = Origin::start();
-    let way = lossy(origin.srt, 20);
-    let options = format!("&passphrase={}", passphrase(KEY));
+    // On a machine with much to do, what is sent again comes late.
+    let origin = Origin::with(&["--srt-latency-ms", "2000"]);
+    let (way, dropped) = lossy(origin.srt, 20);
+    let options = format!("&passphrase={}&latency=2000000", passphrase(KEY));
     let _caller = origin.call_by(way, "#!::r=demo,m=publish", &options);
     wait("the event", || origin.is_live() && origin.stage.has_slate());
     origin.stage.more(4);
     origin.stage.check_all();
+    assert!(dropped.load(Ordering::Relaxed) > 20, "nothing was lost on the way");
     let lost = origin.stage.metric("sightscreen_input_lost_total{event=\"demo\"}");
     assert_eq!((lost, origin.stage.starts()), (0.0, 1), "{}", origin.log());
 }

@@ -166,6 +166,7 @@ mod tests {
             ("database-timeout-ms = 10001", "from 500 to 10000"),
             ("[[events]]\nevent = \"a\"\nwebhook-pauses = [1]", "above the first [[events]]"),
             ("[[events]]\nevent = \"a\"\ndatabase-timeout-ms = 600", "above the first"),
+            ("[[events]]\nevent = \"a\"\nencoder-nice = 10", "above the first"),
         ] {
             let faults = read(wrong, &[]).unwrap_err();
             assert!(faults.iter().any(|f| f.remedy.contains(told)), "{wrong}: {faults:?}");

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 35] = [
+const OF_THE_ORIGIN: [&str; 36] = [
     "listen",
     "control",
     "data",
@@ -26,6 +26,7 @@ const OF_THE_ORIGIN: [&str; 35] = [
     "srt-latency-ms",
     "cpu-percent",
     "encoder",
+    "encoder-nice",
     "keyring",
     "operator-token",
     "edge-secret",

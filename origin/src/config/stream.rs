@@ -133,6 +133,23 @@ impl Template {
         Self { common }
     }
 
+    /// The settings of a stream as it was kept. The longest break may have been longer then.
+    ///
+    /// # Errors
+    /// As [`Self::stream`].
+    pub fn kept(&self, id: &str, body: &Value) -> Result<Config, Vec<Fault>> {
+        let mut body = body.clone();
+        let longest = self.common.get("break-longest").map(ToString::to_string);
+        let longest = longest.and_then(|text| text.trim_matches('"').parse::<u64>().ok());
+        if let Some((length, longest)) = body.pointer_mut("/breaks/length_s").zip(longest)
+            && length.as_u64().is_some_and(|length| length > longest)
+        {
+            tracing::warn!(event = id, longest, "the stream's breaks are as short as is set now");
+            *length = longest.into();
+        }
+        self.stream(id, &body)
+    }
+
     /// The settings of a stream of that name, from the body of a request.
     ///
     /// # Errors

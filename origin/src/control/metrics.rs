@@ -107,7 +107,7 @@ impl OfEvents {
             )?,
             input_lost: counter(
                 "sightscreen_input_lost_total",
-                "Packets of publishers' transport streams that are missing or cannot be read.",
+                "Holes in publishers' transport streams, and packets that cannot be read.",
                 &[],
             )?,
             clock_offset: gauge(

@@ -116,7 +116,7 @@ pub(super) async fn condition(
     target: &Target,
     folder: &Path,
 ) -> Result<(), CreativeError> {
-    if load_apart(target, folder, &source.name()).await.is_ok_and(|kept| kept.is_some()) {
+    if is_kept(target, folder).await {
         return Ok(());
     }
     make(source, Picture::Moving(*rules), target, folder).await.map(drop)
@@ -137,6 +137,11 @@ pub(super) fn pieces(target: &Target, folder: &Path, note: &Note) -> Result<Piec
     let kept = load(target, folder, &note.name)?.ok_or_else(gone)?;
     pieces::write(folder, &kept).map_err(failed)?;
     open().map_err(failed)?.ok_or_else(gone)
+}
+
+/// Whether a creative is in its folder, whole.
+pub(super) async fn is_kept(target: &Target, folder: &Path) -> bool {
+    load_apart(target, folder, "").await.is_ok_and(|kept| kept.is_some())
 }
 
 /// Loads a standing picture of so many segments from its folder, or makes it there.

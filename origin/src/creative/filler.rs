@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::condition::{identify, stand};
+use super::condition::{identify, is_kept, stand};
 use super::{Clip, CreativeError, Loudness, Target};
 use crate::grid::Grid;
 use crate::package::filler::Filler;
@@ -36,7 +36,7 @@ impl Slate {
 
     /// Whether its fillers were coded before, and come at once.
     pub(crate) async fn is_kept(&self) -> bool {
-        tokio::fs::try_exists(&self.folder).await.unwrap_or(false)
+        is_kept(&self.target, &self.folder).await
     }
 
     /// The fillers of the event's tracks, in their order.

@@ -3,6 +3,7 @@
 //! A card is believed only once it has really encoded: ffmpeg lists encoders whose card is absent.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,14 @@ use tokio::time::timeout;
 use super::card;
 use super::ffmpeg::{ffmpeg, last_line};
 use super::ladder::{Plan, Rung};
+use super::probe::Picture;
 use crate::grid::Grid;
 
 /// Longest that a trial may take.
 const TRIAL: Duration = Duration::from_secs(20);
+
+/// A run that lasted less failed at what it was asked to do.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// What a trial encodes: the tallest usual picture.
 const TRIED: Rung = Rung { width: 1920, height: 1080, bitrate: 6_000_000, half_rate: false };
@@ -180,22 +185,33 @@ impl Encoder {
     }
 }
 
-/// The niceness at which encoders run unless set: on a machine that is busy, the picture comes
-/// before what brings it to viewers.
+/// The niceness at which encoders run unless set: they have the origin's own priority.
 pub const NICE: u32 = 0;
 
 /// The encoder in use by all events. Clones are the same choice.
 #[derive(Debug, Clone)]
 pub struct Chosen {
     encoder: Arc<Mutex<Encoder>>,
+    /// Whether a card may decode and scale too.
+    scales: Arc<AtomicBool>,
     nice: u32,
+}
+
+/// What one run encodes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// The encoder.
+    pub encoder: Encoder,
+    /// Whether the pictures stay on the card from decoding on.
+    pub on_card: bool,
 }
 
 impl Chosen {
     /// This one, untried.
     #[must_use]
     pub fn new(encoder: Encoder) -> Self {
-        Self { encoder: Arc::new(Mutex::new(encoder)), nice: NICE }
+        let encoder = Arc::new(Mutex::new(encoder));
+        Self { encoder, scales: Arc::new(AtomicBool::new(true)), nice: NICE }
     }
 
     /// The same at this niceness.
@@ -239,19 +255,37 @@ impl Chosen {
         *self.held()
     }
 
-    /// A run of this encoder failed. A card that does not encode any more is given up for the life
-    /// of the process.
-    pub async fn failed(&self, encoder: Encoder) {
+    /// What a run of these pictures encodes with.
+    #[must_use]
+    pub fn used(&self, picture: Option<&Picture>, plan: &Plan) -> Used {
+        let encoder = self.current();
+        let may = encoder == Encoder::Nvenc && self.scales.load(Ordering::Relaxed);
+        let on_card = may && picture.is_some_and(|picture| card::keeps(picture, plan));
+        Used { encoder, on_card }
+    }
+
+    /// A run failed after so long. A card that does not encode any more is given up for the life of
+    /// the process. One that does, and failed at once, does not decode or scale any more.
+    pub async fn failed(&self, used: Used, lasted: Duration) {
+        let Used { encoder, on_card } = used;
         if encoder == Encoder::X264 || self.current() != encoder {
             return;
         }
-        if let Err(reason) = encoder.try_out().await {
-            tracing::error!(
-                encoder = encoder.name(),
-                reason,
-                "the card does not encode any more: falling back to x264"
-            );
-            *self.held() = Encoder::X264;
+        let encoder = encoder.name();
+        match used.encoder.try_out().await {
+            Err(reason) => {
+                tracing::error!(
+                    encoder,
+                    reason,
+                    "the card does not encode any more: falling back to x264"
+                );
+                *self.held() = Encoder::X264;
+            }
+            Ok(()) if on_card && lasted < AT_ONCE => {
+                tracing::warn!(encoder, "the processor decodes and scales from now on");
+                self.scales.store(false, Ordering::Relaxed);
+            }
+            Ok(()) => {}
         }
     }
 
@@ -315,12 +349,14 @@ mod tests {
         for card in cards {
             let chosen = Chosen::new(card);
             let works = card.try_out().await.is_ok();
-            chosen.failed(card).await;
+            let used = Used { encoder: card, on_card: true };
+            chosen.failed(used, AT_ONCE).await;
             assert_eq!(chosen.current() == card, works);
             assert_eq!(Chosen::choose(Some(card)).await.current() == card, works);
         }
         let chosen = Chosen::new(Encoder::X264);
-        chosen.failed(Encoder::X264).await;
+        let used = Used { encoder: Encoder::X264, on_card: false };
+        chosen.failed(used, Duration::ZERO).await;
         assert_eq!(chosen.current(), Encoder::X264);
     }
 }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::card;
-use super::encoder::Encoder;
+use super::encoder::Used;
 use super::ladder::{Plan, Shape};
 use super::probe::Picture;
 use super::rate;
@@ -117,20 +117,8 @@ pub fn level(grid: &Grid) -> String {
 
 /// Arguments before ffmpeg's input 0, of which [`of_stream`] makes the graphs.
 #[must_use]
-pub fn decoding(
-    picture: Option<&Picture>,
-    plan: &Plan,
-    encoder: Encoder,
-) -> &'static [&'static str] {
-    if stays_on_card(picture, plan, encoder).is_some() { &card::DECODE } else { &[] }
-}
-
-fn stays_on_card<'a>(
-    picture: Option<&'a Picture>,
-    plan: &Plan,
-    encoder: Encoder,
-) -> Option<&'a Picture> {
-    picture.filter(|picture| encoder == Encoder::Nvenc && card::keeps(picture, plan))
+pub fn decoding(used: Used) -> &'static [&'static str] {
+    if used.on_card { &card::DECODE } else { &[] }
 }
 
 /// Graphs for ffmpeg's input 0, whose samples come in real time by themselves. What never comes is
@@ -140,21 +128,21 @@ pub fn of_stream(
     picture: Option<&Picture>,
     sounds: usize,
     plan: &Plan,
-    encoder: Encoder,
+    used: Used,
     grid: &Grid,
     deinterlace: Deinterlace,
 ) -> Vec<String> {
     let (num, den) = grid.fps;
     let Shape { width, height } = SLATE;
-    let pictures = match (picture, stays_on_card(picture, plan, encoder)) {
-        (_, Some(picture)) => card::graph(picture, plan, grid, deinterlace),
-        (Some(picture), None) => {
+    let pictures = match picture {
+        Some(picture) if used.on_card => card::graph(picture, plan, grid, deinterlace),
+        Some(picture) => {
             let head = format!("[0:v:0]{},{},", upright(picture, deinterlace), steady(grid));
-            plan.video_filters(&head, encoder)
+            plan.video_filters(&head, used.encoder)
         }
-        (None, None) => {
+        None => {
             let head = format!("color=c={SLATE_COLOR}:s={width}x{height}:r={num}/{den},");
-            plan.video_filters(&head, encoder)
+            plan.video_filters(&head, used.encoder)
         }
     };
     let sounds = (0..plan.audio.len()).map(|j| match j < sounds {

@@ -247,7 +247,7 @@ impl Plan {
 
     /// Arguments for an output of sound, but for what goes in and where it goes. Its parts differ
     /// in length, so it comes by few frames: by two, which is about as late as a picture and takes
-    /// half of the fragments. The limit is half a frame below that, for times are rounded.
+    /// half of the fragments. The limit is 1.5 frames, so that rounding never makes it three.
     fn sound_output(&self, rate: u32) -> String {
         let limit_us = 3 * AAC_FRAME * 1_000_000 / (2 * u64::from(rate));
         let muxer = muxer(&format!(" -frag_duration {limit_us}"));

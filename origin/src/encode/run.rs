@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::encoder::{Chosen, Encoder};
+use super::encoder::{Chosen, Used};
 use super::ffmpeg::{last_line, nice_ffmpeg};
 use super::folder::RunFolder;
 use super::ladder::Plan;
@@ -37,6 +37,8 @@ pub struct Job {
     pub first_frame: u64,
     /// What encodes the pictures.
     pub encoder: Chosen,
+    /// What it was when the input's arguments were made.
+    pub used: Used,
     /// Arguments up to the labels `[v0]`.., `[a0]`.., made for a folder in which texts may be put.
     pub input: Vec<String>,
     /// Folder of this run; removed at its end.
@@ -80,7 +82,8 @@ enum NoStart {
 struct Running {
     readers: JoinSet<Result<(), String>>,
     progress: Arc<Progress>,
-    encoder: (Chosen, Encoder),
+    encoder: (Chosen, Used),
+    begun: Instant,
     child: Child,
     complaints: Option<JoinHandle<String>>,
     input: Option<(weighed::Receiver<Bytes>, ChildStdin)>,
@@ -101,13 +104,12 @@ impl Running {
         let ending = Ending(sink.clone());
         let progress = Arc::new(Progress::begin());
         let readers = read_tracks(&job, sink, &progress).map_err(NoStart::Socket)?;
-        let Job { plan, grid, first_frame, encoder, input, folder, stdin } = job;
-        let used = encoder.current();
+        let Job { plan, grid, first_frame, encoder, used, input, folder, stdin } = job;
         let url = |track: usize| format!("unix:{}", socket(&folder, track).display());
         let mut command = nice_ffmpeg(encoder.nice());
         let eager = eager_frames(&grid, first_frame);
-        let outputs = plan.outputs_of_run(&grid, first_frame, eager, used, url);
-        command.args(["-v", "warning"]).args(used.device()).args(input).args(outputs);
+        let outputs = plan.outputs_of_run(&grid, first_frame, eager, used.encoder, url);
+        command.args(["-v", "warning"]).args(used.encoder.device()).args(input).args(outputs);
         command.stderr(Stdio::piped());
         if stdin.is_some() {
             command.stdin(Stdio::piped());
@@ -119,6 +121,7 @@ impl Running {
             readers,
             progress,
             encoder: (encoder, used),
+            begun: Instant::now(),
             input: stdin.zip(child.stdin.take()),
             complaints: complaints.map(|pipe| tokio::spawn(keep_tail(pipe))),
             child,
@@ -150,7 +153,7 @@ impl Running {
         .await;
         if failed {
             let (chosen, used) = self.encoder;
-            chosen.failed(used).await;
+            chosen.failed(used, self.begun.elapsed()).await;
         }
     }
 }
@@ -259,6 +262,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
+    use crate::encode::encoder::Encoder;
     use crate::encode::ladder::Rung;
     use crate::package::queue::queue;
 
@@ -270,6 +274,7 @@ mod tests {
             grid: Grid::new(0, (25, 1), 2000, 200).unwrap(),
             first_frame: 0,
             encoder: Chosen::new(Encoder::X264),
+            used: Used { encoder: Encoder::X264, on_card: false },
             input: input.split(' ').map(str::to_owned).collect(),
             folder: RunFolder::new().unwrap(),
             stdin: Some(stdin),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sightscreen_core::route::is_epoch;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -108,6 +108,18 @@ pub(crate) struct Working {
     /// Has the slate coded, into the event's folder.
     pub(crate) fillers: JoinHandle<()>,
     pub(crate) sink: WeakSink,
+}
+
+/// What a packager waits in. Where its thread cannot be made, it is dropped among tasks, which a
+/// runtime must not be.
+struct Waiting(Option<Runtime>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// How the input comes in.
@@ -290,14 +302,16 @@ impl LiveEvent {
         };
         let runtime = Handle::current();
         let waiting = Builder::new_current_thread().enable_time().build();
-        let waiting = waiting.map_err(|error| at(folder, error))?;
+        let mut waiting = Waiting(Some(waiting.map_err(|error| at(folder, error))?));
         let thread = std::thread::Builder::new()
             .name("packager".to_owned())
             .spawn(move || {
                 let _follower = clock::follow();
                 // What follows what is published is spawned there.
                 let _runtime = runtime.enter();
-                Packager::new(setup).work(messages, &waiting);
+                if let Some(waiting) = waiting.0.take() {
+                    Packager::new(setup).work(messages, &waiting);
+                }
             })
             .map_err(|error| at(folder, error))?;
         self.library.settle(plan, grid);
@@ -327,8 +341,8 @@ impl LiveEvent {
         }
     }
 
-    /// A card that cannot do that beside the live picture leaves it to the processor, whose silence
-    /// fits at least.
+    /// A card that cannot do that beside the live picture leaves it to the processor. Its pictures
+    /// may not fit the card's init segment; its silence does.
     async fn code_fillers(&self, encoder: Encoder, packager: &WeakSink) {
         let mut fillers = self.fillers(encoder, packager).await;
         if let Err(error) = &fillers

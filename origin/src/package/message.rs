@@ -48,7 +48,7 @@ pub enum Message {
     End,
     /// What stands in for missing parts, by track.
     Fillers(Vec<Filler>),
-    /// It has to be coded first.
+    /// That is not coded yet: nothing should wait for it.
     FillersLater,
     /// The event is over: the segments that are being made are the last.
     Finish {

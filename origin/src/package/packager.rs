@@ -192,8 +192,8 @@ impl Packager {
     }
 
     /// Works until all senders are gone or the event has ended. Blocks: give it a thread, and a
-    /// runtime of that thread's own to wait in. Another's timers would wake a thread of that one
-    /// first, many times a second.
+    /// runtime of that thread's own to wait in. The timers of a shared one would first wake one of
+    /// its threads, many times a second.
     pub fn work(mut self, mut messages: Queue, waiting: &Runtime) {
         self.catch_up(&mut messages, waiting);
         if self.boot.is_another() {

@@ -106,7 +106,7 @@ impl Streams {
             return Ok(());
         }
         let template = self.template();
-        let mut config = template.stream(&row.id, &row.settings).map_err(StreamsError::Invalid)?;
+        let mut config = template.kept(&row.id, &row.settings).map_err(StreamsError::Invalid)?;
         if let Some(key) = StreamKey::from_hex(&row.key) {
             config.input = Input::Publisher(key);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where Debian has the programs of its server.
 const INSTALLED: &str = "/usr/lib/postgresql";
@@ -87,7 +87,9 @@ impl Postgres {
     /// again.
     pub(crate) fn crash(&self) {
         let all = self.signal("-KILL");
-        while all.iter().any(|id| Path::new("/proc").join(id).exists()) {
+        let begun = Instant::now();
+        while all.iter().any(|id| is_running(id)) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the server does not end");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -156,4 +158,10 @@ fn as_its_user(program: &Path) -> Command {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+/// Whether there is such a process that nobody has still to take note of.
+fn is_running(id: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

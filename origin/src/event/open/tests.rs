@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::breaks::on_air::NoBreaks;
 use crate::creative::CreativeRules;
+use crate::encode::encoder::Used;
 use crate::encode::ladder::LadderLimits;
 use crate::encode::ladder::Rung;
 use crate::event::Live;
@@ -134,7 +135,7 @@ async fn an_ended_event_keeps_its_playlist_when_it_comes_back_with_a_longer_wind
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slate_is_coded_once_the_processor_takes_the_place_of_a_card() {
+async fn a_card_that_cannot_code_the_slate_leaves_it_to_the_processor() {
     let folder = tempfile::tempdir().unwrap();
     let event = event(folder.path(), Grid::new(now_ms(), (25, 1), 2000, 200).unwrap(), 60);
     let chosen = Chosen::new(Encoder::Nvenc);
@@ -147,7 +148,8 @@ async fn slate_is_coded_once_the_processor_takes_the_place_of_a_card() {
         run.send(message).unwrap();
     }
     let fillers = || event.counters.fillers.load(Ordering::Relaxed);
-    chosen.failed(Encoder::Nvenc).await;
+    let used = Used { encoder: Encoder::Nvenc, on_card: false };
+    chosen.failed(used, Duration::ZERO).await;
     if chosen.current() == Encoder::Nvenc {
         // This machine has one, and it works.
         return;

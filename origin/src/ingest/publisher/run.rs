@@ -54,12 +54,12 @@ impl Run {
         }
         let (sounds, deinterlace) = (setup.sounds.len(), event.deinterlace());
         let encoder = event.encoder();
-        let used = encoder.current();
+        let used = encoder.used(picture, &plan);
         let graphs = graph::of_stream(picture, sounds, &plan, used, &grid, deinterlace);
-        let decoding = graph::decoding(picture, &plan, used).iter().map(|arg| (*arg).to_owned());
+        let decoding = graph::decoding(used).iter().map(|arg| (*arg).to_owned());
         let input = decoding.chain(writer.arguments()).chain(graphs).collect();
         let folder = RunFolder::new().map_err(|error| error.to_string())?;
-        let job = Job { plan, grid, first_frame, encoder, input, folder, stdin: Some(stdin) };
+        let job = Job { plan, grid, first_frame, encoder, used, input, folder, stdin: Some(stdin) };
         encoders.abort_all();
         while encoders.try_join_next().is_some() {}
         let task = encoders.spawn(async move {

@@ -50,6 +50,18 @@ enum Refusal {
 }
 
 impl Refusal {
+    /// Whether somebody wanted to publish: not noise, and not a handshake that broke off.
+    fn is_of_a_publisher(&self) -> bool {
+        match self {
+            Self::StreamId(_)
+            | Self::Unsecure
+            | Self::Unknown
+            | Self::Passphrase
+            | Self::Rival(_) => true,
+            Self::GivenUp | Self::NoHandshake | Self::BrokenOff | Self::Io(_) => false,
+        }
+    }
+
     /// As the caller is told it.
     fn reason(&self) -> RejectReason {
         match self {
@@ -107,7 +119,9 @@ impl Call {
         let (admitted, connection) = match self.answer().await {
             Ok(answered) => answered,
             Err(reason) => {
-                refusals().with_label_values(&["srt"]).inc();
+                if reason.is_of_a_publisher() {
+                    refusals().with_label_values(&["srt"]).inc();
+                }
                 tracing::warn!(%peer, %reason, "a call by SRT was refused");
                 return;
             }
