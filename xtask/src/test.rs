@@ -157,13 +157,14 @@ fn next<'a, 'b>(steps: &'a [&'b Step]) -> Option<(&'a [&'b Step], &'a [&'b Step]
     Some(steps.split_at(count))
 }
 
-/// How many of these run at the same time. A door's cases keep less than half a core busy.
+/// How many of these run at the same time. A door's cases keep less than half a core busy, and so
+/// do tests of the origin: most of what they take is at a low priority (creatives).
 fn lanes(steps: &[&Step]) -> usize {
     let pairs = steps.iter().all(|step| step.pace == Pace::Pair);
     match thread::available_parallelism().map_or(1, usize::from) {
         1 => 1,
         _ if pairs => 2,
-        2..8 => 3,
+        2..8 => 4,
         _ => 6,
     }
 }

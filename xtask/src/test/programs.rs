@@ -3,10 +3,10 @@
 //! Those that start an origin wait for real time most of the while: they run beside the doors'
 //! cases.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{fs, iter, thread};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -46,7 +46,8 @@ fn seconds(log: &str) -> Option<f32> {
 /// What needs no origin: modules, properties, documents' examples, and xtask itself.
 pub(super) fn units() -> Result<Outcome> {
     let others = compiled()?.into_iter().filter(|program| !program.is_of_the_origin);
-    let mut log = passed(others)?;
+    // Most of those that are long wait.
+    let mut log = passed_in_two(others)?;
     log.push_str(&run::built("tests of documents", artifacts::native_cargo("test").arg("--doc"))?);
     // As it runs: nothing of it is for production.
     let xtask = run::built("tests of xtask", run::cargo().args(["test", "--package", "xtask"]))?;
@@ -65,7 +66,19 @@ pub(super) fn origins() -> Result<Outcome> {
         let _ = LEFT.set(Mutex::new(left));
     }
     let next = || LEFT.get()?.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    Ok(Outcome::Passed(counted(&passed(std::iter::from_fn(next))?)))
+    Ok(Outcome::Passed(counted(&passed(iter::from_fn(next))?)))
+}
+
+/// [`passed`], two at a time.
+fn passed_in_two(programs: impl Iterator<Item = Program> + Send) -> Result<String> {
+    let left = Mutex::new(programs);
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let (one, other) = thread::scope(|scope| {
+        let other = scope.spawn(|| passed(iter::from_fn(next)));
+        (passed(iter::from_fn(next)), other.join())
+    });
+    let other = other.unwrap_or_else(|_| bail!("a thread of the tests panicked"))?;
+    Ok(one? + &other)
 }
 
 /// What all of these programs print. Those after one that fails run too.
