@@ -7,7 +7,7 @@ use toml::Table;
 use super::admission::one_of;
 use super::reader::Reader;
 use super::settings::Settings;
-use super::{Config, Fault};
+use super::{BREAK_S_MAX, Config, Fault};
 use crate::breaks::decision::Pattern;
 use crate::breaks::ledger::GENERIC;
 
@@ -139,10 +139,10 @@ impl Template {
     /// As [`Self::stream`].
     pub fn kept(&self, id: &str, body: &Value) -> Result<Config, Vec<Fault>> {
         let mut body = body.clone();
-        let longest = self.common.get("break-longest").map(ToString::to_string);
-        let longest = longest.and_then(|text| text.trim_matches('"').parse::<u64>().ok());
-        if let Some((length, longest)) = body.pointer_mut("/breaks/length_s").zip(longest)
-            && length.as_u64().is_some_and(|length| length > longest)
+        let mut reader = Reader::of_stream(&self.common, Table::new(), pointer_of);
+        let longest = reader.number("break-longest", |s| &s.break_longest, 2..=BREAK_S_MAX);
+        if let Some(length) = body.pointer_mut("/breaks/length_s")
+            && length.as_u64().is_some_and(|length| length > u64::from(longest))
         {
             tracing::warn!(event = id, longest, "the stream's breaks are as short as is set now");
             *length = longest.into();

@@ -135,3 +135,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_stream_that_was_kept_goes_on_where_the_longest_break_is_shorter_now() {
+    let kept = json!({"title": "a", "breaks": {"length_s": 700}});
+    let length = |common: &str, body: &Value| {
+        let template = Template { common: common.parse().unwrap() };
+        template.kept("a", body).map(|config| config.schedule.length_s)
+    };
+    for (common, expected) in [
+        ("break-longest = 900", 700),
+        ("break-longest = 300", 300),
+        ("break-longest = \"300\"", 300),
+        // The default.
+        ("", 600),
+    ] {
+        assert_eq!(length(common, &kept).unwrap(), expected, "{common}");
+    }
+    // Whoever asks for it now is told.
+    assert!(template().stream("a", &kept).is_err());
+}
