@@ -116,7 +116,7 @@ pub(super) async fn condition(
     target: &Target,
     folder: &Path,
 ) -> Result<(), CreativeError> {
-    if is_kept(target, folder).await {
+    if kept(target, folder).await.is_some() {
         return Ok(());
     }
     make(source, Picture::Moving(*rules), target, folder).await.map(drop)
@@ -139,9 +139,9 @@ pub(super) fn pieces(target: &Target, folder: &Path, note: &Note) -> Result<Piec
     open().map_err(failed)?.ok_or_else(gone)
 }
 
-/// Whether a creative is in its folder, whole.
-pub(super) async fn is_kept(target: &Target, folder: &Path) -> bool {
-    load_apart(target, folder, "").await.is_ok_and(|kept| kept.is_some())
+/// What is kept in a folder; `None` where it is not whole.
+pub(super) async fn kept(target: &Target, folder: &Path) -> Option<Conditioned> {
+    load_apart(target, folder, "").await.ok().flatten()
 }
 
 /// Loads a standing picture of so many segments from its folder, or makes it there.
@@ -151,7 +151,7 @@ pub(super) async fn stand(
     segments: u64,
     folder: &Path,
 ) -> Result<Conditioned, CreativeError> {
-    if let Some(kept) = load_apart(target, folder, &source.name()).await.ok().flatten() {
+    if let Some(kept) = kept(target, folder).await {
         return Ok(kept);
     }
     make(source, Picture::Standing(segments), target, folder).await

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::condition::{identify, is_kept, stand};
+use super::condition::{identify, kept, stand};
+use super::cut::Conditioned;
 use super::{Clip, CreativeError, Loudness, Target};
 use crate::grid::Grid;
 use crate::package::filler::Filler;
@@ -34,18 +35,22 @@ impl Slate {
         Ok(Self { clip, target, folder })
     }
 
-    /// Whether its fillers were coded before, and come at once.
-    pub(crate) async fn is_kept(&self) -> bool {
-        is_kept(&self.target, &self.folder).await
+    /// The fillers, where they were coded before.
+    pub(crate) async fn kept(&self) -> Option<Vec<Filler>> {
+        let coded = kept(&self.target, &self.folder).await?;
+        self.cut(&coded).ok()
     }
 
-    /// The fillers of the event's tracks, in their order.
+    /// The fillers of the event's tracks, in their order; coded, unless they are kept.
     ///
     /// # Errors
     /// See [`CreativeError`].
     pub(crate) async fn fillers(&self) -> Result<Vec<Filler>, CreativeError> {
-        let Self { clip, target, folder } = self;
-        let coded = stand(clip, target, PARTS, folder).await?;
+        self.cut(&stand(&self.clip, &self.target, PARTS, &self.folder).await?)
+    }
+
+    fn cut(&self, coded: &Conditioned) -> Result<Vec<Filler>, CreativeError> {
+        let Self { clip, target, .. } = self;
         let failed = |reason: String| CreativeError::Failed { name: clip.name(), reason };
         let sound = coded.tracks.len().saturating_sub(1);
         let tracks = target.plan.tracks().into_iter().enumerate().map(|(position, (_, kind))| {

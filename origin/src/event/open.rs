@@ -374,9 +374,10 @@ impl LiveEvent {
         packager: &WeakSink,
     ) -> Result<Vec<Filler>, CreativeError> {
         let slate = self.library.slate(self.config.slate.as_deref(), encoder).await?;
-        if !slate.is_kept().await {
-            packager.fill_later();
+        if let Some(fillers) = slate.kept().await {
+            return Ok(fillers);
         }
+        packager.fill_later();
         slate.fillers().await
     }
 }
