@@ -362,6 +362,7 @@ fn tail(target: &Target, segments: u64) -> String {
             "[picture]fps={num}/{den}:start_time=0,tpad=stop_mode=clone:stop=-1,\
              trim=end_frame={frames},"
         ),
+        None,
         *encoder,
     );
     format!(

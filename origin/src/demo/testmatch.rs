@@ -61,7 +61,7 @@ pub fn arguments(
     }
     let text = Texts::write(grid, first_frame, folder)?;
     let mut graph = picture(&text, grid, first_frame);
-    graph.push_str(&plan.video_filters("[match]", encoder));
+    graph.push_str(&plan.video_filters("[match]", Some(SHAPE), encoder));
     for j in 0..plan.audio.len() {
         graph.push_str(&format!(";[{}:a]aformat=channel_layouts=stereo[a{j}]", j + 1));
     }

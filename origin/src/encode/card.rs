@@ -6,8 +6,8 @@
 use tokio::sync::OnceCell;
 
 use super::ffmpeg::ffmpeg;
-use super::graph::{Deinterlace, HD_COLORS, HD_LINES, steady};
-use super::ladder::{Plan, Rung, Shape};
+use super::graph::{Deinterlace, HD_COLORS, steady};
+use super::ladder::{Plan, Rung};
 use super::probe::Picture;
 use crate::grid::Grid;
 
@@ -15,9 +15,6 @@ use crate::grid::Grid;
 /// the graph takes that too. The frames are those that wait in the graph.
 pub const DECODE: [&str; 6] =
     ["-hwaccel", "cuda", "-hwaccel_output_format", "cuda", "-extra_hw_frames", "8"];
-
-/// How far a rung's width may be from its picture's before it would look wrong, in pixels.
-const APART_MAX: u64 = 2;
 
 /// The better deinterlacer came with ffmpeg 6.1.
 const DEINTERLACERS: [&str; 2] = ["bwdif_cuda", "yadif_cuda"];
@@ -41,18 +38,9 @@ async fn deinterlacer() -> &'static str {
 /// Whether a source's pictures can stay on the card on their way to these rungs.
 #[must_use]
 pub fn keeps(picture: &Picture, plan: &Plan) -> bool {
-    let is_hd = match picture.matrix.as_str() {
-        "" => picture.height >= HD_LINES,
-        matrix => matrix == "bt709",
-    };
     let is_plain = picture.pixels == "yuv420p" && !picture.is_turned;
-    let is_hdr = ["smpte2084", "arib-std-b67"].contains(&picture.transfer.as_str());
-    let Shape { width, height } = picture.shape();
-    let fits = |rung: &Rung| {
-        let due = u64::from(width) * u64::from(rung.height) / u64::from(height.max(1));
-        due.abs_diff(u64::from(rung.width)) <= APART_MAX
-    };
-    is_hd && is_plain && !is_hdr && plan.video.iter().all(fits)
+    let shape = picture.shape();
+    picture.is_hd() && is_plain && plan.video.iter().all(|rung| rung.is_filled_by(shape))
 }
 
 /// From the picture of input 0 to `[v0]`, `[v1]`, ....
@@ -92,6 +80,7 @@ mod tests {
             pixels: "yuv420p".to_owned(),
             matrix: "bt709".to_owned(),
             transfer: "bt709".to_owned(),
+            range: "tv".to_owned(),
             width: 1440,
             height: 1080,
             pixel_aspect: (4, 3),
@@ -117,6 +106,7 @@ mod tests {
             Picture { transfer: "smpte2084".to_owned(), ..picture() },
             Picture { pixels: "yuv422p10le".to_owned(), ..picture() },
             Picture { pixels: "yuvj420p".to_owned(), ..picture() },
+            Picture { range: "pc".to_owned(), ..picture() },
             Picture { is_turned: true, ..picture() },
             Picture { pixel_aspect: (1, 1), ..picture() },
         ] {

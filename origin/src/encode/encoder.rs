@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::card;
 use super::ffmpeg::{ffmpeg, last_line};
-use super::ladder::{Plan, Rung};
+use super::ladder::{Plan, Rung, Shape};
 use super::probe::Picture;
 use crate::grid::Grid;
 
@@ -149,7 +149,7 @@ impl Encoder {
         let input = format!("testsrc2=size={width}x{height}:rate=30:duration=0.5");
         let graph = match self {
             Self::Nvenc => card::scaled("[0:v]hwupload,", &plan),
-            _ => plan.video_filters("[0:v]", self),
+            _ => plan.video_filters("[0:v]", Some(Shape { width, height }), self),
         };
         let head = ["-f", "lavfi", "-i", &input, "-filter_complex", &graph].map(str::to_owned);
         let device = self.device().iter().map(|arg| (*arg).to_owned());

@@ -66,33 +66,51 @@ pub const SLATE_COLOR: &str = "0x0f2a24";
 pub const HD_COLORS: &str =
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709";
 
+/// Pixels a second that one thread scales beside all else that it does: 1080 lines at 30.
+const LIGHT: u64 = 1920 * 1080 * 30;
+
 /// Lines from which on a source that does not say how its colours are coded has those of HD.
 pub(super) const HD_LINES: u32 = 720;
 
-/// Makes pictures upright, square and of the colours of HD. ffmpeg turns them itself.
+/// Makes pictures upright, square and of the colours of HD, whatever comes after the first. ffmpeg
+/// turns them itself.
 #[must_use]
 pub fn upright(picture: &Picture, deinterlace: Deinterlace) -> String {
-    let whole = match picture.is_interlaced {
+    format!("{}{},setsar=1,{HD_COLORS}", whole(picture, deinterlace), hd_colors(picture))
+}
+
+/// The same of pictures that all are as the first one was. Where it is square and of the colours of
+/// HD, nothing is computed, which saves a copy of each.
+#[must_use]
+pub fn upright_alike(picture: &Picture, deinterlace: Deinterlace) -> String {
+    let is_square = picture.pixel_aspect.0 == picture.pixel_aspect.1;
+    match is_square && picture.is_hd() {
+        true => format!("{}setsar=1,{HD_COLORS}", whole(picture, deinterlace)),
+        false => upright(picture, deinterlace),
+    }
+}
+
+fn whole(picture: &Picture, deinterlace: Deinterlace) -> String {
+    match picture.is_interlaced {
         true => format!("bwdif=mode={}:deint=interlaced,", deinterlace.mode()),
         false => String::new(),
-    };
-    format!("{whole}{},setsar=1,{HD_COLORS}", hd_colors(picture))
+    }
 }
 
 /// Gives pictures square pixels and the colours of HD.
 fn hd_colors(picture: &Picture) -> String {
     let square = "scale=round(iw*sar):ih:flags=bilinear";
-    match (picture.transfer.as_str(), picture.matrix.as_str()) {
-        (curve @ ("smpte2084" | "arib-std-b67"), _) => format!("{square},{}", tone_mapped(curve)),
-        (_, "") if picture.height >= HD_LINES => {
+    match picture.matrix.as_str() {
+        _ if picture.is_hdr() => format!("{square},{}", tone_mapped(&picture.transfer)),
+        "" if picture.height >= HD_LINES => {
             format!("{square}:in_color_matrix=bt709:out_color_matrix=bt709:out_range=tv")
         }
         _ => format!("{square}:out_color_matrix=bt709:out_range=tv"),
     }
 }
 
-/// Brings the brightness of HDR (PQ or HLG, ITU-R BT.2100) to what a screen without it can show. It
-/// is computed in linear light, so it costs more than all else that is done to a picture.
+/// Brings the brightness of HDR to what a screen without it can show. It is computed in linear
+/// light, so it costs more than all else that is done to a picture.
 fn tone_mapped(curve: &str) -> String {
     format!(
         "zscale=tin={curve}:min=bt2020nc:pin=bt2020:rin=tv:t=linear:npl=100,format=gbrpf32le,\
@@ -137,22 +155,133 @@ pub fn of_stream(
     let pictures = match picture {
         Some(picture) if used.on_card => card::graph(picture, plan, grid, deinterlace),
         Some(picture) => {
-            let head = format!("[0:v:0]{},{},", upright(picture, deinterlace), steady(grid));
-            plan.video_filters(&head, used.encoder)
+            let upright = upright_alike(picture, deinterlace);
+            let head = format!("[0:v:0]{upright},{},", steady(grid));
+            plan.video_filters(&head, Some(picture.shape()), used.encoder)
         }
         None => {
             let head = format!("color=c={SLATE_COLOR}:s={width}x{height}:r={num}/{den},");
-            plan.video_filters(&head, used.encoder)
+            plan.video_filters(&head, Some(SLATE), used.encoder)
         }
     };
     let sounds = (0..plan.audio.len()).map(|j| match j < sounds {
         true => format!("[0:a:{j}]{}[a{j}]", level(grid)),
         false => format!("anullsrc=r={}:cl=stereo[a{j}]", grid.audio_rate),
     });
-    arguments([pictures].into_iter().chain(sounds))
+    arguments(picture, grid, [pictures].into_iter().chain(sounds))
 }
 
-/// Each graph with ffmpeg's flag for it.
-pub fn arguments(graphs: impl IntoIterator<Item = String>) -> Vec<String> {
-    graphs.into_iter().flat_map(|graph| ["-filter_complex".to_owned(), graph]).collect()
+/// Each graph with ffmpeg's flag for it, for a source with this picture.
+pub fn arguments(
+    picture: Option<&Picture>,
+    grid: &Grid,
+    graphs: impl IntoIterator<Item = String>,
+) -> Vec<String> {
+    let graphs = graphs.into_iter().flat_map(|graph| ["-filter_complex".to_owned(), graph]);
+    threads(picture, grid).iter().map(|arg| (*arg).to_owned()).chain(graphs).collect()
+}
+
+/// How many threads a graph has: as many as the machine has cores, which is ffmpeg's own choice, or
+/// one where that is enough. To share so little among more takes a hundredth of the whole ladder.
+fn threads(picture: Option<&Picture>, grid: &Grid) -> &'static [&'static str] {
+    let Shape { width, height } = shape(picture);
+    let pixels = u64::from(width) * u64::from(height) * u64::from(grid.fps.0);
+    let is_light = pixels <= LIGHT * u64::from(grid.fps.1);
+    let is_scaled_alone = picture.is_none_or(|picture| !picture.is_interlaced && !picture.is_hdr());
+    match is_light && is_scaled_alone {
+        true => &["-filter_complex_threads", "1"],
+        false => &[],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::encode::encoder::Encoder;
+    use crate::encode::ladder::Rung;
+
+    const FLAT: Rung = Rung { width: 852, height: 480, bitrate: 1, half_rate: false };
+
+    fn picture() -> Picture {
+        Picture {
+            stream: 0,
+            codec: "h264".to_owned(),
+            pixels: "yuv420p".to_owned(),
+            matrix: "bt709".to_owned(),
+            transfer: "bt709".to_owned(),
+            range: "tv".to_owned(),
+            width: 1280,
+            height: 720,
+            pixel_aspect: (1, 1),
+            is_turned: false,
+            is_interlaced: false,
+            fps: (30, 1),
+        }
+    }
+
+    /// The brightness of every pixel of a white picture of this size in a rung of 852 by 480.
+    fn brightness(size: &str, shape: Option<Shape>) -> Vec<u8> {
+        let plan = Plan { video: vec![FLAT], ..Plan::default() };
+        let source = format!("color=white:s={size}:r=1:d=1,format=yuv420p");
+        let graph = plan.video_filters("[0:v]", shape, Encoder::X264);
+        let ffmpeg = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-filter_complex", &graph])
+            .args(["-map", "[v0]", "-f", "rawvideo", "-"])
+            .output()
+            .unwrap();
+        assert!(ffmpeg.status.success(), "{}", String::from_utf8_lossy(&ffmpeg.stderr));
+        let pixels = (FLAT.width * FLAT.height) as usize;
+        assert_eq!(ffmpeg.stdout.len(), pixels * 3 / 2);
+        ffmpeg.stdout[..pixels].to_vec()
+    }
+
+    #[test]
+    fn a_rung_of_the_pictures_shape_is_filled_and_another_has_bars() {
+        let hd = Some(Shape { width: 1280, height: 720 });
+        let dark = |size: &str, shape| brightness(size, shape).iter().filter(|y| **y < 200).count();
+        assert_eq!(dark("1280x720", hd), 0);
+        let square = Some(Shape { width: 960, height: 720 });
+        let bars = (852 - 640) * 480;
+        assert!(dark("960x720", square).abs_diff(bars) <= 2 * 480);
+        assert_eq!(dark("960x720", None), dark("960x720", square));
+    }
+
+    #[test]
+    fn only_what_is_right_already_is_left_as_it_is() {
+        let is_left = |picture: &Picture| {
+            let alike = upright_alike(picture, Deinterlace::Frame);
+            let is_left = !alike.contains("scale");
+            assert!(is_left || alike == upright(picture, Deinterlace::Frame));
+            is_left
+        };
+        assert!(is_left(&picture()));
+        assert!(is_left(&Picture { matrix: String::new(), range: String::new(), ..picture() }));
+        assert!(is_left(&Picture { pixels: "yuv422p10le".to_owned(), ..picture() }));
+        for other in [
+            Picture { pixel_aspect: (4, 3), ..picture() },
+            Picture { matrix: "smpte170m".to_owned(), ..picture() },
+            Picture { matrix: String::new(), height: 576, ..picture() },
+            Picture { transfer: "arib-std-b67".to_owned(), ..picture() },
+            Picture { range: "pc".to_owned(), ..picture() },
+            Picture { pixels: "yuvj420p".to_owned(), ..picture() },
+            Picture { pixels: "gbrp".to_owned(), matrix: String::new(), ..picture() },
+        ] {
+            assert!(!is_left(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn one_thread_does_what_is_light() {
+        let grid = |fps| Grid::new(0, fps, 2000, 200).unwrap();
+        let hd = Picture { width: 1920, height: 1080, ..picture() };
+        let is_one = |picture: Option<&Picture>, fps| !threads(picture, &grid(fps)).is_empty();
+        assert!(is_one(None, (25, 1)) && is_one(Some(&hd), (30, 1)));
+        assert!(is_one(Some(&hd), (30_000, 1001)));
+        assert!(!is_one(Some(&hd), (50, 1)));
+        assert!(!is_one(Some(&Picture { is_interlaced: true, ..picture() }), (25, 1)));
+        assert!(!is_one(Some(&Picture { transfer: "smpte2084".to_owned(), ..picture() }), (25, 1)));
+    }
 }

@@ -22,6 +22,9 @@ const AUDIO_BITRATE: u32 = 96_000;
 /// encoding.
 const OVERHEAD: f64 = 1.0;
 
+/// How far a rung's width may be from its picture's before it would look wrong, in pixels.
+const APART_MAX: u64 = 2;
+
 /// What the ladder may use.
 #[derive(Debug, Clone)]
 pub struct LadderLimits {
@@ -132,6 +135,13 @@ impl Rung {
     pub fn kind(&self) -> Kind {
         if self.half_rate { Kind::HalfVideo } else { Kind::Video }
     }
+
+    /// Whether a picture of this shape fills it, but for what nobody sees.
+    #[must_use]
+    pub fn is_filled_by(&self, Shape { width, height }: Shape) -> bool {
+        let due = u64::from(width) * u64::from(self.height) / u64::from(height.max(1));
+        due.abs_diff(u64::from(self.width)) <= APART_MAX
+    }
 }
 
 /// A source, as far as a ladder depends on it.
@@ -169,15 +179,21 @@ impl Plan {
         video.chain(audio).collect()
     }
 
-    /// Filters from the picture `[source]` to `[v0]`, `[v1]`, ...: the shape is kept, and bars fill
-    /// the rest.
+    /// Filters from the picture `[source]` to `[v0]`, `[v1]`, ...: its shape is kept, and bars fill
+    /// the rest. Where `shape` is known to be that of all its pictures, what would be a bar of a
+    /// line is cut off instead, which also saves a copy of each picture.
     #[must_use]
-    pub fn video_filters(&self, source: &str, encoder: Encoder) -> String {
+    pub fn video_filters(&self, source: &str, shape: Option<Shape>, encoder: Encoder) -> String {
         let upload = encoder.upload();
-        self.split(source, |Rung { width, height, .. }| {
+        self.split(source, |rung| {
+            let Rung { width, height, .. } = rung;
+            let (side, fit) = match shape.is_some_and(|shape| rung.is_filled_by(shape)) {
+                true => ("increase", format!("crop={width}:{height}")),
+                false => ("decrease", format!("pad={width}:{height}:-1:-1")),
+            };
             format!(
-                "scale={width}:{height}:flags=bilinear:force_original_aspect_ratio=decrease,\
-                 pad={width}:{height}:-1:-1,setsar=1,{HD_COLORS},{upload}"
+                "scale={width}:{height}:flags=bilinear:force_original_aspect_ratio={side},{fit},\
+                 setsar=1,{HD_COLORS},{upload}"
             )
         })
     }

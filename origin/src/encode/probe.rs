@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::EncodeError;
 use super::ffmpeg::last_line;
+use super::graph::HD_LINES;
 use super::ladder::Shape;
 use super::rate;
 
@@ -44,6 +45,8 @@ pub struct Picture {
     pub matrix: String,
     /// Name of the curve by which its brightness is coded; empty where the source does not say.
     pub transfer: String,
+    /// Name of the range of its values; empty where the source does not say.
+    pub range: String,
     /// Pixels of a coded line.
     pub width: u32,
     /// Coded lines.
@@ -88,6 +91,23 @@ impl Picture {
             true => Shape { width: self.height, height: width },
             false => Shape { width, height: self.height },
         }
+    }
+
+    /// Whether its colours are those of HD, or taken for them, in their usual range.
+    #[must_use]
+    pub fn is_hd(&self) -> bool {
+        let is_hd = match self.matrix.as_str() {
+            "" => self.height >= HD_LINES,
+            matrix => matrix == "bt709",
+        };
+        let is_video = self.pixels.starts_with("yuv4") && self.range != "pc";
+        is_hd && is_video && !self.is_hdr()
+    }
+
+    /// Whether its brightness goes beyond that of a usual screen: PQ or HLG, ITU-R BT.2100.
+    #[must_use]
+    pub fn is_hdr(&self) -> bool {
+        ["smpte2084", "arib-std-b67"].contains(&self.transfer.as_str())
     }
 }
 
@@ -178,6 +198,7 @@ struct ToldStream {
     pix_fmt: String,
     color_space: String,
     color_transfer: String,
+    color_range: String,
     width: u32,
     height: u32,
     sample_aspect_ratio: String,
@@ -244,6 +265,7 @@ impl ToldStream {
             pixels: self.pix_fmt.clone(),
             matrix: self.color_space.clone(),
             transfer: self.color_transfer.clone(),
+            range: self.color_range.clone(),
             width: self.width,
             height: self.height,
             pixel_aspect: aspect(&self.sample_aspect_ratio),

@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use super::EncodeError;
 use super::encoder::{Encoder, Preset};
 use super::ffmpeg::{ffmpeg, last_line};
-use super::ladder::{Plan, Rung};
+use super::ladder::{Plan, Rung, Shape};
 use crate::grid::Grid;
 
 /// Seconds of picture that are encoded for a measurement.
@@ -92,11 +92,12 @@ pub async fn measure(
     let Rung { width, height, .. } = rung;
     let (num, den) = fps;
     let source = format!("testsrc2=size={width}x{height}:rate={num}/{den}:duration={MEASURED_S}");
+    let graph = plan.video_filters("[0:v]", Some(Shape { width, height }), encoder);
     let output = ffmpeg()
         .args(["-v", "info", "-benchmark"])
         .args(encoder.device())
         .args(["-f", "lavfi", "-i", &source])
-        .args(["-filter_complex", &plan.video_filters("[0:v]", encoder)])
+        .args(["-filter_complex", &graph])
         .args(plan.outputs(&grid, 0, encoder, |_| "/dev/null".to_owned()))
         .output()
         .await

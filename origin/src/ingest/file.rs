@@ -41,11 +41,13 @@ impl Played<'_> {
         let list = write_list(self.path, length_ms, turns, folder)?;
         let end_s = length_ms * turns / 1000;
         let (mut inputs, mut graphs) = (Inputs::default(), Vec::new());
-        let head = match &self.source.picture {
+        let picture = self.source.picture.as_ref();
+        let head = match picture {
             Some(picture) => self.picture(picture, &list, end_s, &mut inputs),
             None => format!("[{}:v]", inputs.beat(&color(SLATE, self.grid, end_s))),
         };
-        graphs.push(self.plan.video_filters(&head, self.encoder));
+        let shape = Some(graph::shape(picture));
+        graphs.push(self.plan.video_filters(&head, shape, self.encoder));
         for j in 0..self.plan.audio.len() {
             let silence =
                 format!("anullsrc=r={}:cl=stereo:n={AAC_FRAME}:d={end_s}", self.grid.audio_rate);
@@ -61,7 +63,7 @@ impl Played<'_> {
                 None => format!("[{beat}:a]anull[a{j}]"),
             });
         }
-        inputs.args.extend(graph::arguments(graphs));
+        inputs.args.extend(graph::arguments(picture, self.grid, graphs));
         Ok(inputs.args)
     }
 
@@ -72,7 +74,7 @@ impl Played<'_> {
             "[{}:{}]{}[p];[{beat}:v][p]streamselect=inputs=2:map=1,{},",
             inputs.list(list),
             picture.stream,
-            graph::upright(picture, self.deinterlace),
+            graph::upright_alike(picture, self.deinterlace),
             graph::steady(self.grid)
         )
     }

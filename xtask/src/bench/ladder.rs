@@ -1,12 +1,13 @@
 //! What the origin's ladder costs over bare ffmpeg that makes the same outputs of the same clip:
-//! the processor time of one second of media, by turns, each alone on the machine.
+//! the processor time of one second of media. The two run side by side and are measured over the
+//! same seconds, because the machine's speed changes from minute to minute.
 //!
-//! The origin's: its whole process and its encoder, from one whole segment to another, without
-//! viewers, edge or breaks, and with its creatives prepared before. So it has in it the playlists,
-//! the index, the synced files and the snapshots. Bare ffmpeg's: what a person would type. It reads
-//! the clip in real time in a loop, scales once for each rung by the same scaler, and has the
-//! encoders' options word for word from the running encoder's command line. Its own muxer writes
-//! HLS with segments of the same length in fMP4. It makes no parts, and neither's start is counted.
+//! The origin's: its whole process and its encoder, without viewers, edge or breaks, and with its
+//! creatives prepared before. So it has in it the playlists, the index, the synced files and the
+//! snapshots. Bare ffmpeg's: what a person would type. It reads the clip in real time in a loop,
+//! scales once for each rung by the same scaler, and has the encoders' options word for word from
+//! the running encoder's command line. Its own muxer writes HLS with segments of the same length in
+//! fMP4. It makes no parts, and neither's start is counted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,17 +21,18 @@ use super::process::{cpu_s, cpu_s_with_children};
 use super::{Figure, median};
 use crate::children::{AtSignal, Group};
 use crate::servers::{Plan, Servers};
-use crate::{clip, live, paths, up};
+use crate::{clip, paths, up};
 
-const PAIRS: usize = 5;
+/// Each with a start of its own.
+const TURNS: usize = 3;
+/// Over which the time is taken. Both make media in real time, so as many seconds of media.
+const MEASURED: Duration = Duration::from_secs(40);
 /// Of two seconds, as the origin's are unless set.
 const SEGMENT: Duration = Duration::from_secs(2);
-/// Over which the time is taken: 30 s of media.
-const SEGMENTS: u32 = 15;
-/// Before that, for what only a start costs.
-const FIRST: u32 = 2;
+/// That bare ffmpeg writes before that, for what only a start costs.
+const FIRST: usize = 2;
 const POLL: Duration = Duration::from_millis(10);
-/// All rungs up to 720 lines: what two cores can encode in real time, each turn alone.
+/// All rungs up to 720 lines: what two cores can encode twice in real time.
 const FLAGS: [&str; 6] = ["--languages", "en", "--max-height", "720", "--cpu-percent", "90"];
 
 pub(super) fn measure() -> Result<Vec<Figure>> {
@@ -39,42 +41,48 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let scratch = tempfile::tempdir()?;
     let clip = clip()?;
     let mut turns = Vec::new();
-    for _ in 0..PAIRS {
-        let (origin, command) = origin(&clip, scratch.path())?;
-        let bare = bare(&clip, &command)?;
-        let (of_it, ratio) = (origin.encoder, origin.all() / bare);
+    for _ in 0..TURNS {
+        let cost = turn(&clip, scratch.path())?;
         println!(
-            "  origin {:.4} s ({of_it:.4} s of it its ffmpeg), bare ffmpeg {bare:.4} s: {ratio:.3}",
-            origin.all()
+            "  origin {:.4} s ({:.4} s of it its ffmpeg), bare ffmpeg {:.4} s: {:.3}",
+            cost.all(),
+            cost.encoder,
+            cost.bare,
+            cost.ratio()
         );
-        turns.push((origin, bare));
+        turns.push(cost);
     }
-    let of = |cost: fn(&(Cost, f64)) -> f64| median(turns.iter().map(cost));
+    let of = |cost: fn(&Cost) -> f64| median(turns.iter().map(cost));
     Ok(vec![
-        Figure::new("origin and its ffmpeg", of(|(origin, _)| origin.all()), "s"),
-        Figure::new("its ffmpeg alone", of(|(origin, _)| origin.encoder), "s"),
-        Figure::new("bare ffmpeg", of(|(_, bare)| *bare), "s"),
-        Figure::new("ratio of the two", of(|(origin, bare)| origin.all() / bare), "").at_most(1.05),
+        Figure::new("origin and its ffmpeg", of(Cost::all), "s"),
+        Figure::new("its ffmpeg alone", of(|cost| cost.encoder), "s"),
+        Figure::new("bare ffmpeg", of(|cost| cost.bare), "s"),
+        Figure::new("its ffmpeg alone, to bare ffmpeg", of(|cost| cost.encoder / cost.bare), ""),
+        Figure::new("ratio of the two", of(Cost::ratio), "").at_most(1.05),
     ])
 }
 
 /// Seconds of processor time for a second of media.
-#[derive(Clone, Copy)]
 struct Cost {
     /// The origin's own process.
     process: f64,
     encoder: f64,
+    bare: f64,
 }
 
 impl Cost {
-    fn all(self) -> f64 {
+    fn all(&self) -> f64 {
         self.process + self.encoder
+    }
+
+    fn ratio(&self) -> f64 {
+        self.all() / self.bare
     }
 }
 
-/// What the origin takes, and the command line of its encoder. Its folder is kept for the next
-/// turn, so that creatives are prepared once.
-fn origin(clip: &Path, data: &Path) -> Result<(Cost, Vec<String>)> {
+/// Both at once. The origin's folder is kept for the next turn, so that creatives are prepared
+/// once.
+fn turn(clip: &Path, data: &Path) -> Result<Cost> {
     let mut plan = Plan::fresh(data, &format!("file:{}", clip.display()))?;
     plan.scheduled = false;
     plan.origin_flags = FLAGS.map(str::to_owned).into();
@@ -87,29 +95,18 @@ fn origin(clip: &Path, data: &Path) -> Result<(Cost, Vec<String>)> {
         [encoder] => encoder,
         ref others => bail!("expected one encoder of the origin, found {}", others.len()),
     };
-    let playlist = format!("{}/live/demo/v720/index.m3u8", servers.origin_url());
-    let first = next_sequence(&live::get(&playlist)?)? + u64::from(FIRST);
-    segment_is_whole(&playlist, first, FIRST)?;
-    let before = (cpu_s_with_children(process)?, cpu_s(encoder)?);
-    segment_is_whole(&playlist, first + u64::from(SEGMENTS), SEGMENTS - 1)?;
-    let after = (cpu_s_with_children(process)?, cpu_s(encoder)?);
+    let folder = tempfile::tempdir()?;
+    let bare = bare(clip, &command_line(encoder)?, folder.path())?;
+    segments_are_written(&folder.path().join("0/index.m3u8"), FIRST)?;
+    let taken = || -> Result<[f64; 3]> {
+        Ok([cpu_s_with_children(process)?, cpu_s(encoder)?, cpu_s(bare.id())?])
+    };
+    let (begun, before) = (Instant::now(), taken()?);
+    sleep(MEASURED);
+    let (measured, after) = (begun.elapsed(), taken()?);
     servers.tend()?;
-    let media_s = (SEGMENT * SEGMENTS).as_secs_f64();
-    let (process, encoding) = ((after.0 - before.0) / media_s, (after.1 - before.1) / media_s);
-    Ok((Cost { process, encoder: encoding }, command_line(encoder)?))
-}
-
-/// The first sequence number that a media playlist does not list as whole.
-fn next_sequence(playlist: &str) -> Result<u64> {
-    let first = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
-    let first: u64 = first.context("no media sequence in the origin's playlist")?.parse()?;
-    Ok(first + u64::try_from(playlist.matches("#EXTINF:").count())?)
-}
-
-/// Sleeps for so many segments, and then waits in a single request, which costs the origin least.
-fn segment_is_whole(playlist: &str, sequence: u64, asleep: u32) -> Result<()> {
-    sleep(SEGMENT * asleep);
-    live::get(&format!("{playlist}?_HLS_msn={sequence}")).map(drop)
+    let cost = |at: usize| (after[at] - before[at]) / measured.as_secs_f64();
+    Ok(Cost { process: cost(0), encoder: cost(1), bare: cost(2) })
 }
 
 fn command_line(pid: u32) -> Result<Vec<String>> {
@@ -118,9 +115,8 @@ fn command_line(pid: u32) -> Result<Vec<String>> {
     Ok(text.trim_end_matches('\0').split('\0').map(str::to_owned).collect())
 }
 
-/// What bare ffmpeg takes for the outputs of the origin's encoder.
-fn bare(clip: &Path, encoder: &[String]) -> Result<f64> {
-    let folder = tempfile::tempdir()?;
+/// Bare ffmpeg that writes the outputs of the origin's encoder, each into a folder of its own.
+fn bare(clip: &Path, encoder: &[String], folder: &Path) -> Result<Group> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg
         .args(["-hide_banner", "-nostdin", "-y", "-v", "warning"])
@@ -129,7 +125,7 @@ fn bare(clip: &Path, encoder: &[String]) -> Result<f64> {
         .args(["-filter_complex", &filters(encoder)?])
         .stdin(Stdio::null());
     for (at, options) in outputs(encoder).into_iter().enumerate() {
-        let folder = folder.path().join(at.to_string());
+        let folder = folder.join(at.to_string());
         fs::create_dir(&folder)?;
         ffmpeg
             .args(options)
@@ -137,13 +133,7 @@ fn bare(clip: &Path, encoder: &[String]) -> Result<f64> {
             .args(["-hls_time", &SEGMENT.as_secs().to_string()])
             .arg(folder.join("index.m3u8"));
     }
-    let ffmpeg = Group::spawn(&mut ffmpeg, AtSignal::Stops)?;
-    let playlist = folder.path().join("0/index.m3u8");
-    segments_are_written(&playlist, FIRST)?;
-    let before = cpu_s(ffmpeg.id())?;
-    segments_are_written(&playlist, FIRST + SEGMENTS)?;
-    let took = cpu_s(ffmpeg.id())? - before;
-    Ok(took / (SEGMENT * SEGMENTS).as_secs_f64())
+    Group::spawn(&mut ffmpeg, AtSignal::Stops)
 }
 
 /// The picture of the clip at each size of the origin's graph, `[v0]` and so on.
@@ -181,11 +171,10 @@ fn outputs(encoder: &[String]) -> Vec<Vec<String>> {
     outputs
 }
 
-fn segments_are_written(playlist: &Path, count: u32) -> Result<()> {
-    let deadline = Instant::now() + SEGMENT * (count + 5);
-    let wanted = usize::try_from(count)?;
+fn segments_are_written(playlist: &Path, count: usize) -> Result<()> {
+    let deadline = Instant::now() + SEGMENT * (u32::try_from(count)? + 5);
     let written = || fs::read_to_string(playlist).unwrap_or_default().matches("#EXTINF:").count();
-    while written() < wanted {
+    while written() < count {
         if Instant::now() > deadline {
             bail!("bare ffmpeg did not write {count} segments in time");
         }
