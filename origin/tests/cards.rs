@@ -5,10 +5,13 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
+
 use common::stage::Stage;
 use common::{binary, script, wait};
 
-/// While the file `broken` is there, the card fails in the words of one that is absent.
+/// While the file `broken` is there, the card fails in the words of one that is absent; while
+/// `hangs` is there, it never ends with a slate.
 const SCRIPT: &str = r#"#!/bin/sh
 all=$*
 card=
@@ -39,6 +42,9 @@ if [ "$card" ] && [ -e "${0%/*}/broken" ]; then
     echo "Cannot load libcuda.so.1" >&2
     exit 1
 fi
+if [ "$card" ] && [ -e "${0%/*}/hangs" ]; then
+    case "$all" in *filler-*) exec sleep 600 ;; esac
+fi
 exec REAL "$@"
 "#;
 
@@ -65,17 +71,32 @@ fn leave(stage: &Stage, camera: common::Running) {
     stage.more(2);
 }
 
+/// An origin whose card is the script, of which the folder is told.
+fn stage(scripts: &Path) -> (Stage, PathBuf) {
+    let mut command = binary();
+    command.env("PATH", script::in_place_of_ffmpeg(scripts, SCRIPT));
+    (Stage::by(command, &["--encoder", "nvenc"]), scripts.join("bin"))
+}
+
+/// How often a slate was coded for missing pictures; those that end breaks are shorter.
+fn slates(stage: &Stage) -> usize {
+    stage.told("creative=\"Back in a moment\" segments=20")
+}
+
+/// The card fails for good.
+fn fail(stage: &Stage, bin: &Path) {
+    std::fs::write(bin.join("broken"), "").unwrap();
+    stage.kill_encoder();
+    wait("the processor", || stage.shown()["media"]["encoder"] == "x264");
+}
+
 #[test]
 fn a_card_has_a_slate_of_its_own_and_the_processor_takes_its_place() {
     let scripts = tempfile::tempdir().unwrap();
-    let bin = scripts.path().join("bin");
-    let mut command = binary();
-    command.env("PATH", script::in_place_of_ffmpeg(scripts.path(), SCRIPT));
-    let stage = Stage::by(command, &["--encoder", "nvenc"]);
+    let (stage, bin) = stage(scripts.path());
     let camera = stage.camera(CAMERA);
-    // Of the card, and of the processor for later. Those that end breaks are shorter.
-    let slates = || stage.told("creative=\"Back in a moment\" segments=20");
-    wait("the picture and its slates", || stage.is_up() && slates() >= 2);
+    // Of the card, and of the processor for later.
+    wait("the picture and its slates", || stage.is_up() && slates(&stage) >= 2);
     assert_eq!(stage.shown()["media"]["encoder"], "nvenc", "{}", stage.log());
     assert!(bin.join("scales").exists(), "the pictures leave the card");
 
@@ -85,13 +106,25 @@ fn a_card_has_a_slate_of_its_own_and_the_processor_takes_its_place() {
     stage.more(1);
     stage.check_all();
 
-    std::fs::write(bin.join("broken"), "").unwrap();
-    stage.kill_encoder();
-    wait("the processor", || stage.shown()["media"]["encoder"] == "x264");
+    fail(&stage, &bin);
     wait("its pictures", || changes(&stage) == 1 && stage.lacking().is_empty());
     leave(&stage, camera);
     assert_eq!(changes(&stage), 1, "{}", stage.playlist("v160"));
-    assert_eq!(slates(), 2, "{}", stage.log());
+    assert_eq!(slates(&stage), 2, "{}", stage.log());
     let gaps = published(&stage, "gap");
     assert_eq!(gaps, 0.0, "{}\n{}", stage.playlist("v160"), stage.log());
+}
+
+#[test]
+fn a_card_that_hangs_with_its_slate_holds_up_the_processors_no_longer_than_it_is_used() {
+    let scripts = tempfile::tempdir().unwrap();
+    std::fs::create_dir(scripts.path().join("bin")).unwrap();
+    std::fs::write(scripts.path().join("bin/hangs"), "").unwrap();
+    let (stage, bin) = stage(scripts.path());
+    let camera = stage.camera(CAMERA);
+    wait("the picture", || stage.is_up());
+    assert_eq!(slates(&stage), 0, "{}", stage.log());
+    fail(&stage, &bin);
+    wait("the processor's slate", || slates(&stage) == 1);
+    leave(&stage, camera);
 }

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -327,16 +327,26 @@ impl LiveEvent {
     /// Has slate and silence coded as the live picture is: again when the processor takes a card's
     /// place.
     async fn send_fillers(self, packager: WeakSink) {
-        let mut coded_by = None;
         while !packager.is_closed() {
             let encoder = self.config.ladder.encoder.current();
-            if coded_by.replace(encoder) != Some(encoder) {
-                self.code_fillers(encoder, &packager).await;
+            let mut given_up = pin!(self.given_up(encoder, &packager));
+            tokio::select! {
+                () = self.code_fillers(encoder, &packager) => {
+                    // No card comes back.
+                    if encoder == Encoder::X264 {
+                        return;
+                    }
+                    given_up.await;
+                }
+                // A card may hang.
+                () = &mut given_up => {}
             }
-            // No card comes back.
-            if encoder == Encoder::X264 {
-                return;
-            }
+        }
+    }
+
+    /// Waits for another encoder, or for the event's end.
+    async fn given_up(&self, encoder: Encoder, packager: &WeakSink) {
+        while self.config.ladder.encoder.current() == encoder && !packager.is_closed() {
             tokio::time::sleep(FALLBACK_LOOK).await;
         }
     }

@@ -11,7 +11,7 @@ pub(crate) fn in_place_of_ffmpeg(folder: &Path, text: &str) -> String {
     let real = Command::new("sh").args(["-c", "command -v ffmpeg"]).output().unwrap();
     let real = String::from_utf8(real.stdout).unwrap();
     let bin = folder.join("bin");
-    fs::create_dir(&bin).unwrap();
+    fs::create_dir_all(&bin).unwrap();
     let script = bin.join("ffmpeg");
     fs::write(&script, text.replace("REAL", real.trim())).unwrap();
     fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
