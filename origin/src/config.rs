@@ -39,6 +39,7 @@ use crate::ingest::{Entrances, Input, Limits, SrtLimits, TsLimits};
 use crate::package::packager::Patience;
 use crate::secret::Secret;
 use crate::store::DiskLimits;
+use crate::viewers::page::VIEWER;
 pub use admission::Admission;
 use defaults::defaults;
 pub use origin::{StreamsConfig, WhenRemoved};
@@ -414,10 +415,11 @@ fn languages(reader: &mut Reader) -> Vec<String> {
 
 fn page(reader: &mut Reader) -> Option<PathBuf> {
     let page = PathBuf::from(reader.optional(|s| &s.page)?);
-    if !page.join("index.html").is_file() {
+    if !page.join(VIEWER).join("index.html").is_file() {
         let place = reader.place("page", |s| &s.page);
         let remedy = "build the page first, or leave the setting out to serve none";
-        reader.fault(place, &format!("{} has no index.html", page.display()), remedy);
+        let fault = format!("{} has no {VIEWER}/index.html", page.display());
+        reader.fault(place, &fault, remedy);
     }
     Some(page)
 }

@@ -26,7 +26,7 @@ use crate::streams::{Database, DatabaseError, Load, Streams, StreamsError};
 use crate::viewers::ApiAndPage;
 use crate::viewers::api::Api;
 use crate::viewers::front::Front;
-use crate::viewers::page::Page;
+use crate::viewers::page::{Page, VIEWER};
 
 /// Why an origin does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,7 @@ pub async fn run(
     let _lock = lock(config)?;
     let keyring = keys::read_or_make(&config.keyring)?;
     let publisher = Arc::new(DocumentPublisher::open(&config.data.join("documents"), &keyring)?);
-    let page = config.page.as_deref().map(open_page).transpose()?;
+    let page = config.page.as_ref().map(|page| open_page(&page.join(VIEWER))).transpose()?;
     let events = Registry::default();
     let api = Arc::new(Api::new(events.clone(), config.open_playback));
     let shown = ApiAndPage { api: Arc::clone(&api), page: page.clone() };

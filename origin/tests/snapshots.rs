@@ -46,8 +46,10 @@ fn document(origin: &Origin, name: &str) -> (u64, Value) {
 #[test]
 fn a_list_says_which_snapshots_there_are_the_pages_files_among_them() {
     let page = tempfile::tempdir().unwrap();
+    let files = page.path().join("viewer");
+    std::fs::create_dir(&files).unwrap();
     for (name, text) in [("index.html", "<p>first"), ("a.js", "1"), (".secret", "hidden")] {
-        std::fs::write(page.path().join(name), text).unwrap();
+        std::fs::write(files.join(name), text).unwrap();
     }
     let folder = page.path().to_str().unwrap();
     let origin =
@@ -67,8 +69,8 @@ fn a_list_says_which_snapshots_there_are_the_pages_files_among_them() {
     // What stays the same is the same document.
     origin.take();
     assert_eq!(document(&origin, "snapshots/page/index.html").0, first);
-    std::fs::write(page.path().join("index.html"), "<p>second").unwrap();
-    std::fs::remove_file(page.path().join("a.js")).unwrap();
+    std::fs::write(files.join("index.html"), "<p>second").unwrap();
+    std::fs::remove_file(files.join("a.js")).unwrap();
     origin.take();
     let (second, index) = document(&origin, "snapshots/page/index.html");
     assert!(second > first && index["body"] == "<p>second");

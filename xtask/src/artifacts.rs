@@ -27,6 +27,10 @@ pub(crate) const PACKAGES: [&str; 6] = [
 
 type Build = fn() -> Result<PathBuf>;
 
+/// The folder of the page for viewers.
+const VIEWER: &str = "viewer";
+const PAGES: [&str; 1] = [VIEWER];
+
 const BUILDS: [(&str, Build); 7] = [
     ("page", page),
     ("component", component),
@@ -147,7 +151,7 @@ fn worker() -> Result<PathBuf> {
     Ok(folder.join("build"))
 }
 
-/// The page, bundled.
+/// The pages, bundled, each in a folder of its own.
 pub(crate) fn page() -> Result<PathBuf> {
     let packages = tools::packages()?;
     let source = paths::root().join("origin/page");
@@ -155,19 +159,23 @@ pub(crate) fn page() -> Result<PathBuf> {
     if out.exists() {
         std::fs::remove_dir_all(&out)?;
     }
-    std::fs::create_dir_all(&out)?;
-    let mut bundle = Command::new(packages.program("esbuild"));
-    bundle
-        .current_dir(&source)
-        .args(["src/page.js", "page.css", "--bundle", "--minify"])
-        .args(["--format=esm", "--target=es2022", "--entry-names=[name]"])
-        .arg(format!("--outdir={}", out.display()))
-        .env("NODE_PATH", packages.folder().join("node_modules"));
-    run::logged("build page", &mut bundle)?;
-    for name in ["index.html", "mark.svg"] {
-        std::fs::copy(source.join(name), out.join(name))?;
+    for page in PAGES {
+        let (from, to) = (source.join(page), out.join(page));
+        std::fs::create_dir_all(&to)?;
+        let mut bundle = Command::new(packages.program("esbuild"));
+        bundle
+            .current_dir(&from)
+            .args(["page.js", "page.css", "--bundle", "--minify"])
+            .args(["--format=esm", "--target=es2022", "--entry-names=[name]"])
+            .arg(format!("--outdir={}", to.display()))
+            .env("NODE_PATH", packages.folder().join("node_modules"));
+        run::logged(&format!("build page of the {page}"), &mut bundle)?;
+        std::fs::copy(from.join("index.html"), to.join("index.html"))?;
+        std::fs::copy(source.join("mark.svg"), to.join("mark.svg"))?;
     }
-    std::fs::copy(packages.file("hls.js/dist/hls.worker.js"), out.join("hls.worker.js"))?;
+    let worker = "hls.worker.js";
+    let from = packages.file("hls.js/dist").join(worker);
+    std::fs::copy(from, out.join(VIEWER).join(worker))?;
     Ok(out)
 }
 

@@ -11,6 +11,9 @@ use crate::http::{not_found, reply};
 /// Largest file that is served.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
+/// Of the folder of pages, the part for viewers.
+pub const VIEWER: &str = "viewer";
+
 /// A folder of files.
 pub struct Page {
     folder: PathBuf,

@@ -2,8 +2,8 @@
 // The fragment never leaves the browser, and the token goes only to the control address that came
 // with it.
 
-import { element, json, make, soon, text } from './dom.js';
-import { poll } from './poll.js';
+import { element, json, make, soon, text } from '../shared/dom.js';
+import { poll } from '../shared/poll.js';
 
 const EVERY_MS = 1500;
 const FLAGS = [

@@ -1,7 +1,7 @@
 // The cohort picker: what this viewer says of himself, kept in the page's address so that a window
 // can be opened again.
 
-import { json, make, soon } from './dom.js';
+import { json, make, soon } from '../shared/dom.js';
 
 // The values of the demonstration's cohort schema. The empty one claims nothing: the edge decides.
 const FIELDS = [

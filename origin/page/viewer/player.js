@@ -3,7 +3,7 @@
 // under way.
 
 import Hls from 'hls.js';
-import { element, make } from './dom.js';
+import { element, make } from '../shared/dom.js';
 import { revisionOf } from './stream.js';
 
 const RETRY_FIRST_MS = 800;

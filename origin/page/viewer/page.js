@@ -10,7 +10,7 @@ import { Player } from './player.js';
 import { Score } from './score.js';
 import { Timeline } from './timeline.js';
 import { cohortOf, describe } from './stream.js';
-import { element, json, keyed, soon, text } from './dom.js';
+import { element, json, keyed, soon, text } from '../shared/dom.js';
 
 const CLOCK_MS = 1000;
 const CLOCK_MOST_MS = 15_000;

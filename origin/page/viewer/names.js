@@ -1,6 +1,6 @@
 // What people call the creatives. The API knows; an identifier stands in until it has told.
 
-import { json, soon } from './dom.js';
+import { json, soon } from '../shared/dom.js';
 
 const AGAIN_MS = 10_000;
 

@@ -1,7 +1,7 @@
 // The score: from `/api/events/{event}/score` through the edge, with where the answer came from.
 
-import { element, json, soon, text } from './dom.js';
-import { poll } from './poll.js';
+import { element, json, soon, text } from '../shared/dom.js';
+import { poll } from '../shared/poll.js';
 
 const EVERY_MS = 3000;
 const TITLES = { live: 'live API', snapshot: 'snapshot', stale: 'stale snapshot', gone: 'no API' };
