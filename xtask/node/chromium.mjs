@@ -29,18 +29,15 @@ export async function withChromium(use) {
   }
 }
 
-/**
- * What no page of a run may do: throw what nobody catches, or ask any other than the edge and, for
- * an operator, the control address.
- */
+/** What no page of a run may do: throw what nobody catches, or ask any other than its own server. */
 export const faults = { thrown: [], outside: [] };
 
 /** A page of a viewer who shares nothing with the others, and what it complains of. */
 export async function open(browser, url) {
   const context = await browser.newContext({ viewport: DESKTOP });
-  const allowed = addresses(new URL(url));
+  const { origin } = new URL(url);
   context.on('request', (request) => {
-    if (leaves(request.url(), allowed)) faults.outside.push(request.url());
+    if (leaves(request.url(), origin)) faults.outside.push(request.url());
   });
   const page = await context.newPage();
   const problems = [];
@@ -53,22 +50,10 @@ export async function open(browser, url) {
   return { page, problems, opened };
 }
 
-function addresses(url) {
-  const control = operator(url.hash);
-  return control === null ? [url.origin] : [url.origin, new URL(control.address).origin];
-}
-
-/** What a page's fragment says of its operator, or null. */
-export function operator(fragment) {
-  const told = new URLSearchParams(fragment.slice(1));
-  const [address, token] = [told.get('operator'), told.get('token')];
-  return address === null || token === null ? null : { address, token };
-}
-
 /** A blob has the origin of the page that made it. */
 function leaves(address, allowed) {
   const { protocol, origin } = new URL(address);
-  return protocol !== 'data:' && !allowed.includes(origin);
+  return protocol !== 'data:' && origin !== allowed;
 }
 
 /** What the page measured of itself. */

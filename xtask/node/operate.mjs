@@ -1,49 +1,46 @@
-// An operator and two viewers of different cohorts: clicks what the page offers and prints, as one
-// line of JSON, what came of it.
+// Two viewers of different cohorts in Chromium, while an operator works at the control API. Prints,
+// as one line of JSON, what the pages showed of it.
 // Usage: node operate.mjs
-// '{"packages":DIR,"chromium":FILE,"page":URL,"operator":FRAGMENT,"query":QUERY,"shots":DIR}'
+// '{"packages":DIR,"chromium":FILE,"page":URL,"control":URL,"token":TOKEN,"queries":[QUERY,QUERY],
+//   "shots":DIR}'
 
-import { faults, measured, open, operator, plan, withChromium } from './chromium.mjs';
+import { faults, measured, open, plan, withChromium } from './chromium.mjs';
 
 const PATIENCE_MS = 40_000;
 const POLL_MS = 250;
-const BREAK_S = '60';
+const BREAK_S = 60;
 /** Long enough for creatives to be told apart, and far from the break's end. */
 const WATCH_MS = 7000;
-const PHONE = { width: 390, height: 844 };
-const LABELS = {
-  ads: 'Ads',
-  snapshots: 'Snapshots',
-  'low-latency': 'Low latency',
-  api: 'Origin API',
-};
-/** What the page says of the moment, and how each reads. */
+const NARROW = [{ width: 390, height: 844 }, { width: 320, height: 640 }];
+/** What the page's details say of the moment, and how each reads. */
 const FACTS = {
-  'm-latency': /^\d\.\d\d$/,
+  'm-latency': /^\d\.\d\d s$/,
+  'm-picture': /^\d\.\d\d s$/,
   'm-sequence': /^\d+$/,
   'm-revision': /^\d+$/,
   'm-discontinuity': /^\d+$/,
-  'm-buffer': /^\d+\.\d s$/,
+  'm-buffer': /^\d+\.\d\d s$/,
   'm-stalls': /^\d+$/,
   'm-dropped': /^\d+$/,
-  'cohort-name': /^[a-z0-9+-]+( · [a-z0-9+-]+)+$/,
+  'cohort-name': /^18 to 34 years, women, in a large city, on a phone, Hindi$/,
 };
 
 const checks = [];
 
 await withChromium(async (browser) => {
-  const one = await open(browser, `${plan.page}?${plan.query}${plan.operator}`);
-  const other = await open(browser, plan.page);
+  const [one, other] = await Promise.all(
+    plan.queries.map((query) => open(browser, `${plan.page}?${query}`)),
+  );
   const fetched = mediaOf(one.page);
   try {
-    await playing(one.page);
-    await pick(other.page, { age: '35-plus', gender: 'm', metro: 'rest' });
+    await Promise.all([playing(one.page), playing(other.page)]);
+    await one.page.click('#details-open');
     await breakAndReturn(one.page, other.page);
     await apiAway(one.page);
     await menus(one.page, fetched);
-    await phone(one.page);
-    await adsOff(browser, one.page);
-    await lowLatencyOff(browser, one.page);
+    await narrow(one.page);
+    await adsOff(browser);
+    await lowLatencyOff(browser);
   } catch (error) {
     check(false, error.message.split('\n')[0]);
     await one.page.screenshot({ path: `${plan.shots}/operator-failed.png` });
@@ -78,18 +75,6 @@ async function playing(page) {
   await until('a picture', async () => (await measured(page)).firstPictureMs !== null);
 }
 
-/** By the picker, as a viewer would. */
-async function pick(page, values) {
-  await playing(page);
-  for (const [name, value] of Object.entries(values))
-    await page.selectOption(`#cohort select[name=${name}]`, value);
-  const cohort = await until('the picked cohort', async () => {
-    const now = await measured(page);
-    return now.cohort?.startsWith('35-plus.m.rest.') && now.playing && now.cohort;
-  });
-  check(true, `the picker leads to cohort ${cohort}`);
-}
-
 /** What stands there once all of it reads as it must, `more` included. */
 async function facts(page, what, more) {
   const wanted = Object.entries({ ...FACTS, ...more });
@@ -113,62 +98,58 @@ async function facts(page, what, more) {
   return shown;
 }
 
-async function breakAndReturn(page, other) {
-  const before = await facts(page, 'before the break', {
-    'timeline-text': /^content, sequence \d+$/, 'm-picture': /^\d\.\d\d s read off the picture$/,
-  });
-  await page.selectOption('#op-length', BREAK_S);
-  await page.click('#op-break');
+async function breakAndReturn(other) {
+  const before = await facts(page, 'before the break', { 'timeline-text': /^match$/ });
+  const { id } = await control('POST', '/control/events/demo/breaks', { length_s: BREAK_S });
   const inBreak = async (viewer) => (await measured(viewer)).now.creative !== null;
   await until('a break for both', async () => await inBreak(page) && await inBreak(other));
   const begun = Date.now();
   await page.waitForTimeout(WATCH_MS);
   await page.screenshot({ path: `${plan.shots}/operator.png` });
-  const inside = await facts(page, 'in the break', { 'timeline-text': /^break, sequence \d+$/ });
+  const left = /^advertisement, \d+ s left$/;
+  const inside = await facts(page, 'in the break', { 'timeline-text': left });
   check(
     Number(inside['m-revision']) > Number(before['m-revision']),
     'the page showed a new revision of the ledger in the break',
   );
   const chip = await page.textContent('#chip-ad');
-  check(/ · \d+ s left$/.test(chip), `the creative's chip said ${chip}`);
-  await page.click('#op-return');
+  check(/^Ad · \d+ s · \S/.test(chip), `the picture said ${chip}`);
+  const heard = await page.textContent('#announce');
+  check(/^Advertisements, \d+ seconds$/.test(heard), `who listens was told: ${heard}`);
+  await control('POST', `/control/events/demo/breaks/${id}/return`, {});
   await until(
     'the early return for both',
     async () => !(await inBreak(page)) && !(await inBreak(other)),
   );
   const lasted = Math.round((Date.now() - begun) / 1000);
-  check(
-    lasted < Number(BREAK_S) - 10,
-    `a break of ${BREAK_S} s was returned from after ${lasted} s`,
+  check(lasted < BREAK_S - 10, `a break of ${BREAK_S} s was returned from after ${lasted} s`);
+  await until(
+    'the end of the break in words',
+    async () => (await page.textContent('#announce')) === 'The match goes on',
   );
 }
 
-/**
- * Throws a switch on the page; it is thrown when the control API says so, and the page shows what
- * that says.
- */
-async function turn(page, id, on) {
-  const input = page.locator('#op-switches label', { hasText: LABELS[id] }).locator('input');
-  const word = `${LABELS[id]} ${on ? 'on' : 'off'}`;
-  if (await input.isChecked() !== on) await input.click();
-  await until(`${word} by the control API`, async () => isOn(await state(), id) === on);
-  // By then the page has asked again: a box keeps what was clicked no longer than that.
-  await page.waitForTimeout(2000);
-  await until(`${word} on the page`, async () => await input.isChecked() === on);
-}
-
-function isOn(state, id) {
-  return id === 'api' ? state.api.up : state.flags[id] === 'on';
-}
-
-/** What the control API says of the event. */
-async function state() {
-  const { address, token } = operator(plan.operator);
-  const answer = await fetch(`${address}/control/events/demo`, {
-    headers: { authorization: `Bearer ${token}` },
+/** Asks the control API; an error says what it answered. */
+async function control(method, path, body) {
+  const answer = await fetch(plan.control + path, {
+    method,
+    headers: { authorization: `Bearer ${plan.token}` },
+    body: body && JSON.stringify(body),
   });
-  if (!answer.ok) throw new Error(`the control API answered ${answer.status}`);
-  return answer.json();
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+  return JSON.parse(text);
+}
+
+/** Throws a switch; it is thrown when the control API says so. */
+async function turn(id, on) {
+  const flag = { [id]: on ? 'on' : 'off' };
+  if (id === 'api') await control('POST', '/control/api', { up: on });
+  else await control('POST', '/control/events/demo/flags', flag);
+  await until(`${id} ${on ? 'on' : 'off'}`, async () => {
+    const state = await control('GET', '/control/events/demo');
+    return (id === 'api' ? state.api.up : state.flags[id] === 'on') === on;
+  });
 }
 
 async function apiAway(page) {
@@ -186,17 +167,17 @@ async function apiAway(page) {
     until(`the badge ${states.join(' or ')}`, async () =>
       states.includes(await page.getAttribute('#api-state', 'data-state')),
     );
-  await turn(page, 'api', false);
+  await turn('api', false);
   const band = await snapshot();
   await badge('snapshot', 'stale');
   check(true, `without its API the score answered by a ${band} snapshot`);
-  await turn(page, 'snapshots', false);
+  await turn('snapshots', false);
   await until('no score without snapshots', async () => (await score()).status === 503);
   await badge('gone');
   check(true, 'with snapshots off as well the score answered 503');
-  await turn(page, 'snapshots', true);
+  await turn('snapshots', true);
   await snapshot();
-  await turn(page, 'api', true);
+  await turn('api', true);
   await until('the live API', async () => (await score()).snapshot === null);
   await badge('live');
 }
@@ -214,6 +195,8 @@ function mediaOf(page) {
 }
 
 async function menus(page, fetched) {
+  await page.focus('#settings');
+  await page.click('#settings');
   const sounds = () => fetched.filter((name) => name.startsWith('a-'));
   const before = sounds().at(-1);
   const language = await page.evaluate(() => {
@@ -253,23 +236,26 @@ async function quality(page) {
   await page.selectOption('#quality', '-1');
 }
 
-async function phone(page) {
+async function narrow(page) {
   const desktop = page.viewportSize();
-  await page.setViewportSize(PHONE);
-  await page.waitForTimeout(500);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-  await page.screenshot({ path: `${plan.shots}/operator-phone.png`, fullPage: true });
-  check(wide <= PHONE.width, `on a phone of ${PHONE.width} points the page is ${wide} wide`);
+  for (const size of NARROW) {
+    await page.setViewportSize(size);
+    await page.waitForTimeout(500);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    const path = `${plan.shots}/viewer-${size.width}.png`;
+    await page.screenshot({ path, fullPage: true });
+    check(wide <= size.width, `on a phone of ${size.width} points the page is ${wide} wide`);
+  }
   await page.setViewportSize(desktop);
 }
 
-async function adsOff(browser, page) {
-  await turn(page, 'ads', false);
+async function adsOff(browser) {
+  await turn('ads', false);
   await until(
     'cohort none for who comes now',
     async () => (await newcomer(browser)).cohort === 'none',
   );
-  await turn(page, 'ads', true);
+  await turn('ads', true);
   const cohort = await until('a cohort for who comes now', async () => {
     const found = (await newcomer(browser)).cohort;
     return found !== 'none' && found;
@@ -277,13 +263,13 @@ async function adsOff(browser, page) {
   check(true, `with ads off a new viewer was in cohort none, with ads on in ${cohort}`);
 }
 
-async function lowLatencyOff(browser, page) {
-  await turn(page, 'low-latency', false);
+async function lowLatencyOff(browser) {
+  await turn('low-latency', false);
   await until(
     'a playlist without parts for who comes now',
     async () => !(await newcomer(browser)).parts,
   );
-  await turn(page, 'low-latency', true);
+  await turn('low-latency', true);
   await until(
     'a playlist with parts for who comes now',
     async () => (await newcomer(browser)).parts,

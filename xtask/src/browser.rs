@@ -119,7 +119,7 @@ pub(crate) fn play(
 
 /// The same with another event's page open beside it; what was seen there is the answer's `beside`.
 pub(crate) fn play_two(servers: &mut Servers, seconds: u64, other: &str) -> Result<Value> {
-    let url = format!("{}/?event={other}", servers.edge_url());
+    let url = servers.page_url(other);
     playing(servers, seconds, &json!({"beside": url}))
 }
 
@@ -128,7 +128,7 @@ fn playing(servers: &mut Servers, seconds: u64, more: &Value) -> Result<Value> {
     let plan = json!({
         "packages": packages.folder(),
         "chromium": tools::chromium()?,
-        "url": servers.operator_url(),
+        "url": servers.page_url("demo"),
         "seconds": seconds,
         "screenshot": more["screenshot"],
         "beside": more["beside"],

@@ -203,14 +203,9 @@ impl Servers {
         std::net::TcpStream::connect(("127.0.0.1", self.plan.rtmp)).is_ok()
     }
 
-    /// The page, with its operator's buttons.
-    pub(crate) fn operator_url(&self) -> String {
-        format!("{}/{}", self.edge_url(), self.operator_fragment())
-    }
-
-    /// What makes of any of the page's addresses an operator's.
-    pub(crate) fn operator_fragment(&self) -> String {
-        format!("#operator={}&token={}", self.control_url(), self.token)
+    /// The viewers' page of an event.
+    pub(crate) fn page_url(&self, event: &str) -> String {
+        format!("{}/watch/{event}", self.edge_url())
     }
 
     /// The origin's keyring.

@@ -1,4 +1,5 @@
-//! `/` and `/page/...`: the demonstration page, passed on from the origin, else from its snapshot.
+//! `/`, `/watch/...` and `/page/...`: the viewers' page, passed on from the origin, else from its
+//! snapshot.
 
 use crate::context::{Context, Flow, is_missing, refuse};
 use crate::exchange::{Class, Got, Relay, Response, Sharing, Source, Want};

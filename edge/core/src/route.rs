@@ -70,7 +70,7 @@ pub enum Route<'a> {
     },
     /// `/api/...`, the whole path.
     Api(&'a str),
-    /// `/` or `/page/{file}`: the file.
+    /// `/`, `/watch/{event}` or `/page/{file}`: the file.
     Page(&'a str),
 }
 
@@ -109,6 +109,8 @@ impl<'a> Target<'a> {
         match area {
             "live" => live(rest),
             "api" => (!rest.is_empty()).then_some(Route::Api(&self.path)),
+            // The page reads the event in its address.
+            "watch" => is_identifier(rest).then_some(Route::Page(INDEX)),
             "page" => is_file(rest).then_some(Route::Page(rest)),
             _ => None,
         }
@@ -365,6 +367,7 @@ mod tests {
         has("/api/events", "Api");
         has("/", "Page(\"index.html\")");
         has("/page/app.js", "Page(\"app.js\")");
+        has("/watch/final.2026?at=1", "Page(\"index.html\")");
         for raw in [
             "/live",
             "/live/e",
@@ -386,6 +389,11 @@ mod tests {
             "/api",
             "/page/.env",
             "/pages",
+            "/watch",
+            "/watch/",
+            "/watch/E",
+            "/watch/e/",
+            "/watch/e/x",
             "/live/e/P/720p/1.2.3.m4s",
         ] {
             assert_eq!(route(raw), None, "{raw}");

@@ -23,6 +23,8 @@ export class Measure {
   #latencies = [];
   #pictures = [];
   #errors = [];
+  /** When the stream was entered anew, and why. */
+  #entries = [];
   #still = { time: 0, since: 0, seen: 0 };
   #stripAt = 0;
   #revisions = new Set();
@@ -49,6 +51,11 @@ export class Measure {
         reason: error?.message ?? null,
       });
     });
+  }
+
+  /** The stream is entered anew, for this reason. */
+  noteEntry(why) {
+    push(this.#entries, { at: Math.round(performance.now()), why });
   }
 
   /** Takes what the page shows now. */
@@ -91,6 +98,7 @@ export class Measure {
       played: this.#played,
       revisions: [...this.#revisions],
       errors: this.#errors,
+      entries: this.#entries,
     };
   }
 

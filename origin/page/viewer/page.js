@@ -1,117 +1,102 @@
-// The demonstration page: wires the player, the timeline, the cohort picker, the score and the
-// operator's buttons. Owns no state but theirs. Everything it shows comes through the edge; only
-// the operator's buttons talk to the origin.
+// The viewers' page: wires the way in, the player, its controls and what is said around it. Owns no
+// state but theirs. Everything it shows comes through the edge.
 
-import { Cohort } from './cohort.js';
+import { Controls } from './controls.js';
+import { Details, cohortPlaying } from './details.js';
+import { Entrance, eventOf } from './entrance.js';
+import { Keys } from './keys.js';
+import { Match } from './match.js';
 import { Measure } from './measure.js';
 import { Names } from './names.js';
-import { Operator } from './operator.js';
+import { Announcer, Notice } from './notice.js';
 import { Player } from './player.js';
-import { Score } from './score.js';
-import { Timeline } from './timeline.js';
-import { cohortOf, describe } from './stream.js';
-import { element, json, keyed, soon, text } from '../shared/dom.js';
+import { Share, momentOf } from './share.js';
+import { describe } from './stream.js';
+import { element, json, soon, text } from '../shared/dom.js';
+import { list, theOnlyEvent } from './list.js';
 
 const CLOCK_MS = 1000;
 const CLOCK_MOST_MS = 15_000;
+/** Four times a second is what a reader can follow, and costs little beside decoding. */
+const REFRESH_MS = 250;
 
-const event = keyed(new URLSearchParams(location.search).get('event')) ?? 'demo';
+const address = new URL(location.href);
+if (address.searchParams.get('dir') === 'rtl') document.documentElement.dir = 'rtl';
 
-const cohort = new Cohort(element('cohort'));
-const measure = new Measure(element('video'));
-const player = new Player(element('video'), {
-  entry: () => cohort.entry(event),
-  language: () => cohort.values.language,
-  measure,
-});
-const names = new Names(event);
-const timeline = new Timeline(element('timeline'), (creative) => names.of(creative));
-const operator = Operator.fromFragment(event);
+const event = eventOf(address) ?? await theOnlyEvent();
+if (event === null) list();
+else watch(event);
 
-cohort.onChange = () => player.enter();
-operator?.start();
-new Score(event).start();
-player.enter();
-learnClock();
-
-// Four times a second is what a reader can follow, and costs little beside decoding.
-setInterval(refresh, 250);
+function watch(event) {
+  element('stage').hidden = false;
+  element('about').hidden = false;
+  const measure = new Measure(element('video'));
+  const entrance = new Entrance(event, address);
+  const player = new Player(element('video'), { entrance, measure });
+  const names = new Names(event);
+  const match = new Match(event, names);
+  const notice = new Notice(match);
+  const controls = new Controls(player);
+  const details = new Details(measure, names);
+  const announcer = new Announcer();
+  new Keys(controls, player, address);
+  new Share(player, event);
+  player.onTrouble = (code) => notice.show(code);
+  notice.onAct = () => player.enter();
+  match.onState = () => {
+    element('chip-feed').hidden = match.state !== 'interrupted';
+    notice.again();
+  };
+  player.enter(momentOf(address));
+  match.start();
+  learn(event, { match, measure, player });
+  setInterval(() => refresh({ player, controls, details, announcer, measure, names }), REFRESH_MS);
+  window.sightscreen = {
+    measure: () => ({
+      ...measure.report(),
+      cohort: cohortPlaying(player.state().details),
+      now: describe(player.state()),
+      bites: player.watchdog.bites,
+    }),
+  };
+}
 
 /**
- * What the picture's frame numbers count from. Where the API does not answer, it is asked less and
- * less often.
+ * What the event is, and what the picture's frame numbers count from. Where the API does not
+ * answer, it is asked less and less often.
  */
-async function learnClock(wait = CLOCK_MS) {
+async function learn(event, around, wait = CLOCK_MS) {
+  const { match, measure, player } = around;
   const detail = await fetch(`/api/events/${event}`, { signal: soon() })
     .then(json)
     .catch(() => null);
-  names.learn(detail);
+  if (detail !== null) match.learn(detail);
   const framesPerSecond = player.framesPerSecond();
   if (detail?.started_ms > 0 && framesPerSecond > 0)
     measure.clock = { epochMs: detail.started_ms, framesPerSecond };
-  else setTimeout(learnClock, wait, detail === null ? Math.min(wait * 2, CLOCK_MOST_MS) : CLOCK_MS);
+  else {
+    const next = detail === null ? Math.min(wait * 2, CLOCK_MOST_MS) : CLOCK_MS;
+    setTimeout(() => learn(event, around, next), wait);
+  }
 }
 
-function refresh() {
+function refresh({ player, controls, details, announcer, measure, names }) {
   player.keepUp();
   const state = player.state();
   const now = describe(state);
   measure.note(now);
-  text('cohort-name', cohortName(state.details));
-  text('m-latency', seconds(now.latency));
-  text('m-picture', pictureText(measure.pictureLatency));
-  text('m-sequence', now.sequence ?? '–');
-  text('m-revision', now.revision ?? '–');
-  text('m-discontinuity', now.discontinuity ?? '–');
-  text('m-buffer', now.buffer === null ? '–' : `${now.buffer.toFixed(1)} s`);
-  text('m-stalls', measure.stalls.length);
-  text('m-dropped', measure.dropped());
-  chips(now);
-  timeline.draw(state, now);
-  text('timeline-text', timelineText(now));
+  controls.refresh();
+  announcer.follow(now);
+  showAd(now, names);
+  details.show(state, now);
 }
 
-function chips(now) {
-  const live = element('go-live');
-  const near = now.latency !== null && now.latency < 5;
-  live.dataset.on = String(near);
-  text('chip-live', now.latency === null ? player.word : near ? 'Live' : 'Go live');
-  const ad = element('chip-ad');
-  ad.hidden = now.creative === null;
-  if (now.creative !== null) {
-    ad.textContent = `${names.of(now.creative)} · ${Math.ceil(now.breakLeft)} s left`;
-  }
+/** `Ad · 17 s`, and the advertiser where the API says who it is. */
+function showAd(now, names) {
+  const chip = element('chip-ad');
+  chip.hidden = now.creative === null;
+  if (now.creative === null) return;
+  const name = names.of(now.creative);
+  const who = name === now.creative ? '' : ` · ${name}`;
+  text('chip-ad', `Ad · ${Math.ceil(now.breakLeft)} s${who}`);
 }
-
-function timelineText(now) {
-  if (now.sequence === null) return '';
-  if (now.creative !== null) return `break, sequence ${now.sequence}`;
-  if (now.nextBreak !== null) return `break in ${Math.ceil(now.nextBreak)} s`;
-  return `content, sequence ${now.sequence}`;
-}
-
-function pictureText(latency) {
-  return latency === null ? '' : `${latency.toFixed(2)} s read off the picture`;
-}
-
-function playing(details) {
-  const url = details?.fragments?.at(-1)?.baseurl;
-  return url === undefined ? null : cohortOf(url);
-}
-
-function cohortName(details) {
-  return playing(details)?.split('.').join(' · ') ?? '–';
-}
-
-function seconds(value) {
-  return value === null ? '–' : value.toFixed(2);
-}
-
-window.sightscreen = {
-  measure: () => ({
-    ...measure.report(),
-    cohort: playing(player.state().details),
-    now: describe(player.state()),
-  }),
-  operator: operator !== null,
-};

@@ -1,4 +1,4 @@
-//! An operator and two viewers of different cohorts, who use the page's own buttons and menus.
+//! An operator at the control API, and two viewers of different cohorts at their pages.
 //!
 //! The driver clicks and reports what the page showed. What each viewer was due is judged here, by
 //! the pods that were frozen.
@@ -13,8 +13,12 @@ use crate::browser::{self, Verdict};
 use crate::servers::Servers;
 use crate::{live, paths, tools, up};
 
-/// The first viewer's choices, in the page's address. The second viewer picks them on the page.
-const QUERY: &str = "age=18-34&gender=f&metro=metro&device=mobile&language=hi&consent=1";
+/// The viewers' choices, in the page's address.
+const QUERIES: [&str; 2] = [
+    "age=18-34&gender=f&metro=metro&device=mobile&language=hi&consent=1",
+    "age=35-plus&gender=m&metro=rest",
+];
+/// The first one's.
 const COHORT: &str = "18-34.f.metro.mobile.hi";
 const LIMIT: Duration = Duration::from_secs(360);
 
@@ -27,9 +31,10 @@ pub(super) fn run() -> Result<Outcome> {
     let plan = json!({
         "packages": tools::packages()?.folder(),
         "chromium": tools::chromium()?,
-        "page": format!("{}/", servers.edge_url()),
-        "operator": servers.operator_fragment(),
-        "query": QUERY,
+        "page": servers.page_url("demo"),
+        "control": servers.control_url(),
+        "token": servers.token,
+        "queries": QUERIES,
         "shots": shots,
     });
     println!("  an operator and two viewers in Chromium ...");
