@@ -15,7 +15,6 @@ const NARROW = [{ width: 390, height: 844 }, { width: 320, height: 640 }];
 /** What the page's details say of the moment, and how each reads. */
 const FACTS = {
   'm-latency': /^\d\.\d\d s$/,
-  'm-picture': /^\d\.\d\d s$/,
   'm-sequence': /^\d+$/,
   'm-revision': /^\d+$/,
   'm-discontinuity': /^\d+$/,
@@ -98,8 +97,10 @@ async function facts(page, what, more) {
   return shown;
 }
 
-async function breakAndReturn(other) {
-  const before = await facts(page, 'before the break', { 'timeline-text': /^match$/ });
+async function breakAndReturn(page, other) {
+  const before = await facts(page, 'before the break', {
+    'timeline-text': /^match$/, 'm-picture': /^\d\.\d\d s$/,
+  });
   const { id } = await control('POST', '/control/events/demo/breaks', { length_s: BREAK_S });
   const inBreak = async (viewer) => (await measured(viewer)).now.creative !== null;
   await until('a break for both', async () => await inBreak(page) && await inBreak(other));
@@ -223,7 +224,10 @@ async function quality(page) {
   const levels = await page.evaluate(() =>
     [...document.getElementById('quality').options]
       .filter((option) => option.value !== '-1')
-      .map((option) => ({ value: option.value, height: parseInt(option.textContent, 10) })),
+      .map(({ value, textContent }) => ({
+        value,
+        height: Number(/\((\d+)p\)/.exec(textContent)[1]),
+      })),
   );
   const level = levels.find(({ height }) => height !== was) ?? levels[0];
   await page.selectOption('#quality', level.value);

@@ -229,6 +229,11 @@ impl Servers {
         self.signed(ENTRY_TTL, &["--event", event])
     }
 
+    /// The same for so long.
+    pub(crate) fn signed_for(&self, ttl: &str) -> Result<String> {
+        self.signed(ttl, &[])
+    }
+
     /// The same by a URL key of that name, for so long.
     pub(crate) fn signed_by(&self, kid: &str, ttl: &str) -> Result<String> {
         self.signed(ttl, &["--kid", kid])

@@ -17,6 +17,7 @@ mod programs;
 mod rotation;
 mod rtmp;
 mod steps;
+mod viewer;
 
 use std::path::Path;
 use std::process::ExitCode;

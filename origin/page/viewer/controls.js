@@ -1,7 +1,7 @@
 // The controls over the picture: play, sound, position, menus, full screen, other screens. They
 // hide while nobody uses them.
 
-import { element, make } from '../shared/dom.js';
+import { element, make, text } from '../shared/dom.js';
 import { behindWords, languageName, qualityName } from './words.js';
 
 const IDLE_MS = 3000;
@@ -92,10 +92,9 @@ export class Controls {
     live.dataset.on = String(near);
     const range = this.#player.range();
     const behind = range === null ? 0 : range.end - this.#video.currentTime;
-    live.setAttribute('aria-label', near ? 'Live' : 'Go live');
     const word = range === null ? 'Joining' : near ? 'Live' : behindWords(behind);
-    const chip = element('chip-live');
-    if (chip.textContent !== word) chip.textContent = word;
+    live.setAttribute('aria-label', range === null || near ? word : `${word}, go live`);
+    text('chip-live', word);
     this.#showPosition(range, behind, near);
   }
 

@@ -37,6 +37,7 @@ export class Match {
     this.#names.learn(detail);
     if (typeof detail?.title === 'string' && detail.title !== '') {
       text('title', detail.title);
+      element('title').classList.remove('sr');
       document.title = detail.title;
       element('video').setAttribute('aria-label', detail.title);
     }

@@ -13,6 +13,9 @@ const RETRY_FIRST_MS = 800;
 const RETRY_MOST_MS = 15_000;
 /** Behind the live edge from which on playing faster would take minutes. */
 const FAR_BEHIND_S = 8;
+/** How near to the end of an ended event a viewer may stand who has seen all of it. */
+const END_WITHIN_S = 0.5;
+const EMPTY_S = 0.05;
 /** How near to the live edge counts as live. */
 const NEAR_S = 5;
 /** A decoder that fails again so soon after it was set up anew is not helped by that. */
@@ -89,9 +92,16 @@ export class Player {
     return latency !== null && latency < this.#target() + NEAR_S;
   }
 
-  /** Back to the live edge, for who fell so far behind that playing faster would take minutes. */
+  /**
+   * Back to the live edge, for who fell so far behind that playing faster would take minutes. And
+   * the end of an event that has one: hls.js 1.7.4 may leave out the last part, and then no end
+   * comes from the video.
+   */
   keepUp() {
     const { video } = this;
+    const { details, buffer, playhead } = this.state();
+    const isLast = details && !details.live && playhead > details.edge - END_WITHIN_S;
+    if (isLast && buffer < EMPTY_S && !this.isOver && !video.paused) this.#over();
     const live = this.hls?.liveSyncPosition;
     const isBehind = live && live - video.currentTime > FAR_BEHIND_S;
     if (this.isLive && isBehind && !video.paused && !video.seeking) video.currentTime = live;
