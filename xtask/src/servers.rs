@@ -208,6 +208,11 @@ impl Servers {
         format!("{}/{}", self.edge_url(), self.operator_fragment())
     }
 
+    /// The operator's own page, which the control port serves.
+    pub(crate) fn operator_page_url(&self) -> String {
+        format!("{}/operator#token={}", self.control_url(), self.token)
+    }
+
     /// What makes of any of the page's addresses an operator's.
     pub(crate) fn operator_fragment(&self) -> String {
         format!("#operator={}&token={}", self.control_url(), self.token)
@@ -452,6 +457,8 @@ impl Servers {
             .arg(self.keyring())
             .arg("--page")
             .arg(paths::root().join("origin/page/dist"))
+            .args(["--edges", &self.admin_url()])
+            .args(["--playback-url", &self.edge_url()])
             // The page asks the API for its entry URL.
             .args(["--open-playback", "true", "--playback-plan", "premium"])
             .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);

@@ -93,6 +93,7 @@ fn announce(servers: &Servers) -> Result<()> {
     println!();
     println!("  page      {}/", servers.edge_url());
     println!("  operator  {}", servers.operator_url());
+    println!("  operator page  {}", servers.operator_page_url());
     println!("  player    {} (for {ENTRY_TTL})", servers.signed_entry()?);
     if servers.waits_for_a_publisher() {
         println!("  ingest    {}", servers.ingest_url());

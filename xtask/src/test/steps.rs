@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{
-    Outcome, Step, api, deploy, documents, fuzz, inputs, kill, operator, programs, rotation, rtmp,
+    Outcome, Step, api, deploy, documents, fuzz, inputs, kill, operator, operator_page, programs,
+    rotation, rtmp,
 };
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
@@ -60,6 +61,7 @@ pub(crate) const FULL: &[Step] = &[
     Step::pair("streams api by its description", api::run),
     Step::new("Chromium plays through a break", || twice(chromium)),
     Step::new("operator and two cohorts", operator::run),
+    Step::new("operator's page", operator_page::run),
     Step::new("footage by RTMP and by SRT", || twice(rtmp::run)),
 ];
 
