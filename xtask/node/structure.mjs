@@ -41,8 +41,8 @@ export const STRUCTURE = {
   ],
   numbers: [
     'h1 Numbers in 0', 'h2 Part delay (ms) in 0', 'summary As a table', 'h2 Encoder speed (×) in 1',
-    'h2 Clock offset (ms) in 2', 'h2 Held requests in 0', 'h2 Requests at the edges (/s) in 1',
-    'h2 Hit rate (%) in 2', 'h2 Edges in 0', 'table Edges',
+    'h2 Clock offset (ms) in 0', 'h2 Held requests in 1', 'h2 Requests at the edges (/s) in 0',
+    'h2 Hit rate (%) in 1', 'h2 Edges in 0', 'table Edges',
   ],
   log: ['h1 Who did what in 0', 'table Log, newest first'],
   cohorts: [

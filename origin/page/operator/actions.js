@@ -10,6 +10,7 @@ const USUAL_S = 20;
 
 export class Actions {
   #event;
+  #title;
   #control;
   #may;
   #refresh;
@@ -21,9 +22,10 @@ export class Actions {
   #back = button('Return', 'act');
   #note = attributes(make('p', { className: 'hint' }), { role: 'status' });
 
-  /** `refresh` reads the event again; `edge` says where the live edge is. */
-  constructor({ event, control, may, refresh, edge }) {
+  /** `refresh` reads the event again; `edge` says where the live edge is, `title` its name. */
+  constructor({ event, title, control, may, refresh, edge }) {
     this.#event = event;
+    this.#title = title;
     this.#control = control;
     this.#may = may;
     this.#refresh = refresh;
@@ -82,7 +84,7 @@ export class Actions {
     const length = Number(this.#length.value);
     const text = [`For ${lasting(length)}, a few seconds from now. It can be cut short.`];
     const sure = await confirmed({
-      title: `Break now in ${this.#event}?`, text, yes: `Break for ${lasting(length)}`,
+      title: `Break now in ${this.#title()}?`, text, yes: `Break for ${lasting(length)}`,
     });
     if (sure) await this.#announce({ length_s: length });
   }
@@ -96,7 +98,7 @@ export class Actions {
       return next(time.value, this.#edge()) === null ? 'That is no time.' : null;
     };
     const sure = await confirmed({
-      title: `Break in ${this.#event} at a time`,
+      title: `Break in ${this.#title()} at a time`,
       text: [`For ${lasting(length)}. It can be cancelled until it begins.`, this.#clocks()],
       yes: 'Announce the break',
       fields: [field('Time of day', time)],

@@ -2,6 +2,7 @@
 
 import { make } from '../shared/dom.js';
 import { attributes, card, say, Table } from './parts.js';
+import { phrase, plays } from './phrases.js';
 import { clock, lasting, level, levels } from './words.js';
 
 const STATES = {
@@ -11,8 +12,6 @@ const STATES = {
   cancelled: { text: 'cancelled', tone: '' },
 };
 const HEADS = ['Break', 'State', 'Begins', 'Length', 'Cohorts see', 'Because'];
-/** Cohorts named in a row; the rest are counted. */
-const NAMED_MOST = 6;
 
 export class Breaks {
   #table = new Table('Breaks, newest first', HEADS, 'There was no break yet.');
@@ -109,6 +108,7 @@ export class Pods {
 
   #show(found) {
     const pods = found.pods ?? [];
+    const all = pods.flatMap((pod) => pod.cohorts ?? []);
     const isFrozen = found.decided === 'frozen';
     say(this.#note, isFrozen
       ? 'As it was frozen: it cannot change.'
@@ -117,25 +117,12 @@ export class Pods {
       id: String(at),
       cells: [
         level(pod.level),
-        named(pod.cohorts ?? []),
-        plays(pod.slots ?? []),
+        phrase(pod.cohorts ?? [], all),
+        plays(pod.slots ?? [], lasting),
         { text: (pod.causes ?? []).join('; ') || '–', tone: pod.causes?.length ? 'warn' : '' },
       ],
     })));
   }
-}
-
-function named(cohorts) {
-  const first = cohorts.slice(0, NAMED_MOST).join(', ');
-  const more = cohorts.length - NAMED_MOST;
-  return more > 0 ? `${first} and ${more} more` : first;
-}
-
-function plays(slots) {
-  if (slots.length === 0) return 'the match goes on';
-  const parts = slots.map((slot) =>
-    `${slot.name ?? slot.creative} (${lasting(slot.length_ms / 1000)})`);
-  return parts.join(', then ');
 }
 
 const CREATIVES = {

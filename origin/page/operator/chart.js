@@ -3,7 +3,7 @@
 import uPlot from 'uplot';
 import { make } from '../shared/dom.js';
 import { attributes, Table, say } from './parts.js';
-import { clock, number } from './words.js';
+import { clock, minute, number } from './words.js';
 
 const HEIGHT = 190;
 const COLOURS = ['#4cc38a', '#f2b24a', '#6cb6ff', '#f29ac0', '#b79bff', '#c9d1cc', '#5fd3d3'];
@@ -87,10 +87,10 @@ export class Chart {
       height: HEIGHT,
       series: [{}, ...names.map(line)],
       axes: [
-        { ...AXIS },
+        { ...AXIS, space: 70, values: times },
         { ...AXIS, size: 52, values: (_, ticks) => ticks.map(onAxis) },
       ],
-      scales: { y: { range: around } },
+      scales: { y: { range: (_, low, high) => around(low, high, this.#series.least) } },
       cursor: { drag: { x: false, y: false } },
       legend: { live: false },
     }, this.#data, this.#place);
@@ -127,9 +127,13 @@ function onAxis(tick) {
   return number(tick, tick % 1 === 0 ? 0 : tick % 0.1 < 1e-9 ? 1 : 2);
 }
 
-/** From zero, unless something is below it; never a flat line on the edge. */
-function around(_, low, high) {
-  if (low === null || high === null) return [0, 1];
-  const room = Math.max((high - Math.min(low, 0)) * 0.1, 0.05);
-  return [low < 0 ? low - room : 0, high + room];
+function times(_, ticks, axis, space, step) {
+  return ticks.map((tick) => (step < 60 ? clock : minute)(tick * 1000));
+}
+
+/** From zero, unless something is below it; at least as high as is worth a look. */
+function around(low, high, least = 1) {
+  if (low === null || high === null) return [0, least];
+  const room = (high - Math.min(low, 0)) * 0.1;
+  return [low < 0 ? Math.min(low - room, -least) : 0, Math.max(high + room, least)];
 }

@@ -39,7 +39,10 @@ export class CohortsView {
     this.#watch = watch;
     this.title = `Two cohorts of ${watch.title(event)}`;
     this.#actions = new Actions({
-      event, control, may, refresh: () => this.#read(), edge: () => this.#timeline.edge(),
+      event, control, may,
+      title: () => watch.title(event),
+      refresh: () => this.#read(),
+      edge: () => this.#timeline.edge(),
     });
     this.node = this.#laidOut();
     const redraw = setInterval(() => this.#timeline.draw(), 500);

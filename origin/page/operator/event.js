@@ -41,6 +41,7 @@ export class EventView {
     this.title = watch.title(event);
     const shared = {
       event, control, may,
+      title: () => watch.title(event),
       refresh: () => this.#read(),
       edge: () => this.#timeline.edge(),
     };

@@ -4,11 +4,15 @@
 /** Five hours at one each five seconds. */
 const MOST = 3600;
 
-/** What is drawn: `of` says of two readings what it was between them, by the line's name. */
+/**
+ * What is drawn: `of` says of two readings what it was between them, by the line's name. `least` is
+ * how high a chart is where all is small.
+ */
 export const SERIES = {
   delay: {
     title: 'Part delay',
     unit: 'ms',
+    least: 100,
     about: 'From the encoder’s last byte of a part to its publication, on average, and how far ' +
       'each stream is behind its clock.',
     of: (now, before) => {
@@ -29,12 +33,14 @@ export const SERIES = {
   offset: {
     title: 'Clock offset',
     unit: 'ms',
+    least: 50,
     about: 'How far the publisher’s clock has fallen behind since it connected.',
     of: (now) => scaled(now.by('sightscreen_input_clock_offset_seconds', 'event'), 1000),
   },
   held: {
     title: 'Held requests',
     unit: '',
+    least: 10,
     about: 'Requests at the origin that wait for the next part.',
     of: (now) => new Map([['origin', now.value('sightscreen_held_requests')]]),
   },
@@ -50,6 +56,7 @@ export const SERIES = {
     title: 'Hit rate',
     unit: '%',
     digits: 1,
+    least: 100,
     about: 'Of what viewers needed at an edge, how much was there or on its way already.',
     of: (now, before) =>
       ofEdges(now, before, (edge, earlier) =>

@@ -7,7 +7,7 @@ import { action, clock, outcome } from './words.js';
 
 const EVERY_MS = 5000;
 const SHOWN = 50;
-const HEADS = ['When', 'Who', 'What', 'Stream', 'How it went'];
+const HEADS = ['When', 'Who', 'What', 'How it went', 'Stream'];
 
 export class Log {
   #control;
@@ -15,7 +15,7 @@ export class Log {
   #stop = null;
   #entries = [];
   #next = null;
-  #table = new Table('Log, newest first', HEADS, 'Nothing was done yet.');
+  #table;
   #note = make('p', { className: 'hint' });
   #more = make('button', {
     type: 'button', className: 'act', textContent: 'Show older ones', hidden: true,
@@ -25,6 +25,9 @@ export class Log {
   constructor({ control, stream = '' }) {
     this.#control = control;
     this.#stream = stream;
+    // The stream of one stream's log goes without saying.
+    const heads = stream === '' ? HEADS : HEADS.slice(0, -1);
+    this.#table = new Table('Log, newest first', heads, 'Nothing was done yet.');
     this.#more.onclick = () => this.#older();
     this.node = make('div', {}, this.#note, this.#table.node, this.#more);
     this.#stop = poll(EVERY_MS, () => this.#read());
@@ -78,8 +81,8 @@ export class Log {
         clock(entry.at_ms),
         `${entry.actor_name} (${entry.role})`,
         action(entry.action),
-        entry.target || '–',
         { text: outcome(entry.status), tone: entry.status < 300 ? 'good' : 'bad' },
+        ...(this.#stream === '' ? [entry.target || '–'] : []),
       ],
     })));
   }

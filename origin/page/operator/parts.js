@@ -124,6 +124,9 @@ export class Table {
 }
 
 function put(cell, value) {
+  // On a phone a cell without anything to say is left out.
+  const isEmpty = String(value === '–' || value?.text === '–');
+  if (cell.dataset.empty !== isEmpty) cell.dataset.empty = isEmpty;
   if (value instanceof Node) {
     if (cell.firstChild !== value || cell.childNodes.length > 1) cell.replaceChildren(value);
     return;

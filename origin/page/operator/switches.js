@@ -32,14 +32,16 @@ const REASON_MOST = 120;
 
 export class Switches {
   #event;
+  #title;
   #control;
   #refresh;
   #edge;
   #rows = new Map();
   #note = attributes(make('p', { className: 'hint' }), { role: 'status' });
 
-  constructor({ event, control, may, refresh, edge }) {
+  constructor({ event, title, control, may, refresh, edge }) {
     this.#event = event;
+    this.#title = title;
     this.#control = control;
     this.#refresh = refresh;
     this.#edge = edge;
@@ -80,7 +82,7 @@ export class Switches {
       type: 'text', name: 'reason', maxLength: REASON_MOST, autocomplete: 'off',
     });
     const sure = await confirmed({
-      title: `${flag.label} ${word} in ${this.#event}?`,
+      title: `${flag.label} ${word} in ${this.#title()}?`,
       text: [isBack ? 'As it is usually.' : flag.thrown],
       yes: `Turn ${flag.label.toLowerCase()} ${word}`,
       grave: !isBack,

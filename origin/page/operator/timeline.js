@@ -59,12 +59,14 @@ export class Timeline {
     const x = (ms) => ((ms - from) / (to - from)) * width;
     const view = { width, from, to, x, edge };
     const breaks = this.#state.breaks ?? [];
+    const begun = Math.max(0, x(this.#state.started_ms ?? from));
     attributes(this.#svg, { width, viewBox: `0 0 ${width} ${HEIGHT}` });
     attributes(this.#svg, { 'aria-label': summary(this.#state, edge) });
     this.#svg.replaceChildren(
       ...ticks(view, span.tick),
       shape('rect', {
-        class: 'content', x: 0, y: BAR.top, width: x(edge), height: BAR.height, rx: 4,
+        class: 'content', x: begun, y: BAR.top, width: Math.max(0, x(edge) - begun),
+        height: BAR.height, rx: 4,
       }),
       ...breaks.flatMap((one) => drawn(one, view)),
       shape('rect', {

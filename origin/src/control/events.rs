@@ -86,6 +86,7 @@ impl Control {
             "event": event.name(),
             "epoch": live.epoch(),
             "state": event.state(),
+            "started_ms": live.grid().zero_ms,
             "media": live.status(),
             "live_edge": {
                 "next_sequence": next,
@@ -166,7 +167,11 @@ async fn end(event: &RunningEvent) -> Outcome {
 async fn return_early(event: &RunningEvent, id: &str) -> Outcome {
     let (desk, id) = (Arc::clone(&event.desk), id.to_owned());
     let record = apart(move || desk.return_early(&id)).await?.map_err(|error| refused(&error))?;
-    Ok(ok(&shown(&record)))
+    let note = match record.state {
+        State::Cancelled => "called off".to_owned(),
+        _ => format!("after {} s", record.plan.length_ms / 1000),
+    };
+    Ok(noted(ok(&shown(&record)), note))
 }
 
 async fn change_keys(event: &RunningEvent, change: KeysChange) -> Outcome {

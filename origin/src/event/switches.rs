@@ -223,7 +223,8 @@ mod tests {
         let key = "00112233445566778899aabbccddeeff";
         let text = json!({"document": {"d1": key}, "pass": {"k1": key}, "url": {"u1": key}});
         let keyring = Keyring::parse(text.to_string().as_bytes()).unwrap();
-        let publisher = Arc::new(DocumentPublisher::open(folder, &keyring).unwrap());
+        let publisher =
+            Arc::new(DocumentPublisher::open(&folder.join("documents"), &keyring).unwrap());
         Switches::open("demo", true, true, publisher, folder.join("switches.json")).unwrap()
     }
 
