@@ -8,6 +8,7 @@ mod admission;
 mod creatives;
 mod defaults;
 mod differences;
+mod edges;
 mod encoding;
 mod ingest;
 mod origin;
@@ -42,6 +43,7 @@ use crate::store::DiskLimits;
 use crate::viewers::page::VIEWER;
 pub use admission::Admission;
 use defaults::defaults;
+pub use edges::KnownEdge;
 pub use origin::{StreamsConfig, WhenRemoved};
 pub use reader::Fault;
 use reader::{Field, Reader};
@@ -148,6 +150,8 @@ pub struct Config {
     pub media_url: Option<String>,
     /// Of these an edge names one with every request for media or documents; none: all may ask.
     pub edge_secrets: Vec<Secret>,
+    /// Edges whose numbers the operator's page draws.
+    pub edges: Vec<KnownEdge>,
     /// Whether `/api/events/{event}/playback` signs for whoever asks.
     pub open_playback: bool,
     /// Where streams are kept and how.
@@ -252,6 +256,7 @@ impl Config {
             snapshot_every_s: reader.number("snapshot-every", |s| &s.snapshot_every, 1..=3600),
             media_url: reader.optional(|s| &s.media_url),
             edge_secrets: edge_secrets(reader),
+            edges: edges::edges(reader),
             open_playback: open_playback(reader),
             streams: origin::streams(reader, &data),
             log: log(reader),

@@ -1,12 +1,15 @@
-//! The control port: what operators and platforms see and do. Without a token only `/health` and a
-//! preflight are answered.
+//! The control port: what operators and platforms see and do. Without a token only `/health`, the
+//! files of the operator's page and a preflight are answered.
 //!
 //! What changes something goes on when the client goes away, and is noted in the audit log.
 
 mod answer;
+pub(crate) mod edges;
 mod events;
 mod metrics;
 mod once;
+mod page;
+mod pods;
 mod routes;
 mod streams;
 mod tokens;
@@ -26,7 +29,9 @@ use crate::http::{Handler, json as json_reply, not_found, problem};
 use crate::secret::Secret;
 use crate::streams::{Actor, Role, Streams, same};
 use crate::viewers::api::Api;
-use answer::{NEVER, Outcome, read};
+use crate::viewers::page::Page;
+use answer::{NEVER, Note, Outcome, ok, read};
+use edges::Edges;
 
 /// For the audit log to be written before an answer is told.
 const NOTE: Duration = Duration::from_millis(500);
@@ -37,6 +42,9 @@ pub struct Control {
     pub(crate) events: Registry,
     pub(crate) api: Arc<Api>,
     pub(crate) streams: Arc<Streams>,
+    /// The operator's page; none: there is none.
+    pub(crate) page: Option<Arc<Page>>,
+    pub(crate) edges: Edges,
 }
 
 impl Handler for Control {
@@ -60,6 +68,9 @@ impl Control {
         if request.uri().path() == "/health" {
             return Ok(self.health());
         }
+        if let Some(file) = page::file(request.uri().path()) {
+            return Ok(page::answer(self.page.as_deref(), request.method(), file).await);
+        }
         let actor = self.actor(&request).await?;
         if request.method() == Method::GET || request.method() == Method::HEAD {
             return self.carry_out(&actor, request).await;
@@ -70,6 +81,10 @@ impl Control {
             let outcome = control.carry_out(&actor, request).await;
             let response = outcome.unwrap_or_else(|refusal| *refusal);
             let (status, target) = (response.status().as_u16(), target(&action, &response));
+            let action = match response.extensions().get::<Note>() {
+                Some(Note(note)) => format!("{action} {note}"),
+                None => action,
+            };
             let noted = tokio::spawn(async move {
                 control.note(&actor, &action, &target, status).await;
             });
@@ -97,6 +112,10 @@ impl Control {
         }
         match (&head.method, parts.as_slice()) {
             (&Method::GET, ["metrics"]) => Ok(self.metrics()),
+            (&Method::GET, ["control", "token"]) => {
+                Ok(ok(&json!({"id": actor.id, "name": actor.name, "role": actor.role})))
+            }
+            (&Method::GET, ["control", "edges"]) => Ok(ok(&self.edges.told().await)),
             (&Method::POST, ["control", "api"]) => self.switch_api(&read(body).await?),
             (method, ["control", "events", event, rest @ ..]) => match self.events.get(event) {
                 Some(event) => self.event(&event, method, rest, body).await,

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::config::{Config, Template};
 use crate::control::Control;
+use crate::control::edges::Edges;
 use crate::disk::make_folder;
 use crate::documents::keys::{self, KeyringFileError};
 use crate::documents::publish::{DocumentPublisher, PublishError};
@@ -26,7 +27,7 @@ use crate::streams::{Database, DatabaseError, Load, Streams, StreamsError};
 use crate::viewers::ApiAndPage;
 use crate::viewers::api::Api;
 use crate::viewers::front::Front;
-use crate::viewers::page::{Page, VIEWER};
+use crate::viewers::page::{OPERATOR, Page, VIEWER};
 
 /// Why an origin does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,8 @@ pub async fn run(
         events: events.clone(),
         api,
         streams: Arc::clone(&streams),
+        page: operators_page(config)?,
+        edges: Edges::new(config.edges.clone()),
     };
     let mut servers = JoinSet::new();
     servers.spawn(http::serve(front_port, Arc::new(front), stop.clone()));
@@ -178,6 +181,12 @@ fn lock(config: &Config) -> Result<std::fs::File, RunError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(RunError::InUse(config.data.clone())),
         Err(std::fs::TryLockError::Error(source)) => Err(RunError::Data { path, source }),
     }
+}
+
+/// The operator's page; none where the folder of pages is of viewers alone.
+fn operators_page(config: &Config) -> Result<Option<Arc<Page>>, RunError> {
+    let folder = config.page.as_ref().map(|page| page.join(OPERATOR));
+    folder.filter(|folder| folder.is_dir()).map(|folder| open_page(&folder)).transpose()
 }
 
 fn open_page(folder: &Path) -> Result<Arc<Page>, RunError> {

@@ -21,6 +21,7 @@ mod url;
 pub use answers::{Begun, Kept};
 pub use audit::{Entry, Page};
 pub use database::{Database, DatabaseError};
+pub(crate) use deliver::roots;
 pub use hooks::Hook;
 pub use reload::Reloaded;
 pub use rows::{MadeBy, Query, Row};

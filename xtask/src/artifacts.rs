@@ -29,7 +29,7 @@ type Build = fn() -> Result<PathBuf>;
 
 /// The folder of the page for viewers.
 const VIEWER: &str = "viewer";
-const PAGES: [&str; 1] = [VIEWER];
+const PAGES: [&str; 2] = [VIEWER, "operator"];
 
 const BUILDS: [(&str, Build); 7] = [
     ("page", page),

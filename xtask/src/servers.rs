@@ -208,6 +208,11 @@ impl Servers {
         format!("{}/watch/{event}", self.edge_url())
     }
 
+    /// The operator's page, which the control port serves.
+    pub(crate) fn operator_page_url(&self) -> String {
+        format!("{}/operator#token={}", self.control_url(), self.token)
+    }
+
     /// The origin's keyring.
     pub(crate) fn keyring(&self) -> PathBuf {
         self.plan.data.join("origin/keyring.json")
@@ -452,6 +457,8 @@ impl Servers {
             .arg(self.keyring())
             .arg("--page")
             .arg(paths::root().join("origin/page/dist"))
+            .args(["--edges", &self.admin_url()])
+            .args(["--playback-url", &self.edge_url()])
             // The page asks the API for its entry URL.
             .args(["--open-playback", "true", "--playback-plan", "premium"])
             .env("SIGHTSCREEN_OPERATOR_TOKEN", &self.token);

@@ -13,6 +13,7 @@ mod inputs;
 mod kill;
 mod listed;
 mod operator;
+mod operator_page;
 mod programs;
 mod rotation;
 mod rtmp;

@@ -92,6 +92,7 @@ fn plan(options: &Options, scratch: &std::path::Path) -> Result<Plan> {
 fn announce(servers: &Servers) -> Result<()> {
     println!();
     println!("  page      {}/", servers.edge_url());
+    println!("  operator  {}", servers.operator_page_url());
     println!("  player    {} (for {ENTRY_TTL})", servers.signed_entry()?);
     if servers.waits_for_a_publisher() {
         println!("  ingest    {}", servers.ingest_url());

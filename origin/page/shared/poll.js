@@ -6,13 +6,19 @@ const SLOWEST = 4;
 
 /**
  * `ask` answers whether all is well; while it is not, the time from one to the next grows to a few
- * times `everyMs`.
+ * times `everyMs`. Answers with what ends it.
  */
 export function poll(everyMs, ask) {
   let wait = everyMs;
+  let timer = 0;
+  let over = false;
   const turn = async () => {
     wait = await ask() ? everyMs : Math.min(wait * SLOWER, everyMs * SLOWEST);
-    setTimeout(turn, wait);
+    if (!over) timer = setTimeout(turn, wait);
   };
   turn();
+  return () => {
+    over = true;
+    clearTimeout(timer);
+  };
 }

@@ -130,9 +130,23 @@ impl Desk {
         next_msn: u64,
         asked: BreakRequest,
     ) -> Result<Announced, LogError> {
+        self.announce_at(grid, next_msn, asked, 0)
+    }
+
+    /// The same, but not before that segment.
+    ///
+    /// # Errors
+    /// As [`Desk::announce`].
+    pub fn announce_at(
+        &self,
+        grid: &Grid,
+        next_msn: u64,
+        asked: BreakRequest,
+        earliest: u64,
+    ) -> Result<Announced, LogError> {
         let mut inner = self.lock();
         let BreakRequest { lead, length } = asked;
-        let start = inner.floor.max(next_msn).saturating_add(lead);
+        let start = inner.floor.max(next_msn).saturating_add(lead).max(earliest);
         let number = inner.ledger.next_number();
         let (start_ms, end_ms) =
             (grid.start_ms(start), grid.start_ms(start.saturating_add(length)));
@@ -215,6 +229,12 @@ impl Desk {
             "break returned early"
         );
         Ok(record)
+    }
+
+    /// What is decided so far of a break that is not frozen; `None` where nothing is.
+    #[must_use]
+    pub fn planned(&self, id: &str) -> Option<Decision> {
+        self.lock().decisions.get(id).cloned()
     }
 
     /// The ledger as it stands.

@@ -22,6 +22,7 @@ impl Config {
             ("page", self.page != other.page),
             ("operator-token", !made && self.operator_token != other.operator_token),
             ("edge-secret", self.edge_secrets != other.edge_secrets),
+            ("edges", self.edges != other.edges),
             ("open-playback", self.open_playback != other.open_playback),
             ("snapshot-every", self.snapshot_every_s != other.snapshot_every_s),
             ("log", self.log != other.log),

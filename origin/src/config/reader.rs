@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::settings::{self, Settings, Text};
 
 /// What all events have in common.
-const OF_THE_ORIGIN: [&str; 36] = [
+const OF_THE_ORIGIN: [&str; 37] = [
     "listen",
     "control",
     "data",
@@ -30,6 +30,7 @@ const OF_THE_ORIGIN: [&str; 36] = [
     "keyring",
     "operator-token",
     "edge-secret",
+    "edges",
     "open-playback",
     "page",
     "snapshot-every",

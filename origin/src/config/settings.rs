@@ -188,6 +188,9 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub(super) edge_secret: Option<List>,
+    /// Operator's ports of edges, each as URL or URL#TOKEN, whose numbers the operator's page draws
+    #[arg(long, value_name = "URL,URL", env = "SIGHTSCREEN_EDGES", hide_env_values = true)]
+    pub(super) edges: Option<List>,
     /// Whether the API signs entry URLs for whoever asks, without a plan: for demonstrations
     #[arg(long, value_name = "true|false")]
     pub(super) open_playback: Option<Text>,

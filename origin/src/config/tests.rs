@@ -129,6 +129,7 @@ fn of_a_file() -> BTreeSet<String> {
         keyring: Some("".into()),
         operator_token: Some("".into()),
         edge_secret: Some("".into()),
+        edges: Some("".into()),
         playback_plan: Some("".into()),
         territories_allow: Some("".into()),
         territories_deny: Some("".into()),

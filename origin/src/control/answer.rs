@@ -60,6 +60,16 @@ pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Response<Byte
     problem(StatusCode::SERVICE_UNAVAILABLE, code, &error.to_string())
 }
 
+/// What the audit log is to say of a request besides its path.
+#[derive(Clone)]
+pub(super) struct Note(pub(super) String);
+
+/// The answer, with a note for the audit log.
+pub(super) fn noted(mut answer: Response<Bytes>, note: String) -> Response<Bytes> {
+    answer.extensions_mut().insert(Note(note));
+    answer
+}
+
 pub(super) fn ok(value: &Value) -> Response<Bytes> {
     json(StatusCode::OK, NEVER, value)
 }

@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Control;
-use super::answer::{DISK, NEVER, Outcome, apart, failed, ok, read};
+use super::answer::{DISK, NEVER, Outcome, apart, failed, noted, ok, read};
+use super::{Control, pods};
 use crate::breaks::desk::BreakRequest;
 use crate::breaks::ledger::{Record, RuleError, State};
 use crate::breaks::log::LogError;
@@ -19,10 +19,13 @@ use crate::documents::in_force::{ChangeError, KeysChange};
 use crate::documents::publish::PublishError;
 use crate::event::RunningEvent;
 use crate::event::score::{Score, ScoreError};
-use crate::event::switches::SwitchError;
+use crate::event::switches::{Change, SwitchError};
+use crate::grid::Grid;
 use crate::http::{json as json_reply, not_found, problem};
 use crate::package::end::EndError;
 
+/// How far ahead a break may be announced: a slip of the pen is not a break tomorrow week.
+const AHEAD_MS_MAX: u64 = 24 * 3_600_000;
 /// Breaks that an operator sees, newest last.
 const BREAKS_SHOWN: usize = 20;
 
@@ -30,6 +33,8 @@ const BREAKS_SHOWN: usize = 20;
 #[serde(deny_unknown_fields)]
 struct NewBreak {
     length_s: u64,
+    /// When it begins, in Unix milliseconds; as soon as it can where nobody says.
+    at_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +48,7 @@ pub(super) struct ApiSwitch {
 impl Control {
     pub(super) async fn event(
         &self,
-        event: &RunningEvent,
+        event: &Arc<RunningEvent>,
         method: &Method,
         rest: &[&str],
         body: Incoming,
@@ -51,6 +56,8 @@ impl Control {
         match (method, rest) {
             (&Method::GET, []) => Ok(ok(&self.shown(event))),
             (&Method::POST, ["breaks"]) => announce(event, &read(body).await?).await,
+            (&Method::GET, ["breaks", id]) => pods::one_break(event, id),
+            (&Method::GET, ["creatives"]) => pods::creatives(event).await,
             (&Method::POST, ["breaks", id, "return"]) => return_early(event, id).await,
             (&Method::POST, ["end"]) => end(event).await,
             (&Method::POST, ["flags"]) => throw(event, read(body).await?).await,
@@ -79,6 +86,7 @@ impl Control {
             "event": event.name(),
             "epoch": live.epoch(),
             "state": event.state(),
+            "started_ms": live.grid().zero_ms,
             "media": live.status(),
             "live_edge": {
                 "next_sequence": next,
@@ -87,6 +95,7 @@ impl Control {
             "ledger": {"revision": ledger.revision()},
             "breaks": breaks,
             "flags": flags(event),
+            "switches": event.switches.thrown(),
             "keys": event.keys.told(),
             "renditions": live.renditions(),
             "api": self.api_state(),
@@ -113,13 +122,34 @@ async fn announce(event: &RunningEvent, asked: &NewBreak) -> Outcome {
         let title = "The event was ended: it has no more breaks";
         return Ok(problem(StatusCode::CONFLICT, "event-ended", title));
     }
-    let grid = event.live.grid();
+    let (grid, next) = (event.live.grid(), event.live.position().next_msn);
+    let lead = event.schedule().lead(&grid);
+    let earliest = match asked.at_ms {
+        Some(at_ms) => segment_at(&grid, next.saturating_add(lead), at_ms)?,
+        None => 0,
+    };
     let length = grid.segments_in_ms(asked.length_s * 1000);
-    let asked = BreakRequest { lead: event.schedule().lead(&grid), length };
-    let (desk, next) = (Arc::clone(&event.desk), event.live.position().next_msn);
-    let plan =
-        apart(move || desk.announce(&grid, next, asked)).await?.map_err(|error| refused(&error))?;
-    Ok(json_reply(StatusCode::CREATED, NEVER, &json!(plan)))
+    let note = match asked.at_ms {
+        Some(at_ms) => format!("for {} s at {at_ms}", asked.length_s),
+        None => format!("for {} s", asked.length_s),
+    };
+    let (desk, asked) = (Arc::clone(&event.desk), BreakRequest { lead, length });
+    let announced = move || desk.announce_at(&grid, next, asked, earliest);
+    let plan = apart(announced).await?.map_err(|error| refused(&error))?;
+    Ok(noted(json_reply(StatusCode::CREATED, NEVER, &json!(plan)), note))
+}
+
+/// The segment with which a break at that time begins: the first that starts no earlier.
+fn segment_at(grid: &Grid, first: u64, at_ms: u64) -> Result<u64, Box<Response<Bytes>>> {
+    let (soonest, latest) = (grid.start_ms(first), grid.start_ms(first) + AHEAD_MS_MAX);
+    if !(soonest..=latest).contains(&at_ms) {
+        let title = format!(
+            "No break can begin at {at_ms}: write Unix milliseconds from {soonest}, which leaves \
+             its lead, to {latest}"
+        );
+        return Err(Box::new(problem(StatusCode::BAD_REQUEST, "time-invalid", &title)));
+    }
+    Ok(grid.segments_in_ms(at_ms.saturating_sub(grid.zero_ms)))
 }
 
 async fn end(event: &RunningEvent) -> Outcome {
@@ -137,7 +167,11 @@ async fn end(event: &RunningEvent) -> Outcome {
 async fn return_early(event: &RunningEvent, id: &str) -> Outcome {
     let (desk, id) = (Arc::clone(&event.desk), id.to_owned());
     let record = apart(move || desk.return_early(&id)).await?.map_err(|error| refused(&error))?;
-    Ok(ok(&shown(&record)))
+    let note = match record.state {
+        State::Cancelled => "called off".to_owned(),
+        _ => format!("after {} s", record.plan.length_ms / 1000),
+    };
+    Ok(noted(ok(&shown(&record)), note))
 }
 
 async fn change_keys(event: &RunningEvent, change: KeysChange) -> Outcome {
@@ -157,15 +191,25 @@ async fn change_keys(event: &RunningEvent, change: KeysChange) -> Outcome {
     Ok(problem(status, code, &error.to_string()))
 }
 
-async fn throw(event: &RunningEvent, changes: BTreeMap<String, Value>) -> Outcome {
+async fn throw(event: &RunningEvent, changes: BTreeMap<String, Change>) -> Outcome {
     let switches = Arc::clone(&event.switches);
-    match apart(move || switches.throw(&changes)).await? {
-        Ok(()) => Ok(ok(&json!({"flags": flags(event)}))),
-        Err(error @ SwitchError::Unknown(_)) => {
-            Ok(problem(StatusCode::BAD_REQUEST, "flag-unknown", &error.to_string()))
+    let note = changes.iter().map(|(flag, change)| format!("{flag} {change}"));
+    let note = note.collect::<Vec<_>>().join(", ");
+    let error = match apart(move || switches.throw(&changes)).await? {
+        Ok(()) => {
+            let told = json!({"flags": flags(event), "switches": event.switches.thrown()});
+            return Ok(noted(ok(&told), note));
         }
-        Err(SwitchError::Publish(error)) => Ok(unpublished(&error)),
-    }
+        Err(error) => error,
+    };
+    let code = match &error {
+        SwitchError::Unknown(_) => "flag-unknown",
+        SwitchError::Until(_) => "time-invalid",
+        SwitchError::Reason(_) => "reason-invalid",
+        SwitchError::Kept(error) => return Ok(failed(DISK, error)),
+        SwitchError::Publish(error) => return Ok(unpublished(error)),
+    };
+    Ok(problem(StatusCode::BAD_REQUEST, code, &error.to_string()))
 }
 
 async fn show(event: &RunningEvent, score: Option<Score>) -> Outcome {
@@ -185,7 +229,7 @@ fn flags(event: &RunningEvent) -> BTreeMap<&'static str, &'static str> {
 }
 
 /// A break as an operator sees it.
-fn shown(record: &Record) -> Value {
+pub(super) fn shown(record: &Record) -> Value {
     let state = match record.state {
         State::Announced => "announced",
         State::Frozen => "running",
@@ -234,4 +278,23 @@ fn not_live() -> Response<Bytes> {
         "not-live",
         "The event is not live yet: wait for its first segments",
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_break_at_a_time_begins_no_earlier_and_neither_in_the_past_nor_in_a_week() {
+        let grid = Grid::new(1_000_000, (30, 1), 2000, 333).unwrap();
+        let at = |at_ms| segment_at(&grid, 10, at_ms).map_err(|no| no.status());
+        assert_eq!(at(grid.start_ms(10)), Ok(10));
+        assert_eq!(at(grid.start_ms(10) + 1), Ok(11));
+        assert_eq!(at(grid.start_ms(400)), Ok(400));
+        let far = grid.start_ms(10) + AHEAD_MS_MAX + 1;
+        for wrong in [0, grid.start_ms(10) - 1, far, u64::MAX] {
+            assert_eq!(at(wrong), Err(StatusCode::BAD_REQUEST), "{wrong}");
+        }
+    }
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::{Card, Clip, CreativeError, Library};
 use crate::breaks::decision::{Playable, Stock};
 use crate::disk::{Mark, mark};
@@ -20,6 +22,35 @@ const LOOK: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// A source name with this prefix is a generated card.
 pub const BUILT_IN: &str = "built-in:";
+
+/// How far a creative is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It can play.
+    Ready,
+    /// Its turn has not come, or it is being made.
+    Preparing,
+    /// It cannot be made as it is.
+    Failed,
+    /// There is no such file, or no such built-in.
+    Missing,
+}
+
+/// A creative that the pods name, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stocked {
+    /// As the pods name it.
+    pub source: String,
+    /// What people call it.
+    pub name: String,
+    /// How far it is.
+    pub state: Standing,
+    /// Why it cannot play; `None` where it can, or may soon.
+    pub reason: Option<String>,
+    /// What plays, where it is ready.
+    pub playable: Option<Playable>,
+}
 
 /// Creatives by source name. Clones are handles of the same shelf.
 #[derive(Clone, Default)]
@@ -120,6 +151,25 @@ impl Shelf {
         let ready = made.is_some();
         self.write().slate = made;
         ready
+    }
+
+    /// How far a creative is. Blocks: it looks whether a file is there.
+    #[must_use]
+    pub fn stocked(&self, name: &str) -> Stocked {
+        let (clip, known) = (source(name), self.read().creatives.get(name).cloned());
+        let is_there = match &clip {
+            Some(Clip::File(path)) => path.exists(),
+            Some(Clip::Card(_)) => true,
+            None => false,
+        };
+        let (state, reason, playable) = match known {
+            Some(Ok(playable)) => (Standing::Ready, None, Some(playable)),
+            Some(Err(reason)) if is_there => (Standing::Failed, Some(reason), None),
+            Some(Err(reason)) => (Standing::Missing, Some(reason), None),
+            None => (Standing::Preparing, None, None),
+        };
+        let title = clip.map_or_else(|| name.to_owned(), |clip| clip.title());
+        Stocked { source: name.to_owned(), name: title, state, reason, playable }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -276,6 +326,26 @@ mod tests {
         shelf.write().slate = Some(playable("own".to_owned(), 4));
         assert_eq!(fills(11), "own own b3");
         assert_eq!(fills(2), "b2");
+    }
+
+    #[test]
+    fn an_operator_is_told_how_far_each_creative_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ad.mp4").display().to_string();
+        let shelf = Shelf::default();
+        let state = |name: &str| shelf.stocked(name).state;
+        assert_eq!(state("built-in:cola"), Standing::Preparing);
+        let playable = Playable { id: "c-1".to_owned(), segments: 5 };
+        shelf.write().creatives.insert("built-in:cola".to_owned(), Ok(playable.clone()));
+        let ready = shelf.stocked("built-in:cola");
+        assert_eq!((ready.state, ready.playable), (Standing::Ready, Some(playable)));
+        assert_eq!(ready.name, "Six cola");
+        shelf.write().creatives.insert(path.clone(), Err("cannot be read".to_owned()));
+        assert_eq!(state(&path), Standing::Missing);
+        std::fs::write(&path, b"no clip").unwrap();
+        let failed = shelf.stocked(&path);
+        assert_eq!((failed.state, failed.name.as_str()), (Standing::Failed, "ad"));
+        assert_eq!(failed.reason.as_deref(), Some("cannot be read"));
     }
 
     fn corrupt() -> Result<Playable, CreativeError> {

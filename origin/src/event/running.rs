@@ -24,7 +24,7 @@ use crate::breaks::decision::{Decision, Table};
 use crate::breaks::desk::{Decide, Desk};
 use crate::breaks::ledger::{GENERIC, NONE};
 use crate::clock::now_ms;
-use crate::creative::shelf::Shelf;
+use crate::creative::shelf::{Shelf, Stocked};
 use crate::demo;
 use crate::disk::make_folder;
 use crate::documents::in_force::InForce;
@@ -156,6 +156,7 @@ impl RunningEvent {
             settings.leads_site,
             settings.low_latency,
             Arc::clone(&publisher),
+            settings.live.data.with_file_name("switches.json"),
         )?);
         let keys = InForce::open(&name, keyring_file, keyring, Arc::clone(&publisher))?;
         let cohorts = cohorts(&settings.document.cohorts);
@@ -227,6 +228,7 @@ impl RunningEvent {
         self.stock();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.spawn(Arc::clone(&self.keys).follow_the_file());
+        jobs.spawn(Arc::clone(&self.switches).return_in_time());
         jobs.spawn(Arc::clone(self).go_live());
     }
 
@@ -239,6 +241,13 @@ impl RunningEvent {
         let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).spawn(stocked);
         let before = self.stocking.lock().unwrap_or_else(PoisonError::into_inner).replace(job);
         before.iter().for_each(AbortHandle::abort);
+    }
+
+    /// The creatives that its pods name, each with its state. Blocks.
+    #[must_use]
+    pub fn stocked(&self) -> Vec<Stocked> {
+        let names = self.settings().table.creatives();
+        names.iter().map(|name| self.shelf.stocked(name)).collect()
     }
 
     /// When breaks come, and how long before they are announced.

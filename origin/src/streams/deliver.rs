@@ -166,7 +166,7 @@ fn sign(delivery: &Delivery, seconds: u64) -> String {
 }
 
 /// The machine's roots, read once.
-fn roots() -> std::io::Result<Arc<rustls::ClientConfig>> {
+pub(crate) fn roots() -> std::io::Result<Arc<rustls::ClientConfig>> {
     static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(Arc::clone(config));

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::deliver;
 use super::outage::Outage;
 use super::rows::clock;
-use super::{Database, DatabaseError, MadeBy, Row, Streams, StreamsError};
+use super::{Actor, Database, DatabaseError, MadeBy, Role, Row, Streams, StreamsError};
 use crate::config::Config;
 use crate::event::RunningEvent;
 use crate::event::State;
@@ -152,6 +152,7 @@ impl Streams {
                     is_open = true;
                 }
                 self.keep_status(looks).await?;
+                self.note_returned().await?;
                 // That it is back is known by asking alone.
                 if now >= slow || is_on {
                     slow = now + SLOW_LOOK;
@@ -217,6 +218,19 @@ impl Streams {
             // Another event may have its name by now.
             if let Some(seen) = looks.get_mut(&id).filter(|s| s.pending.front() == Some(&change)) {
                 seen.pending.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in the audit log which switches returned by themselves.
+    async fn note_returned(&self) -> Result<(), DatabaseError> {
+        let (id, name, role) = ("origin".to_owned(), "origin".to_owned(), Role::Operator);
+        let actor = Actor { id, name, role };
+        for event in self.runner.events().all() {
+            for told in event.switches.take_returned() {
+                let action = format!("POST /control/events/{}/flags {told}, in time", event.name());
+                self.database.note(&actor, &action, event.name(), 200).await?;
             }
         }
         Ok(())

@@ -13,6 +13,8 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// Of the folder of pages, the part for viewers.
 pub const VIEWER: &str = "viewer";
+/// The part for operators.
+pub const OPERATOR: &str = "operator";
 
 /// A folder of files.
 pub struct Page {

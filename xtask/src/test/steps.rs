@@ -5,8 +5,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{
-    Outcome, Step, api, deploy, documents, fuzz, inputs, kill, operator, programs, rotation, rtmp,
-    viewer,
+    Outcome, Step, api, deploy, documents, fuzz, inputs, kill, operator, operator_page, programs,
+    rotation, rtmp, viewer,
 };
 use crate::browser::TooSlow;
 use crate::servers::{Plan, Servers};
@@ -62,6 +62,7 @@ pub(crate) const FULL: &[Step] = &[
     Step::new("Chromium plays through a break", || twice(chromium)),
     Step::new("operator and two cohorts", operator::run),
     Step::new("a viewer in every state", viewer::run),
+    Step::new("operator's page", operator_page::run),
     Step::new("footage by RTMP and by SRT", || twice(rtmp::run)),
 ];
 

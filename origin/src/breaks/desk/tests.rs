@@ -56,18 +56,23 @@ impl Decide for Moods {
 #[derive(Debug, Clone)]
 enum Step {
     Announce(u64),
+    /// One that begins so many segments later than it could.
+    AnnounceLater(u64, u64),
     Return(u32),
     Publish(u64),
     Ads(bool),
     Mood(u64),
     Change,
-    Kill { torn: usize },
+    Kill {
+        torn: usize,
+    },
     Disk(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1_u64..9).prop_map(Step::Announce),
+        1 => (1_u64..9, 1_u64..20).prop_map(|(length, later)| Step::AnnounceLater(length, later)),
         2 => (1_u32..12).prop_map(Step::Return),
         8 => (1_u64..4).prop_map(Step::Publish),
         1 => any::<bool>().prop_map(Step::Ads),
@@ -121,6 +126,9 @@ impl Night {
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Announce(length) => drop(self.announce(length)),
+            Step::AnnounceLater(length, later) => {
+                drop(self.announce_at(length, self.next + 3 + later));
+            }
             Step::Return(number) => drop(self.desk.return_early(&break_id(number))),
             Step::Publish(count) => (0..count).for_each(|_| self.publish()),
             Step::Ads(on) => self.moods.ads.store(on, Ordering::Relaxed),
@@ -154,6 +162,11 @@ impl Night {
 
     fn announce(&self, length: u64) -> Result<Announced, LogError> {
         self.desk.announce(&self.grid, self.next + 1, BreakRequest { lead: 2, length })
+    }
+
+    fn announce_at(&self, length: u64, earliest: u64) -> Result<Announced, LogError> {
+        let asked = BreakRequest { lead: 2, length };
+        self.desk.announce_at(&self.grid, self.next + 1, asked, earliest)
     }
 
     /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment
@@ -257,6 +270,23 @@ fn a_break_starts_after_its_lead_and_is_frozen_one_segment_before() {
         (view.dateranges[0].start_ms, view.dateranges[0].duration_ms),
         (night.grid.start_ms(53), None)
     );
+}
+
+#[test]
+fn a_break_at_a_segment_begins_there_and_is_planned_until_it_is_frozen() {
+    let mut night = Night::new();
+    // It keeps its lead, whatever is asked.
+    let soon = night.announce_at(2, 10).unwrap();
+    assert_eq!(soon.start, 53);
+    let later = night.announce_at(2, 60).unwrap();
+    assert_eq!((later.start, later.start_ms), (60, night.grid.start_ms(60)));
+    assert!(night.announce_at(2, 56).is_err());
+    assert!(night.desk.planned("b2").unwrap().fits(2));
+    night.take(&Step::Publish(9));
+    assert_eq!(night.desk.ledger().find("b2").unwrap().state, State::Announced);
+    night.take(&Step::Publish(1));
+    assert_eq!(night.desk.ledger().find("b2").unwrap().state, State::Frozen);
+    assert!(night.desk.planned("b2").is_none());
 }
 
 #[test]
