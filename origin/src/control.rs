@@ -1,5 +1,6 @@
-//! The control port: what operators and platforms see and do. Without a token only `/health`, the
-//! files of the operator's page and a preflight are answered.
+//! The control port: what operators and platforms see and do. Without a token only `/health` and the
+//! files of the operator's page are answered. Pages of other servers cannot read its answers: there
+//! is no CORS.
 //!
 //! What changes something goes on when the client goes away, and is noted in the audit log.
 
@@ -49,22 +50,12 @@ pub struct Control {
 
 impl Handler for Control {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Option<Response<Bytes>> {
-        let mut response = self.admit(request).await.unwrap_or_else(|refusal| *refusal);
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("location, retry-after"),
-        );
-        Some(response)
+        Some(self.admit(request).await.unwrap_or_else(|refusal| *refusal))
     }
 }
 
 impl Control {
     async fn admit(self: &Arc<Self>, request: Request<Incoming>) -> Outcome {
-        if request.method() == Method::OPTIONS {
-            return Ok(preflight());
-        }
         if request.uri().path() == "/health" {
             return Ok(self.health());
         }
@@ -213,20 +204,4 @@ fn unauthorized() -> Box<Response<Bytes>> {
 fn forbidden(least: Role) -> Response<Bytes> {
     let title = format!("The token may not do this: it needs the role {}", least.name());
     problem(StatusCode::FORBIDDEN, "role-insufficient", &title)
-}
-
-fn preflight() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, idempotency-key"),
-    );
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    response
 }

@@ -169,8 +169,7 @@ class Side {
   }
 
   open(base, event) {
-    const url = new URL('/', base);
-    url.searchParams.set('event', event);
+    const url = new URL(`/watch/${event}`, base);
     for (const [name, select] of this.#values) url.searchParams.set(name, select.value);
     url.searchParams.set('consent', '1');
     if (this.#shown === url.href) return;
