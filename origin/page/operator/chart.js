@@ -87,7 +87,7 @@ export class Chart {
       height: HEIGHT,
       series: [{}, ...names.map(line)],
       axes: [
-        { ...AXIS, space: 70, values: times },
+        { ...AXIS, space: 70, size: 34, values: times },
         { ...AXIS, size: 52, values: (_, ticks) => ticks.map(onAxis) },
       ],
       scales: { y: { range: (_, low, high) => around(low, high, this.#series.least) } },

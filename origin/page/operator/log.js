@@ -7,6 +7,8 @@ import { action, clock, outcome } from './words.js';
 
 const EVERY_MS = 5000;
 const SHOWN = 50;
+/** Entries that the page holds: it is open for hours. */
+const MOST = 500;
 const HEADS = ['When', 'Who', 'What', 'How it went', 'Stream'];
 
 export class Log {
@@ -49,7 +51,7 @@ export class Log {
       const known = new Set(entries.map((entry) => entry.id));
       const older = this.#entries.filter((entry) => !known.has(entry.id));
       if (older.length === 0) this.#next = next;
-      this.#entries = [...entries, ...older];
+      this.#entries = [...entries, ...older].slice(0, MOST);
       say(this.#note, '');
       this.#show();
       return true;

@@ -66,7 +66,9 @@ pub(super) struct Note(pub(super) String);
 
 /// The answer, with a note for the audit log.
 pub(super) fn noted(mut answer: Response<Bytes>, note: String) -> Response<Bytes> {
-    answer.extensions_mut().insert(Note(note));
+    if !note.is_empty() {
+        answer.extensions_mut().insert(Note(note));
+    }
     answer
 }
 

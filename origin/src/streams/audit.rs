@@ -26,7 +26,7 @@ pub struct Entry {
     pub actor_name: String,
     /// The token's role.
     pub role: String,
-    /// What: a method and a path.
+    /// What: a method and a path, and what goes with them.
     pub action: String,
     /// The stream that it was about; may be empty.
     pub target: String,

@@ -282,7 +282,7 @@ fn a_break_at_a_segment_begins_there_and_is_planned_until_it_is_frozen() {
     assert_eq!((later.start, later.start_ms), (60, night.grid.start_ms(60)));
     assert!(night.announce_at(2, 56).is_err());
     assert!(night.desk.planned("b2").unwrap().fits(2));
-    night.take(&Step::Publish(9));
+    night.take(&Step::Publish(8));
     assert_eq!(night.desk.ledger().find("b2").unwrap().state, State::Announced);
     night.take(&Step::Publish(1));
     assert_eq!(night.desk.ledger().find("b2").unwrap().state, State::Frozen);
