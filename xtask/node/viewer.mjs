@@ -102,9 +102,14 @@ function shows(page, words) {
   return until(`"${words}"`, async () => (await page.textContent('#notice-title')) === words);
 }
 
-function plays(page) {
+async function plays(page) {
   const isSeen = async () => (await measured(page)).playing && !(await page.isVisible('#notice'));
-  return until('a picture', isSeen);
+  await until('a picture', isSeen).catch(async (error) => {
+    const { now, currentTime, errors, entries } = await measured(page);
+    const notice = await page.textContent('#notice-title');
+    const seen = JSON.stringify({ notice, currentTime, now, errors: errors.slice(-3), entries });
+    throw new Error(`${error.message}: ${seen}`);
+  });
 }
 
 async function states(browser) {
@@ -330,7 +335,13 @@ async function over(browser) {
   await page.context().close();
   const late = await opened(browser, `/watch/${plan.away}`);
   await plays(late);
-  check(true, 'after the end the last minute plays');
+  const { currentTime } = await measured(late);
+  await late.waitForTimeout(3000);
+  const played = (await measured(late)).currentTime - currentTime;
+  check(
+    played > 2 && !(await late.isVisible('#notice')),
+    `after the end the last minute plays: ${played.toFixed(1)} s in 3 s`,
+  );
   await late.context().close();
 }
 

@@ -151,8 +151,18 @@ fn worker() -> Result<PathBuf> {
     Ok(folder.join("build"))
 }
 
-/// The pages, bundled, each in a folder of its own.
+/// The pages, bundled, each in a folder of its own. Once in a run: steps that run at the same time
+/// serve its files.
 pub(crate) fn page() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(built) = &*built {
+        return Ok(built.clone());
+    }
+    Ok(built.insert(bundled()?).clone())
+}
+
+fn bundled() -> Result<PathBuf> {
     let packages = tools::packages()?;
     let source = paths::root().join("origin/page");
     let out = source.join("dist");

@@ -102,15 +102,15 @@ export class Player {
     const { details, buffer, playhead } = this.state();
     const isLast = details && !details.live && playhead > details.edge - END_WITHIN_S;
     if (isLast && buffer < EMPTY_S && !this.isOver && !video.paused) this.#over();
-    const live = this.hls?.liveSyncPosition;
-    const isBehind = live && live - video.currentTime > FAR_BEHIND_S;
+    const live = this.#livePosition();
+    const isBehind = live !== null && live - video.currentTime > FAR_BEHIND_S;
     if (this.isLive && isBehind && !video.paused && !video.seeking) video.currentTime = live;
   }
 
   goLive() {
     this.isLive = true;
-    const live = this.hls?.liveSyncPosition;
-    if (live) this.video.currentTime = live;
+    const live = this.#livePosition();
+    if (live !== null) this.video.currentTime = live;
     this.start();
   }
 
@@ -118,7 +118,7 @@ export class Player {
   seek(time) {
     const range = this.range();
     if (range === null) return;
-    const live = this.hls?.liveSyncPosition ?? range.end;
+    const live = this.#livePosition() ?? range.end;
     this.isLive = time >= live - 1;
     this.video.currentTime = Math.max(range.start, Math.min(time, live));
   }
@@ -163,6 +163,12 @@ export class Player {
   /** The picture stands though there is more; see the watchdog. */
   stuck() {
     this.#again('stuck');
+  }
+
+  /** Where the live edge is played from, or null. hls.js names one of an ended event as well. */
+  #livePosition() {
+    const { details } = this.state();
+    return details?.live ? this.hls?.liveSyncPosition ?? null : null;
   }
 
   #target() {
