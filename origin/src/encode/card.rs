@@ -72,22 +72,11 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::encode::probe::plain;
 
     fn picture() -> Picture {
-        Picture {
-            stream: 0,
-            codec: "h264".to_owned(),
-            pixels: "yuv420p".to_owned(),
-            matrix: "bt709".to_owned(),
-            transfer: "bt709".to_owned(),
-            range: "tv".to_owned(),
-            width: 1440,
-            height: 1080,
-            pixel_aspect: (4, 3),
-            is_turned: false,
-            is_interlaced: true,
-            fps: (25, 1),
-        }
+        let (width, height, pixel_aspect) = (1440, 1080, (4, 3));
+        Picture { width, height, pixel_aspect, is_interlaced: true, fps: (25, 1), ..plain() }
     }
 
     fn plan() -> Plan {

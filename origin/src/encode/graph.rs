@@ -202,25 +202,9 @@ mod tests {
     use super::*;
     use crate::encode::encoder::Encoder;
     use crate::encode::ladder::Rung;
+    use crate::encode::probe::plain as picture;
 
     const FLAT: Rung = Rung { width: 852, height: 480, bitrate: 1, half_rate: false };
-
-    fn picture() -> Picture {
-        Picture {
-            stream: 0,
-            codec: "h264".to_owned(),
-            pixels: "yuv420p".to_owned(),
-            matrix: "bt709".to_owned(),
-            transfer: "bt709".to_owned(),
-            range: "tv".to_owned(),
-            width: 1280,
-            height: 720,
-            pixel_aspect: (1, 1),
-            is_turned: false,
-            is_interlaced: false,
-            fps: (30, 1),
-        }
-    }
 
     /// The brightness of every pixel of a white picture of this size in a rung of 852 by 480.
     fn brightness(size: &str, shape: Option<Shape>) -> Vec<u8> {

@@ -335,6 +335,25 @@ fn milliseconds(seconds: f64) -> u64 {
     (seconds * 1000.0).round() as u64
 }
 
+/// A picture of 720 lines with nothing about it that must be computed, for tests.
+#[cfg(test)]
+pub(super) fn plain() -> Picture {
+    Picture {
+        stream: 0,
+        codec: "h264".to_owned(),
+        pixels: "yuv420p".to_owned(),
+        matrix: "bt709".to_owned(),
+        transfer: "bt709".to_owned(),
+        range: "tv".to_owned(),
+        width: 1280,
+        height: 720,
+        pixel_aspect: (1, 1),
+        is_turned: false,
+        is_interlaced: false,
+        fps: (30, 1),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
