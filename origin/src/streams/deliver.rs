@@ -4,7 +4,7 @@
 //! the HMAC-SHA256, by the webhook's secret, of `{webhook-id}.{webhook-timestamp}.{body}`. The
 //! timestamp is that of the attempt, in seconds, so that a receiver can refuse what is old.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,20 +12,14 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http::{Request, header};
-use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use sha2::Sha256;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
 use super::database::{Database, DatabaseError};
 use super::hooks::{Delivery, SECRET_PREFIX};
-use super::url::{Target, TargetError};
 use crate::clock::wall_ms;
 use crate::config::StreamsConfig;
+use crate::outbound::{self, AskError, Bounds, Target};
 use crate::secret::Secret;
 use crate::told::Told;
 
@@ -33,23 +27,6 @@ use crate::told::Told;
 const LOOK: Duration = Duration::from_millis(500);
 /// Delivered at the same time.
 const AT_ONCE: u32 = 16;
-
-/// Why an attempt failed.
-#[derive(Debug, thiserror::Error)]
-enum AttemptError {
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    #[error("no connection: {0}")]
-    Connect(#[from] std::io::Error),
-    #[error("no answer: {0}")]
-    Http(#[from] hyper::Error),
-    #[error("no request can be made of it: {0}")]
-    Request(#[from] http::Error),
-    #[error("the answer is {0}, expected 2xx")]
-    Status(u16),
-    #[error("no answer in {} s", .0.as_secs())]
-    Late(Duration),
-}
 
 /// Delivers what is due, for as long as it is polled.
 pub(super) async fn keep(database: Database, rules: StreamsConfig) {
@@ -105,53 +82,24 @@ async fn deliver(
     }
 }
 
-async fn attempt(delivery: &Delivery, rules: &StreamsConfig) -> Result<(), AttemptError> {
-    let longest = rules.webhook_timeout;
-    let sent = tokio::time::timeout(longest, send(delivery, rules.webhook_private)).await;
-    sent.unwrap_or(Err(AttemptError::Late(longest)))
+async fn attempt(delivery: &Delivery, rules: &StreamsConfig) -> Result<(), AskError> {
+    let target = Target::read(&delivery.url)?;
+    let seconds = wall_ms() / 1000;
+    let request = Request::post(&target.path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("webhook-id", &delivery.id)
+        .header("webhook-timestamp", seconds)
+        .header("webhook-signature", sign(delivery, seconds));
+    let bounds =
+        Bounds { private: rules.webhook_private, within: rules.webhook_timeout, body_max: 0 };
+    let body = Bytes::from(delivery.body.clone());
+    outbound::ask(&target, request, body, bounds).await.map(drop)
 }
 
 /// The pause after so many attempts before; the last is repeated.
 fn pause_s(pauses: &[u32], attempts: u32) -> u32 {
     let at = usize::try_from(attempts).unwrap_or(usize::MAX);
     pauses.get(at).or(pauses.last()).copied().unwrap_or(1)
-}
-
-async fn send(delivery: &Delivery, private: bool) -> Result<(), AttemptError> {
-    let target = Target::read(&delivery.url)?;
-    let stream = TcpStream::connect(target.address(private).await?).await?;
-    let status = if target.tls {
-        let name = rustls::pki_types::ServerName::try_from(target.host.clone());
-        let name = name.map_err(std::io::Error::other)?;
-        let stream = TlsConnector::from(roots()?).connect(name, stream).await?;
-        ask(stream, delivery, &target).await?
-    } else {
-        ask(stream, delivery, &target).await?
-    };
-    // A redirection could lead anywhere, so it is no success.
-    if (200..300).contains(&status) { Ok(()) } else { Err(AttemptError::Status(status)) }
-}
-
-/// The status of the answer. Its body is not read.
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    delivery: &Delivery,
-    target: &Target,
-) -> Result<u16, AttemptError> {
-    let seconds = wall_ms() / 1000;
-    let request = Request::post(&target.path)
-        .header(header::HOST, &target.authority)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, "sightscreen-origin")
-        .header("webhook-id", &delivery.id)
-        .header("webhook-timestamp", seconds)
-        .header("webhook-signature", sign(delivery, seconds))
-        .body(Full::new(Bytes::from(delivery.body.clone())))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request).await;
-    connection.abort();
-    Ok(answer?.status().as_u16())
 }
 
 fn sign(delivery: &Delivery, seconds: u64) -> String {
@@ -163,23 +111,6 @@ fn sign(delivery: &Delivery, seconds: u64) -> String {
     let mac = mac.map(|mac| mac.chain_update(text));
     let mac = mac.map(|mac| STANDARD.encode(mac.finalize().into_bytes()));
     format!("v1,{}", mac.unwrap_or_default())
-}
-
-/// The machine's roots, read once.
-pub(crate) fn roots() -> std::io::Result<Arc<rustls::ClientConfig>> {
-    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(Arc::clone(config));
-    }
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(std::io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where a webhook leads, and whether it may.
+//! Where a URL leads that somebody gave the origin, and whether it may.
 //!
 //! A webhook could make the origin ask what only the origin reaches: its own control port, or a
 //! cloud's metadata. So its addresses are looked at after they were resolved, and the connection
@@ -11,9 +11,9 @@ use http::Uri;
 /// Longest URL.
 const URL_BYTES_MAX: usize = 2048;
 
-/// Where a webhook leads.
+/// Where a URL leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// Whether by TLS.
     pub tls: bool,
     /// Host, without brackets.
@@ -26,9 +26,9 @@ pub struct Target {
     pub path: String,
 }
 
-/// Why a webhook does not lead there.
+/// Why it does not lead there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// No URL of that kind.
     #[error("expected https://HOST/PATH or http://HOST/PATH without a user name")]
     Url,
@@ -45,7 +45,7 @@ impl Target {
     ///
     /// # Errors
     /// [`TargetError::Url`].
-    pub fn read(url: &str) -> Result<Self, TargetError> {
+    pub(crate) fn read(url: &str) -> Result<Self, TargetError> {
         let uri: Uri = url.parse().map_err(|_| TargetError::Url)?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -70,7 +70,7 @@ impl Target {
     ///
     /// # Errors
     /// See [`TargetError`]; one private address among several is enough.
-    pub async fn address(&self, private: bool) -> Result<SocketAddr, TargetError> {
+    pub(crate) async fn address(&self, private: bool) -> Result<SocketAddr, TargetError> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
         let found: Vec<SocketAddr> = found.map_err(|_| TargetError::Unknown)?.collect();
         if !private && found.iter().any(|address| is_private(address.ip())) {
