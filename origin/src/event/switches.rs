@@ -188,10 +188,18 @@ impl Switches {
         Ok(())
     }
 
-    /// Which switches returned by themselves since this was asked last.
+    /// Which switches returned by themselves, but for those that were [noted](Self::noted).
     #[must_use]
-    pub fn take_returned(&self) -> Vec<String> {
-        std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn returned(&self) -> Vec<String> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The oldest of [`Self::returned`] is written down elsewhere.
+    pub fn noted(&self) {
+        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        if !returned.is_empty() {
+            returned.remove(0);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Notes> {
@@ -269,8 +277,11 @@ mod tests {
         assert_eq!((after.is_on(ADS), of(&after, ADS)), (false, Some(rain)));
         after.return_due(until).unwrap();
         assert_eq!((after.is_on(ADS), of(&after, ADS)), (true, None));
-        assert_eq!(after.take_returned(), ["ads on"]);
-        assert!(after.take_returned().is_empty());
+        // Told until it is noted.
+        assert_eq!(after.returned(), ["ads on"]);
+        assert_eq!(after.returned(), ["ads on"]);
+        after.noted();
+        assert!(after.returned().is_empty());
         // One without a time stays as it is.
         assert!(after.is_on(PANIC) && of(&after, PANIC).is_some());
         after.throw(&changes(json!({PANIC: "off"}))).unwrap();

@@ -228,9 +228,10 @@ impl Streams {
         let (id, name, role) = ("origin".to_owned(), "origin".to_owned(), Role::Operator);
         let actor = Actor { id, name, role };
         for event in self.runner.events().all() {
-            for told in event.switches.take_returned() {
+            for told in event.switches.returned() {
                 let action = format!("POST /control/events/{}/flags {told}, in time", event.name());
                 self.database.note(&actor, &action, event.name(), 200).await?;
+                event.switches.noted();
             }
         }
         Ok(())
