@@ -72,6 +72,8 @@ pub struct Config {
     pub category: String,
     /// By which it is found.
     pub tags: Vec<String>,
+    /// When it is to begin, in Unix milliseconds, as far as somebody said.
+    pub starts_at_ms: Option<u64>,
     /// How far viewers are behind.
     pub latency: Latency,
     /// Where picture and sound come from.
@@ -216,6 +218,7 @@ impl Config {
             title: stream::title(reader),
             category: stream::category(reader),
             tags: stream::tags(reader),
+            starts_at_ms: stream::starts_at(reader),
             latency,
             input,
             rtmp: address(reader, "rtmp", |s| &s.rtmp),
@@ -313,6 +316,7 @@ impl Config {
                 creatives: self.creatives,
             },
             document: self.document(),
+            starts_at_ms: self.starts_at_ms,
             playback_plan: self.admission.playback_plan.clone(),
             table: self.table.clone(),
             slate: self.slate.clone(),

@@ -15,6 +15,7 @@ pub mod grid;
 pub mod http;
 pub mod ingest;
 pub mod mp4;
+mod outbound;
 pub mod package;
 pub mod process;
 pub mod secret;

@@ -16,18 +16,15 @@ mod rows;
 mod service;
 mod sweep;
 mod tokens;
-mod url;
 
 pub use answers::{Begun, Kept};
 pub use audit::{Entry, Page};
 pub use database::{Database, DatabaseError};
-pub(crate) use deliver::roots;
 pub use hooks::Hook;
 pub use reload::Reloaded;
 pub use rows::{MadeBy, Query, Row};
 pub use service::{Load, Made, Streams, StreamsError};
 pub use tokens::{Actor, Role, Token, same};
-pub use url::{Target, TargetError};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

@@ -2,6 +2,8 @@
 //! what may change while it runs.
 
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use toml::Table;
 
 use super::admission::one_of;
@@ -10,6 +12,7 @@ use super::settings::Settings;
 use super::{BREAK_S_MAX, Config, Fault};
 use crate::breaks::decision::Pattern;
 use crate::breaks::ledger::GENERIC;
+use crate::viewers::playlist::date;
 
 /// The title of the built-in match, unless it is given another.
 const TEST_TITLE: &str = "Sightscreen test match";
@@ -72,6 +75,7 @@ fn body_fields() -> &'static [Field] {
         live("/title", "title", Kind::Text),
         live("/category", "category", Kind::Text),
         live("/tags", "tags", Kind::Texts),
+        live("/starts_at", "starts-at", Kind::Text),
         fixed("/latency", "latency", Kind::Text),
         fixed("/input", "input", Kind::Text),
         fixed("/languages", "languages", Kind::Texts),
@@ -112,6 +116,10 @@ fn pointer_of(setting: &str) -> String {
     field.map_or("", |field| field.pointer).to_owned()
 }
 
+/// What is one event's own, and no other's default.
+const OWN: [&str; 8] =
+    ["event", "title", "category", "tags", "starts-at", "input", "stream-key", "snapshots"];
+
 /// What holds for a stream that says nothing: the origin's settings for all events.
 #[derive(Clone)]
 pub struct Template {
@@ -126,8 +134,7 @@ impl Template {
         let common = common.as_mut().map(std::mem::take).unwrap_or_default();
         let mut common = Table::from_iter(common.into_iter().filter(|(name, _)| name != "events"));
         common.extend(Table::try_from(flags).unwrap_or_default());
-        // What is one event's own.
-        for own in ["event", "title", "category", "tags", "input", "stream-key", "snapshots"] {
+        for own in OWN {
             common.remove(own);
         }
         Self { common }
@@ -184,6 +191,7 @@ impl Config {
             "title": self.title,
             "category": self.category,
             "tags": self.tags,
+            "starts_at": self.starts_at_ms.map(date),
             "latency": if self.latency == Latency::Low { "low" } else { "standard" },
             "input": self.input.kind(),
             "languages": self.languages,
@@ -381,6 +389,19 @@ pub(super) fn tags(reader: &mut Reader) -> Vec<String> {
         reader.fault(place, "is no list of tags", &remedy);
     }
     tags
+}
+
+/// A time of RFC 3339, which has its zone with it.
+pub(super) fn starts_at(reader: &mut Reader) -> Option<u64> {
+    let text = reader.optional(|s| &s.starts_at)?;
+    let time = OffsetDateTime::parse(&text, &Rfc3339).ok();
+    let time = time.and_then(|time| u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok());
+    if time.is_none() {
+        let place = reader.place("starts-at", |s| &s.starts_at);
+        let remedy = "write day, time and zone, such as 2026-12-01T20:00:00+01:00";
+        reader.fault(place, "is no time after 1970", remedy);
+    }
+    time
 }
 
 fn has_control(text: &str) -> bool {

@@ -42,6 +42,21 @@ fn each_event_has_its_own_settings_over_those_of_the_file() {
 }
 
 #[test]
+fn an_event_says_when_it_begins_in_any_zone() {
+    let of = |value: &str| {
+        let toml = format!("[[events]]\nevent = \"a\"\nstarts-at = {value}\n");
+        read_all(&toml, &[]).map(|mut events| events.remove(0).starts_at_ms)
+    };
+    assert_eq!(of("2026-12-01T20:00:00+01:00"), Ok(Some(1_796_151_600_000)));
+    assert_eq!(of("\"2026-12-01T19:00:00.5Z\""), Ok(Some(1_796_151_600_500)));
+    for no in ["\"\"", "\"tomorrow\"", "2026-12-01", "2026-12-01T20:00:00", "1969-01-01T00:00:00Z"]
+    {
+        let faults = of(no).unwrap_err();
+        assert!(faults[0].remedy.contains("zone"), "{no}: {faults:?}");
+    }
+}
+
+#[test]
 fn an_event_without_a_title_is_called_by_its_name() {
     let title = |flags: &[&str]| read_all("", flags).unwrap().remove(0).title;
     assert_eq!(title(&["--event", "final", "--input", "rtmp"]), "final");
@@ -138,6 +153,7 @@ fn of_a_file() -> BTreeSet<String> {
         slate: Some("".into()),
         title: Some("".into()),
         category: Some("".into()),
+        starts_at: Some("".into()),
         tags: Some("".into()),
         segment_ms: Some("".into()),
         part_ms: Some("".into()),

@@ -5,24 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
 
 use crate::config::KnownEdge;
-use crate::streams::{Target, TargetError, roots};
+use crate::outbound::{self, AskError, Bounds, Target};
 
-/// For an edge to answer, its body included.
-const WITHIN: Duration = Duration::from_secs(2);
-/// Largest answer.
-const BYTES_MAX: usize = 1 << 20;
+/// The operator names them: unlike a webhook's, their addresses may be private.
+const BOUNDS: Bounds = Bounds { private: true, within: Duration::from_secs(2), body_max: 1 << 20 };
 /// For so long an answer is told again: several pages may be open.
 const KEPT: Duration = Duration::from_secs(2);
 /// How an edge's wants were served from what it had.
@@ -30,23 +22,11 @@ const HITS: [&str; 3] = ["hit", "stale", "collapsed"];
 
 /// Why an edge has no numbers.
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+enum EdgeError {
     #[error(transparent)]
-    Target(#[from] TargetError),
-    #[error("no connection: {0}")]
-    Connect(#[from] std::io::Error),
-    #[error("no answer: {0}")]
-    Http(#[from] hyper::Error),
-    #[error("its address cannot be asked: {0}")]
-    Request(#[from] http::Error),
-    #[error("it answered with status {0}")]
-    Status(u16),
-    #[error("its answer is too large or was cut off")]
-    Body,
+    Ask(#[from] AskError),
     #[error("what answers there is no edge")]
     NoEdge,
-    #[error("no answer within {} s", WITHIN.as_secs())]
-    Late,
 }
 
 /// The known edges, and what they said last.
@@ -82,8 +62,7 @@ impl Edges {
 }
 
 async fn told(edge: &KnownEdge) -> Value {
-    let asked = tokio::time::timeout(WITHIN, ask(edge)).await.unwrap_or(Err(AskError::Late));
-    match asked.and_then(|text| numbers(&text).ok_or(AskError::NoEdge)) {
+    match numbers_of(edge).await {
         Ok(mut numbers) => {
             numbers["name"] = json!(edge.name);
             numbers["reachable"] = json!(true);
@@ -95,41 +74,14 @@ async fn told(edge: &KnownEdge) -> Value {
     }
 }
 
-async fn ask(edge: &KnownEdge) -> Result<String, AskError> {
-    let target = Target::read(&edge.url)?;
-    // The operator names them: unlike a webhook's, their addresses may be private.
-    let stream = TcpStream::connect(target.address(true).await?).await?;
-    if !target.tls {
-        return fetch(stream, &target, edge).await;
-    }
-    let name = rustls::pki_types::ServerName::try_from(target.host.clone());
-    let name = name.map_err(std::io::Error::other)?;
-    let stream = TlsConnector::from(roots()?).connect(name, stream).await?;
-    fetch(stream, &target, edge).await
-}
-
-async fn fetch<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    target: &Target,
-    edge: &KnownEdge,
-) -> Result<String, AskError> {
-    let mut request = Request::get("/metrics")
-        .header(header::HOST, &target.authority)
-        .header(header::USER_AGENT, "sightscreen-origin");
+async fn numbers_of(edge: &KnownEdge) -> Result<Value, EdgeError> {
+    let target = Target::read(&edge.url).map_err(AskError::from)?;
+    let mut request = Request::get("/metrics");
     if let Some(token) = &edge.token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.0));
     }
-    let request = request.body(Empty::<Bytes>::new())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let mut connection = JoinSet::from_iter([connection]);
-    let answer = sender.send_request(request).await?;
-    if !answer.status().is_success() {
-        return Err(AskError::Status(answer.status().as_u16()));
-    }
-    let body = Limited::new(answer.into_body(), BYTES_MAX).collect().await;
-    connection.abort_all();
-    let body = body.map_err(|_| AskError::Body)?.to_bytes();
-    String::from_utf8(body.into()).map_err(|_| AskError::NoEdge)
+    let answer = outbound::ask(&target, request, Bytes::new(), BOUNDS).await?;
+    std::str::from_utf8(&answer).ok().and_then(numbers).ok_or(EdgeError::NoEdge)
 }
 
 /// The numbers of an edge's metrics, all counted since its start; `None` where they are not an
@@ -236,7 +188,7 @@ mod tests {
         };
         assert!(reason(head(2) + "ok").await.contains("no edge"));
         assert!(reason("HTTP/1.1 404 Not Found\r\n\r\n".to_owned()).await.contains("404"));
-        assert!(reason(head(BYTES_MAX + 1)).await.contains("too large"));
+        assert!(reason(head(BOUNDS.body_max + 1)).await.contains("too large"));
         assert!(reason(String::new()).await.contains("no answer"));
         let gone = told(&known("http://127.0.0.1:1", None)).await;
         assert!(gone["reason"].as_str().unwrap().contains("no connection"), "{gone}");

@@ -9,7 +9,8 @@ use super::answer::{NEVER, Outcome, ok, parse};
 use super::streams::{gone, invalid, none};
 use crate::config::Fault;
 use crate::http::{json as json_reply, problem};
-use crate::streams::{Role, Target, TargetError};
+use crate::outbound::{Target, TargetError};
+use crate::streams::Role;
 
 /// Longest name of a token, in bytes.
 const NAME_BYTES_MAX: usize = 100;

@@ -20,10 +20,11 @@ use super::schedule::{self, Schedule};
 use super::score::{Board, Score};
 use super::snapshots::{SnapshotRule, Snapshots};
 use super::switches::Switches;
-use crate::breaks::decision::{Decision, Table};
+use crate::breaks::decision::{Decision, Stock as _, Table};
 use crate::breaks::desk::{Decide, Desk};
 use crate::breaks::ledger::{GENERIC, NONE};
 use crate::clock::now_ms;
+use crate::creative::CreativeId;
 use crate::creative::shelf::{Shelf, Stocked};
 use crate::demo;
 use crate::disk::make_folder;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub live: LiveConfig,
     /// Payload of `events/{event}`, but for what the media say.
     pub document: document::Event,
+    /// When it is to begin, in Unix milliseconds, as far as somebody said.
+    pub starts_at_ms: Option<u64>,
     /// The plan of those to whom the API gives a signed URL for the asking.
     pub playback_plan: Option<String>,
     /// Which cohorts see what.
@@ -250,6 +253,12 @@ impl RunningEvent {
         names.iter().map(|name| self.shelf.stocked(name)).collect()
     }
 
+    /// The creatives that fill what is left of a break, and are nobody's advertisement.
+    #[must_use]
+    pub fn slates(&self) -> Vec<CreativeId> {
+        self.shelf.slates().into_iter().map(|slate| slate.id).collect()
+    }
+
     /// When breaks come, and how long before they are announced.
     #[must_use]
     pub fn schedule(&self) -> Schedule {
@@ -306,6 +315,12 @@ impl RunningEvent {
     #[must_use]
     pub fn title(&self) -> String {
         self.settings().document.title.clone()
+    }
+
+    /// When it is to begin, in Unix milliseconds, as far as somebody said.
+    #[must_use]
+    pub fn starts_at_ms(&self) -> Option<u64> {
+        self.settings().starts_at_ms
     }
 
     /// Its cohort schema.

@@ -142,7 +142,12 @@ impl Api {
 }
 
 fn summary(event: &RunningEvent) -> Value {
-    json!({"event": event.name(), "title": event.title(), "state": event.state()})
+    json!({
+        "event": event.name(),
+        "title": event.title(),
+        "state": event.state(),
+        "starts_at_ms": event.starts_at_ms(),
+    })
 }
 
 fn detail(event: &RunningEvent) -> Value {
@@ -158,10 +163,12 @@ fn detail(event: &RunningEvent) -> Value {
         "event": name,
         "title": event.title(),
         "state": event.state(),
+        "starts_at_ms": event.starts_at_ms(),
         "started_ms": live.grid().zero_ms,
         "languages": languages,
         "heights": heights,
         "creatives": live.creatives().names(),
+        "slates": event.slates(),
         "playback": format!("/api/events/{name}/playback"),
         "score": format!("/api/events/{name}/score"),
     })

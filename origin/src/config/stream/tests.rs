@@ -13,6 +13,7 @@ fn all_settings_of_a_stream_read_again_are_the_same() {
         json!({"title": "Final"}),
         json!({
             "title": "Final", "category": "football", "tags": ["cup", "hi"],
+            "starts_at": "2026-12-01T20:00:00.000Z",
             "latency": "standard", "languages": ["ta"], "ladder": {"max_height": 360},
             "frame_rate": "59.94", "window_s": 30, "dvr_s": 3600, "playback_plan": "gold",
             "plans": [{"id": "gold", "max_height": 1080}], "consent": "assumed",
@@ -57,6 +58,8 @@ fn what_is_wrong_is_told_by_its_pointer() {
         (json!({"title": "a\u{7}"}), "/title"),
         (json!({"title": "a", "tags": ["x", 1]}), "/tags"),
         (json!({"title": "a", "tags": vec!["x"; 33]}), "/tags"),
+        (json!({"title": "a", "starts_at": "soon"}), "/starts_at"),
+        (json!({"title": "a", "starts_at": 1_796_151_600_000_u64}), "/starts_at"),
         (json!({"title": "a", "window_s": 1}), "/window_s"),
         (json!({"title": "a", "window_s": "60"}), "/window_s"),
         (json!({"title": "a", "window_s": 60.5}), "/window_s"),
