@@ -17,10 +17,12 @@ await withChromium(async (browser) => {
 /** Plays one page, and tells what was seen in it. */
 async function seen(browser, url, screenshot) {
   const { page, problems, opened } = await open(browser, url);
+  await page.evaluate(noteTasks);
   const samples = await watch(page, opened, screenshot);
   const report = await measured(page);
+  const longestTaskMs = await page.evaluate(() => window.longestTaskMs);
   if (screenshot && !samples.shot) await page.screenshot({ path: screenshot });
-  return { ...report, opened, samples: samples.list, problems };
+  return { ...report, longestTaskMs, opened, samples: samples.list, problems };
 }
 
 /** One sample every half second: the clock, the counters, and a sum of what the picture shows. */
@@ -38,6 +40,16 @@ async function watch(page, opened, screenshot) {
     await page.waitForTimeout(SAMPLE_MS);
   }
   return seen;
+}
+
+/** Runs in the page: notes the longest task in which it could not answer its viewer. */
+function noteTasks() {
+  window.longestTaskMs = 0;
+  const note = (list) => {
+    for (const { duration } of list.getEntries())
+      window.longestTaskMs = Math.max(window.longestTaskMs, duration);
+  };
+  new PerformanceObserver(note).observe({ type: 'longtask', buffered: true });
 }
 
 /** Runs in the page. */

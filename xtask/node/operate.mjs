@@ -4,10 +4,11 @@
 // '{"packages":DIR,"chromium":FILE,"page":URL,"control":URL,"token":TOKEN,"queries":[QUERY,QUERY],
 //   "shots":DIR}'
 
-import { faults, measured, open, plan, withChromium } from './chromium.mjs';
+import {
+  check, checks, control, faults, measured, open, plan, until as within, withChromium,
+} from './chromium.mjs';
 
 const PATIENCE_MS = 40_000;
-const POLL_MS = 250;
 const BREAK_S = 60;
 /** Long enough for creatives to be told apart, and far from the break's end. */
 const WATCH_MS = 7000;
@@ -23,8 +24,6 @@ const FACTS = {
   'm-dropped': /^\d+$/,
   'cohort-name': /^18 to 34 years, women, in a large city, on a phone, Hindi$/,
 };
-
-const checks = [];
 
 await withChromium(async (browser) => {
   const [one, other] = await Promise.all(
@@ -55,19 +54,9 @@ await withChromium(async (browser) => {
   );
 });
 
-function check(passed, what) {
-  checks.push({ passed, what });
-}
-
-/** Looks again and again until `look` gives something; an error says what did not come. */
-async function until(what, look) {
-  const deadline = Date.now() + PATIENCE_MS;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s`);
-    await new Promise((done) => setTimeout(done, POLL_MS));
-  }
+/** Two viewers share the machine with the origin. */
+function until(what, look) {
+  return within(what, look, PATIENCE_MS);
 }
 
 async function playing(page) {
@@ -128,18 +117,6 @@ async function breakAndReturn(page, other) {
     'the end of the break in words',
     async () => (await page.textContent('#announce')) === 'The match goes on',
   );
-}
-
-/** Asks the control API; an error says what it answered. */
-async function control(method, path, body) {
-  const answer = await fetch(plan.control + path, {
-    method,
-    headers: { authorization: `Bearer ${plan.token}` },
-    body: body && JSON.stringify(body),
-  });
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
-  return JSON.parse(text);
 }
 
 /** Throws a switch; it is thrown when the control API says so. */

@@ -3,16 +3,10 @@
 // Usage: node operator.mjs '{"packages":DIR,"chromium":FILE,"control":URL,"edge":URL,
 // "token":TOKEN,"viewer":TOKEN,"shots":DIR}'
 
-import { createRequire } from 'node:module';
-import { readFileSync } from 'node:fs';
+import { check, checks, control, faults, plan, serious as axe, until, withChromium } from
+  './chromium.mjs';
 import { STRUCTURE, structure } from './structure.mjs';
 
-const plan = JSON.parse(process.argv[2]);
-const require = createRequire(`${plan.packages}/`);
-const AXE = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
-
-const PATIENCE_MS = 30_000;
-const POLL_MS = 200;
 const DESK = { width: 1440, height: 1000 };
 const PHONES = [{ width: 390, height: 844 }, { width: 320, height: 640 }];
 /** A name that leads here and that no browser takes for this machine. */
@@ -22,22 +16,24 @@ const TABS_MOST = 80;
 /** Lengths between the usual one and two minutes. */
 const STEPS_TO_120_S = 5;
 
-const report = { checks: [], thrown: [], outside: [], finished: false };
-const { chromium } = require('playwright-core');
-const browser = await chromium.launch({
-  executablePath: plan.chromium,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync',
-    '--autoplay-policy=no-user-gesture-required',
-    `--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`,
-  ],
-});
 let page = null;
-try {
-  await notOverThisConnection();
-  await theWayIn();
-  page = await opened(`#token=${plan.token}`);
+let finished = false;
+
+await withChromium(async (browser) => {
+  try {
+    await all(browser);
+    finished = true;
+  } catch (error) {
+    check(false, error.message.split('\n')[0]);
+    await page?.screenshot({ path: `${plan.shots}/operator-page-failed.png` }).catch(() => {});
+  }
+  console.log(JSON.stringify({ checks, finished, ...faults }));
+}, [`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`]);
+
+async function all(browser) {
+  await notOverThisConnection(browser);
+  await theWayIn(browser);
+  page = await opened(browser, `#token=${plan.token}`);
   await addressIsClean();
   await streams();
   await breakByKeyboard();
@@ -50,54 +46,29 @@ try {
   await away();
   await cohorts();
   await phones();
-  await readsOnly();
-  report.finished = true;
-} catch (error) {
-  check(false, error.message.split('\n')[0]);
-  await page?.screenshot({ path: `${plan.shots}/operator-page-failed.png` }).catch(() => {});
-} finally {
-  await browser.close();
-}
-console.log(JSON.stringify(report));
-
-function check(passed, what) {
-  report.checks.push({ passed, what });
-}
-
-async function until(what, look) {
-  const deadline = Date.now() + PATIENCE_MS;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s`);
-    await new Promise((done) => setTimeout(done, POLL_MS));
-  }
+  await readsOnly(browser);
 }
 
 /** A page of somebody who shares nothing with the others. */
-async function opened(hash, base = plan.control) {
+async function opened(browser, hash, base = plan.control) {
   const context = await browser.newContext({ viewport: DESK, reducedMotion: 'reduce' });
   const allowed = [new URL(base).origin, plan.control, plan.edge];
   context.on('request', (request) => {
     const { protocol, origin } = new URL(request.url());
     const own = protocol === 'data:' || protocol === 'blob:';
-    if (!own && !allowed.includes(origin)) report.outside.push(request.url());
+    if (!own && !allowed.includes(origin)) faults.outside.push(request.url());
   });
   const made = await context.newPage();
-  made.on('pageerror', (error) => report.thrown.push(String(error?.message ?? error)));
+  made.on('pageerror', (error) => faults.thrown.push(String(error?.message ?? error)));
   made.on('console', (message) => {
-    if (message.text().includes('Content Security Policy')) report.thrown.push(message.text());
+    if (message.text().includes('Content Security Policy')) faults.thrown.push(message.text());
   });
   await made.goto(`${base}/operator${hash}`, { waitUntil: 'domcontentloaded' });
   return made;
 }
 
-async function state() {
-  const answer = await fetch(`${plan.control}/control/events/demo`, {
-    headers: { authorization: `Bearer ${plan.token}` },
-  });
-  if (!answer.ok) throw new Error(`the control API answered ${answer.status}`);
-  return answer.json();
+function state() {
+  return control('GET', '/control/events/demo');
 }
 
 function said(text) {
@@ -105,9 +76,9 @@ function said(text) {
     (await page.locator('main').innerText()).includes(text));
 }
 
-async function notOverThisConnection() {
+async function notOverThisConnection(browser) {
   const { port } = new URL(plan.control);
-  const there = await opened(`#token=${plan.token}`, `http://${ELSEWHERE}:${port}`);
+  const there = await opened(browser, `#token=${plan.token}`, `http://${ELSEWHERE}:${port}`);
   await there.waitForSelector('h1');
   const shown = await there.evaluate(() => ({
     isSafe: window.isSecureContext,
@@ -124,10 +95,10 @@ async function notOverThisConnection() {
   await there.context().close();
 }
 
-async function theWayIn() {
-  page = await opened('');
+async function theWayIn(browser) {
+  page = await opened(browser, '');
   await page.waitForSelector('input[name=token]');
-  await axe('the way in');
+  await axe(page, 'the way in');
   await page.keyboard.press('Tab');
   await tabTo('input[name=token]');
   await page.keyboard.type('no-such-token-at-all');
@@ -162,7 +133,7 @@ async function addressIsClean() {
 async function streams() {
   await until('the stream to be live', async () =>
     (await page.locator('.stream .badge').first().innerText()) === 'Live');
-  await axe('streams');
+  await axe(page, 'streams');
   await compared('streams');
   await shot('streams-1440');
 }
@@ -190,14 +161,14 @@ async function breakByKeyboard() {
   await tabTo('.stream a');
   await page.keyboard.press('Enter');
   await page.waitForSelector('.actions .primary:enabled');
-  await axe('event');
+  await axe(page, 'event');
   await compared('event');
   await tabTo('select[name=length]');
   for (let step = 0; step < STEPS_TO_120_S; step += 1) await page.keyboard.press('ArrowDown');
   await tabTo('.actions .primary');
   await page.keyboard.press('Enter');
   await page.waitForSelector('dialog[open]');
-  await axe('dialog');
+  await axe(page, 'dialog');
   await shot('dialog-1440');
   await page.keyboard.press('Escape');
   await until('the dialog to close', async () => (await page.locator('dialog').count()) === 0);
@@ -221,7 +192,7 @@ async function pods() {
   check(/own/.test(words) && /\d+: 18-34 · f · /.test(words), 'a break shows its pods by cohort');
   const creatives = await page.locator('section', { hasText: 'Creatives' }).last().innerText();
   check(/ready/.test(creatives), 'creatives are shown with their state');
-  await axe('event in a break');
+  await axe(page, 'event in a break');
   await shot('1440');
 }
 
@@ -260,7 +231,7 @@ async function switches() {
   await page.click('#switch-ads');
   await page.selectOption('dialog select[name=until]', '300');
   await page.fill('dialog input[name=reason]', 'rain delay');
-  await axe('dialog of a switch');
+  await axe(page, 'dialog of a switch');
   await page.click('dialog .grave');
   await said('Ads is off');
   const thrown = await state();
@@ -290,7 +261,7 @@ async function numbers() {
   await until('a chart as a table', async () =>
     (await page.locator('.chart >> nth=1 >> tbody tr').count()) >= 2);
   check(true, 'charts show the numbers of origin and edge, as tables too');
-  await axe('numbers');
+  await axe(page, 'numbers');
   await compared('numbers');
   await shot('numbers-1440');
 }
@@ -303,7 +274,7 @@ async function log() {
     /Returned from break b1/.test(words) && /rain delay/.test(words),
     'the log says who did what, and why',
   );
-  await axe('log');
+  await axe(page, 'log');
   await compared('log');
   await shot('log-1440');
 }
@@ -313,7 +284,7 @@ async function away() {
   await until('that the origin is away', async () =>
     (await page.locator('#trouble').isVisible()) &&
       /does not answer/.test(await page.locator('#trouble').innerText()));
-  await axe('origin away');
+  await axe(page, 'origin away');
   await page.unroute('**/*');
   await until('that it is back', async () => !(await page.locator('#trouble').isVisible()));
   check(true, 'that the origin is away is said in words, and taken back when it answers');
@@ -327,7 +298,7 @@ async function cohorts() {
     return both.every((cohort) => cohort !== null) && both;
   });
   check(one !== other, `side by side are the cohorts ${one} and ${other}`);
-  await axe('side by side');
+  await axe(page, 'side by side');
   await compared('cohorts');
   await shot('cohorts-1440');
   await page.setViewportSize(PHONES[0]);
@@ -382,13 +353,13 @@ async function narrow(name, { width }) {
   }, TARGET_PX);
   check(found.wide <= width, `${name} at ${width}: ${found.wide} points wide`);
   check(found.small.length === 0, `${name} at ${width}: too small ${JSON.stringify(found.small)}`);
-  await axe(`${name} at ${width}`);
+  await axe(page, `${name} at ${width}`);
   if (name !== 'dialog') await shot(`${name}-${width}`, true);
 }
 
-async function readsOnly() {
+async function readsOnly(browser) {
   await page.context().close();
-  page = await opened(`#token=${plan.viewer}`);
+  page = await opened(browser, `#token=${plan.viewer}`);
   await page.waitForSelector('.stream a');
   await page.goto(`${plan.control}/operator#/event/demo`);
   await page.waitForSelector('.actions');
@@ -396,20 +367,7 @@ async function readsOnly() {
   await said('The log is for tokens with the role admin');
   const enabled = await page.locator('.actions button:enabled, .switch:enabled').count();
   check(enabled === 0, 'a token that reads only can press nothing, and is told why');
-  await axe('reads only');
-}
-
-async function axe(where) {
-  await page.evaluate(AXE);
-  const found = await page.evaluate(async () => {
-    const { violations } = await window.axe.run(document, {
-      iframes: false, resultTypes: ['violations'],
-    });
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.target).join(' ')}`);
-  });
-  check(found.length === 0, `axe finds nothing serious in ${where} ${found.join('; ')}`);
+  await axe(page, 'reads only');
 }
 
 /** The picture's structure: what stands there, in which order, in how many columns. */

@@ -1,6 +1,7 @@
 // What is on, where the address names no match and there is not just one.
 
 import { element, json, keyed, make, soon, text } from '../shared/dom.js';
+import { timeWords } from './words.js';
 
 const STATES = {
   ready: 'has not begun', live: 'live', interrupted: 'interrupted', ended: 'over',
@@ -28,14 +29,18 @@ function show(events) {
   const query = new URLSearchParams(location.search);
   query.delete('event');
   const suffix = query.size === 0 ? '' : `?${query}`;
-  const items = events.filter(({ event }) => keyed(event) !== null).map(({ event, title, state }) => {
-    const link = make('a', { href: `/watch/${event}${suffix}` });
-    const badge = make('span', { className: 'state', textContent: STATES[state] ?? '' });
-    badge.dataset.state = state;
-    link.append(make('strong', { textContent: title || event }), badge);
-    return make('li', {}, link);
-  });
-  element('events').replaceChildren(...items);
+  const known = events.filter(({ event }) => keyed(event) !== null);
+  element('events').replaceChildren(...known.map((one) => item(one, suffix)));
+}
+
+function item({ event, title, state, starts_at_ms: startsAtMs }, suffix) {
+  const link = make('a', { href: `/watch/${event}${suffix}` });
+  const isToCome = state === 'ready' && startsAtMs > Date.now();
+  const word = isToCome ? `starts ${timeWords(startsAtMs)}` : STATES[state] ?? '';
+  const badge = make('span', { className: 'state', textContent: word });
+  badge.dataset.state = state;
+  link.append(make('strong', { textContent: title || event }), badge);
+  return make('li', {}, link);
 }
 
 async function all() {

@@ -18,8 +18,8 @@ export class Match {
   state = null;
   /** When it begins, in Unix milliseconds, where that is known. */
   startsAtMs = null;
-  /** Called when the state has changed. */
-  onState = () => {};
+  /** Called when its state, or when it begins, has changed. */
+  onChange = () => {};
   #event;
   #names;
 
@@ -41,8 +41,7 @@ export class Match {
       document.title = detail.title;
       element('video').setAttribute('aria-label', detail.title);
     }
-    if (Number.isFinite(detail?.starts_at_ms)) this.startsAtMs = detail.starts_at_ms;
-    this.#become(detail?.state);
+    this.#become(detail?.state, detail?.starts_at_ms ?? null);
   }
 
   /** Whether an answer came, of whatever age. */
@@ -61,10 +60,12 @@ export class Match {
     }
   }
 
-  #become(state) {
-    if (typeof state !== 'string' || state === this.state) return;
+  #become(state, startsAtMs = this.startsAtMs) {
+    if (typeof state !== 'string') return;
+    if (state === this.state && startsAtMs === this.startsAtMs) return;
     this.state = state;
-    this.onState();
+    this.startsAtMs = startsAtMs;
+    this.onChange();
   }
 
   #show({ teams = [], score = '', detail = '' }) {

@@ -7,6 +7,7 @@ const AGAIN_MS = 10_000;
 export class Names {
   #event;
   #known = new Map();
+  #slates = new Set();
   #askedAt = -Infinity;
 
   constructor(event) {
@@ -18,6 +19,12 @@ export class Names {
     for (const [id, name] of Object.entries(detail?.creatives ?? {})) {
       if (typeof name === 'string' && name !== '') this.#known.set(id, name);
     }
+    for (const id of detail?.slates ?? []) this.#slates.add(id);
+  }
+
+  /** Whether it fills what is left of a break, and is nobody's advertisement. */
+  isSlate(id) {
+    return this.#slates.has(id);
   }
 
   /**

@@ -43,7 +43,7 @@ function watch(event) {
   new Share(player, event);
   player.onTrouble = (code) => notice.show(code);
   notice.onAct = () => player.enter();
-  match.onState = () => {
+  match.onChange = () => {
     element('chip-feed').hidden = match.state !== 'interrupted';
     notice.again();
   };
@@ -62,8 +62,8 @@ function watch(event) {
 }
 
 /**
- * What the event is, and what the picture's frame numbers count from. Where the API does not
- * answer, it is asked less and less often.
+ * What the event is, and what the picture's frame numbers count from. While that is not known, it is
+ * asked for less and less often: many may wait for a match to begin.
  */
 async function learn(event, around, wait = CLOCK_MS) {
   const { match, measure, player } = around;
@@ -74,10 +74,7 @@ async function learn(event, around, wait = CLOCK_MS) {
   const framesPerSecond = player.framesPerSecond();
   if (detail?.started_ms > 0 && framesPerSecond > 0)
     measure.clock = { epochMs: detail.started_ms, framesPerSecond };
-  else {
-    const next = detail === null ? Math.min(wait * 2, CLOCK_MOST_MS) : CLOCK_MS;
-    setTimeout(() => learn(event, around, next), wait);
-  }
+  else setTimeout(() => learn(event, around, Math.min(wait * 2, CLOCK_MOST_MS)), wait);
 }
 
 function refresh({ player, controls, details, announcer, measure, names }) {
@@ -91,12 +88,13 @@ function refresh({ player, controls, details, announcer, measure, names }) {
   details.show(state, now);
 }
 
-/** `Ad · 17 s`, and the advertiser where the API says who it is. */
+/** `Ad · 17 s`, and the advertiser where the API says who it is; slate is nobody's. */
 function showAd(now, names) {
   const chip = element('chip-ad');
   chip.hidden = now.creative === null;
   if (now.creative === null) return;
   const name = names.of(now.creative);
+  const left = `${Math.ceil(now.breakLeft)} s`;
   const who = name === now.creative ? '' : ` · ${name}`;
-  text('chip-ad', `Ad · ${Math.ceil(now.breakLeft)} s${who}`);
+  text('chip-ad', names.isSlate(now.creative) ? `Back in ${left}` : `Ad · ${left}${who}`);
 }

@@ -75,18 +75,22 @@ export function wordsOf(code) {
 }
 
 /** What to say of a match that begins at this time. */
-export function startsAt(ms, now = Date.now()) {
-  const date = new Date(ms);
-  const today = date.toDateString() === new Date(now).toDateString();
-  const form = today
-    ? { hour: '2-digit', minute: '2-digit' }
-    : { weekday: 'long', day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit' };
-  const when = new Intl.DateTimeFormat(navigator.language, form).format(date);
+export function startsAt(ms) {
   return {
-    title: `The match starts at ${when}`,
+    title: `The match starts ${timeWords(ms)}`,
     advice: 'Stay here: the picture comes by itself.',
     wait: true,
   };
+}
+
+/** `at 20:00` as the viewer's country writes it, or with its day unless that is today. */
+export function timeWords(ms) {
+  const date = new Date(ms);
+  const today = date.toDateString() === new Date().toDateString();
+  const time = { hour: '2-digit', minute: '2-digit' };
+  const form = today ? time : { weekday: 'long', day: 'numeric', month: 'long', ...time };
+  const words = new Intl.DateTimeFormat(navigator.language, form).format(date);
+  return `${today ? 'at' : 'on'} ${words}`;
 }
 
 const COHORT = {

@@ -1,5 +1,5 @@
-//! The demonstration in a real browser, through a break: how far behind the match a viewer is, and
-//! whether the picture stands.
+//! The demonstration in a real browser, through a break: how soon there is a picture, how far behind
+//! the match a viewer is, and whether the picture stands.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -28,11 +28,15 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 }
 
 fn figures(report: &Value) -> Result<Vec<Figure>> {
-    let median = |name: &str| {
-        let value = report[name]["median"].as_f64();
-        value.with_context(|| format!("the browser did not report {name}"))
+    let reported = |name: &str, value: &Value| {
+        value.as_f64().with_context(|| format!("the browser did not report {name}"))
     };
+    let median = |name: &str| reported(name, &report[name]["median"]);
+    let seconds = |name: &str| Ok::<_, anyhow::Error>(reported(name, &report[name])? / 1000.0);
     Ok(vec![
+        Figure::new("first picture after the page was opened", seconds("firstPictureMs")?, "s")
+            .at_most(1.0),
+        Figure::new("longest task of the page", seconds("longestTaskMs")?, "s").at_most(0.1),
         Figure::new("latency by hls.js, median", median("latency")?, "s").at_most(2.5),
         Figure::new("latency read off the picture, median", median("pictureLatency")?, "s")
             .at_most(2.5),

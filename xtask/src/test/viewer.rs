@@ -1,7 +1,8 @@
 //! The viewers' page in every state that a viewer may meet, in Chromium.
 //!
-//! How a state is built is compared with a file of `xtask/node/states`: what assistive technology
-//! is told, and not pixels. To change a state on purpose, remove its file, run, and look at it.
+//! How a state is built is compared with a file of `xtask/node/viewer/states`: what assistive
+//! technology is told, and not pixels. To change a state on purpose, remove its file, run, and look
+//! at it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,8 +18,6 @@ use crate::{clip, live, paths, tools, up};
 const LIMIT: Duration = Duration::from_secs(420);
 /// A stream without a publisher, and one whose publisher comes and goes.
 const STREAMS: [&str; 2] = ["waiting", "away"];
-/// How long it is watched for tasks that a viewer would feel.
-const STEADY: Duration = Duration::from_secs(20);
 
 pub(super) fn run() -> Result<Outcome> {
     up::build()?;
@@ -45,9 +44,8 @@ pub(super) fn run() -> Result<Outcome> {
         "away": away,
         "publish": format!("{}/{key}", servers.ingest_url()),
         "clip": footage()?,
-        "states": paths::root().join("xtask/node/states"),
+        "states": paths::root().join("xtask/node/viewer/states"),
         "shots": shots,
-        "steadyMs": u64::try_from(STEADY.as_millis())?,
     });
     println!("  a viewer in Chromium, in every state ...");
     let report = browser::drive("viewer.mjs", &plan, LIMIT)?;
