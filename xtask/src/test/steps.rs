@@ -50,6 +50,8 @@ pub(crate) const FULL: &[Step] = &[
     Step::beside("cases at the spin door", spin),
     Step::beside("cases at the host door", host),
     Step::beside("cases at the native door", native),
+    // Where the doors leave room.
+    Step::beside("tests of the origin, the rest", programs::origins),
     Step::new("fastly compute pack", deploy::fastly),
     Step::new("wrangler deploy --dry-run", deploy::cloudflare),
     Step::new("spin build", deploy::spin),
@@ -59,10 +61,10 @@ pub(crate) const FULL: &[Step] = &[
     Step::pair("kill -9 in a break", kill::run),
     Step::pair("keys are rotated while viewers play", rotation::run),
     Step::pair("streams api by its description", api::run),
+    Step::pair("operator's page", operator_page::run),
     Step::new("Chromium plays through a break", || twice(chromium)),
     Step::new("operator and two cohorts", operator::run),
     Step::new("a viewer in every state", viewer::run),
-    Step::new("operator's page", operator_page::run),
     Step::new("footage by RTMP and by SRT", || twice(rtmp::run)),
 ];
 
