@@ -157,6 +157,23 @@ impl Template {
         self.stream(id, &body)
     }
 
+    /// The settings of a stream that is made. `null` sets a field back to its default, and here is
+    /// nothing to set back.
+    ///
+    /// # Errors
+    /// As [`Self::stream`].
+    pub fn new_stream(&self, id: &str, body: &Value) -> Result<Config, Vec<Fault>> {
+        let mut faults: Vec<Fault> = nulls("", body).collect();
+        faults.extend(body.as_object().into_iter().flatten().flat_map(|(name, inner)| {
+            nulls(&format!("/{}", escaped(name)), inner).collect::<Vec<_>>()
+        }));
+        match self.stream(id, body) {
+            Ok(config) if faults.is_empty() => Ok(config),
+            Ok(_) => Err(faults),
+            Err(more) => Err(faults.into_iter().chain(more).collect()),
+        }
+    }
+
     /// The settings of a stream of that name, from the body of a request.
     ///
     /// # Errors
@@ -278,13 +295,13 @@ fn table_of(body: &Value) -> (Table, Vec<Fault>) {
         }
     };
     for (name, value) in members {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/{}", escaped(name));
         let below = format!("{pointer}/");
         let is_group = body_fields().iter().any(|field| field.pointer.starts_with(&below));
         match (is_group, value) {
             (true, Value::Object(inner)) => {
                 for (name, value) in inner {
-                    take(format!("{below}{}", name.replace('~', "~0").replace('/', "~1")), value);
+                    take(format!("{below}{}", escaped(name)), value);
                 }
             }
             (true, Value::Null) => {}
@@ -292,6 +309,19 @@ fn table_of(body: &Value) -> (Table, Vec<Fault>) {
         }
     }
     (table, faults)
+}
+
+/// A name as it stands in a JSON pointer (RFC 6901 3).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// The members of an object that are null.
+fn nulls<'a>(place: &'a str, value: &'a Value) -> impl Iterator<Item = Fault> + 'a {
+    let members = value.as_object().into_iter().flatten();
+    members.filter(|(_, value)| value.is_null()).map(move |(name, _)| {
+        fault(&format!("{place}/{}", escaped(name)), "is null", "leave it out for the default")
+    })
 }
 
 /// The value as the file would have it; `None` for another kind.

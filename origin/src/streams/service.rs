@@ -149,7 +149,7 @@ impl Streams {
     /// See [`StreamsError`]; there is no stream then.
     pub async fn make(&self, body: &Value) -> Result<Made, StreamsError> {
         let id = id_of(body)?;
-        let mut config = self.template().stream(&id, body).map_err(StreamsError::Invalid)?;
+        let mut config = self.template().new_stream(&id, body).map_err(StreamsError::Invalid)?;
         let key = matches!(config.input, Input::Publisher(_)).then(|| random_hex(KEY_BYTES));
         let digest = key.as_deref().map(StreamKey::of);
         if let Some(digest) = &digest {

@@ -85,6 +85,20 @@ fn what_is_wrong_is_told_by_its_pointer() {
 }
 
 #[test]
+fn null_is_for_what_is_there_already() {
+    let of = |body| template().new_stream("a", &body).map(|config| config.title);
+    assert_eq!(of(json!({"title": "a", "ladder": {}})), Ok("a".to_owned()));
+    for (body, place) in [
+        (json!({"title": "a", "latency": null}), "/latency"),
+        (json!({"title": "a", "ladder": {"max_height": null}}), "/ladder/max_height"),
+        (json!({"title": null}), "/title"),
+    ] {
+        let faults = of(body).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.place == place), "{faults:?}");
+    }
+}
+
+#[test]
 fn what_cannot_change_is_told_with_its_reason() {
     let before = template().stream("a", &json!({"title": "a"})).unwrap().body();
     let mut after = before.clone();
