@@ -3,7 +3,7 @@
 // Usage: node viewer.mjs
 // '{"packages":DIR,"chromium":FILE,"edge":URL,"control":URL,"token":TOKEN,"expired":QUERY,
 //   "signed":QUERY,"waiting":EVENT,"away":EVENT,"publish":URL,"clip":FILE,
-//   "states":DIR,"shots":DIR}'
+//   "states":DIR,"players":FILE,"shots":DIR}'
 
 import { check, checks, faults, plan, withChromium } from './chromium.mjs';
 import { joins } from './viewer/joins.mjs';

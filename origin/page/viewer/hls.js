@@ -1,4 +1,4 @@
-// How hls.js is set up, and what of its faults is worked around.
+// How hls.js is set up, and what of its faults is worked around: docs/players.md lists them all.
 
 import Hls from 'hls.js';
 

@@ -1,5 +1,5 @@
-// Never stuck: a network that goes and comes back, a wall clock that is set, and an hour in which the
-// page did not run, asleep or in the background.
+// Never stuck: a network that goes and comes back, a wall clock that is set, and an hour in which
+// the page did not run, asleep or in the background.
 //
 // The hour is compressed: the stream's window, passes and sessions are as short as they may be, so
 // that after little more than a minute nothing that the page knew holds any more, and the page's
@@ -67,15 +67,28 @@ async function hourUnseen(browser, page) {
   await page.evaluate(show, false);
   const session = await browser.newBrowserCDPSession();
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
-  const signal = (name) => processInfo.forEach(({ id }) => process.kill(id, name));
-  signal('SIGSTOP');
-  await new Promise((done) => setTimeout(done, ASLEEP_MS));
-  signal('SIGCONT');
+  try {
+    signal(processInfo, 'SIGSTOP');
+    await new Promise((done) => setTimeout(done, ASLEEP_MS));
+  } finally {
+    signal(processInfo, 'SIGCONT');
+  }
   await page.evaluate(step, { hours: 1, ms: HOUR_MS, monotonic: true });
   await page.evaluate(show, true);
   const ticks = await page.evaluate(() => window.ticks);
   check(ticks < 5, `of ${ASLEEP_MS / 1000} s the page ran for ${ticks} s`);
   await isLive(page, 'an hour passed unseen');
+}
+
+/** To each that is still there. */
+function signal(processes, name) {
+  for (const { id } of processes) {
+    try {
+      process.kill(id, name);
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error;
+    }
+  }
 }
 
 /** Runs in the page: whether it is seen. */

@@ -1,11 +1,13 @@
-// How a state of the viewers' page is built: what assistive technology is told, but for what differs
-// from moment to moment. It is compared with a file of `states`, which is written where it is
-// missing.
+// How a state of the viewers' page is built: what assistive technology is told, but for what
+// differs from moment to moment. It is compared with a file of `states`, which is written where it
+// is missing.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { check, plan, until } from '../chromium.mjs';
 
+/** How a match of the list stands. */
+const STANDING = /(link ".*|text:) (?:has not begun|starts on .*?|live|interrupted|over)("|$)/gm;
 /** For all of a state to be there: title, score and numbers come one after another. */
 const SETTLED_MS = 10_000;
 
@@ -14,6 +16,8 @@ export async function structure(page, name) {
   if (!existsSync(file)) {
     await page.waitForTimeout(SETTLED_MS / 2);
     writeFileSync(file, `${await told(page)}\n`);
+    check(false, `${name} was not known: look at ${file}, and run again`);
+    return;
   }
   const was = readFileSync(file, 'utf8').trimEnd();
   let is = '';
@@ -25,7 +29,7 @@ export async function structure(page, name) {
 async function told(page) {
   return (await page.locator('body').ariaSnapshot())
     .replace(/(The match starts on ).*/, '$1…')
-    .replace(/(link ".*|text:) (has not begun|live|interrupted|over|starts on .*?)("|$)/gm, '$1 …$3')
+    .replace(STANDING, '$1 …$2')
     .replace(/\d+(\.\d+)?/g, 'N')
     .replace(/slider "Position".*/, 'slider "Position"')
     .replace(/button "(Play|Pause)"/, 'button "Play"')

@@ -45,6 +45,7 @@ pub(super) fn run() -> Result<Outcome> {
         "publish": format!("{}/{key}", servers.ingest_url()),
         "clip": footage()?,
         "states": paths::root().join("xtask/node/viewer/states"),
+        "players": paths::root().join("docs/players.md"),
         "shots": shots,
     });
     println!("  a viewer in Chromium, in every state ...");
