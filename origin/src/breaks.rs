@@ -3,6 +3,7 @@
 
 pub mod decision;
 pub mod desk;
+mod extend;
 mod kept;
 pub mod ledger;
 pub mod log;

@@ -99,8 +99,27 @@ fn a_break_at_a_time_shows_what_will_play_and_can_be_called_off() {
     assert!(pods.iter().all(named), "{one}");
     // What is announced for later stands in the way of one before it.
     assert_eq!(origin.does(&breaks, &json!({"length_s": 10})).0, 409);
+    let extend = |id: &str, by_s: u64| {
+        let (status, told) =
+            origin.does(&format!("{breaks}/{id}/extend"), &json!({"length_s": by_s}));
+        (status, told["length_ms"].as_u64(), told["title"].to_string())
+    };
+    let before_ms = one["length_ms"].as_u64().unwrap();
+    assert_eq!(extend("b1", 20).1, Some(before_ms + 20_000));
+    let again = origin.said(&format!("{breaks}/b1"));
+    assert_eq!((&again["decided"], &again["planned_ms"]), (&json!("planned"), &again["length_ms"]));
+    for (id, by_s, status, words) in [
+        ("b1", 0, 400, "break-longest"),
+        ("b1", 590, 400, "break-longest"),
+        ("b9", 10, 404, "no break b9"),
+    ] {
+        let told = extend(id, by_s);
+        assert!(told.0 == status && told.2.contains(words), "{told:?}");
+    }
     let (status, back) = origin.does(&format!("{breaks}/b1/return"), &json!({}));
     assert_eq!((status, &back["state"]), (200, &json!("cancelled")));
+    let told = extend("b1", 10);
+    assert!(told.0 == 409 && told.2.contains("it is over"), "{told:?}");
     assert_eq!(ask(origin.control, "GET", &format!("{breaks}/b9"), "").unwrap().0, 404);
 
     let edge = &origin.said("/control/edges")["edges"][0];

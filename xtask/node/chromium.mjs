@@ -1,5 +1,5 @@
-// What every driver shares: its plan, from the command line, a Chromium that reaches for nothing but
-// the page, what was checked, and the control API.
+// What every driver shares: its plan, from the command line, a Chromium that reaches for nothing
+// but the page, what was checked, and the control API.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -34,7 +34,7 @@ export async function withChromium(use, flags = []) {
   }
 }
 
-/** What no page of a run may do: throw what nobody catches, or ask any other than its own server. */
+/** What no page of a run may do: throw what nobody catches, or ask any but its own server. */
 export const faults = { thrown: [], outside: [] };
 
 /** A page of a viewer who shares nothing with the others, and what it complains of. */

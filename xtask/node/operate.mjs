@@ -106,6 +106,7 @@ async function breakAndReturn(page, other) {
   check(/^Ad · \d+ s · \S/.test(chip), `the picture said ${chip}`);
   const heard = await page.textContent('#announce');
   check(/^Advertisements, \d+ seconds$/.test(heard), `who listens was told: ${heard}`);
+  await extended(page, id);
   await control('POST', `/control/events/demo/breaks/${id}/return`, {});
   await until(
     'the early return for both',
@@ -128,6 +129,14 @@ async function turn(id, on) {
     const state = await control('GET', '/control/events/demo');
     return (id === 'api' ? state.api.up : state.flags[id] === 'on') === on;
   });
+}
+
+/** A break that lasts longer says so at once, and is one break to who counts down. */
+async function extended(page, id) {
+  await control('POST', `/control/events/demo/breaks/${id}/extend`, { length_s: BREAK_S });
+  const left = async () => (await measured(page)).now.breakLeft;
+  await until('a countdown to the new end', async () => (await left()) > BREAK_S);
+  check(true, `a break of ${BREAK_S} s was extended by as much: ${Math.round(await left())} s left`);
 }
 
 async function apiAway(page) {

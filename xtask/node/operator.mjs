@@ -1,5 +1,5 @@
-// The operator's page: uses it with mouse, keyboard and thumb, and prints, as one line of JSON, what
-// came of it.
+// The operator's page: uses it with mouse, keyboard and thumb, and prints, as one line of JSON,
+// what came of it.
 // Usage: node operator.mjs '{"packages":DIR,"chromium":FILE,"control":URL,"edge":URL,
 // "token":TOKEN,"viewer":TOKEN,"shots":DIR}'
 
@@ -38,6 +38,7 @@ async function all(browser) {
   await streams();
   await breakByKeyboard();
   await pods();
+  await extend();
   await returnByKeyboard();
   await breakAtATime();
   await switches();
@@ -194,6 +195,20 @@ async function pods() {
   check(/ready/.test(creatives), 'creatives are shown with their state');
   await axe(page, 'event in a break');
   await shot('1440');
+}
+
+async function extend() {
+  const before = (await state()).breaks.at(-1);
+  await page.click('.actions .act:nth-child(3)');
+  await page.waitForSelector('dialog[open]');
+  await axe(page, 'dialog of an extension');
+  await page.click('dialog .primary');
+  await said(`${before.id} lasts`);
+  const one = (await state()).breaks.at(-1);
+  check(
+    one.length_ms === before.length_ms + 120_000 && one.planned_ms === one.length_ms,
+    `a break of ${before.length_ms} ms was extended to ${one.length_ms} ms`,
+  );
 }
 
 async function returnByKeyboard() {

@@ -35,7 +35,8 @@ export const STRUCTURE = {
   streams: ['h1 Streams in 0', 'a Sightscreen test match'],
   event: [
     'h1 Sightscreen test match in 0', 'a Two cohorts side by side', 'svg timeline',
-    'h2 Break in 0', 'select Length', 'button Break now', 'button Break at …', 'button Return',
+    'h2 Break in 0', 'select Length', 'button Break now', 'button Break at …', 'button Extend',
+    'button Return',
     'h2 Switches in 0', 'button Ads', 'button Low latency', 'button Snapshots', 'button Panic',
     'h2 Health in 0', 'h2 Breaks in 1', 'h2 Creatives in 1', 'table Creatives', 'h2 Log in 1',
   ],

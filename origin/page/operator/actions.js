@@ -1,4 +1,4 @@
-// Break now, break at a time, return: each asks before it acts, and says what came of it.
+// Break now, break at a time, extend, return: each asks before it acts, and says what came of it.
 
 import { make } from '../shared/dom.js';
 import { confirmed, field } from './confirm.js';
@@ -19,6 +19,7 @@ export class Actions {
   #length = make('select', { name: 'length' });
   #now = button('Break now', 'act primary');
   #later = button('Break at …', 'act');
+  #more = button('Extend', 'act');
   #back = button('Return', 'act');
   #note = attributes(make('p', { className: 'hint' }), { role: 'status' });
 
@@ -37,11 +38,12 @@ export class Actions {
     }
     this.#now.onclick = () => this.#breakNow();
     this.#later.onclick = () => this.#breakLater();
+    this.#more.onclick = () => this.#extend();
     this.#back.onclick = () => this.#return();
     this.node = card(
       'Break',
       field('Length', this.#length),
-      make('div', { className: 'row' }, this.#now, this.#later, this.#back),
+      make('div', { className: 'row' }, this.#now, this.#later, this.#more, this.#back),
       this.#note,
     );
     this.node.classList.add('actions');
@@ -54,7 +56,7 @@ export class Actions {
     this.#enable();
   }
 
-  /** The break that a return would end or call off: the one on the air, else the announced one. */
+  /** The break that a button is about: the one on the air, else the announced one. */
   #open() {
     const breaks = this.#state?.breaks ?? [];
     return breaks.find((one) => one.state === 'running') ??
@@ -66,6 +68,7 @@ export class Actions {
     const can = this.#may === null && ['live', 'interrupted'].includes(this.#state?.state);
     this.#now.disabled = !can;
     this.#later.disabled = !can;
+    this.#more.disabled = !can || open === null || open.returned;
     this.#back.disabled = !can || open === null;
     say(this.#back, open?.state === 'announced' ? `Cancel ${open.id}` : 'Return');
   }
@@ -115,6 +118,21 @@ export class Actions {
       `${lasting(Math.abs(ahead))} ${ahead > 0 ? 'ahead' : 'behind'}: the origin’s counts.`;
   }
 
+  async #extend() {
+    const open = this.#open();
+    if (open === null) return;
+    const length = Number(this.#length.value);
+    const whole = lasting(open.length_ms / 1000 + length);
+    const sure = await confirmed({
+      title: `Extend ${open.id} by ${lasting(length)}?`,
+      text: [`It lasts ${whole} then. What is on the air in it stays as it is.`],
+      yes: `Extend by ${lasting(length)}`,
+    });
+    if (!sure) return;
+    await this.#do(this.#path(open, 'extend'), { length_s: length }, (done) =>
+      `${done.id} lasts ${lasting(done.length_ms / 1000)} now.`);
+  }
+
   async #return() {
     const open = this.#open();
     if (open === null) return;
@@ -129,11 +147,14 @@ export class Actions {
       yes: isOn ? 'Return to the match' : 'Cancel the break',
     });
     if (!sure) return;
-    const path = `/control/events/${this.#event}/breaks/${encodeURIComponent(open.id)}/return`;
-    await this.#do(path, {}, (done) =>
+    await this.#do(this.#path(open, 'return'), {}, (done) =>
       done.state === 'cancelled'
         ? `${done.id} is cancelled.`
         : `${done.id} ends after ${lasting(done.length_ms / 1000)}.`);
+  }
+
+  #path(open, act) {
+    return `/control/events/${this.#event}/breaks/${encodeURIComponent(open.id)}/${act}`;
   }
 
   async #announce(body) {

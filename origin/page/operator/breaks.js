@@ -111,7 +111,7 @@ export class Pods {
     const all = pods.flatMap((pod) => pod.cohorts ?? []);
     const isFrozen = found.decided === 'frozen';
     say(this.#note, isFrozen
-      ? 'As it was frozen: it cannot change.'
+      ? 'As it was frozen: only an extension adds to it.'
       : 'As it stands; decided for good when the break begins.');
     this.#table.show(pods.map((pod, at) => ({
       id: String(at),

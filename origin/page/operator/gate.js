@@ -48,7 +48,8 @@ export class Gate {
       'section', { className: 'card gate' },
       make('h1', { textContent: 'Operator' }),
       make('p', {
-        textContent: 'The token stays in this tab until you close it, and goes to this origin only.',
+        textContent:
+          'The token stays in this tab until you close it, and goes to this origin only.',
       }),
       form,
     );

@@ -1,6 +1,6 @@
-// What is read for as long as somebody is signed in, whichever view is open: the metrics, from which
-// the list of streams and the charts are made, and the streams' names. Two requests for any number
-// of streams.
+// What is read for as long as somebody is signed in, whichever view is open: the metrics, from
+// which the list of streams and the charts are made, and the streams' names. Two requests for any
+// number of streams.
 
 import { poll } from '../shared/poll.js';
 import { History } from './history.js';

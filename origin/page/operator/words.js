@@ -72,6 +72,7 @@ export function number(value, digits = 0) {
 
 const ACTIONS = [
   [/^POST \/control\/events\/[^/]+\/breaks\/([^/ ]+)\/return/, 'Returned from break $1'],
+  [/^POST \/control\/events\/[^/]+\/breaks\/([^/ ]+)\/extend/, 'Extended break $1'],
   [/^POST \/control\/events\/[^/]+\/breaks/, 'Announced a break'],
   [/^POST \/control\/events\/[^/]+\/flags/, 'Threw a switch'],
   [/^POST \/control\/events\/[^/]+\/keys/, 'Changed the keys in force'],

@@ -107,9 +107,10 @@ export class Controls {
     const automatic = auto ? `Automatic (${auto.height}p)` : 'Automatic';
     const level = hls.autoLevelEnabled ? -1 : hls.currentLevel;
     fill(element('quality'), [[-1, automatic], ...levels], level);
-    const sounds = hls.audioTracks.map((track, at) => [at, track.name || languageName(track.lang)]);
+    const named = ({ name, lang }, at) => [at, name || languageName(lang)];
+    const captions = hls.subtitleTracks.map(named);
+    const sounds = hls.audioTracks.map(named);
     fill(element('language'), sounds, hls.audioTrack);
-    const captions = hls.subtitleTracks.map(({ name, lang }, at) => [at, name || languageName(lang)]);
     fill(element('captions'), [[OFF, 'Off'], ...captions], hls.subtitleTrack);
     element('language').parentElement.hidden = sounds.length < 2;
     element('captions').parentElement.hidden = captions.length === 0;

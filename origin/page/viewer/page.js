@@ -62,8 +62,8 @@ function watch(event) {
 }
 
 /**
- * What the event is, and what the picture's frame numbers count from. While that is not known, it is
- * asked for less and less often: many may wait for a match to begin.
+ * What the event is, and what the picture's frame numbers count from. While that is not known, it
+ * is asked for less and less often: many may wait for a match to begin.
  */
 async function learn(event, around, wait = CLOCK_MS) {
   const { match, measure, player } = around;

@@ -54,7 +54,7 @@ export class Player {
     document.addEventListener('visibilitychange', () => this.#shown());
   }
 
-  /** Gets a new entry URL and plays it, dropping what played before; at `at`, in Unix ms, if set. */
+  /** Gets a new entry URL and plays it, dropping what played before; at `at`, in Unix ms. */
   async enter(at = null) {
     clearTimeout(this.#timer);
     const turn = ++this.#turn;

@@ -59,10 +59,25 @@ function cell(piece, fragment, end) {
   };
 }
 
+/** What follows within so many seconds is the same break, extended. */
+const SAME_WITHIN_S = 0.05;
+
 /**
- * Breaks that the playlist announces, as times of the player's timeline; an unknown end is null.
+ * Breaks that the playlist announces, as times of the player's timeline; an unknown end is null. An
+ * extension has a range of its own, and is one with its break.
  */
 export function announced(details) {
+  const breaks = [];
+  for (const range of ranges(details).sort((one, other) => one.start - other.start)) {
+    const last = breaks.at(-1);
+    const goesOn = last && last.end !== null && range.start <= last.end + SAME_WITHIN_S;
+    if (!goesOn) breaks.push(range);
+    else last.end = range.end === null ? null : Math.max(last.end, range.end);
+  }
+  return breaks.filter(({ start, end }) => end === null || end > start);
+}
+
+function ranges(details) {
   const anchor = details.fragments.find((fragment) => fragment.programDateTime !== null);
   if (anchor === undefined) return [];
   const at = (date) => (date.getTime() - anchor.programDateTime) / 1000 + anchor.start;

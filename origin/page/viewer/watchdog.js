@@ -1,6 +1,6 @@
-// Never stuck: enters anew when the picture has stood for some seconds though there is more to play,
-// or though the playlist ought to have grown. The pauses between its tries grow, and differ between
-// viewers, so that a fault of the stream does not make a crowd knock in step.
+// Never stuck: enters anew when the picture has stood for some seconds though there is more to
+// play, or though the playlist ought to have grown. The pauses between its tries grow, and differ
+// between viewers, so that a fault of the stream does not make a crowd knock in step.
 
 const LOOK_MS = 1000;
 /** How long the picture may stand while there is media to play, in seconds. */
@@ -67,7 +67,7 @@ export class Watchdog {
   #hasMore() {
     const { details, playhead } = this.#player.state();
     if (!details) return true;
-    const after = details.fragments.some((fragment) => !fragment.gap && fragment.end > playhead + 1);
+    const after = details.fragments.some(({ gap, end }) => !gap && end > playhead + 1);
     const isOld = details.live && details.age > OLD_TARGETS * details.targetduration;
     return after || isOld;
   }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use sightscreen_core::document::Pods;
 
 use super::decision::Decision;
+use super::extend::{Extended, followed};
 use super::kept::{Decisions, Kept};
 use super::ledger::{
     Announced, CohortPod, Frozen, GENERIC, Ledger, LedgerEntry, Pod, Record, RuleError, State,
@@ -36,6 +37,15 @@ pub struct BreakRequest {
     pub lead: u64,
     /// That it lasts.
     pub length: u64,
+}
+
+/// By how much a break is to last longer, in segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extension {
+    /// That come to what it has.
+    pub added: u64,
+    /// That a break may have.
+    pub longest: u64,
 }
 
 /// What the desk asks when a break is decided.
@@ -228,6 +238,37 @@ impl Desk {
             event = self.event, id, state = ?record.state, length = record.plan.length,
             "break returned early"
         );
+        Ok(record)
+    }
+
+    /// Has a break last longer. Blocks until it is on disk.
+    ///
+    /// # Errors
+    /// [`RuleError`] when it is over, was returned from, is unknown, would be too long or reach the
+    /// next, or when nothing can play; [`LogError::Io`] when it is not on disk.
+    pub fn extend(&self, grid: &Grid, id: &str, by: Extension) -> Result<Record, LogError> {
+        let length = {
+            let inner = self.lock();
+            let record = may_extend(&inner, id, by)?;
+            // What is not frozen is decided as a whole.
+            if record.frozen.is_some() { by.added } else { record.plan.length + by.added }
+        };
+        let decision = self.decide.decide(length);
+        let ads_on = self.decide.ads_on();
+        let mut inner = self.lock();
+        let entry = longer(&inner, grid, id, by, &decision, ads_on)?;
+        let is_frozen = entry.frozen.is_some();
+        self.append(&mut inner, vec![LedgerEntry::Extended(Arc::new(entry))])?;
+        if !is_frozen {
+            inner.decisions.insert(id.to_owned(), decision);
+        }
+        let record =
+            inner.ledger.find(id).cloned().ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+        drop(inner);
+        if !is_frozen {
+            self.kept.keep(|| self.lock().decisions.clone());
+        }
+        tracing::info!(event = self.event, id, length = record.plan.length, "break extended");
         Ok(record)
     }
 
@@ -467,22 +508,96 @@ fn cut(record: &Record, floor: u64) -> Result<LedgerEntry, RuleError> {
     Ok(LedgerEntry::Returned { id: plan.id.clone(), length, length_ms })
 }
 
+/// The break, if it may last longer: nothing that follows it is out.
+fn may_extend<'a>(inner: &'a Inner, id: &str, by: Extension) -> Result<&'a Record, RuleError> {
+    let record = inner.ledger.find(id).ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
+    let state = |asked| RuleError::State { id: id.to_owned(), state: record.state, asked };
+    match record.state {
+        State::Ended | State::Cancelled => return Err(state("extended: it is over")),
+        _ if record.returned => return Err(state("extended: it was returned from")),
+        State::Announced if record.plan.start < inner.floor => {
+            return Err(state("extended: its start is out without it"));
+        }
+        _ if record.end() < inner.floor => {
+            return Err(state("extended: what follows it is out"));
+        }
+        _ => {}
+    }
+    let most = by.longest;
+    if record.plan.length.saturating_add(by.added) > most {
+        return Err(RuleError::Longest { id: id.to_owned(), most });
+    }
+    Ok(record)
+}
+
+/// The entry with which a break lasts longer.
+fn longer(
+    inner: &Inner,
+    grid: &Grid,
+    id: &str,
+    by: Extension,
+    decision: &Decision,
+    ads_on: bool,
+) -> Result<Extended, RuleError> {
+    let record = may_extend(inner, id, by)?;
+    let plan = &record.plan;
+    let length = plan.length + by.added;
+    let nothing = |cause: &str| RuleError::Nothing { id: id.to_owned(), cause: cause.to_owned() };
+    let frozen = match &record.frozen {
+        // It became frozen, or another extension came first, while this was decided.
+        None if !decision.fits(length) => return Err(nothing("it changed meanwhile; try again")),
+        None => None,
+        Some(_) if !ads_on => return Err(nothing("the flag ads is off")),
+        Some(_) if !record.has_ads() => return Err(nothing("nothing plays in it now")),
+        Some(frozen) => {
+            let all = followed(frozen, plan.length, by.added, decision);
+            Some(all.map_err(|cause| nothing(&cause))?)
+        }
+    };
+    let end_ms = grid.start_ms(plan.start.saturating_add(length));
+    let length_ms = end_ms.saturating_sub(plan.start_ms);
+    Ok(Extended { id: id.to_owned(), length, length_ms, frozen })
+}
+
 fn view(ledger: &Ledger) -> BreaksView {
     let window_start = ledger.window_start();
-    let listed = ledger.records().iter().filter(|r| r.end() >= window_start && r.has_ads());
+    let listed = ledger.records().iter().filter(|r| r.told_end >= window_start && r.has_ads());
     BreaksView {
         revision: ledger.pods_revision(),
         version: ledger.revision(),
-        dateranges: listed.map(date_range).collect(),
+        dateranges: listed.flat_map(date_ranges).collect(),
     }
+}
+
+/// A break, and each of its extensions: what a playlist has said of a break's planned length stays.
+fn date_ranges(record: &Record) -> impl Iterator<Item = DateRange> {
+    let plan = &record.plan;
+    let more = record.extensions.iter().enumerate().map(|(at, part)| DateRange {
+        id: format!("{}.{}", plan.id, at + 2),
+        start_ms: plan.start_ms + part.start,
+        told_ms: plan.start_ms,
+        length_ms: part.end - part.start,
+        planned_duration_ms: Some(part.end - part.start),
+        duration_ms: is_over(record)
+            .then(|| plan.length_ms.clamp(part.start, part.end) - part.start),
+        scte35_out: None,
+        scte35_in: None,
+    });
+    std::iter::once(date_range(record)).chain(more)
+}
+
+fn is_over(record: &Record) -> bool {
+    record.returned || record.state == State::Ended
 }
 
 fn date_range(record: &Record) -> DateRange {
     let plan = &record.plan;
-    let over = record.returned || record.state == State::Ended;
+    let over = is_over(record);
     DateRange {
         id: plan.id.clone(),
         start_ms: plan.start_ms,
+        told_ms: plan.start_ms,
+        length_ms: plan.length_ms,
         planned_duration_ms: Some(record.planned_ms),
         duration_ms: over.then_some(plan.length_ms),
         scte35_out: Some(scte35::out(plan.number, plan.start_ms, record.planned_ms)),

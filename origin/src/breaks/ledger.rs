@@ -1,15 +1,24 @@
-//! The ledger: what was announced, frozen, cut short and ended, and the rules for each entry.
+//! The ledger: what was announced, frozen, extended, cut short and ended, and the rules for each
+//! entry.
 //!
 //! The state of all breaks of an event is the fold of its entries, without IO and without a clock.
 //! An entry that [`Ledger::apply`] accepts changes nothing that an earlier revision said about a
 //! segment that may have been published.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sightscreen_core::document::{Break, Pods, Slot};
 
+pub use super::extend::Extended;
+use super::extend::follows;
+
+/// No media sequence number is larger: it is exact in every language.
+const SEQUENCE_MAX: u64 = 1 << 53;
+/// Extensions of one break: each repeats the break's pods in the log.
+const EXTENSIONS_MAX: usize = 32;
 /// The cohort that exists in every schema.
 pub const GENERIC: &str = "generic";
 /// The cohort that sees no ads.
@@ -23,6 +32,8 @@ pub enum LedgerEntry {
     Announced(Announced),
     /// What every cohort sees in a break is fixed; its first segment may be published from now on.
     Frozen(Arc<Frozen>),
+    /// The break lasts longer.
+    Extended(Arc<Extended>),
     /// The break ends early.
     Returned {
         /// The break.
@@ -136,10 +147,15 @@ pub enum State {
 pub struct Record {
     /// As announced; `length` and `length_ms` are those in force.
     pub plan: Announced,
-    /// As announced, in milliseconds.
+    /// As it was planned when it was frozen, in milliseconds; extensions since then not counted.
     pub planned_ms: u64,
     /// Where it stands.
     pub state: State,
+    /// The parts by which it was extended after it was frozen, oldest first, in milliseconds from
+    /// its start.
+    pub extensions: Vec<Range<u64>>,
+    /// The furthest end that it was ever told to have, as a media sequence number.
+    pub told_end: u64,
     /// Whether an early return cut it.
     pub returned: bool,
     /// What every cohort sees, once frozen.
@@ -180,6 +196,40 @@ pub enum RuleError {
         earlier: String,
         /// Its return.
         end: u64,
+    },
+    /// An extension would reach the next break.
+    #[error(
+        "break {id} cannot last until segment {end}: {next} starts at segment {start}, and there is \
+         content between two breaks"
+    )]
+    Next {
+        /// The break.
+        id: String,
+        /// Its return, if it were extended.
+        end: u64,
+        /// The break after it.
+        next: String,
+        /// Where that starts.
+        start: u64,
+    },
+    /// It would be longer than a break may be.
+    #[error("break {id} may not last longer than {most} segments (break-longest)")]
+    Longest {
+        /// The break.
+        id: String,
+        /// The longest, in segments.
+        most: u64,
+    },
+    /// It was extended as often as may be.
+    #[error("break {0} was extended {max} times, which is the most", max = EXTENSIONS_MAX)]
+    Often(String),
+    /// Nothing can play in the added part.
+    #[error("break {id} cannot be extended, because nothing would play: {cause}")]
+    Nothing {
+        /// The break.
+        id: String,
+        /// Why.
+        cause: String,
     },
     /// No break of that id.
     #[error("there is no break {0}")]
@@ -252,6 +302,7 @@ impl Ledger {
         match entry {
             LedgerEntry::Announced(plan) => self.announce(plan)?,
             LedgerEntry::Frozen(frozen) => self.freeze(frozen)?,
+            LedgerEntry::Extended(extended) => self.extend(extended)?,
             LedgerEntry::Returned { id, length, length_ms } => self.cut(id, *length, *length_ms)?,
             LedgerEntry::Cancelled { id } => {
                 self.step(id, State::Announced, State::Cancelled, "cancelled")?;
@@ -259,7 +310,12 @@ impl Ledger {
             LedgerEntry::Ended { id } => self.step(id, State::Frozen, State::Ended, "ended")?,
         }
         self.revision += 1;
-        if matches!(entry, LedgerEntry::Frozen(_) | LedgerEntry::Returned { .. }) {
+        let changes_pods = match entry {
+            LedgerEntry::Frozen(_) | LedgerEntry::Returned { .. } => true,
+            LedgerEntry::Extended(extended) => extended.frozen.is_some(),
+            _ => false,
+        };
+        if changes_pods {
             self.pods_revision = self.revision;
         }
         Ok(())
@@ -317,7 +373,6 @@ impl Ledger {
     }
 
     fn announce(&mut self, plan: &Announced) -> Result<(), RuleError> {
-        const SEQUENCE_MAX: u64 = 1 << 53;
         let number = self.next_number();
         let expected = break_id(number);
         if plan.id != expected || plan.number != number {
@@ -335,6 +390,8 @@ impl Ledger {
             plan: plan.clone(),
             planned_ms,
             state,
+            extensions: Vec::new(),
+            told_end: plan.start + plan.length,
             returned: false,
             frozen: None,
         });
@@ -366,6 +423,51 @@ impl Ledger {
         }
         self.records[index].frozen = Some(Arc::clone(frozen));
         self.records[index].state = State::Frozen;
+        Ok(())
+    }
+
+    fn extend(&mut self, extended: &Extended) -> Result<(), RuleError> {
+        let Extended { id, length, length_ms, frozen } = extended;
+        let index = self.records.iter().position(|record| record.plan.id == *id);
+        let index = index.ok_or_else(|| RuleError::Unknown(id.clone()))?;
+        let record = &self.records[index];
+        let is_open = matches!(record.state, State::Announced | State::Frozen);
+        if !is_open || record.returned {
+            return Err(RuleError::State {
+                id: id.clone(),
+                state: record.state,
+                asked: "extended",
+            });
+        }
+        let is_longer = *length > record.plan.length && *length_ms > record.plan.length_ms;
+        if !is_longer || *length >= SEQUENCE_MAX {
+            return Err(RuleError::Length(id.clone()));
+        }
+        if record.extensions.len() >= EXTENSIONS_MAX {
+            return Err(RuleError::Often(id.clone()));
+        }
+        let end = record.plan.start + length;
+        let next = self.records[index + 1..].iter().find(|next| next.state != State::Cancelled);
+        if let Some(next) = next.filter(|next| next.plan.start <= end) {
+            let (next, start) = (next.plan.id.clone(), next.plan.start);
+            return Err(RuleError::Next { id: id.clone(), end, next, start });
+        }
+        let fits = match (frozen, &record.frozen) {
+            (Some(after), Some(before)) => follows(after, before, *length),
+            (None, None) => true,
+            _ => false,
+        };
+        if !fits {
+            return Err(RuleError::Pods(id.clone()));
+        }
+        let record = &mut self.records[index];
+        match frozen {
+            Some(_) => record.extensions.push(record.plan.length_ms..*length_ms),
+            None => record.planned_ms = *length_ms,
+        }
+        record.frozen = frozen.clone().map(Arc::new);
+        (record.plan.length, record.plan.length_ms) = (*length, *length_ms);
+        record.told_end = end;
         Ok(())
     }
 
@@ -408,6 +510,12 @@ impl Ledger {
 }
 
 impl Record {
+    /// Planned length in milliseconds, extensions counted.
+    #[must_use]
+    pub fn planned_with_extensions_ms(&self) -> u64 {
+        self.extensions.last().map_or(self.planned_ms, |part| part.end)
+    }
+
     /// Media sequence number of the first segment after the break.
     #[must_use]
     pub fn end(&self) -> u64 {

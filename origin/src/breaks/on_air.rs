@@ -7,6 +7,10 @@ pub struct DateRange {
     pub id: String,
     /// Unix milliseconds at which it starts.
     pub start_ms: u64,
+    /// Unix milliseconds of the picture with which it is told: an extension with its break.
+    pub told_ms: u64,
+    /// Length in force in milliseconds, which may grow and shrink: it is listed for so long.
+    pub length_ms: u64,
     /// Planned length in milliseconds.
     pub planned_duration_ms: Option<u64>,
     /// Length in milliseconds once it is known for good.

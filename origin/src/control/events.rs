@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::answer::{DISK, NEVER, Outcome, apart, failed, noted, ok, read};
 use super::{Control, pods};
-use crate::breaks::desk::BreakRequest;
+use crate::breaks::desk::{BreakRequest, Extension};
 use crate::breaks::ledger::{Record, RuleError, State};
 use crate::breaks::log::LogError;
 use crate::demo::gate::Gate;
@@ -39,6 +39,13 @@ struct NewBreak {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Extended {
+    /// By how much it lasts longer.
+    length_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ApiSwitch {
     up: bool,
     /// How it is down: `error`, `hang` or `refuse`.
@@ -58,6 +65,9 @@ impl Control {
             (&Method::POST, ["breaks"]) => announce(event, &read(body).await?).await,
             (&Method::GET, ["breaks", id]) => pods::one_break(event, id),
             (&Method::GET, ["creatives"]) => pods::creatives(event).await,
+            (&Method::POST, ["breaks", id, "extend"]) => {
+                extend(event, id, &read(body).await?).await
+            }
             (&Method::POST, ["breaks", id, "return"]) => return_early(event, id).await,
             (&Method::POST, ["end"]) => end(event).await,
             (&Method::POST, ["flags"]) => throw(event, read(body).await?).await,
@@ -112,15 +122,13 @@ impl Control {
 async fn announce(event: &RunningEvent, asked: &NewBreak) -> Outcome {
     let longest_s = event.schedule().longest_s;
     if !(1..=u64::from(longest_s)).contains(&asked.length_s) {
-        let title = format!("A break lasts 1 to {longest_s} s (break-longest)");
-        return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
+        return Ok(unfit_length(longest_s));
     }
     if !event.is_ready() {
         return Ok(not_live());
     }
     if event.live.is_ending() {
-        let title = "The event was ended: it has no more breaks";
-        return Ok(problem(StatusCode::CONFLICT, "event-ended", title));
+        return Ok(ended());
     }
     let (grid, next) = (event.live.grid(), event.live.position().next_msn);
     let lead = event.schedule().lead(&grid);
@@ -162,6 +170,29 @@ async fn end(event: &RunningEvent) -> Outcome {
         Err(error @ EndError::Gone) => failed("packager-ended", &error),
         Err(error @ EndError::Disk { .. }) => failed(DISK, &error),
     })
+}
+
+async fn extend(event: &RunningEvent, id: &str, asked: &Extended) -> Outcome {
+    let longest_s = event.schedule().longest_s;
+    if !(1..=u64::from(longest_s)).contains(&asked.length_s) {
+        return Ok(unfit_length(longest_s));
+    }
+    if event.live.is_ending() {
+        return Ok(ended());
+    }
+    let grid = event.live.grid();
+    let by = Extension {
+        added: grid.segments_in_ms(asked.length_s * 1000),
+        longest: grid.segments_in_ms(u64::from(longest_s) * 1000),
+    };
+    let (desk, id) = (Arc::clone(&event.desk), id.to_owned());
+    let record = apart(move || desk.extend(&grid, &id, by)).await?;
+    let record = match record {
+        Err(LogError::Rule(RuleError::Longest { .. })) => return Ok(unfit_length(longest_s)),
+        other => other.map_err(|error| refused(&error))?,
+    };
+    let note = format!("by {} s, to {} s", asked.length_s, record.plan.length_ms / 1000);
+    Ok(noted(ok(&shown(&record)), note))
 }
 
 async fn return_early(event: &RunningEvent, id: &str) -> Outcome {
@@ -249,7 +280,7 @@ pub(super) fn shown(record: &Record) -> Value {
     let plan = &record.plan;
     json!({
         "id": plan.id, "state": state, "start": plan.start, "length": plan.length, "start_ms": plan.start_ms, "length_ms": plan.length_ms,
-        "planned_ms": record.planned_ms, "returned": record.returned, "levels": levels, "causes": causes,
+        "planned_ms": record.planned_with_extensions_ms(), "returned": record.returned, "levels": levels, "causes": causes,
     })
 }
 
@@ -270,6 +301,16 @@ fn unpublished(error: &PublishError) -> Response<Bytes> {
         PublishError::Corrupt { .. } => "document-damaged",
     };
     failed(code, error)
+}
+
+fn unfit_length(longest_s: u32) -> Response<Bytes> {
+    let title = format!("A break lasts 1 to {longest_s} s (break-longest)");
+    problem(StatusCode::BAD_REQUEST, "length-invalid", &title)
+}
+
+fn ended() -> Response<Bytes> {
+    let title = "The event was ended: it has no more breaks";
+    problem(StatusCode::CONFLICT, "event-ended", title)
 }
 
 fn not_live() -> Response<Bytes> {

@@ -186,8 +186,7 @@ fn write_segment(out: &mut String, listing: &Listing, msn: u64) -> std::fmt::Res
 }
 
 fn write_daterange(out: &mut String, range: &DateRange, window: (u64, u64)) -> std::fmt::Result {
-    let length = range.duration_ms.or(range.planned_duration_ms).unwrap_or(u64::MAX);
-    if range.start_ms.saturating_add(length) <= window.0 || range.start_ms > window.1 {
+    if range.start_ms.saturating_add(range.length_ms) <= window.0 || range.told_ms > window.1 {
         return Ok(());
     }
     write!(out, "#EXT-X-DATERANGE:ID=\"{}\"", range.id)?;
@@ -271,6 +270,8 @@ mod tests {
         let range = DateRange {
             id: "b1".to_owned(),
             start_ms: grid.start_ms(4),
+            told_ms: grid.start_ms(4),
+            length_ms: 4004,
             planned_duration_ms: Some(4004),
             duration_ms: None,
             scte35_out: Some(vec![0xfc, 0x30]),

@@ -185,7 +185,8 @@ impl Record {
         for (name, ranges) in &self.ranges {
             let last = self.windows.get(name).map_or(0, |(_, last)| *last);
             for (id, range) in ranges {
-                let over = end_of(range).is_some_and(|end| end + 2 * self.target(name) <= last);
+                let end = end_of(range).map(|end| prolonged(end, ranges));
+                let over = end.is_some_and(|end| end + 2 * self.target(name) <= last);
                 let open = range.contains_key("SCTE35-OUT") && !range.contains_key("SCTE35-IN");
                 report.of(name).must(!(over && open), "D1", 0, || {
                     format!("date range {id} is over, and its SCTE35-OUT has no SCTE35-IN")
@@ -262,6 +263,16 @@ fn reported(
         part: number("LAST-PART").unwrap_or(u64::MAX),
         part_target: media.part_target.unwrap_or(media.target_duration * 1_000_000),
     }
+}
+
+/// Where a range ends whose end is that of others: a break that is extended has another range, which
+/// starts where it was to end.
+fn prolonged(end: u64, ranges: &BTreeMap<String, Attributes>) -> u64 {
+    let starts_there = |range: &&Attributes| {
+        range.get("START-DATE").and_then(|date| unix_micros(date)) == Some(end)
+    };
+    let more = ranges.values().filter(starts_there).filter_map(end_of).max();
+    more.filter(|more| *more > end).map_or(end, |more| prolonged(more, ranges))
 }
 
 /// Start of the first segment, and end of the last whole one.
@@ -349,5 +360,19 @@ mod tests {
         assert_eq!(judged(&[&over], &[&over]).0, ["D1 v", "D1 w"]);
         let closed = over + ",SCTE35-IN=0xFC31";
         assert_eq!(judged(&[&closed], &[&closed]).0, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_break_that_was_extended_is_over_with_its_extension() {
+        let out = range("03:13", 8) + ",SCTE35-OUT=0xFC30";
+        let more = |start, planned| range(start, planned).replace("\"b\"", "\"b.2\"");
+        for (more, expected) in [
+            (more("03:21", 8), [].as_slice()),
+            (more("03:21", 7), ["D1 v", "D1 w"].as_slice()),
+            (more("03:22", 8), ["D1 v", "D1 w"].as_slice()),
+        ] {
+            let ranges = [out.as_str(), more.as_str()];
+            assert_eq!(judged(&ranges, &ranges).0, expected, "{more}");
+        }
     }
 }

@@ -59,6 +59,7 @@ enum Step {
     /// One that begins so many segments later than it could.
     AnnounceLater(u64, u64),
     Return(u32),
+    Extend(u32, u64),
     Publish(u64),
     Ads(bool),
     Mood(u64),
@@ -74,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1_u64..9).prop_map(Step::Announce),
         1 => (1_u64..9, 1_u64..20).prop_map(|(length, later)| Step::AnnounceLater(length, later)),
         2 => (1_u32..12).prop_map(Step::Return),
+        3 => (1_u32..6, 1_u64..6).prop_map(|(number, added)| Step::Extend(number, added)),
         8 => (1_u64..4).prop_map(Step::Publish),
         1 => any::<bool>().prop_map(Step::Ads),
         2 => any::<u64>().prop_map(Step::Mood),
@@ -100,6 +102,8 @@ struct Night {
     shown: Shown,
     /// Pods documents that were handed out, by revision and cohort.
     handed: BTreeMap<(u64, &'static str), Pods>,
+    /// Date ranges that were told, by their IDs.
+    told: BTreeMap<String, DateRange>,
 }
 
 impl Night {
@@ -120,6 +124,7 @@ impl Night {
             changes: Vec::new(),
             shown: Shown::new(),
             handed: BTreeMap::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -130,6 +135,7 @@ impl Night {
                 drop(self.announce_at(length, self.next + 3 + later));
             }
             Step::Return(number) => drop(self.desk.return_early(&break_id(number))),
+            Step::Extend(number, added) => drop(self.extend(number, added)),
             Step::Publish(count) => (0..count).for_each(|_| self.publish()),
             Step::Ads(on) => self.moods.ads.store(on, Ordering::Relaxed),
             Step::Mood(mood) => self.moods.mood.store(mood, Ordering::Relaxed),
@@ -138,6 +144,28 @@ impl Night {
             Step::Disk(works) => self.disk(works),
         }
         self.check();
+        self.check_ranges();
+    }
+
+    /// What was told of a date range stays, and one stays in the list for as long as it lasts.
+    fn check_ranges(&mut self) {
+        let (view, now_ms) = (self.desk.view(), self.grid.start_ms(self.next));
+        for range in view.dateranges.iter().filter(|range| range.told_ms <= now_ms) {
+            let before = self.told.entry(range.id.clone()).or_insert_with(|| range.clone());
+            let fixed = |range: &DateRange| {
+                (range.start_ms, range.planned_duration_ms, range.scte35_out.clone())
+            };
+            assert_eq!(fixed(before), fixed(range));
+            let (known, now) = (before.duration_ms, range.duration_ms);
+            assert!(known.is_none() || known == now, "{before:?} became {range:?}");
+            *before = range.clone();
+        }
+        let listed = |id: &String| view.dateranges.iter().any(|range| range.id == *id);
+        let gone = self.told.values().filter(|range| !listed(&range.id));
+        let window_ms = now_ms.saturating_sub(u64::from(WINDOW_S) * 1000);
+        for range in gone {
+            assert!(range.start_ms + range.length_ms <= window_ms, "{range:?} is gone");
+        }
     }
 
     /// The last part of a segment, with which the hint names the next.
@@ -167,6 +195,10 @@ impl Night {
     fn announce_at(&self, length: u64, earliest: u64) -> Result<Announced, LogError> {
         let asked = BreakRequest { lead: 2, length };
         self.desk.announce_at(&self.grid, self.next + 1, asked, earliest)
+    }
+
+    fn extend(&self, number: u32, added: u64) -> Result<Record, LogError> {
+        self.desk.extend(&self.grid, &break_id(number), Extension { added, longest: 40 })
     }
 
     /// Every viewer loads the playlist that ends at the live edge, with the hint for the segment
@@ -305,6 +337,79 @@ fn an_early_return_cuts_at_the_next_unpublished_segment() {
     assert!(night.desk.return_early("b1").is_err());
     let next = night.announce(3).unwrap();
     assert_eq!((record.end(), next.start), (55, 57));
+}
+
+#[test]
+fn an_extension_follows_what_is_frozen_and_is_told_beside_it() {
+    let night = running();
+    // Published: 50 to 53, and 54 is hinted; the break is 53 to 58.
+    let of = |cohort| {
+        let pods = night.desk.pods(night.desk.view().revision, cohort, &[]).unwrap();
+        pods.breaks[0].clone()
+    };
+    let before = of("x.a");
+    let record = night.extend(1, 3).unwrap();
+    assert_eq!((record.plan.length, record.plan.length_ms, record.planned_ms), (9, 18_000, 12_000));
+    let after = of("x.a");
+    assert!(after.length == 9 && after.slots.starts_with(&before.slots), "{after:?}");
+    assert_eq!(after.slots[before.slots.len()].offset, 6);
+    let ranges = night.desk.view().dateranges;
+    let told = |range: &DateRange| (range.id.clone(), range.start_ms, range.planned_duration_ms);
+    let start_ms = night.grid.start_ms(53);
+    assert_eq!(told(&ranges[0]), ("b1".to_owned(), start_ms, Some(12_000)));
+    assert_eq!(told(&ranges[1]), ("b1.2".to_owned(), start_ms + 12_000, Some(6000)));
+
+    // It returns before the extension begins: that has no length then.
+    night.desk.return_early("b1").unwrap();
+    let ranges = night.desk.view().dateranges;
+    assert_eq!((ranges[0].duration_ms, ranges[1].duration_ms), (Some(4000), Some(0)));
+    assert!(night.extend(1, 3).unwrap_err().to_string().contains("it was returned from"));
+}
+
+#[test]
+fn what_was_told_of_an_extension_is_told_to_its_end_though_the_break_returned() {
+    let mut night = running();
+    night.extend(1, 25).unwrap();
+    night.take(&Step::Return(1));
+    assert_eq!(night.desk.ledger().find("b1").unwrap().end(), 55);
+    night.take(&Step::Publish(40));
+    night.take(&Step::Announce(2));
+    night.take(&Step::Publish(3));
+    // The window of the second break begins after the return of the first.
+    assert!(night.desk.ledger().window_start() > 55);
+    assert!(night.desk.view().dateranges.iter().any(|range| range.id == "b1.2"));
+}
+
+#[test]
+fn a_break_is_extended_before_it_is_frozen_and_decided_as_a_whole() {
+    let mut night = Night::new();
+    night.announce(2).unwrap();
+    let record = night.extend(1, 4).unwrap();
+    assert_eq!((record.plan.length, record.planned_ms), (6, 12_000));
+    assert!(night.desk.planned("b1").unwrap().fits(6));
+    night.take(&Step::Publish(4));
+    let frozen = night.desk.ledger().find("b1").unwrap().frozen.clone().unwrap();
+    assert!(frozen.pods.iter().all(|pod| pod.covers(6)));
+    assert_eq!(night.desk.view().dateranges.len(), 1);
+}
+
+#[test]
+fn an_extension_that_cannot_be_says_why_and_leaves_no_trace() {
+    let mut night = running();
+    night.announce_at(2, 63).unwrap();
+    let before = night.desk.ledger().revision();
+    let no = |number, added| night.extend(number, added).unwrap_err().to_string();
+    let next = no(1, 4);
+    assert!(next.contains("b2 starts at segment 63"), "{next}");
+    assert!(no(7, 1).contains("no break b7"));
+    assert!(no(1, u64::MAX).contains("longer than 40 segments"));
+    night.moods.ads.store(false, Ordering::Relaxed);
+    assert!(no(1, 1).contains("the flag ads is off"));
+    assert_eq!(night.desk.ledger().revision(), before);
+    night.moods.ads.store(true, Ordering::Relaxed);
+    night.extend(1, 3).unwrap();
+    night.take(&Step::Publish(9));
+    assert!(night.extend(1, 1).unwrap_err().to_string().contains("it is over"));
 }
 
 #[test]
