@@ -18,6 +18,8 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let scratch = tempfile::tempdir()?;
     let mut servers = Servers::start(Plan::fresh(scratch.path(), "test")?)?;
     servers.ready()?;
+    // An event that begins makes its creatives ready, which takes the whole machine.
+    servers.prepared()?;
     let report = browser::play(&mut servers, PLAY_S, None)?;
     // Pace is what is measured here; anything else that is wrong makes the figures worthless.
     match browser::judge(&servers, &report)?.demand(REPEAT) {
