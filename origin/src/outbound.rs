@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Builder;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -28,7 +28,7 @@ pub(crate) enum AskError {
     Connect(#[from] std::io::Error),
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
-    #[error("no request can be made of it: {0}")]
+    #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
     #[error("its answer has the status {0}, expected 2xx")]
     Status(u16),
@@ -88,7 +88,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the set, however this function is left.
     let _connection = JoinSet::from_iter([connection]);
-    let answer: Response<_> = sender.send_request(request).await?;
+    let answer = sender.send_request(request).await?;
     if !answer.status().is_success() {
         return Err(AskError::Status(answer.status().as_u16()));
     }

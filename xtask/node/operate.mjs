@@ -131,12 +131,13 @@ async function turn(id, on) {
   });
 }
 
-/** A break that lasts longer says so at once, and is one break to who counts down. */
+/** A break that lasts longer says so at once, and is one break to whoever counts down. */
 async function extended(page, id) {
   await control('POST', `/control/events/demo/breaks/${id}/extend`, { length_s: BREAK_S });
   const left = async () => (await measured(page)).now.breakLeft;
   await until('a countdown to the new end', async () => (await left()) > BREAK_S);
-  check(true, `a break of ${BREAK_S} s was extended by as much: ${Math.round(await left())} s left`);
+  const now = Math.round(await left());
+  check(true, `a break of ${BREAK_S} s was extended by as much: ${now} s left`);
 }
 
 async function apiAway(page) {

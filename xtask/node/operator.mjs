@@ -199,7 +199,7 @@ async function pods() {
 
 async function extend() {
   const before = (await state()).breaks.at(-1);
-  await page.click('.actions .act:nth-child(3)');
+  await page.getByRole('button', { name: 'Extend', exact: true }).click();
   await page.waitForSelector('dialog[open]');
   await axe(page, 'dialog of an extension');
   await page.click('dialog .primary');

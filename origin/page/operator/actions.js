@@ -123,9 +123,12 @@ export class Actions {
     if (open === null) return;
     const length = Number(this.#length.value);
     const whole = lasting(open.length_ms / 1000 + length);
+    const kept = open.state === 'running'
+      ? 'What is on the air in it stays as it is.'
+      : 'What plays in it is decided anew.';
     const sure = await confirmed({
       title: `Extend ${open.id} by ${lasting(length)}?`,
-      text: [`It lasts ${whole} then. What is on the air in it stays as it is.`],
+      text: [`It will last ${whole}. ${kept}`],
       yes: `Extend by ${lasting(length)}`,
     });
     if (!sure) return;

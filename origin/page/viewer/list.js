@@ -1,7 +1,7 @@
 // What is on, where the address names no match and there is not just one.
 
 import { element, json, keyed, make, soon, text } from '../shared/dom.js';
-import { timeWords } from './words.js';
+import { timeOf, timeWords } from './words.js';
 
 const STATES = {
   ready: 'has not begun', live: 'live', interrupted: 'interrupted', ended: 'over',
@@ -33,8 +33,9 @@ function show(events) {
   element('events').replaceChildren(...known.map((one) => item(one, suffix)));
 }
 
-function item({ event, title, state, starts_at_ms: startsAtMs }, suffix) {
+function item({ event, title, state, starts_at_ms }, suffix) {
   const link = make('a', { href: `/watch/${event}${suffix}` });
+  const startsAtMs = timeOf(starts_at_ms);
   const isToCome = state === 'ready' && startsAtMs > Date.now();
   const word = isToCome ? `starts ${timeWords(startsAtMs)}` : STATES[state] ?? '';
   const badge = make('span', { className: 'state', textContent: word });

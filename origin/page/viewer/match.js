@@ -4,6 +4,7 @@
 
 import { element, json, soon, text } from '../shared/dom.js';
 import { poll } from '../shared/poll.js';
+import { timeOf } from './words.js';
 
 const EVERY_MS = 3000;
 const FROM = {
@@ -41,7 +42,7 @@ export class Match {
       document.title = detail.title;
       element('video').setAttribute('aria-label', detail.title);
     }
-    this.#become(detail?.state, detail?.starts_at_ms ?? null);
+    this.#become(detail?.state, timeOf(detail?.starts_at_ms));
   }
 
   /** Whether an answer came, of whatever age. */

@@ -1,4 +1,5 @@
-// What people call the creatives. The API knows; an identifier stands in until it has told.
+// What people call the creatives, and which of them are slate. The API knows; an identifier stands
+// in until it has told.
 
 import { json, soon } from '../shared/dom.js';
 
@@ -19,7 +20,7 @@ export class Names {
     for (const [id, name] of Object.entries(detail?.creatives ?? {})) {
       if (typeof name === 'string' && name !== '') this.#known.set(id, name);
     }
-    for (const id of detail?.slates ?? []) this.#slates.add(id);
+    if (Array.isArray(detail?.slates)) detail.slates.forEach((id) => this.#slates.add(id));
   }
 
   /** Whether it fills what is left of a break, and is nobody's advertisement. */

@@ -1,4 +1,4 @@
-// What stands in place of the picture, and what is said to who cannot see it.
+// What stands in place of the picture, and what is said to whoever cannot see it.
 
 import { element, text } from '../shared/dom.js';
 import { startsAt, wordsOf } from './words.js';
@@ -20,7 +20,11 @@ export class Notice {
 
   /** Why there is no picture, as a code, or null. */
   show(code) {
-    if (code === this.#code) return;
+    if (code === this.#code) {
+      // The time of the start may have passed since.
+      if (code === 'not-live') this.again();
+      return;
+    }
     this.#code = code;
     clearTimeout(this.#timer);
     element('big-play').hidden = code !== 'gesture';
@@ -51,7 +55,7 @@ export class Notice {
   }
 }
 
-/** Says something to who listens, and nothing twice. */
+/** Says something to whoever listens, and nothing twice. */
 export class Announcer {
   #creative = null;
 

@@ -74,6 +74,11 @@ export function wordsOf(code) {
   return SAID[code] ?? AWAY;
 }
 
+/** A time in Unix milliseconds, as somebody else says it, or null. */
+export function timeOf(value) {
+  return Number.isFinite(value) && !Number.isNaN(new Date(value).getTime()) ? value : null;
+}
+
 /** What to say of a match that begins at this time. */
 export function startsAt(ms) {
   return {
@@ -83,13 +88,16 @@ export function startsAt(ms) {
   };
 }
 
-/** `at 20:00` as the viewer's country writes it, or with its day unless that is today. */
+/** The sentence around it is English, so a date is too. */
+const DATES = /^en(-[A-Z]{2})?$/.test(navigator.language) ? navigator.language : 'en';
+
+/** `at 20:00`, or with its day unless that is today. */
 export function timeWords(ms) {
   const date = new Date(ms);
   const today = date.toDateString() === new Date().toDateString();
   const time = { hour: '2-digit', minute: '2-digit' };
   const form = today ? time : { weekday: 'long', day: 'numeric', month: 'long', ...time };
-  const words = new Intl.DateTimeFormat(navigator.language, form).format(date);
+  const words = new Intl.DateTimeFormat(DATES, form).format(date);
   return `${today ? 'at' : 'on'} ${words}`;
 }
 

@@ -1,4 +1,4 @@
-//! The desk: the one place where breaks are announced, frozen, cut short and ended.
+//! The desk: the one place where breaks are announced, frozen, extended, cut short and ended.
 //!
 //! It never changes anything that lies before `floor`, because players may have been told of it.
 //! What a break shows is decided outside of the lock, between its announcement and its freeze.
@@ -269,6 +269,9 @@ impl Desk {
             self.kept.keep(|| self.lock().decisions.clone());
         }
         tracing::info!(event = self.event, id, length = record.plan.length, "break extended");
+        if let Some(frozen) = &record.frozen {
+            log_lesser(&self.event, frozen);
+        }
         Ok(record)
     }
 
@@ -544,11 +547,13 @@ fn longer(
     let length = plan.length + by.added;
     let nothing = |cause: &str| RuleError::Nothing { id: id.to_owned(), cause: cause.to_owned() };
     let frozen = match &record.frozen {
-        // It became frozen, or another extension came first, while this was decided.
+        // Another extension came first while this was decided.
         None if !decision.fits(length) => return Err(nothing("it changed meanwhile; try again")),
         None => None,
-        Some(_) if !ads_on => return Err(nothing("the flag ads is off")),
-        Some(_) if !record.has_ads() => return Err(nothing("nothing plays in it now")),
+        Some(_) if !ads_on => {
+            return Err(nothing("nothing would play, because the flag ads is off"));
+        }
+        Some(_) if !record.has_ads() => return Err(nothing("nothing plays in it")),
         Some(frozen) => {
             let all = followed(frozen, plan.length, by.added, decision);
             Some(all.map_err(|cause| nothing(&cause))?)
@@ -614,6 +619,11 @@ fn log_frozen(event: &str, frozen: &Frozen) {
         cohorts = frozen.cohorts.len(),
         "break frozen"
     );
+    log_lesser(event, frozen);
+}
+
+fn log_lesser(event: &str, frozen: &Frozen) {
+    let id = frozen.id.as_str();
     let causes = frozen
         .pods
         .iter()

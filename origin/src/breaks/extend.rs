@@ -52,9 +52,10 @@ fn both(before: &Pod, after: Option<&Pod>, length: u64) -> Result<Pod, String> {
     if before.slots.is_empty() {
         return Ok(before.clone());
     }
-    let after = after.ok_or("nothing was decided in time; try again")?;
+    // What was decided for another length was decided before the break was frozen.
+    let after = after.ok_or("it was frozen meanwhile; try again")?;
     if after.slots.is_empty() {
-        return Err(after.causes.join(", "));
+        return Err(format!("nothing would play: {}", after.causes.join(", ")));
     }
     let mut pod = before.clone();
     pod.level = before.level.max(after.level);

@@ -199,8 +199,8 @@ pub enum RuleError {
     },
     /// An extension would reach the next break.
     #[error(
-        "break {id} cannot last until segment {end}: {next} starts at segment {start}, and there is \
-         content between two breaks"
+        "break {id} cannot last until segment {end}: {next} starts at segment {start}, and content \
+         must lie between two breaks"
     )]
     Next {
         /// The break.
@@ -223,8 +223,8 @@ pub enum RuleError {
     /// It was extended as often as may be.
     #[error("break {0} was extended {max} times, which is the most", max = EXTENSIONS_MAX)]
     Often(String),
-    /// Nothing can play in the added part.
-    #[error("break {id} cannot be extended, because nothing would play: {cause}")]
+    /// Nothing can play in the added part, or the break changed meanwhile.
+    #[error("break {id} cannot be extended: {cause}")]
     Nothing {
         /// The break.
         id: String,

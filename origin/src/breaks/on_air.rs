@@ -9,7 +9,8 @@ pub struct DateRange {
     pub start_ms: u64,
     /// Unix milliseconds of the picture with which it is told: an extension with its break.
     pub told_ms: u64,
-    /// Length in force in milliseconds, which may grow and shrink: it is listed for so long.
+    /// Milliseconds for which it is listed: a break's length in force; of an extension, what was
+    /// told.
     pub length_ms: u64,
     /// Planned length in milliseconds.
     pub planned_duration_ms: Option<u64>,

@@ -49,7 +49,7 @@ pub struct Settings {
     /// Words by which the list of streams finds the event
     #[arg(long, value_name = "WORD,WORD")]
     pub(super) tags: Option<List>,
-    /// When it is to begin, such as 2026-12-01T20:00:00+01:00; told to who opens the page before
+    /// When it is to begin, such as 2026-12-01T20:00:00+01:00; told to whoever comes before
     #[arg(long, value_name = "TIME")]
     pub(super) starts_at: Option<Text>,
 

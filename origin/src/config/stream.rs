@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::{BREAK_S_MAX, Config, Fault};
 use crate::breaks::decision::Pattern;
 use crate::breaks::ledger::GENERIC;
-use crate::viewers::playlist::date;
+use crate::clock::date;
 
 /// The title of the built-in match, unless it is given another.
 const TEST_TITLE: &str = "Sightscreen test match";
@@ -167,11 +167,14 @@ impl Template {
         faults.extend(body.as_object().into_iter().flatten().flat_map(|(name, inner)| {
             nulls(&format!("/{}", escaped(name)), inner).collect::<Vec<_>>()
         }));
-        match self.stream(id, body) {
-            Ok(config) if faults.is_empty() => Ok(config),
-            Ok(_) => Err(faults),
-            Err(more) => Err(faults.into_iter().chain(more).collect()),
-        }
+        let more = match self.stream(id, body) {
+            Ok(config) if faults.is_empty() => return Ok(config),
+            Ok(_) => Vec::new(),
+            Err(more) => more,
+        };
+        // What is wrong with it otherwise says more than that it is null.
+        faults.retain(|fault| more.iter().all(|other| other.place != fault.place));
+        Err(faults.into_iter().chain(more).collect())
     }
 
     /// The settings of a stream of that name, from the body of a request.

@@ -188,7 +188,11 @@ async fn extend(event: &RunningEvent, id: &str, asked: &Extended) -> Outcome {
     let (desk, id) = (Arc::clone(&event.desk), id.to_owned());
     let record = apart(move || desk.extend(&grid, &id, by)).await?;
     let record = match record {
-        Err(LogError::Rule(RuleError::Longest { .. })) => return Ok(unfit_length(longest_s)),
+        Err(LogError::Rule(RuleError::Longest { id, .. })) => {
+            let title =
+                format!("{id} may last {longest_s} s in all (break-longest): extend it by less");
+            return Ok(problem(StatusCode::BAD_REQUEST, "length-invalid", &title));
+        }
         other => other.map_err(|error| refused(&error))?,
     };
     let note = format!("by {} s, to {} s", asked.length_s, record.plan.length_ms / 1000);
@@ -279,8 +283,16 @@ pub(super) fn shown(record: &Record) -> Value {
     }
     let plan = &record.plan;
     json!({
-        "id": plan.id, "state": state, "start": plan.start, "length": plan.length, "start_ms": plan.start_ms, "length_ms": plan.length_ms,
-        "planned_ms": record.planned_with_extensions_ms(), "returned": record.returned, "levels": levels, "causes": causes,
+        "id": plan.id,
+        "state": state,
+        "start": plan.start,
+        "length": plan.length,
+        "start_ms": plan.start_ms,
+        "length_ms": plan.length_ms,
+        "planned_ms": record.planned_with_extensions_ms(),
+        "returned": record.returned,
+        "levels": levels,
+        "causes": causes,
     })
 }
 

@@ -265,9 +265,9 @@ impl RunningEvent {
         *self.schedule.borrow()
     }
 
-    /// Takes what of these settings may change while it runs: the document but for the cohorts, when
-    /// it begins, who sees what from the next break on, and the schedule, which begins anew. Blocks
-    /// until that is on disk.
+    /// Takes what of these settings may change while it runs: the document but for the cohorts, the
+    /// time at which it begins, who sees what from the next break on, and the schedule, which
+    /// begins anew. Blocks until that is on disk.
     ///
     /// # Errors
     /// [`PublishError`]: the edges are told at the next start.

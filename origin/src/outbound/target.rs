@@ -26,7 +26,7 @@ pub(crate) struct Target {
     pub path: String,
 }
 
-/// Why it does not lead there.
+/// Why a URL is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TargetError {
     /// No URL of that kind.

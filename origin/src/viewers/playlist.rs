@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::breaks::on_air::{BreaksView, DateRange};
+use crate::clock::date;
 use crate::grid::{Grid, Kind};
 use crate::package::inits;
 use crate::store::{Cursor, Segment};
@@ -229,26 +230,6 @@ fn seconds(num: u64, den: u64) -> String {
     format!("{}.{:05}", units / 100_000, units % 100_000)
 }
 
-/// ISO 8601 with milliseconds, in UTC.
-#[must_use]
-pub fn date(unix_ms: u64) -> String {
-    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
-    // Days to a civil date, by eras of 400 years that begin on 1 March.
-    let z = days + 719_468;
-    let (era, day) = (z / 146_097, z % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-    format!(
-        "{:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        era * 400 + year + carry,
-        ms % 1000
-    )
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -395,14 +376,6 @@ mod tests {
                 assert_eq!(count(&out), count(&text), "{tag} {text} {out}");
             }
         }
-    }
-
-    #[test]
-    fn dates_are_civil() {
-        assert_eq!(date(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(date(951_782_400_123), "2000-02-29T00:00:00.123Z");
-        assert_eq!(date(1_772_323_199_999), "2026-02-28T23:59:59.999Z");
-        assert_eq!(date(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
     }
 
     #[test]

@@ -265,8 +265,8 @@ fn reported(
     }
 }
 
-/// Where a range ends whose end is that of others: a break that is extended has another range, which
-/// starts where it was to end.
+/// Where a range ends, together with those that go on from its end: a break that is extended has
+/// another range, which starts where the one before was to end.
 fn prolonged(end: u64, ranges: &BTreeMap<String, Attributes>) -> u64 {
     let starts_there = |range: &&Attributes| {
         range.get("START-DATE").and_then(|date| unix_micros(date)) == Some(end)

@@ -11,6 +11,8 @@ const PLAYERS = {
   'Shaka Player': 'shaka-player/dist/shaka-player.compiled.js',
 };
 const PLAY_S = 10;
+/** A script of the document. */
+const SCRIPT = /```js\n\/\/ ([^\n]*) ([\d.]+)\n(.*?)```/gs;
 
 export async function players(browser) {
   const scripts = documented();
@@ -23,8 +25,15 @@ export async function players(browser) {
 
 /** The scripts of the document, by the player that the first line of each names. */
 function documented() {
-  const blocks = readFileSync(plan.players, 'utf8').matchAll(/```js\n\/\/ ([^\n]*) [\d.]+\n(.*?)```/gs);
-  return new Map([...blocks].map(([, name, script]) => [name, script]));
+  const found = new Map();
+  for (const [, name, version, script] of readFileSync(plan.players, 'utf8').matchAll(SCRIPT)) {
+    const [folder] = PLAYERS[name].split('/');
+    const file = `${plan.packages}/node_modules/${folder}/package.json`;
+    const is = JSON.parse(readFileSync(file, 'utf8')).version;
+    check(is === version, `the document has ${name} ${version}, and ${is} plays here`);
+    found.set(name, script);
+  }
+  return found;
 }
 
 async function plays(browser, name, script) {

@@ -1,5 +1,5 @@
-//! The demonstration in a real browser, through a break: how soon there is a picture, how far behind
-//! the match a viewer is, and whether the picture stands.
+//! The demonstration in a real browser, through a break: how soon there is a picture, how far
+//! behind the match a viewer is, and whether the picture stands.
 
 use anyhow::{Context, Result};
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! The viewers' page in every state that a viewer may meet, in Chromium.
 //!
 //! How a state is built is compared with a file of `xtask/node/viewer/states`: what assistive
-//! technology is told, and not pixels. To change a state on purpose, remove its file, run, and look
-//! at it.
+//! technology is told, and not pixels. To change a state on purpose, remove its file and run: that
+//! writes the file and fails. Look at it, and run again.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -394,6 +394,20 @@ fn a_break_is_extended_before_it_is_frozen_and_decided_as_a_whole() {
 }
 
 #[test]
+fn a_break_is_extended_32_times_at_most_and_not_where_nothing_plays() {
+    let night = running();
+    (0..32).for_each(|_| drop(night.extend(1, 1).unwrap()));
+    assert!(night.extend(1, 1).unwrap_err().to_string().contains("32 times"));
+
+    let mut night = Night::new();
+    night.moods.ads.store(false, Ordering::Relaxed);
+    night.announce(6).unwrap();
+    night.take(&Step::Publish(4));
+    night.moods.ads.store(true, Ordering::Relaxed);
+    assert!(night.extend(1, 1).unwrap_err().to_string().contains("nothing plays in it"));
+}
+
+#[test]
 fn an_extension_that_cannot_be_says_why_and_leaves_no_trace() {
     let mut night = running();
     night.announce_at(2, 63).unwrap();
