@@ -11,7 +11,8 @@ use std::time::Duration;
 use sightscreen_core::document::Pods;
 
 use super::decision::Decision;
-use super::extend::{Extended, followed};
+pub use super::extend::Extension;
+use super::extend::{longer, may_extend};
 use super::kept::{Decisions, Kept};
 use super::ledger::{
     Announced, CohortPod, Frozen, GENERIC, Ledger, LedgerEntry, Pod, Record, RuleError, State,
@@ -37,15 +38,6 @@ pub struct BreakRequest {
     pub lead: u64,
     /// That it lasts.
     pub length: u64,
-}
-
-/// By how much a break is to last longer, in segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extension {
-    /// That come to what it has.
-    pub added: u64,
-    /// That a break may have.
-    pub longest: u64,
 }
 
 /// What the desk asks when a break is decided.
@@ -249,16 +241,17 @@ impl Desk {
     pub fn extend(&self, grid: &Grid, id: &str, by: Extension) -> Result<Record, LogError> {
         let length = {
             let inner = self.lock();
-            let record = may_extend(&inner, id, by)?;
+            let record = may_extend(&inner.ledger, inner.floor, id, by)?;
             // What is not frozen is decided as a whole.
             if record.frozen.is_some() { by.added } else { record.plan.length + by.added }
         };
         let decision = self.decide.decide(length);
         let ads_on = self.decide.ads_on();
         let mut inner = self.lock();
-        let entry = longer(&inner, grid, id, by, &decision, ads_on)?;
+        let record = may_extend(&inner.ledger, inner.floor, id, by)?;
+        let entry = longer(record, grid, by.added, &decision, ads_on)?;
         let is_frozen = entry.frozen.is_some();
-        self.append(&mut inner, vec![LedgerEntry::Extended(Arc::new(entry))])?;
+        self.append(&mut inner, vec![LedgerEntry::Extended(entry)])?;
         if !is_frozen {
             inner.decisions.insert(id.to_owned(), decision);
         }
@@ -509,59 +502,6 @@ fn cut(record: &Record, floor: u64) -> Result<LedgerEntry, RuleError> {
     }
     let length_ms = plan.length_ms * length / plan.length;
     Ok(LedgerEntry::Returned { id: plan.id.clone(), length, length_ms })
-}
-
-/// The break, if it may last longer: nothing that follows it is out.
-fn may_extend<'a>(inner: &'a Inner, id: &str, by: Extension) -> Result<&'a Record, RuleError> {
-    let record = inner.ledger.find(id).ok_or_else(|| RuleError::Unknown(id.to_owned()))?;
-    let state = |asked| RuleError::State { id: id.to_owned(), state: record.state, asked };
-    match record.state {
-        State::Ended | State::Cancelled => return Err(state("extended: it is over")),
-        _ if record.returned => return Err(state("extended: it was returned from")),
-        State::Announced if record.plan.start < inner.floor => {
-            return Err(state("extended: its start is out without it"));
-        }
-        _ if record.end() < inner.floor => {
-            return Err(state("extended: what follows it is out"));
-        }
-        _ => {}
-    }
-    let most = by.longest;
-    if record.plan.length.saturating_add(by.added) > most {
-        return Err(RuleError::Longest { id: id.to_owned(), most });
-    }
-    Ok(record)
-}
-
-/// The entry with which a break lasts longer.
-fn longer(
-    inner: &Inner,
-    grid: &Grid,
-    id: &str,
-    by: Extension,
-    decision: &Decision,
-    ads_on: bool,
-) -> Result<Extended, RuleError> {
-    let record = may_extend(inner, id, by)?;
-    let plan = &record.plan;
-    let length = plan.length + by.added;
-    let nothing = |cause: &str| RuleError::Nothing { id: id.to_owned(), cause: cause.to_owned() };
-    let frozen = match &record.frozen {
-        // Another extension came first while this was decided.
-        None if !decision.fits(length) => return Err(nothing("it changed meanwhile; try again")),
-        None => None,
-        Some(_) if !ads_on => {
-            return Err(nothing("nothing would play, because the flag ads is off"));
-        }
-        Some(_) if !record.has_ads() => return Err(nothing("nothing plays in it")),
-        Some(frozen) => {
-            let all = followed(frozen, plan.length, by.added, decision);
-            Some(all.map_err(|cause| nothing(&cause))?)
-        }
-    };
-    let end_ms = grid.start_ms(plan.start.saturating_add(length));
-    let length_ms = end_ms.saturating_sub(plan.start_ms);
-    Ok(Extended { id: id.to_owned(), length, length_ms, frozen })
 }
 
 fn view(ledger: &Ledger) -> BreaksView {

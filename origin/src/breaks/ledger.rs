@@ -33,7 +33,7 @@ pub enum LedgerEntry {
     /// What every cohort sees in a break is fixed; its first segment may be published from now on.
     Frozen(Arc<Frozen>),
     /// The break lasts longer.
-    Extended(Arc<Extended>),
+    Extended(Extended),
     /// The break ends early.
     Returned {
         /// The break.
@@ -465,7 +465,7 @@ impl Ledger {
             Some(_) => record.extensions.push(record.plan.length_ms..*length_ms),
             None => record.planned_ms = *length_ms,
         }
-        record.frozen = frozen.clone().map(Arc::new);
+        record.frozen.clone_from(frozen);
         (record.plan.length, record.plan.length_ms) = (*length, *length_ms);
         record.told_end = end;
         Ok(())
